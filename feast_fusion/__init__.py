@@ -1,0 +1,1 @@
+"""The Feast plug-ins and the command line."""

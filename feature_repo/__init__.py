@@ -1,0 +1,1 @@
+"""Declarations only: what `feast apply` reads."""

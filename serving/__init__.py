@@ -1,0 +1,1 @@
+"""Model to answer: candidates, features from Redis, top N."""

@@ -1,0 +1,1 @@
+"""Past to model: labels, point-in-time training sets, the fusion ranker."""

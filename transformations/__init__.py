@@ -1,0 +1,1 @@
+"""Meaning: pure functions from events and texts to features. Imports no Feast and no Redis."""
