@@ -70,6 +70,11 @@ class Encoder(_Section):
     pooling: str | None = None
     prompt: str = ""
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `describe_encoder` and `load_encoder` take beside the model."""
+        return {"max_tokens": self.max_tokens, "pooling": self.pooling, "prompt": self.prompt}
+
 
 class Cleaning(_Section):
     """`[cleaning]`: optional cleaning. NFKC, HTML and control characters are always cleaned."""

@@ -1,0 +1,52 @@
+"""What a registered feature service names, and what its columns are called outside Feast."""
+
+from feast import FeatureService, FeatureStore
+
+from transformations.errors import EncoderMismatchError, FeatureNotFoundError
+
+
+def open_service(store: FeatureStore, name: str) -> FeatureService:
+    """The feature service of that name.
+
+    Raises
+    ------
+    FeatureNotFoundError
+        The registry has no such service.
+    """
+    services = {service.name: service for service in store.list_feature_services()}
+    if name not in services:
+        raise FeatureNotFoundError(
+            f"feature service {name!r}: got no such service, expected one of {sorted(services)}. "
+            "Run feast apply, or name one of these."
+        )
+    return services[name]
+
+
+def encoder_of(service: FeatureService) -> str | None:
+    """The encoder id in the names of the service's views, None when it has no vectors.
+
+    Raises
+    ------
+    EncoderMismatchError
+        The service has vectors of two encoders.
+    """
+    names = [projection.name for projection in service.feature_view_projections]
+    found = sorted({name.split("__", 1)[1] for name in names if "__" in name})
+    if len(found) > 1:
+        raise EncoderMismatchError(
+            f"feature service {service.name}: got vectors of the encoders {found}, expected those "
+            "of one. Name views of a single encoder in the service and run feast apply."
+        )
+    return found[0] if found else None
+
+
+def logical_name(column: str) -> str:
+    """`view__feature`, or the feature's name alone where the view's name carries an encoder id.
+
+    >>> logical_name("user_stats__n_events")
+    'user_stats__n_events'
+    >>> logical_name("item_embedding__minilm_1f2e__item_embedding")
+    'item_embedding'
+    """
+    parts = column.split("__")
+    return parts[-1] if len(parts) > 2 else column

@@ -1,0 +1,19 @@
+"""What the declarations depend on: one data set, its workspace and its encoder."""
+
+import os
+
+from transformations.encoder import describe_encoder
+
+from transformations.errors import SchemaError
+from transformations.workspace import open_workspace
+
+_MISSING = [name for name in ("FUSION_DATASET", "FUSION_HOME") if name not in os.environ]
+if _MISSING:
+    raise SchemaError(
+        f"{' and '.join(_MISSING)} not set: the declarations describe one data set. "
+        'Run eval "$(feast-fusion env)" in this shell first (add --dataset PATH for your own).'
+    )
+
+WORKSPACE = open_workspace(os.environ["FUSION_DATASET"], os.environ["FUSION_HOME"])
+DATASET = WORKSPACE.dataset
+ENCODER = describe_encoder(DATASET.encoder.model, **DATASET.encoder.options)

@@ -1,0 +1,16 @@
+"""What `feast apply` reads: Feast collects the objects of this module.
+
+It is the only module that Feast scans (see .feastignore). Scanned under their own names the others
+would be imported a second time, and every view would then exist twice.
+"""
+
+from feast import Project
+
+from feature_repo.context import DATASET
+from feature_repo.entities import *  # noqa: F403
+from feature_repo.feature_views import *  # noqa: F403
+from feature_repo.on_demand_views import *  # noqa: F403
+from feature_repo.services import *  # noqa: F403
+from feature_repo.sources import *  # noqa: F403
+
+project = Project(name=DATASET.name, description=f"feast-fusion on the data set {DATASET.name}")

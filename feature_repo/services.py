@@ -1,0 +1,24 @@
+"""One FeatureService per model version names what that model reads, in training and serving."""
+
+from feast import FeatureService
+
+from feature_repo import feature_views as views
+from feature_repo.context import DATASET, ENCODER
+
+_profiles = [views.item_profile, *([views.user_profile] if DATASET.users is not None else [])]
+
+fusion_ranker_v1 = FeatureService(
+    name="fusion_ranker_v1",
+    features=[
+        *_profiles,
+        views.item_stats,
+        views.user_stats,
+        views.user_recent,
+        views.item_embedding,
+        views.user_embedding,
+        views.user_interest,
+    ],
+    description="Features of the fusion ranker, version 1",
+    tags={"encoder_id": ENCODER.encoder_id, "dataset": DATASET.name},
+    owner="feast-fusion",
+)

@@ -1,0 +1,67 @@
+"""What all tests share: no network, no settings of the caller, and two data sets run for real."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# Before any test imports a library that reads them.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+for name in ("FUSION_DATASET", "FUSION_HOME", "REDIS_URL"):
+    os.environ.pop(name, None)
+
+from tests.datasets import make_films, make_shop  # noqa: E402
+from transformations.workspace import Workspace, open_workspace  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Project:
+    """A data set in a folder of its own, and the real command on it."""
+
+    workspace: Workspace
+
+    def run(
+        self, *arguments: str, fails: bool = False, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """`feast-fusion ARGUMENTS` on this data set, in a process of its own."""
+        command = [str(Path(sys.executable).parent / "feast-fusion"), *arguments]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ
+            | {
+                "FUSION_DATASET": str(self.workspace.dataset.path),
+                "FUSION_HOME": str(self.workspace.home),
+            }
+            | variables,
+        )
+        assert (done.returncode != 0) is fails, done.stdout + done.stderr
+        return done
+
+
+def open_project(description: Path, home: Path) -> Project:
+    return Project(open_workspace(description, home))
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Explicit ratings with users, run the whole way once."""
+    folder = tmp_path_factory.mktemp("films")
+    project = open_project(make_films(folder / "data"), folder / "home")
+    project.run("run")
+    return project
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Implicit purchases in two languages without users, run the whole way once."""
+    folder = tmp_path_factory.mktemp("shop")
+    project = open_project(make_shop(folder / "data"), folder / "home")
+    project.run("run")
+    return project

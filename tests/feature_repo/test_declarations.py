@@ -1,0 +1,139 @@
+"""The declarations as Feast's own commands see them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from feast_fusion.cli.context import REPOSITORY, environment, open_store
+from feast_fusion.embedded_redis import connection_string, embedded_redis
+from tests.conftest import Project
+from transformations.embedding import Embedder
+
+FEAST = str(Path(sys.executable).parent / "feast")
+
+
+def feast(project: Project, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [FEAST, *arguments],
+        cwd=REPOSITORY,
+        env=os.environ | environment(project.workspace) | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def encoder_id(project: Project) -> str:
+    (sink,) = project.workspace.sinks.glob("item_embedding__*")
+    return sink.name.split("__")[1]
+
+
+def test_apply_loads_no_model_and_a_second_one_changes_nothing(films: Project) -> None:
+    applied = feast(films, "apply", PYTHONPROFILEIMPORTTIME="1")
+    assert applied.returncode == 0, applied.stderr[-2000:]
+    imported = {
+        line.rsplit("|", 1)[1].strip() for line in applied.stderr.splitlines() if "|" in line
+    }
+    assert "transformations.on_demand" in imported, "the declarations were read"
+    assert not {"transformers", "safetensors", "tokenizers"} & imported
+    planned = feast(films, "plan")
+    assert planned.returncode == 0, planned.stderr[-2000:]
+
+
+def test_every_view_of_the_design_is_registered(films: Project) -> None:
+    store = open_store(films.workspace)
+    names = {view.name for view in store.list_all_feature_views()}
+    identity = encoder_id(films)
+    assert names == {
+        "item_profile",
+        "item_stats",
+        "user_profile",
+        "user_stats",
+        "user_recent",
+        "user_snapshot",
+        "user_event",
+        f"item_embedding__{identity}",
+        f"user_embedding__{identity}",
+        f"user_interest__{identity}",
+        "query_embedding",
+        "user_item_affinity",
+    }
+    service = store.get_feature_service("fusion_ranker_v1")
+    assert {p.name.split("__")[0] for p in service.feature_view_projections} == {
+        "item_profile",
+        "item_stats",
+        "user_profile",
+        "user_stats",
+        "user_recent",
+        "item_embedding",
+        "user_embedding",
+        "user_interest",
+    }
+
+
+def test_without_the_exports_the_reason_and_the_remedy_are_printed() -> None:
+    done = subprocess.run(
+        [FEAST, "apply"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "feast-fusion env" in done.stdout + done.stderr
+
+
+def test_request_text_is_encoded_by_the_encoder_of_the_items(films: Project) -> None:
+    workspace = films.workspace
+    text = "a western with horses"
+    expected = Embedder(workspace, encoder_id(films)).encoder.encode([text])[0]
+    with embedded_redis(workspace.redis) as running:
+        store = open_store(workspace, connection_string(running.url))
+        read = store.get_online_features(
+            features=[
+                "query_embedding:query_embedding",
+                "user_item_affinity:interest_cosine",
+                "user_item_affinity:query_cosine",
+                f"item_embedding__{encoder_id(films)}:item_embedding",
+                f"user_interest__{encoder_id(films)}:user_interest",
+            ],
+            entity_rows=[
+                {"user_id": user, "item_id": "f3", "query_text": text} for user in ("u1", "nobody")
+            ],
+        ).to_dict()
+    np.testing.assert_allclose(read["query_embedding"][0], expected, atol=1e-6)
+    item = np.array(read["item_embedding"][0])
+    assert read["query_cosine"][0] == pytest.approx(float(expected @ item), abs=1e-6)
+    interest = float(item @ np.array(read["user_interest"][0]))
+    assert read["interest_cosine"][0] == pytest.approx(interest, abs=1e-6)
+    assert read["interest_cosine"][1] is None or np.isnan(read["interest_cosine"][1])
+
+
+def test_request_text_works_in_history_too(films: Project) -> None:
+    spine = pa.table(
+        {
+            "user_id": ["u1"],
+            "item_id": ["f3"],
+            "query_text": ["a western with horses"],
+            "event_timestamp": pa.array(["2024-02-01T00:00:00"]).cast(pa.timestamp("us", "UTC")),
+        }
+    )
+    store = open_store(films.workspace)
+    row = store.get_historical_features(
+        entity_df=spine.to_pandas(), features=["user_item_affinity:query_cosine"]
+    ).to_df()
+    assert -1.0 <= row["query_cosine"][0] <= 1.0
+
+
+def test_another_encoder_without_apply_is_refused(films: Project) -> None:
+    """The declared views hold vectors of one encoder; a changed description must not mix in."""
+    description = films.workspace.dataset.path
+    before = description.read_text()
+    description.write_text(before.replace("max_tokens = 64", "max_tokens = 32"))
+    try:
+        done = feast(films, "materialize", "2020-01-01T00:00:00", "2030-01-01T00:00:00")
+    finally:
+        description.write_text(before)
+    assert done.returncode != 0
+    assert "EncoderMismatchError" in done.stderr or "feast apply" in done.stdout + done.stderr

@@ -1,0 +1,38 @@
+"""From a spine to a training set, through Feast: the one place that retrieves history."""
+
+import pyarrow as pa
+from feast import FeatureStore
+
+from feast_fusion.feature_service import encoder_of, logical_name, open_service
+from feast_fusion.training_set import TrainingSet
+
+
+def build_training_set(store: FeatureStore, service: str, spine: pa.Table) -> TrainingSet:
+    """The features of a feature service, point-in-time correct, beside each row of the spine.
+
+    Parameters
+    ----------
+    spine : Table
+        user_id, item_id, event_timestamp and any label columns; row order and count are kept.
+
+    Returns
+    -------
+    TrainingSet
+        Columns named `view__feature`; where a view's name carries an encoder id, the feature's name
+        alone, since all vectors of a service are of one encoder (checked here).
+
+    Raises
+    ------
+    FeatureNotFoundError
+        The registry has no such service.
+    EncoderMismatchError
+        The service mixes vectors of two encoders.
+    """
+    feature_service = open_service(store, service)
+    encoder_of(feature_service)
+    job = store.get_historical_features(
+        entity_df=spine.to_pandas(), features=feature_service, full_feature_names=True
+    )
+    training_set: TrainingSet = job.to_training_set()
+    names = [*training_set.table.column_names, *training_set.vectors, *training_set.lists]
+    return training_set.rename({name: logical_name(name) for name in names})

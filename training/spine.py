@@ -1,0 +1,88 @@
+"""The spine of a training set: who, what, when and the label, one row per example.
+
+Explicit data: every event is an example, its label whether it was positive. Implicit data: every
+event is a positive, and negatives are items that existed then and that the user never touched
+before or at that time.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from transformations.dataset import Dataset
+from transformations.errors import SchemaError
+
+SPINE_COLUMNS = ["user_id", "item_id", "event_timestamp", "label"]
+
+
+def build_spine(dataset: Dataset, sources: Path, *, negatives: int = 4, seed: int = 0) -> pa.Table:
+    """user_id, item_id, event_timestamp (UTC, us) and label (0 or 1), by time, user and item.
+
+    Parameters
+    ----------
+    sources : folder
+        Prepared sources of the data set.
+    negatives : int
+        Sampled per positive of implicit data; explicit data has its own.
+
+    Raises
+    ------
+    SchemaError
+        There is no event, or all labels are the same, so that nothing can be learned.
+    """
+    events = pl.read_parquet(sources / "interactions.parquet").select(
+        "user_id", "item_id", "event_timestamp", pl.col("positive").cast(pl.Int64).alias("label")
+    )
+    if not dataset.interactions.explicit:
+        items = pl.read_parquet(sources / "items.parquet", columns=["item_id", "event_timestamp"])
+        events = _with_negatives(events, items, negatives, np.random.default_rng(seed))
+    if events["label"].n_unique() < 2:
+        raise SchemaError(
+            f"{dataset.path}: got {len(events)} examples with labels "
+            f"{events['label'].unique().to_list()}, expected both 0 and 1. "
+            "Check [interactions] positive, and that there are events."
+        )
+    return events.sort("event_timestamp", "user_id", "item_id").select(SPINE_COLUMNS).to_arrow()
+
+
+def _with_negatives(
+    events: pl.DataFrame, items: pl.DataFrame, per_positive: int, rng: np.random.Generator
+) -> pl.DataFrame:
+    """The positives and, for each, up to `per_positive` untouched items that were known then.
+
+    Candidates are drawn uniformly from the items known at that time; a draw that the user had
+    touched by then is dropped, not drawn again, which only matters to users who touch most items.
+    """
+    known = items.group_by("item_id").agg(pl.col("event_timestamp").min().alias("known_from"))
+    known = known.sort("known_from", "item_id")
+    positives = events.with_columns(label=pl.lit(1, pl.Int64))
+    drawn = _draw(positives, known, per_positive, rng)
+    touched = events.group_by("user_id", "item_id").agg(
+        pl.col("event_timestamp").min().alias("touched_at")
+    )
+    sampled = (
+        drawn.join(touched, on=["user_id", "item_id"], how="left")
+        .filter(pl.col("touched_at").is_null() | (pl.col("touched_at") > pl.col("event_timestamp")))
+        .with_columns(label=pl.lit(0, pl.Int64))
+        .select(SPINE_COLUMNS)
+        .unique(maintain_order=True)
+    )
+    return pl.concat([positives.select(SPINE_COLUMNS), sampled])
+
+
+def _draw(
+    positives: pl.DataFrame, known: pl.DataFrame, per_positive: int, rng: np.random.Generator
+) -> pl.DataFrame:
+    when = positives["event_timestamp"].to_numpy()
+    n_known: NDArray[np.int64] = np.searchsorted(known["known_from"].to_numpy(), when, side="right")
+    repeated = np.repeat(np.arange(len(positives)), per_positive)
+    repeated = repeated[n_known[repeated] > 0]
+    picks = rng.integers(0, n_known[repeated])
+    return (
+        positives[repeated]
+        .select("user_id", "event_timestamp")
+        .with_columns(item_id=known["item_id"].gather(picks))
+    )
