@@ -105,9 +105,11 @@ def _profile_schema(
     fields = [(key, pa.string()), ("event_timestamp", TIMESTAMP)]
     if "created" in source.names:
         fields.append(("created", TIMESTAMP))
+    # a text template may name the key or a time, which are there already
+    features = [name for name in columns if name not in dict(fields)]
     return pa.schema(
         fields
-        + [(name, _column_type(source.field(name).type, name in numeric)) for name in columns]
+        + [(name, _column_type(source.field(name).type, name in numeric)) for name in features]
     )
 
 

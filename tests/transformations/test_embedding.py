@@ -1,0 +1,102 @@
+"""The batch transformations: what is declared is what is encoded, and nothing is made up."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from tests.datasets import START, make_films
+from transformations.dataset import load_dataset
+from transformations.embedding import embed_behaviour, embed_items, track_interest
+from transformations.encoder import describe_encoder
+from transformations.errors import EncoderMismatchError, SchemaError
+from transformations.sources import write_sources
+from transformations.workspace import Workspace, open_workspace
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    folder = tmp_path_factory.mktemp("films")
+    description = make_films(folder, n_users=6, n_items=12, n_events=60)
+    items = folder / "items.parquet"
+    table = pl.read_parquet(items)
+    nameless = table["item_id"] == "f0"
+    blank = {
+        name: pl.when(nameless).then(None).otherwise(pl.col(name)).alias(name)
+        for name in ["title", "year", "genres"]
+    }
+    table.with_columns(**blank).write_parquet(items)
+    workspace = open_workspace(description, folder / "home")
+    write_sources(workspace)
+    return workspace
+
+
+def declared(workspace: Workspace) -> dict[str, str]:
+    encoder = workspace.dataset.encoder
+    return {
+        "dataset": str(workspace.dataset.path),
+        "home": str(workspace.home),
+        "encoder_id": describe_encoder(encoder.model, **encoder.options).encoder_id,
+    }
+
+
+def source(workspace: Workspace, name: str) -> pd.DataFrame:
+    frame: pd.DataFrame = pq.read_table(workspace.sources / f"{name}.parquet").to_pandas()
+    return frame
+
+
+def test_an_item_without_text_has_no_vector(prepared: Workspace) -> None:
+    done = embed_items(source(prepared, "items"), **declared(prepared))
+    vectors = done.set_index("item_id")["item_embedding"]
+    assert vectors["f0"] is None
+    others = np.stack(vectors.drop("f0").to_list())
+    assert others.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(others, axis=1), 1.0, atol=1e-5)
+
+
+def test_behaviour_of_somebody_who_rated_nothing_is_missing(prepared: Workspace) -> None:
+    frame = pd.DataFrame(
+        {
+            "user_id": ["a", "b"],
+            "event_timestamp": [START, START],
+            "liked": [["Alien"], []],
+            "disliked": [[], []],
+        }
+    )
+    vectors = embed_behaviour(frame, **declared(prepared))["user_embedding"]
+    assert vectors[0].shape == (384,)
+    assert vectors[1] is None
+
+
+def test_interest_does_not_depend_on_how_rows_are_batched(prepared: Workspace) -> None:
+    frame = source(prepared, "user_events")
+    whole = track_interest(frame, **declared(prepared))
+    shuffled = frame.sample(frac=1.0, random_state=3)
+    parts = [
+        track_interest(shuffled.iloc[i : i + 7], **declared(prepared))
+        for i in range(0, len(frame), 7)
+    ]
+    together = pd.concat(parts).sort_index()
+    for left, right in zip(whole["user_interest"], together["user_interest"], strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_an_instant_that_was_never_prepared_is_an_error(prepared: Workspace) -> None:
+    frame = source(prepared, "user_events").head(1)
+    frame["event_timestamp"] += timedelta(days=999)
+    with pytest.raises(SchemaError, match="prepare"):
+        track_interest(frame, **declared(prepared))
+
+
+def test_a_changed_encoder_is_refused_not_mixed_in(prepared: Workspace, tmp_path: Path) -> None:
+    changed = tmp_path / "dataset.toml"
+    text = prepared.dataset.path.read_text().replace("max_tokens = 64", "max_tokens = 32")
+    changed.write_text(text)
+    assert load_dataset(changed).encoder.max_tokens == 32
+    literals = declared(prepared) | {"dataset": str(changed)}
+    with pytest.raises(EncoderMismatchError, match="feast apply"):
+        embed_items(source(prepared, "items"), **literals)

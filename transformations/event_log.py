@@ -1,0 +1,113 @@
+"""The interactions as arrays: the events of one user (or one item) together, in replay order."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+SECOND_US = 1_000_000
+DAY_US = 86_400 * SECOND_US
+
+
+@dataclass(frozen=True)
+class EventLog:
+    """n events sorted by key, then replay order: event_timestamp, item_id, event_id, file row.
+
+    Attributes
+    ----------
+    names : ids of the keys, ascending
+    key : (n,) index into `names`, ascending
+    item : (n,) index into the ascending ids of all items
+    time : (n,) microseconds since the epoch
+    positive : (n,) bool
+    value : (n,) float64, NaN where the event has none
+    """
+
+    names: pa.Array
+    key: Ints
+    item: Ints
+    time: Ints
+    positive: NDArray[np.bool_]
+    value: NDArray[np.float64]
+
+    @cached_property
+    def instants(self) -> "Instants":
+        """One row per key and instant that has events, in the order of the log."""
+        n = len(self.key)
+        is_new_key = np.ones(n, dtype=bool)
+        is_new_key[1:] = self.key[1:] != self.key[:-1]
+        is_new = is_new_key.copy()
+        is_new[1:] |= self.time[1:] != self.time[:-1]
+        start = np.flatnonzero(is_new)
+        first = np.maximum.accumulate(np.where(is_new_key, np.arange(n), 0))[start]
+        return Instants(start=start, end=np.append(start[1:], n)[: len(start)], first=first)
+
+    def n_events_since(self, window_us: int) -> Ints:
+        """(m,) events of the key in `(t - window, t]`, for each instant `t`."""
+        moments = np.unique(self.time)
+        width = len(moments) + 1
+        position = self.key * width + np.searchsorted(moments, self.time)
+        last = self.instants.end - 1
+        earliest = np.searchsorted(moments, self.time[last] - window_us, side="right")
+        return self.instants.end - np.searchsorted(position, self.key[last] * width + earliest)
+
+    def running(self, amount: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(m,) sum of `amount` (n,) over the key's events up to and including each instant.
+
+        Sums start afresh at each key: differences of one long sum would lose digits.
+        """
+        frame = pl.DataFrame({"key": self.key, "amount": amount})
+        totals = frame.select(pl.col("amount").cum_sum().over("key"))["amount"]
+        sums: NDArray[np.float64] = totals.gather(self.instants.end - 1).to_numpy()
+        return sums
+
+    def n_until(self, is_counted: NDArray[np.bool_]) -> Ints:
+        """(m,) counted events of the key up to and including each instant."""
+        counts = np.concatenate([[0], np.cumsum(is_counted, dtype=np.int64)])
+        found: Ints = counts[self.instants.end] - counts[self.instants.first]
+        return found
+
+
+@dataclass(frozen=True)
+class Instants:
+    """m instants of an `EventLog`: the positions of their events are `start` to `end`.
+
+    first : (m,) position of the first event of the instant's key
+    """
+
+    start: Ints
+    end: Ints
+    first: Ints
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def build_event_log(interactions: pa.Table, items: pa.Array, key: str) -> EventLog:
+    """The log of validated `interactions` by `key`, either "user_id" or "item_id".
+
+    items : ascending ids of all items; every item_id of `interactions` is among them
+    """
+    frame = pl.from_arrow(interactions)
+    assert isinstance(frame, pl.DataFrame)
+    ties = [name for name in ("item_id", "event_id") if name in frame.columns]
+    frame = frame.with_row_index("row").sort(key, "event_timestamp", *ties, "row")
+    item_names = pl.Series(items, dtype=pl.String)
+    names = item_names if key == "item_id" else frame[key].unique().sort()
+    return EventLog(
+        names=names.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string()),
+        key=_codes(frame[key], names),
+        item=_codes(frame["item_id"], item_names),
+        time=frame["event_timestamp"].to_physical().to_numpy(),
+        positive=frame["positive"].to_numpy(),
+        value=frame["value"].fill_null(float("nan")).to_numpy(),
+    )
+
+
+def _codes(ids: pl.Series, names: pl.Series) -> Ints:
+    return ids.cast(pl.Enum(names)).to_physical().cast(pl.Int64).to_numpy()
