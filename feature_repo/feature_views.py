@@ -15,21 +15,25 @@ from feature_repo.transformation_source import transformation
 FOREVER = timedelta(0)  # no ttl: the newest row holds until the next
 OWNER = "feast-fusion"
 _KEYS = {"user_id", "item_id", "event_timestamp", "created"}
-_TYPES: dict[pa.DataType, ComplexFeastType | PrimitiveFeastType] = {
+_SCALARS: dict[pa.DataType, PrimitiveFeastType] = {
     pa.int64(): Int64,
+    pa.float32(): Float32,
     pa.float64(): Float64,
     pa.string(): String,
-    pa.list_(pa.string()): Array(String),
-    pa.list_(pa.int64()): Array(Int64),
-    pa.list_(pa.float32()): Array(Float32),
 }
+
+
+def _feast_type(column: pa.DataType) -> PrimitiveFeastType | ComplexFeastType:
+    if pa.types.is_list(column):
+        return Array(_SCALARS[column.value_type])
+    return _SCALARS[column]
 
 
 def _columns_of(source: FileSource) -> list[Field]:
     """One feature per column of a prepared file: the data set decides what there is."""
     schema = pq.read_schema(source.path)
     return [
-        Field(name=column.name, dtype=_TYPES[column.type])
+        Field(name=column.name, dtype=_feast_type(column.type))
         for column in schema
         if column.name not in _KEYS
     ]

@@ -38,6 +38,13 @@ def raw_data(workspace: Workspace) -> RawData:
         items=pl.read_parquet(dataset.items.path).to_dicts(),
         users=pl.read_parquet(dataset.users.path).to_dicts() if dataset.users else [],
         events=events.with_columns(positive=is_positive).to_dicts(),
+        item_columns=[
+            dataset.items.title,
+            *dataset.items.text_columns,
+            *dataset.items.numeric,
+            *dataset.items.categorical,
+        ],
+        user_columns=[*dataset.users.numeric, *dataset.users.categorical] if dataset.users else [],
         title=dataset.items.title,
         categorical=list(dataset.items.categorical),
         explicit=dataset.interactions.explicit,

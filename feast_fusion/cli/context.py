@@ -89,6 +89,9 @@ def environment(workspace: Workspace, redis: str = _NO_REDIS) -> dict[str, str]:
         "FUSION_PROJECT": workspace.dataset.name,
         "FUSION_REGISTRY": str(workspace.registry),
         "FUSION_REDIS": redis,
+        # Feast's own switch for its notices about batch and on-demand views: a dozen per command,
+        # which would hide the lines that matter.
+        "IS_TEST": "True",
     }
 
 
@@ -144,8 +147,6 @@ def feast(workspace: Workspace, redis: str, *arguments: str) -> None:
     """
     command = [str(Path(sys.executable).parent / "feast"), "--chdir", str(REPOSITORY), *arguments]
     variables = os.environ | environment(workspace, redis)
-    # Feast's alpha notice for batch feature views would hide the lines that matter.
-    variables.setdefault("PYTHONWARNINGS", "ignore::RuntimeWarning:feast")
     done = subprocess.run(command, env=variables, check=False)
     if done.returncode:
         raise FeastFusionError(
@@ -154,11 +155,12 @@ def feast(workspace: Workspace, redis: str, *arguments: str) -> None:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, moved by calling `(done, total)`."""
+def progress_bar(label: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on standard error, moved by calling `(what, done, total)`."""
     with tqdm(desc=label, leave=False, ncols=80) as bar:
 
-        def advance(done: int, total: int) -> None:
+        def advance(what: str, done: int, total: int) -> None:
+            bar.set_description(f"{label}: {what}", refresh=False)
             bar.total = total
             bar.update(done - bar.n)
 

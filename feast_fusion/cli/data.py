@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from transformations.sources import write_sources
 
 from feast_fusion.cli.context import SERVICE, open_store, progress_bar, say, then, with_workspace
+from transformations.sources import SourcesReport, write_sources
 from transformations.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def prepare_sources(workspace: Workspace) -> None:
     """Write the sources of a workspace and say what came of it."""
     with progress_bar("Preparing") as advance:
         report = write_sources(workspace, progress=advance)
-    for line in report.lines():
+    for line in _report_lines(workspace, report):
         say(line)
 
 
@@ -52,3 +52,19 @@ def retrieve_training_set(workspace: Workspace, service: str = SERVICE) -> "Trai
 
     spine = build_spine(workspace.dataset, workspace.sources)
     return build_training_set(open_store(workspace), service, spine)
+
+
+def _report_lines(workspace: Workspace, report: SourcesReport) -> list[str]:
+    read = ", ".join(f"{n:,} {name}" for name, n in report.read.items())
+    if report.is_unchanged:
+        return [f"Unchanged: the sources of {read} are kept."]
+    rows = ", ".join(f"{name} {n:,}" for name, n in report.rows.items())
+    lines = [f"Read {read} in {report.seconds:.1f} s.", f"Wrote {rows}."]
+    for file, reasons in report.rejects.items():
+        for reason, n in reasons.items():
+            lines.append(f"Rejected {n:,} rows of {file}: {reason}.")
+    if any(report.rejects.values()):
+        lines.append(f"They are in {workspace.sources / 'rejects'}, each with its reason.")
+    if report.users_without_profile:
+        lines.append(f"{report.users_without_profile:,} users have events but no row in users.")
+    return lines

@@ -20,9 +20,8 @@ from transformations.errors import FeatureNotFoundError
 from transformations.workspace import Workspace
 
 if TYPE_CHECKING:
-    from training.artifact import Artifact
-
     from serving.recommender import Recommendations
+    from training.artifact import Artifact
 
 
 @click.command()
@@ -87,9 +86,8 @@ def open_training_set(workspace: Workspace) -> TrainingSet:
 
 def train_ranker(workspace: Workspace, training_set: TrainingSet, seed: int = 0) -> "Artifact":
     """The ranker fitted to a training set; says how it went."""
-    from training.trainer import TrainerConfig, train
-
     from feast_fusion.feature_service import encoder_of, open_service
+    from training.trainer import TrainerConfig, train
 
     service = open_service(open_store(workspace), SERVICE)
     with progress_bar("Training") as advance:

@@ -4,9 +4,8 @@ import hashlib
 import json
 import os
 import resource
+import runpy
 import statistics
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,8 +16,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
 import torch
-from training.artifact import Artifact
-from transformations.encoder import describe_encoder
 
 import training
 from feast_fusion.cli.context import (
@@ -38,7 +35,9 @@ from feast_fusion.cli.model import (
     train_ranker,
 )
 from feast_fusion.training_set import TrainingSet
+from training.artifact import Artifact
 from transformations.embedding import Embedder
+from transformations.encoder import describe_encoder
 from transformations.errors import FeastFusionError
 from transformations.workspace import Workspace
 
@@ -70,10 +69,15 @@ def run(workspace: Workspace) -> None:
 def demo(workspace: Workspace) -> None:
     """Prepare MovieLens-100k and run everything on it."""
     if workspace.dataset.path == example_dataset() and not _has_files(workspace):
-        script = example_dataset().parent / "prepare.py"
-        command = [sys.executable, str(script), "--downloads", str(workspace.home / "downloads")]
-        if subprocess.run(command, check=False).returncode:
-            raise FeastFusionError(f"{script.name}: failed; see its message above.")
+        _step("MovieLens-100k")
+        script = runpy.run_path(str(example_dataset().parent / "prepare.py"))
+        made = script["prepare_movielens"](
+            workspace.dataset.items.path.parent, cache=workspace.home / "downloads"
+        )
+        say(
+            f"{made.n_interactions:,} ratings, {made.n_items:,} films, {made.n_users:,} users; "
+            f"{made.n_joined:,} films have a director, cast and country."
+        )
     run_all(workspace)
     then("Next: feast-fusion recommend 100, or feast-fusion run --dataset with your own data.")
 

@@ -6,7 +6,7 @@ which have oracles of their own.
 
 import math
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +26,8 @@ class RawData:
     items: list[Row]
     users: list[Row]
     events: list[Row]  # each with `positive`
+    item_columns: list[str]
+    user_columns: list[str]
     title: str
     categorical: list[str]
     explicit: bool
@@ -39,7 +41,15 @@ class RawData:
     before: Callable[[datetime, datetime], bool] = lambda event, label: event < label
 
     def __post_init__(self) -> None:
-        self.events.sort(key=lambda e: (e["event_timestamp"], e["item_id"], e["event_id"]))
+        self.events.sort(key=lambda e: (e["event_timestamp"], e["item_id"], e.get("event_id", "")))
+        self.of: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        for event in self.events:
+            for key in ("user_id", "item_id"):
+                self.of[key, event[key]].append(event)
+
+    def seen(self, key: str, value: str, label: datetime) -> list[Row]:
+        """Events of a user or an item that a label may see, in replay order."""
+        return [e for e in self.of[key, value] if self.before(e["event_timestamp"], label)]
 
     def version(self, item_id: str, at: datetime, *, else_first: bool) -> Row | None:
         """The item's newest version at a time, or its first one where it had none yet."""
@@ -55,9 +65,8 @@ class RawData:
 
 def expected_features(raw: RawData, user_id: str, item_id: str, label: datetime) -> Row:
     """Every feature of the example, by logical name; None where there is none."""
-    seen = [e for e in raw.events if raw.before(e["event_timestamp"], label)]
-    of_user = [e for e in seen if e["user_id"] == user_id]
-    of_item = [e for e in seen if e["item_id"] == item_id]
+    of_user = raw.seen("user_id", user_id, label)
+    of_item = raw.seen("item_id", item_id, label)
     features: Row = {}
     features |= _profile(raw, item_id, label)
     features |= _user_profile(raw, user_id, label)
@@ -75,19 +84,15 @@ def expected_features(raw: RawData, user_id: str, item_id: str, label: datetime)
 
 def _profile(raw: RawData, item_id: str, label: datetime) -> Row:
     version = raw.version(item_id, label, else_first=False) or {}
-    names = raw.items[0].keys() - {"item_id", "event_timestamp", "created"}
-    return {f"item_profile__{name}": version.get(name) for name in names}
+    return {f"item_profile__{name}": version.get(name) for name in raw.item_columns}
 
 
 def _user_profile(raw: RawData, user_id: str, label: datetime) -> Row:
-    if not raw.users:
-        return {}
     known = [
         row for row in raw.users if row["user_id"] == user_id and row["event_timestamp"] <= label
     ]
     version = max(known, key=lambda row: row["event_timestamp"], default={})
-    names = raw.users[0].keys() - {"user_id", "event_timestamp", "created"}
-    return {f"user_profile__{name}": version.get(name) for name in names}
+    return {f"user_profile__{name}": version.get(name) for name in raw.user_columns}
 
 
 def _stats(raw: RawData, events: list[Row]) -> Row:
