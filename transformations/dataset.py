@@ -140,6 +140,11 @@ def load_dataset(path: str | Path) -> Dataset:
         table = raw.get(section)
         if isinstance(table, dict) and isinstance(table.get("path"), str):
             table["path"] = path.parent / table["path"]
+    encoder = raw.get("encoder")
+    if isinstance(encoder, dict) and isinstance(encoder.get("model"), str):
+        folder = path.parent / encoder["model"]
+        if folder.is_dir():
+            encoder["model"] = str(folder)
     try:
         return Dataset(**{**raw, "path": path})
     except ValidationError as error:

@@ -1,7 +1,7 @@
 """The transformations that batch feature views declare: rows in, rows with vectors out.
 
-Each takes the window's rows and the literals of its declaration (data set, home, encoder id), and is
-row-wise: an output row depends on its input row and on the prepared sources, never on the batch.
+Each takes the window's rows and the literals of its declaration (data set, home, encoder id), and
+is row-wise: an output row depends on its input row and on the prepared sources, never on the batch.
 A vector is computed once per distinct text, because all of them go through the vector cache.
 """
 
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from transformations.encoder import describe_encoder, load_encoder
 from transformations.errors import EncoderMismatchError, SchemaError
 from transformations.interest import replay
+from transformations.item_versions import ItemVersions, build_item_versions
+from transformations.schema import CAUSED_AFTER_US
 from transformations.text import clean, render_behaviours, render_items
 from transformations.vector_cache import VectorCache
 from transformations.workspace import Workspace, open_workspace
@@ -127,7 +129,8 @@ class Embedder:
             [[clean(title, dataset.cleaning) for title in titles] for titles in liked],
             [[clean(title, dataset.cleaning) for title in titles] for titles in disliked],
             max_tokens=min(dataset.activity.behaviour_tokens, dataset.encoder.max_tokens),
-            count_tokens=lambda texts: self.encoder.count_tokens(texts),
+            count_tokens=self.encoder.count_tokens,
+            n_special_tokens=self.encoder.n_special_tokens,
         )
 
 
@@ -188,33 +191,17 @@ def _histories(events: pl.DataFrame) -> list[tuple[int, int, list[int]]]:
 def _vectors_of_events(
     embedder: Embedder, events: pl.DataFrame
 ) -> tuple[Vectors, NDArray[np.bool_], NDArray[np.int64]]:
-    """Vectors of the item versions, their presence, and each event's version as known then.
-
-    An event before its item's first version takes the first version.
-    """
+    """Vectors of all item versions, their presence, and each event's version as known then."""
     path = embedder.workspace.sources / "items.parquet"
     versions, vectors, present = _item_versions(embedder, path, path.stat().st_mtime_ns)
-    first = versions.group_by("item_id").agg(pl.col("version").first().alias("first_version"))
-    numbered = events.with_row_index("event").sort("event_timestamp")
-    known = (
-        numbered.join_asof(
-            versions.sort("event_timestamp"),
-            on="event_timestamp",
-            by="item_id",
-            check_sortedness=False,
-        )
-        .join(first, on="item_id", how="left")
-        .sort("event")
-    )
-    chosen = known.select(pl.coalesce("version", "first_version"))["version"].to_numpy()
-    return vectors, present, chosen.astype(np.int64)
+    item = pc.index_in(pa.array(events["item_id"]), versions.names).to_numpy().astype(np.int64)
+    time = events["event_timestamp"].dt.epoch("us").to_numpy() - CAUSED_AFTER_US
+    return vectors, present, versions.as_of(item, time)
 
 
 @lru_cache(maxsize=2)
 def _item_versions(
     embedder: Embedder, path: Path, _changed_ns: int
-) -> tuple[pl.DataFrame, Vectors, NDArray[np.bool_]]:
-    table = pq.read_table(path)
-    vectors, present = embedder.embed(embedder.render_items(table))
-    versions = pl.DataFrame(table.select(["item_id", "event_timestamp"])).with_row_index("version")
-    return versions.sort("item_id", "event_timestamp"), vectors, present
+) -> tuple[ItemVersions, Vectors, NDArray[np.bool_]]:
+    versions = build_item_versions(pq.read_table(path))
+    return versions, *embedder.embed(embedder.render_items(versions.table))
