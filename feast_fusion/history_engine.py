@@ -1,0 +1,196 @@
+"""A Feast batch engine that keeps the full history of a transformed view, and loses nothing.
+
+`batch_engine: {type: feast_fusion.history_engine.HistoryEngine}` in any Feast repository.
+
+A `BatchFeatureView(source=[view], sink_source=FileSource(folder), offline=True, udf=...)` is
+materialized in two phases. First the rows of the window that the sink does not have yet go
+through the transformation in batches of `batch_rows`, and each batch is added to the sink as one
+file. Then the newest row of each entity in the window is read back from the sink and written
+online. So offline comes first, a crash at any moment is completed by the next run, and memory
+depends on the batch, not on the window. A view without a transformation goes online directly.
+
+The contract of a transformation: it is row-wise. An output row depends on its own input row and
+not on the batch around it, and where the source has the join keys and the timestamp under the
+names that the sink has, the transformation keeps their values. This is what lets the engine skip
+finished rows before the transformation runs. A transformation that must compute a key or the
+timestamp gives it a name that the source does not have; then finished rows are left out after it.
+
+Sinks are the user's data: `feast teardown` and a deleted view leave them where they are.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+from feast import StreamFeatureView
+from feast.infra.common.materialization_job import MaterializationJobStatus, MaterializationTask
+from feast.infra.compute_engines.local.compute import LocalComputeEngine
+from feast.infra.compute_engines.local.job import LocalMaterializationJob
+from feast.repo_config import FeastConfigBaseModel
+from pydantic import Field
+
+from feast_fusion.derivation import Derivation, derive, is_derived
+from feast_fusion.history_sink import HistorySink
+from feast_fusion.online_rows import OnlineWriter, newest
+from feast_fusion.parquet_rows import Rows
+from feast_fusion.row_keys import Window
+from feast_fusion.unfinished import Unfinished
+from feast_fusion.view_schema import conform
+from transformations.errors import schema_error
+
+_log = logging.getLogger(__name__)
+
+
+class HistoryEngineConfig(FeastConfigBaseModel):  # type: ignore[misc]
+    """What `batch_engine` in feature_store.yaml may say.
+
+    batch_rows: rows given to a transformation at once and written to a sink as one file;
+    backend: data frame backend of Feast's local engine, for its historical retrieval only.
+    """
+
+    type: Literal["feast_fusion.history_engine.HistoryEngine"] = (
+        "feast_fusion.history_engine.HistoryEngine"
+    )
+    batch_rows: Annotated[int, Field(ge=1)] = 10_000
+    backend: str | None = None
+
+
+class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
+    """Feast's local engine with materialization that keeps history (see the module)."""
+
+    def __init__(
+        self, *, repo_config: Any, offline_store: Any, online_store: Any, **options: Any
+    ) -> None:
+        self.options = HistoryEngineConfig(**options)
+        super().__init__(
+            backend=self.options.backend,
+            repo_config=repo_config,
+            offline_store=offline_store,
+            online_store=online_store,
+        )
+
+    def update(
+        self,
+        project: str,
+        views_to_delete: Sequence[Any],
+        views_to_keep: Sequence[Any],
+        entities_to_delete: Sequence[Any],
+        entities_to_keep: Sequence[Any],
+    ) -> None:
+        """Create the sinks of derived views, so that they can be read before the first run.
+
+        `feast apply` calls it, except with Feast's own sqlite online store, where it plans
+        without engines; there the first run creates the sink.
+
+        Raises
+        ------
+        SchemaError
+            A view asks for what this engine does not do, or its sink cannot be its sink.
+        """
+        for view in views_to_keep:
+            if is_derived(view) and not isinstance(view, StreamFeatureView):
+                sink = derive(view, self.repo_config).sink
+                if sink is not None:
+                    sink.ensure()
+
+    def _materialize_one(
+        self, registry: Any, task: MaterializationTask, **kwargs: Any
+    ) -> LocalMaterializationJob:
+        job_id = f"{task.feature_view.name}-{task.start_time}-{task.end_time}"
+        try:
+            self._materialize(task)
+        except Exception as error:  # the provider raises the error of a failed job
+            return LocalMaterializationJob(job_id, MaterializationJobStatus.ERROR, error)
+        return LocalMaterializationJob(job_id, MaterializationJobStatus.SUCCEEDED)
+
+    def _materialize(self, task: MaterializationTask) -> None:
+        view, window = task.feature_view, (task.start_time, task.end_time)
+        derivation = derive(view, self.repo_config)
+        if derivation.sink is None:
+            if view.online:
+                rows = derivation.open_rows(self.repo_config, self.offline_store, window)
+                self._write_online(task, derivation, rows)
+            return
+        with derivation.sink.locked():
+            self._extend_history(task, derivation, derivation.sink, window)
+            if view.online:
+                self._write_online(task, derivation, derivation.sink.rows())
+
+    def _extend_history(
+        self, task: MaterializationTask, derivation: Derivation, sink: HistorySink, window: Window
+    ) -> None:
+        """Phase 1: what the sink lacks of the window is transformed and added to it."""
+        rows = derivation.open_rows(self.repo_config, self.offline_store, window)
+        unfinished = Unfinished(derivation, rows, sink, window)
+        columns, n_added = derivation.input_columns(rows), 0
+        label = f"{derivation.view.name} history"
+        with _progress(task, label, len(unfinished.positions)) as advance:
+            batches = rows.gather(columns, unfinished.positions, self.options.batch_rows)
+            for given in batches:
+                made = conform(derivation.transform(given), derivation.schema)
+                added = unfinished.only_new(given, made)
+                if added.num_rows:
+                    sink.append(added)
+                n_added += added.num_rows
+                advance(given.num_rows)
+        _log.info(
+            "%s: %d rows transformed, %d added to %s",
+            derivation.view.name,
+            len(unfinished.positions),
+            n_added,
+            sink.folder,
+        )
+
+    def _write_online(self, task: MaterializationTask, derivation: Derivation, rows: Rows) -> None:
+        """Phase 2: the newest row of each entity in the window goes to the online store."""
+        schema = derivation.schema
+        transforms = derivation.sink is None and bool(derivation.transformations)
+        ordering = [n for n in schema.ordering if n in rows.columns or not transforms]
+        if transforms:
+            _refuse_unknown_keys(derivation, rows)
+        timestamp = derivation.timestamp if derivation.sink is None else schema.timestamp
+        types = schema.types((*schema.keys, *ordering))
+        keys = rows.read_keys(types, timestamp, (task.start_time, task.end_time))
+        positions, n_null = newest(keys, schema)
+        if n_null:
+            _log.warning(
+                "%s: %d rows have a null join key and are not written online", schema.view, n_null
+            )
+        columns = derivation.input_columns(rows) if transforms else schema.arrow.names
+        writer = OnlineWriter(self.repo_config, self.online_store, derivation.view, schema)
+        with _progress(task, f"{schema.view} online", len(positions)) as advance:
+            for table in rows.gather(columns, positions, self.options.batch_rows):
+                made = conform(derivation.transform(table), schema) if transforms else table
+                writer.write(made)
+                advance(table.num_rows)
+        _log.info("%s: %d entities written online", schema.view, len(positions))
+
+
+def _refuse_unknown_keys(derivation: Derivation, rows: Rows) -> None:
+    needed = (*derivation.schema.keys, derivation.schema.timestamp)
+    missing = [name for name in needed if name not in rows.columns]
+    if missing:
+        raise schema_error(
+            f"Feature view {derivation.view.name!r}",
+            got=f"a source without {missing}, which its transformation computes",
+            expected="these columns in the source, or offline=True",
+            remedy="Without a history the newest rows are chosen before the transformation: add "
+            "the columns to the source, or declare offline=True and a sink_source.",
+        )
+
+
+@contextmanager
+def _progress(
+    task: MaterializationTask, label: str, total: int
+) -> Iterator[Callable[[int], object]]:
+    """A bar of `total` rows as Feast's caller builds it; none where there is nothing to do."""
+    if task.tqdm_builder is None or total == 0:
+        yield lambda _rows: None
+        return
+    bar = task.tqdm_builder(total)
+    bar.set_description(label)
+    try:
+        yield bar.update
+    finally:
+        bar.close()

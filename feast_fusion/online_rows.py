@@ -1,0 +1,67 @@
+"""The newest row of each entity, and writing rows to an online store."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
+from feast.utils import _convert_arrow_to_proto
+
+from feast_fusion.row_keys import POSITION, Positions
+from feast_fusion.view_schema import ViewSchema, check_vectors
+
+_WRITE_ROWS = 1_000
+
+
+def newest(keys: pl.DataFrame, schema: ViewSchema) -> tuple[Positions, int]:
+    """Ascending positions of the newest row of each entity, and how many rows had a null key.
+
+    Newest is the latest event timestamp, then the latest created timestamp (null is the
+    oldest), then the last position. A row with a null join key belongs to no entity.
+    """
+    known = keys.drop_nulls(list(schema.keys)) if schema.keys else keys
+    ordering = [name for name in schema.ordering if name in keys.columns]
+    ordered = known.sort([*ordering, POSITION], nulls_last=False)
+    if schema.keys:
+        last = ordered.unique(list(schema.keys), keep="last", maintain_order=False)
+    else:
+        last = ordered.tail(1)  # a view without entities has one current row
+    return last[POSITION].sort().to_numpy(), keys.height - known.height
+
+
+@dataclass(frozen=True)
+class OnlineWriter:
+    """Writes rows of one view to the repository's online store in bounded batches."""
+
+    repo_config: Any
+    online_store: Any
+    view: Any
+    schema: ViewSchema
+
+    def write(self, table: pa.Table) -> None:
+        """Write every row of `table`; an older or equal row never replaces a newer one online.
+
+        Raises
+        ------
+        SchemaError
+            A vector has a wrong width or a value that is not finite.
+        """
+        table = table.select(self.schema.arrow.names)
+        check_vectors(table, self.schema)
+        types = {field.name: field.dtype.to_value_type() for field in self.view.entity_columns}
+        if DUMMY_ENTITY_ID in types:
+            constant = pa.array([DUMMY_ENTITY_VAL] * table.num_rows, pa.string())
+            table = table.append_column(DUMMY_ENTITY_ID, constant)
+        configured = self.repo_config.materialization_config.online_write_batch_size
+        # Feast converts only the first chunk of a table, so it is given single batches.
+        for batch in table.combine_chunks().to_batches(configured or _WRITE_ROWS):
+            rows = [
+                # Feast makes NaT of a null, which not every online store takes.
+                (key, values, at, None if created is pd.NaT else created)
+                for key, values, at, created in _convert_arrow_to_proto(batch, self.view, types)
+            ]
+            self.online_store.online_write_batch(
+                self.repo_config, self.view, rows, lambda _written: None
+            )

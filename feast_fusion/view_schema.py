@@ -1,0 +1,215 @@
+"""The columns a feature view stores, and the check that rows have them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from feast.feature_view import DUMMY_ENTITY_ID
+from feast.types import from_feast_to_pyarrow_type
+
+from transformations.errors import SchemaError, schema_error
+from transformations.schema import TIMESTAMP
+
+
+@dataclass(frozen=True)
+class ViewSchema:
+    """Stored columns of one view: join keys, features as declared, event timestamp, created.
+
+    Attributes
+    ----------
+    vectors : dict
+        Vector feature -> declared width; 0 where none is declared.
+    """
+
+    view: str
+    keys: tuple[str, ...]
+    timestamp: str
+    created: str | None
+    arrow: pa.Schema
+    vectors: dict[str, int]
+
+    @property
+    def ordering(self) -> tuple[str, ...]:
+        """Columns that decide which of two rows of one entity is newer, the strongest first."""
+        return (self.timestamp, self.created) if self.created else (self.timestamp,)
+
+    def types(self, columns: Sequence[str]) -> pa.Schema:
+        """The part of the schema that has `columns`, in their order."""
+        return pa.schema([self.arrow.field(name) for name in columns])
+
+
+def view_schema(view: Any) -> ViewSchema:
+    """The schema of `view` (any Feast feature view with a batch source), in Feast's own types.
+
+    Raises
+    ------
+    SchemaError
+        The batch source (a sink, for a derived view) names no timestamp field.
+    """
+    source = view.batch_source
+    if not source.timestamp_field:
+        raise schema_error(
+            f"Feature view {view.name!r}, source {source.name!r}",
+            got="no timestamp_field",
+            expected="the name of the event timestamp column",
+            remedy="Declare timestamp_field on the source (for a derived view, on sink_source).",
+        )
+    keys = [field for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
+    created = source.created_timestamp_column or None
+    columns = [(field.name, from_feast_to_pyarrow_type(field.dtype)) for field in keys]
+    columns += [(field.name, from_feast_to_pyarrow_type(field.dtype)) for field in view.features]
+    columns += [(name, TIMESTAMP) for name in (source.timestamp_field, created) if name]
+    return ViewSchema(
+        view=view.name,
+        keys=tuple(field.name for field in keys),
+        timestamp=source.timestamp_field,
+        created=created,
+        arrow=pa.schema(columns),
+        vectors={f.name: f.vector_length or 0 for f in view.features if f.vector_index},
+    )
+
+
+def conform(frame: pd.DataFrame, schema: ViewSchema) -> pa.Table:
+    """`frame` with exactly the columns and types of `schema`; other columns are left out.
+
+    Null rule: null scalars, lists and vectors are kept; the event timestamp may not be null.
+    Naive timestamps are UTC; finer units are cut to microseconds.
+
+    Raises
+    ------
+    SchemaError
+        A column is missing or cannot be cast, a vector has a wrong width or a value that is not
+        finite. The message names the view, the column and the first offending key.
+    """
+    missing = [name for name in schema.arrow.names if name not in frame.columns]
+    if missing:
+        raise schema_error(
+            f"Feature view {schema.view!r}",
+            got=f"columns {[str(name) for name in frame.columns]} from its transformation",
+            expected=f"also {missing}",
+            remedy="Return these columns too, or correct the view's schema.",
+        )
+    arrays = [_array(frame[field.name], field, frame, schema) for field in schema.arrow]
+    table = pa.Table.from_arrays(arrays, schema=schema.arrow)
+    timestamps = table.column(schema.timestamp)
+    if timestamps.null_count:
+        row = int(np.flatnonzero(timestamps.is_null().to_numpy(zero_copy_only=False))[0])
+        raise _refused(schema, schema.timestamp, table, row, "null", "a timestamp")
+    check_vectors(table, schema)
+    return table
+
+
+def check_vectors(table: pa.Table | pa.RecordBatch, schema: ViewSchema) -> None:
+    """Refuse vectors of a wrong width or with NaN, infinite or null values; null vectors pass."""
+    for name, declared in schema.vectors.items():
+        column = table.column(name)
+        widths = pc.fill_null(pc.list_value_length(column), -1).to_numpy()  # (n,), -1 = null
+        present = widths[widths >= 0]
+        if not len(present):
+            continue
+        width = declared or int(present[0])
+        wrong = np.flatnonzero((widths >= 0) & (widths != width))
+        if len(wrong):
+            row = int(wrong[0])
+            got = f"a vector of width {widths[row]}"
+            raise _refused(schema, name, table, row, got, f"width {width}")
+        values = pc.list_flatten(column).to_numpy(zero_copy_only=False)  # (n_present * width,)
+        bad = np.flatnonzero(~np.isfinite(values.astype(np.float64, copy=False)))
+        if len(bad):
+            row = int(np.flatnonzero(widths >= 0)[bad[0] // width])
+            got = f"a vector with the value {values[bad[0]]}"
+            raise _refused(schema, name, table, row, got, "finite values")
+
+
+def python_frame(table: pa.Table) -> pd.DataFrame:
+    """`table` as a transformation receives it.
+
+    Null is None, in float columns NaN; an integer column with nulls keeps its integers (pandas
+    would make them floats, so a value would depend on its batch).
+    """
+    frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
+    return frame
+
+
+def _array(
+    column: "pd.Series[Any] | pd.DataFrame",
+    field: pa.Field,
+    frame: pd.DataFrame,
+    schema: ViewSchema,
+) -> pa.Array:
+    if isinstance(column, pd.DataFrame):
+        raise schema_error(
+            f"Feature view {schema.view!r}, column {field.name!r}",
+            got=f"{column.shape[1]} columns of this name from its transformation",
+            expected="one",
+            remedy="Return each column once.",
+        )
+    try:
+        return _cast(column, field.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        row = _first_that_fails(column, field.type)
+        value = repr(column.iloc[row])[:80]
+        raise _refused(
+            schema, field.name, frame, row, f"{value} ({error})", str(field.type)
+        ) from error
+
+
+def _cast(column: "pd.Series[Any]", dtype: pa.DataType) -> pa.Array:
+    if pa.types.is_nested(dtype):
+        # NaN inside a list is a value, while NaN in place of a list is a missing list.
+        values = [None if value is None or value is pd.NA or _is_nan(value) else value
+                  for value in column]  # fmt: skip
+        found = pa.array(values) if pa.types.is_list(dtype) else pa.array(values, dtype)
+    else:
+        # Inferred first and cast after: a direct conversion would cut 1.5 to the integer 1.
+        found = pa.array(column, from_pandas=True)
+    if isinstance(found, pa.ChunkedArray):
+        found = found.combine_chunks()
+    return found.cast(dtype, safe=not pa.types.is_timestamp(dtype))
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and value != value
+
+
+def _first_that_fails(column: "pd.Series[Any]", dtype: pa.DataType) -> int:
+    for row in range(len(column)):
+        try:
+            _cast(column.iloc[row : row + 1], dtype)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+            return row
+    return 0  # each value alone is fine: they are of different types
+
+
+def _refused(
+    schema: ViewSchema,
+    column: str,
+    rows: pa.Table | pa.RecordBatch | pd.DataFrame,
+    row: int,
+    got: str,
+    expected: str,
+) -> SchemaError:
+    return schema_error(
+        f"Feature view {schema.view!r}, column {column!r}, first at {_key(schema, rows, row)}",
+        got=got,
+        expected=expected,
+        remedy="Correct the transformation or the source; rows before this batch are kept.",
+    )
+
+
+def _key(schema: ViewSchema, rows: pa.Table | pa.RecordBatch | pd.DataFrame, row: int) -> str:
+    def value(name: str) -> object:
+        if isinstance(rows, pd.DataFrame):
+            return rows[name].iloc[row]
+        return rows.column(name)[row].as_py()
+
+    names = (*schema.keys, schema.timestamp)
+    return ", ".join(f"{name}={value(name)!s}" for name in names if name in _names(rows))
+
+
+def _names(rows: pa.Table | pa.RecordBatch | pd.DataFrame) -> list[str]:
+    return list(rows.columns if isinstance(rows, pd.DataFrame) else rows.schema.names)
