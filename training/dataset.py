@@ -31,7 +31,7 @@ def build_training_set(store: FeatureStore, service: str, spine: pa.Table) -> Tr
     feature_service = open_service(store, service)
     encoder_of(feature_service)
     job = store.get_historical_features(
-        entity_df=spine.to_pandas(), features=feature_service, full_feature_names=True
+        entity_df=spine, features=feature_service, full_feature_names=True
     )
     training_set: TrainingSet = job.to_training_set()
     names = [*training_set.table.column_names, *training_set.vectors, *training_set.lists]

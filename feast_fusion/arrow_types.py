@@ -1,0 +1,96 @@
+"""Arrow columns in their plain form: times as microseconds UTC, no large, fixed or coded types."""
+
+from typing import Literal, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transformations.errors import schema_error
+from transformations.schema import TIMESTAMP
+
+Column: TypeAlias = pa.Array | pa.ChunkedArray
+
+_US_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_NS_PER_US = 1_000
+
+
+def plain_type(found: pa.DataType) -> pa.DataType:
+    """The type in which a column of type `found` is returned.
+
+    Timestamps become microseconds UTC; large, view, dictionary and fixed-size list types become
+    the plain string, binary or list; every other type stays.
+    """
+    if pa.types.is_timestamp(found):
+        return TIMESTAMP
+    if pa.types.is_dictionary(found):
+        return plain_type(found.value_type)
+    if pa.types.is_large_string(found) or pa.types.is_string_view(found):
+        return pa.string()
+    if pa.types.is_large_binary(found) or pa.types.is_binary_view(found):
+        return pa.binary()
+    if is_list(found):
+        return pa.list_(pa.field("item", plain_type(found.value_type)))
+    return found
+
+
+def plain(column: Column, target: pa.DataType) -> Column:
+    """`column` as `target`, a type that `plain_type` returned; finer times are rounded down."""
+    if column.type == target:
+        return column
+    if target == TIMESTAMP:
+        return to_microseconds(column, "down")
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return column.cast(target, safe=not _holds_times(target))
+
+
+def to_microseconds(column: Column, rounding: Literal["up", "down"]) -> Column:
+    """`column` of timestamps, dates or nulls as microseconds UTC; a naive time is UTC.
+
+    Raises
+    ------
+    SchemaError
+        The column holds no times.
+    """
+    if pa.types.is_null(column.type) or pa.types.is_date(column.type):
+        return column.cast(pa.timestamp("us")).cast(TIMESTAMP)
+    if not pa.types.is_timestamp(column.type):
+        raise schema_error(
+            "time column", got=column.type, expected="timestamps", remedy="Convert the column."
+        )
+    counts = column.cast(pa.timestamp(column.type.unit)).cast(pa.int64())
+    if column.type.unit == "ns":
+        counts = _ns_to_us(counts, rounding)
+    elif column.type.unit != "us":
+        counts = pc.multiply_checked(counts, _US_PER_UNIT[column.type.unit])
+    return counts.cast(TIMESTAMP)
+
+
+def _ns_to_us(counts: Column, rounding: Literal["up", "down"]) -> Column:
+    whole = pc.divide(counts, _NS_PER_US)  # towards zero, so times before 1970 need the correction
+    back = pc.multiply(whole, _NS_PER_US)
+    if rounding == "down":
+        return pc.if_else(pc.greater(back, counts), pc.subtract(whole, 1), whole)
+    return pc.if_else(pc.less(back, counts), pc.add(whole, 1), whole)
+
+
+def is_list(found: pa.DataType) -> bool:
+    """Whether `found` is a list type of any kind."""
+    return bool(
+        pa.types.is_list(found)
+        or pa.types.is_large_list(found)
+        or pa.types.is_fixed_size_list(found)
+    )
+
+
+def is_text(found: pa.DataType) -> bool:
+    """Whether `found` is a string type of any kind."""
+    return bool(
+        pa.types.is_string(found)
+        or pa.types.is_large_string(found)
+        or pa.types.is_string_view(found)
+    )
+
+
+def _holds_times(found: pa.DataType) -> bool:
+    return _holds_times(found.value_type) if is_list(found) else bool(pa.types.is_timestamp(found))

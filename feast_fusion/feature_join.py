@@ -1,0 +1,205 @@
+"""One feature view in a retrieval: which columns, which rows, and the values of those rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from feast import FeatureView, Field
+from feast.feature_view import DUMMY_ENTITY_ID
+from numpy.typing import NDArray
+
+from feast_fusion.arrow_types import is_list
+from feast_fusion.asof_join import AsOf, microseconds, newest_rows
+from feast_fusion.declared_types import check_declared
+from feast_fusion.entity_table import EntityTable
+from feast_fusion.parquet_source import POSITION, ParquetSource, open_source
+from transformations.errors import schema_error
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature to return: its column in the source and its name in the result.
+
+    `width` is the length of a vector, 0 where it is not declared.
+    """
+
+    name: str
+    column: str
+    type: pa.DataType
+    is_vector: bool
+    width: int
+
+    @property
+    def is_list(self) -> bool:
+        """Whether a value is a list."""
+        return is_list(self.type)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Rows of a source that labels see: distinct positions, and for each label which of them.
+
+    Parameters
+    ----------
+    positions
+        `(n_distinct,)` int64, rising.
+    index
+        `(n_labels,)` int32 into `positions`, -1 where the label sees no row.
+    """
+
+    positions: NDArray[np.int64]
+    index: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class FeatureJoin:
+    """The plan for one view. `keys` pairs a column of the source with one of the entity table."""
+
+    view: str
+    source: ParquetSource
+    keys: tuple[tuple[str, str], ...]
+    timestamp: str
+    created: str | None
+    features: tuple[Feature, ...]
+    rule: AsOf
+
+    def labels(self, entities: EntityTable) -> pl.DataFrame:
+        """Keys and times of the entity rows, in the types of this view's source."""
+        keys = [(name, self.source.schema.field(column).type) for column, name in self.keys]
+        return entities.labels(
+            keys, f"the source of feature view {self.view!r}, {self.source.path}"
+        )
+
+    def match(self, entities: EntityTable) -> Matched:
+        """For every entity row the newest row of this view it may see."""
+        labels = self.labels(entities)
+        span = entities.span_us()
+        if span is None:
+            return _matched(np.full(len(labels), -1, np.int64), self.source.n_rows)
+        earliest = span[0] - self.rule.ttl_us if self.rule.ttl_us else -(1 << 63)
+        rows = self._rows(earliest, span[1])
+        keys = [f"k{i}" for i in range(len(self.keys))]
+        return _matched(newest_rows(labels, rows, keys, self.rule), self.source.n_rows)
+
+    def _rows(self, earliest: int, latest: int) -> pl.DataFrame:
+        columns = [column for column, _ in self.keys]
+        times = [self.timestamp] if self.created is None else [self.timestamp, self.created]
+        found = self.source.keys(columns, times, earliest, latest)
+        renamed = {f"k{i}": found.column(column) for i, column in enumerate(columns)}
+        renamed["ts"] = found.column(self.timestamp).cast(pa.int64())
+        if self.created is not None:
+            renamed["created"] = found.column(self.created).cast(pa.int64())
+        frame = pl.from_arrow(pa.table({**renamed, "position": found.column(POSITION)}))
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+
+def _matched(found: NDArray[np.int64], n_rows: int) -> Matched:
+    """Distinct positions by marking them: linear in the source, no sort of the labels."""
+    is_seen = np.zeros(n_rows + 1, np.bool_)
+    is_seen[found] = True  # an absent row marks the last place, which no position has
+    is_seen[-1] = False
+    number = np.cumsum(is_seen, dtype=np.int32) - np.int32(1)
+    number[-1] = -1
+    return Matched(np.flatnonzero(is_seen), number[found])
+
+
+def plan_join(
+    view: FeatureView,
+    feature_refs: Sequence[str],
+    repo_path: str | Path | None,
+    full_feature_names: bool,
+    rule: AsOf,
+) -> FeatureJoin:
+    """How to join `view`: its files opened, every column found and its type checked.
+
+    Raises
+    ------
+    SchemaError
+        The source lacks a column, or holds another type than declared.
+    StoreUnavailableError
+        The file is gone.
+    """
+    source = open_source(view.batch_source, repo_path)
+    columns = _Columns(view, source)
+    return FeatureJoin(
+        view=view.name,
+        source=source,
+        keys=columns.keys(),
+        timestamp=columns.time(view.batch_source.timestamp_field, "timestamp_field"),
+        created=columns.time(view.batch_source.created_timestamp_column, "created_timestamp_column")
+        if view.batch_source.created_timestamp_column
+        else None,
+        features=tuple(columns.feature(f, full_feature_names) for f in _wanted(view, feature_refs)),
+        rule=replace(rule, ttl_us=microseconds(view.ttl)),
+    )
+
+
+def _wanted(view: FeatureView, feature_refs: Sequence[str]) -> list[Field]:
+    prefix = f"{view.projection.name_to_use()}:"
+    names = [ref.removeprefix(prefix) for ref in feature_refs if ref.startswith(prefix)]
+    declared = {field.name: field for field in [*view.features, *view.projection.features]}
+    return [declared[name] for name in dict.fromkeys(names)]
+
+
+class _Columns:
+    """Finds a view's columns in its source, through the field mapping."""
+
+    def __init__(self, view: FeatureView, source: ParquetSource) -> None:
+        self._view = view
+        self._source = source
+        self._mapped = {new: old for old, new in view.batch_source.field_mapping.items()}
+
+    def find(self, name: str, role: str) -> str:
+        for column in (self._mapped.get(name, name), name):
+            if column in self._source.schema.names:
+                return column
+        raise schema_error(
+            f"feature view {self._view.name!r}, source {self._source.path}",
+            got=f"columns {self._source.schema.names}",
+            expected=f"also {self._mapped.get(name, name)!r}, its {role}",
+            remedy="The schema of the source has changed: write the column, or correct the view.",
+        )
+
+    def time(self, name: str, role: str) -> str:
+        column = self.find(name, role)
+        found = self._source.schema.field(column).type
+        if pa.types.is_timestamp(found) or pa.types.is_date(found) or pa.types.is_null(found):
+            return column
+        raise schema_error(
+            f"feature view {self._view.name!r}, source {self._source.path}, {role} {column!r}",
+            got=found,
+            expected="timestamps",
+            remedy="The schema of the source has changed: write it again, or correct the view.",
+        )
+
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        renamed = self._view.projection.join_key_map
+        names = [f.name for f in self._view.entity_columns if f.name != DUMMY_ENTITY_ID]
+        return tuple((self.find(name, "join key"), renamed.get(name, name)) for name in names)
+
+    def feature(self, field: Field, full_feature_names: bool) -> Feature:
+        column = self.find(field.name, f"feature {field.name!r}")
+        found = self._source.schema.field(column).type
+        check_declared(
+            field, found, f"feature view {self._view.name!r}, source {self._source.path}"
+        )
+        prefix = self._view.projection.name_alias or self._view.name
+        name = f"{prefix}__{field.name}" if full_feature_names else field.name
+        return Feature(name, column, found, *self._vector(field, column, found))
+
+    def _vector(self, field: Field, column: str, found: pa.DataType) -> tuple[bool, int]:
+        """Whether the feature is a vector, and its width: what is declared decides, not the data.
+
+        A list of floats that happens to have one length in one retrieval stays a list, so a
+        training set has the same shape whatever rows it is built from.
+        """
+        if not is_list(found) or not pa.types.is_floating(found.value_type):
+            return False, 0
+        fixed = self._source.fixed_widths.get(column, 0)
+        if field.vector_index:
+            return True, int(field.vector_length or fixed)
+        return fixed > 0, fixed

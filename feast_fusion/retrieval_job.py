@@ -1,0 +1,152 @@
+"""The retrieval job: rows found first, values gathered last."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from feast import OnDemandFeatureView
+from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
+from feast.saved_dataset import SavedDatasetStorage
+from numpy.typing import NDArray
+
+from feast_fusion.arrow_types import is_list, plain, plain_type
+from feast_fusion.entity_table import EntityTable
+from feast_fusion.feature_columns import arrow_columns, indexed_columns, indexed_list
+from feast_fusion.feature_join import FeatureJoin
+from feast_fusion.parquet_sink import save_table
+from feast_fusion.training_set import Indexed, TrainingSet
+
+_ON_DEMAND_ROWS = 8192  # rows whose vectors are laid out at once for an on-demand view
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Everything a retrieval was asked for, checked; nothing of the sources read but footers."""
+
+    entities: EntityTable
+    joins: tuple[FeatureJoin, ...]
+    on_demand: tuple[OnDemandFeatureView, ...]
+    full_feature_names: bool
+    metadata: RetrievalMetadata
+    repo_path: Path | None
+
+
+class _Job(RetrievalJob):  # type: ignore[misc]
+    """What Feast's base class needs to run on-demand views and validation."""
+
+    def __init__(self, retrieval: Retrieval) -> None:
+        self._retrieval = retrieval
+
+    @property
+    def full_feature_names(self) -> bool:
+        """Whether columns are named `view__feature`."""
+        return self._retrieval.full_feature_names
+
+    @property
+    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """On-demand views that run on the result."""
+        return list(self._retrieval.on_demand)
+
+    @property
+    def metadata(self) -> RetrievalMetadata:
+        """Feature references, keys and the span of label times."""
+        return self._retrieval.metadata
+
+
+class PointInTimeRetrievalJob(_Job):
+    """Features of exactly the entity rows, in their order.
+
+    `to_df`, `to_arrow`, `persist` and saved data sets are Feast's; `to_training_set` keeps each
+    distinct vector once. Each call reads the sources anew.
+    """
+
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        entities = self._retrieval.entities
+        columns = dict(zip(entities.table.column_names, entities.table.columns, strict=True))
+        for join in self._retrieval.joins:
+            columns |= arrow_columns(join, join.match(entities))
+        return pa.table(columns)
+
+    def to_training_set(self) -> TrainingSet:
+        """The same rows, with each distinct vector and list held once.
+
+        Scalar features, entity columns and labels are in `table`. A list of floats is a vector
+        where its field declares `vector_index=True`, or where the source stores a fixed-size
+        list; every other list is in `lists`. On-demand views run on a bounded number of rows at
+        a time.
+
+        Raises
+        ------
+        SchemaError
+            A vector has another width than declared, or a null inside.
+        """
+        entities = self._retrieval.entities
+        columns = dict(zip(entities.table.column_names, entities.table.columns, strict=True))
+        vectors: dict[str, Indexed] = {}
+        lists: dict[str, Indexed] = {}
+        for join in self._retrieval.joins:
+            found, found_vectors, found_lists = indexed_columns(join, join.match(entities))
+            columns |= found
+            vectors |= found_vectors
+            lists |= found_lists
+        stored = TrainingSet(pa.table(columns), vectors, lists)
+        return _with_on_demand(stored, self._retrieval) if self._retrieval.on_demand else stored
+
+    def persist(
+        self,
+        storage: SavedDatasetStorage,
+        allow_overwrite: bool = False,
+        timeout: int | None = None,
+    ) -> None:
+        """Write the result, on-demand features included, as Parquet at `storage`."""
+        source = storage.to_data_source()
+        save_table(self.to_arrow(), source, self._retrieval.repo_path, allow_overwrite)
+
+
+class _Rows(_Job):
+    """Rows whose stored features are known already; running it adds the on-demand features."""
+
+    def __init__(self, retrieval: Retrieval, table: pa.Table) -> None:
+        super().__init__(retrieval)
+        self._table = table
+
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        return self._table
+
+
+def _with_on_demand(stored: TrainingSet, retrieval: Retrieval) -> TrainingSet:
+    parts = list(_on_demand_columns(stored, retrieval))
+    added = pa.concat_tables(parts, promote_options="permissive")
+    widths = {
+        name: field.vector_length
+        for view in retrieval.on_demand
+        for field in view.features
+        if field.vector_index
+        for name in (field.name, f"{view.projection.name_to_use()}__{field.name}")
+    }
+    table, vectors, lists = stored.table, dict(stored.vectors), dict(stored.lists)
+    for name in added.column_names:
+        column = plain(added.column(name), plain_type(added.schema.field(name).type))
+        if not is_list(column.type):
+            table = table.append_column(name, column)
+            continue
+        every_row = indexed_list(column, np.arange(len(stored), dtype=np.int32))
+        if name in widths:
+            vectors[name] = _as_vectors(every_row, widths[name])
+        else:
+            lists[name] = every_row
+    return TrainingSet(table, vectors, lists)
+
+
+def _on_demand_columns(stored: TrainingSet, retrieval: Retrieval) -> Iterator[pa.Table]:
+    for start in range(0, max(1, len(stored)), _ON_DEMAND_ROWS):
+        rows = np.arange(start, min(start + _ON_DEMAND_ROWS, len(stored)))
+        table = stored.take(rows).to_arrow()
+        yield _Rows(retrieval, table).to_arrow().drop_columns(table.column_names)
+
+
+def _as_vectors(lists: Indexed, width: int) -> Indexed:
+    flat: NDArray[np.float32] = pa.array(lists.values).flatten().to_numpy().astype(np.float32)
+    return Indexed(flat.reshape(len(lists.values), width or -1), lists.index)

@@ -1,0 +1,316 @@
+"""A training set that keeps each distinct vector once: rows point into matrices by index."""
+
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from transformations.errors import SchemaError, schema_error
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """One list feature of many rows: the value of a row is `values[index[row]]`, -1 is absent.
+
+    Parameters
+    ----------
+    values
+        For a vector feature a C-contiguous matrix `(n_distinct, d)` float32; for any other list
+        feature an Arrow list array of `n_distinct` lists, none of them null.
+    index
+        `(n_rows,)` int32 into `values`; -1 where the row has no value.
+    """
+
+    values: NDArray[np.float32] | pa.ListArray
+    index: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        if self.index.dtype != np.int32 or self.index.ndim != 1:
+            raise schema_error(
+                "index",
+                got=f"{self.index.dtype} of shape {self.index.shape}",
+                expected="int32 of shape (n_rows,)",
+                remedy="Convert it with astype(np.int32).",
+            )
+        if not isinstance(self.values, np.ndarray):
+            return
+        if self.values.dtype != np.float32 or self.values.ndim != 2:
+            raise schema_error(
+                "values",
+                got=f"{self.values.dtype} of shape {self.values.shape}",
+                expected="float32 of shape (n_distinct, d)",
+                remedy="Pass a matrix, or an Arrow list array for lists of varying length.",
+            )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """`(n_rows,)` bool: whether the row has a value."""
+        return self.index >= 0
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows of entity columns, labels and features, in the order of the entity table.
+
+    Parameters
+    ----------
+    table
+        `n_rows` of entity columns, label columns and scalar features.
+    vectors
+        Vector features by name: fixed width, float32. Features of one view share one index.
+    lists
+        Every other list feature by name.
+
+    Raises
+    ------
+    SchemaError
+        A feature has not `n_rows` rows, or a name occurs twice.
+    """
+
+    table: pa.Table
+    vectors: Mapping[str, Indexed]
+    lists: Mapping[str, Indexed]
+
+    def __post_init__(self) -> None:
+        names = [*self.table.column_names, *self.vectors, *self.lists]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise schema_error(
+                "training set",
+                got=f"the name {repeated[0]!r} more than once",
+                expected="each name once",
+                remedy="Retrieve with full_feature_names=True, or rename.",
+            )
+        for name, column in {**self.vectors, **self.lists}.items():
+            if len(column) != self.table.num_rows:
+                raise schema_error(
+                    f"training set, feature {name!r}",
+                    got=f"{len(column)} rows",
+                    expected=f"{self.table.num_rows}, as the table has",
+                    remedy="Give every feature an index over all rows.",
+                )
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def take(self, rows: NDArray[np.int64]) -> "TrainingSet":
+        """The given rows, in the given order; the matrices are shared, not copied."""
+        take = _once_per_array(lambda index: index[rows])
+        return TrainingSet(
+            self.table.take(pa.array(rows, pa.int64())),
+            {name: Indexed(c.values, take(c.index)) for name, c in self.vectors.items()},
+            {name: Indexed(c.values, take(c.index)) for name, c in self.lists.items()},
+        )
+
+    def rename(self, mapping: Mapping[str, str]) -> "TrainingSet":
+        """The same data under other names; a name that is not in `mapping` stays.
+
+        Raises
+        ------
+        SchemaError
+            `mapping` names something that is not there, or two things get the same name.
+        """
+        known = {*self.table.column_names, *self.vectors, *self.lists}
+        unknown = sorted(mapping.keys() - known)
+        if unknown:
+            raise schema_error(
+                "rename", got=unknown[0], expected=f"one of {sorted(known)}", remedy="Correct it."
+            )
+        return TrainingSet(
+            self.table.rename_columns([mapping.get(n, n) for n in self.table.column_names]),
+            {mapping.get(name, name): column for name, column in self.vectors.items()},
+            {mapping.get(name, name): column for name, column in self.lists.items()},
+        )
+
+    def to_arrow(self) -> pa.Table:
+        """Everything as one table, each list laid out once per row: for small sets."""
+        table = self.table
+        for name, column in {**self.vectors, **self.lists}.items():
+            values = column.values
+            if isinstance(values, np.ndarray):
+                values = pa.FixedSizeListArray.from_arrays(
+                    pa.array(values.reshape(-1)), max(1, values.shape[1])
+                ).cast(pa.list_(pa.float32()))
+            index = pa.array(column.index, mask=column.index < 0)
+            table = table.append_column(name, values.take(index))
+        return table
+
+    def save(self, folder: str | Path) -> Path:
+        """Write to `folder`, replacing what is there; it appears complete or not at all."""
+        folder = Path(folder).expanduser().absolute()
+        with _replaced_folder(folder) as building:
+            _write_table(building / "table.arrow", self.table)
+            files = _once_per_array(_IndexFiles(building).write)
+            manifest = {
+                "format": FORMAT,
+                "n_rows": len(self),
+                "vectors": [
+                    _save_vectors(building, i, name, column, files(column.index))
+                    for i, (name, column) in enumerate(self.vectors.items())
+                ],
+                "lists": [
+                    _save_lists(building, i, name, column, files(column.index))
+                    for i, (name, column) in enumerate(self.lists.items())
+                ],
+            }
+            (building / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        return folder
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "TrainingSet":
+        """The training set saved in `folder`, memory-mapped: nothing is read until it is used.
+
+        Raises
+        ------
+        SchemaError
+            The folder is not a saved training set, is of another format, or lacks a file.
+        """
+        folder = Path(folder).expanduser().absolute()
+        manifest = _read_manifest(folder)
+        load = _once_per_name(lambda name: _load_array(folder / name))
+        try:
+            return cls(
+                _map_table(folder / "table.arrow"),
+                {
+                    entry["name"]: Indexed(load(entry["values"]), load(entry["index"]))
+                    for entry in manifest["vectors"]
+                },
+                {
+                    entry["name"]: Indexed(
+                        _map_list(folder / entry["values"]), load(entry["index"])
+                    )
+                    for entry in manifest["lists"]
+                },
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise SchemaError(
+                f"{folder}: not a readable training set: {error}. Write it again."
+            ) from error
+
+
+@contextmanager
+def _replaced_folder(folder: Path) -> Iterator[Path]:
+    """A folder to build in, which takes the place of `folder` when the block succeeds."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    suffix = uuid.uuid4().hex[:8]
+    building = folder.with_name(f".{folder.name}.{suffix}.tmp")
+    retired = folder.with_name(f".{folder.name}.{suffix}.old")
+    try:
+        building.mkdir()
+        yield building
+        if folder.exists():
+            folder.rename(retired)
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+class _IndexFiles:
+    """Names and writes one file per distinct index array."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._written = 0
+
+    def write(self, index: NDArray[np.int32]) -> str:
+        name = f"index-{self._written}.npy"
+        self._written += 1
+        np.save(self._folder / name, index)
+        return name
+
+
+def _save_vectors(
+    folder: Path, i: int, name: str, column: Indexed, index: str
+) -> dict[str, str | list[int]]:
+    values = f"vectors-{i}.npy"
+    np.save(folder / values, np.ascontiguousarray(column.values))
+    return {"name": name, "values": values, "index": index, "shape": list(column.values.shape)}
+
+
+def _save_lists(folder: Path, i: int, name: str, column: Indexed, index: str) -> dict[str, str]:
+    values = f"lists-{i}.arrow"
+    table = pa.table({"values": column.values})
+    _write_table(folder / values, table)
+    return {"name": name, "values": values, "index": index, "type": str(table.schema.field(0).type)}
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _map_table(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()
+
+
+def _map_list(path: Path) -> pa.ListArray:
+    column = _map_table(path).column("values")
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _load_array(path: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise schema_error(
+            f"{folder}",
+            got=f"no readable {MANIFEST} ({error})",
+            expected="a folder written by TrainingSet.save",
+            remedy="Write it with `feast-fusion training-set`.",
+        ) from error
+    if manifest.get("format") != FORMAT:
+        raise schema_error(
+            f"{folder}",
+            got=f"format {manifest.get('format')}",
+            expected=f"format {FORMAT}",
+            remedy="Write the training set again with this version.",
+        )
+    return manifest
+
+
+def _once_per_array(
+    function: Callable[[NDArray[np.int32]], _T],
+) -> Callable[[NDArray[np.int32]], _T]:
+    """`function` that runs once per array object, so that shared arrays stay shared."""
+    known: dict[int, _T] = {}
+
+    def apply(array: NDArray[np.int32]) -> _T:
+        if id(array) not in known:
+            known[id(array)] = function(array)
+        return known[id(array)]
+
+    return apply
+
+
+def _once_per_name(function: Callable[[str], _T]) -> Callable[[str], _T]:
+    known: dict[str, _T] = {}
+
+    def apply(name: str) -> _T:
+        if name not in known:
+            known[name] = function(name)
+        return known[name]
+
+    return apply
