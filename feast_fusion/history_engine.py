@@ -30,13 +30,13 @@ from feast.infra.compute_engines.local.job import LocalMaterializationJob
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import Field
 
-from feast_fusion.derivation import Derivation, derive, is_derived
-from feast_fusion.history_sink import HistorySink
-from feast_fusion.online_rows import OnlineWriter, newest
-from feast_fusion.parquet_rows import Rows
-from feast_fusion.row_keys import Window
-from feast_fusion.unfinished import Unfinished
-from feast_fusion.view_schema import conform
+from feast_fusion.history.derivation import Derivation, derive, is_derived
+from feast_fusion.history.history_sink import HistorySink
+from feast_fusion.history.online_rows import OnlineWriter, newest
+from feast_fusion.history.parquet_rows import Rows
+from feast_fusion.history.row_keys import Window
+from feast_fusion.history.unfinished import Unfinished
+from feast_fusion.history.view_schema import conform
 from transformations.errors import schema_error
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-import ibis  # type: ignore[import-untyped]
+import ibis
 import pandas as pd
 import pyarrow as pa
 from feast import FeatureView, OnDemandFeatureView
@@ -29,12 +29,12 @@ from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMeta
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 
-from feast_fusion.asof_join import AsOf
-from feast_fusion.entity_table import EntityTable, read_entity_table
-from feast_fusion.feature_join import FeatureJoin, plan_join
-from feast_fusion.parquet_sink import append_table
-from feast_fusion.parquet_source import open_source
-from feast_fusion.retrieval_job import PointInTimeRetrievalJob, Retrieval
+from feast_fusion.retrieval.asof_join import AsOf
+from feast_fusion.retrieval.entity_table import EntityTable, read_entity_table
+from feast_fusion.retrieval.feature_join import FeatureJoin, plan_join
+from feast_fusion.retrieval.parquet_sink import append_table
+from feast_fusion.retrieval.parquet_source import open_source
+from feast_fusion.retrieval.retrieval_job import PointInTimeRetrievalJob, Retrieval
 from transformations.errors import schema_error
 from transformations.schema import TIMESTAMP
 

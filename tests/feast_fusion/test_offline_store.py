@@ -41,7 +41,7 @@ from feast.infra.offline_stores.file_source import (
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Float64, Int64
 
-from feast_fusion import retrieval_job
+from feast_fusion.retrieval import retrieval_job
 from tests.feast_fusion.offline_repo import OURS, STOCK, make_store
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import find, given
 from hypothesis import strategies as st
 
-from feast_fusion.online_rows import newest
-from feast_fusion.row_keys import POSITION
-from feast_fusion.view_schema import ViewSchema
+from feast_fusion.history.online_rows import newest
+from feast_fusion.history.row_keys import POSITION
+from feast_fusion.history.view_schema import ViewSchema
 from transformations.schema import TIMESTAMP
 
 Row = tuple[str | None, int, int | None]  # key, hours, created hours

@@ -11,8 +11,8 @@ from feast import FileSource
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feast_fusion.parquet_rows import ParquetRows, open_parquet
-from feast_fusion.row_keys import POSITION
+from feast_fusion.history.parquet_rows import ParquetRows, open_parquet
+from feast_fusion.history.row_keys import POSITION
 from transformations.errors import SchemaError, StoreUnavailableError
 from transformations.schema import TIMESTAMP
 

@@ -17,7 +17,7 @@ from feast.types import Array, Bool, Float32, Int64, String, UnixTimestamp
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from feast_fusion import asof_join, feature_join
+from feast_fusion.retrieval import asof_join, feature_join
 from tests.feast_fusion.offline_repo import make_store
 from tests.oracles.point_in_time import Row, Rule, newest_row
 from transformations.schema import TIMESTAMP

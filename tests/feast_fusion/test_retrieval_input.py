@@ -14,7 +14,7 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueTyp
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.types import Array, Float32, Int64, String
 
-from feast_fusion import feature_columns
+from feast_fusion.retrieval import feature_columns
 from tests.feast_fusion.offline_repo import make_store
 from transformations.errors import SchemaError, StoreUnavailableError
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from feast_fusion.view_schema import ViewSchema, conform, python_frame
+from feast_fusion.history.view_schema import ViewSchema, conform, python_frame
 from transformations.errors import SchemaError
 from transformations.schema import TIMESTAMP, VECTOR
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from feast_fusion.arrow_types import plain_type
+from feast_fusion.retrieval.arrow_types import plain_type
 from transformations.errors import StoreUnavailableError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,11 +11,11 @@ from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMeta
 from feast.saved_dataset import SavedDatasetStorage
 from numpy.typing import NDArray
 
-from feast_fusion.arrow_types import is_list, plain, plain_type
-from feast_fusion.entity_table import EntityTable
-from feast_fusion.feature_columns import arrow_columns, indexed_columns, indexed_list
-from feast_fusion.feature_join import FeatureJoin
-from feast_fusion.parquet_sink import save_table
+from feast_fusion.retrieval.arrow_types import is_list, plain, plain_type
+from feast_fusion.retrieval.entity_table import EntityTable
+from feast_fusion.retrieval.feature_columns import arrow_columns, indexed_columns, indexed_list
+from feast_fusion.retrieval.feature_join import FeatureJoin
+from feast_fusion.retrieval.parquet_sink import save_table
 from feast_fusion.training_set import Indexed, TrainingSet
 
 _ON_DEMAND_ROWS = 8192  # rows whose vectors are laid out at once for an on-demand view

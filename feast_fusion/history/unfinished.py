@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from feast_fusion.derivation import Derivation
-from feast_fusion.history_sink import HistorySink
-from feast_fusion.parquet_rows import Rows
-from feast_fusion.row_keys import POSITION, Positions, Window
+from feast_fusion.history.derivation import Derivation
+from feast_fusion.history.history_sink import HistorySink
+from feast_fusion.history.parquet_rows import Rows
+from feast_fusion.history.row_keys import POSITION, Positions, Window
 from transformations.errors import schema_error
 
 

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from feast_fusion.arrow_types import is_text
-from feast_fusion.feature_join import Feature, FeatureJoin, Matched
-from feast_fusion.parquet_source import Piece
+from feast_fusion.retrieval.arrow_types import is_text
+from feast_fusion.retrieval.feature_join import Feature, FeatureJoin, Matched
+from feast_fusion.retrieval.parquet_source import Piece
 from feast_fusion.training_set import Indexed
 from transformations.errors import schema_error
 

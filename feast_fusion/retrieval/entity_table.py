@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feast_fusion.arrow_types import is_text, plain, plain_type, to_microseconds
-from feast_fusion.parquet_source import local_files, named_errors
+from feast_fusion.retrieval.arrow_types import is_text, plain, plain_type, to_microseconds
+from feast_fusion.retrieval.parquet_source import local_files, named_errors
 from transformations.errors import SchemaError, schema_error
 
 EVENT_TIMESTAMP = "event_timestamp"

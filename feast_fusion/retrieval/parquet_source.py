@@ -16,8 +16,8 @@ from feast.infra.offline_stores.file_source import FileSource
 from numpy.typing import NDArray
 from pyarrow import fs
 
-from feast_fusion.arrow_types import plain, to_microseconds
-from feast_fusion.parquet_file import ParquetFile, stamp_of
+from feast_fusion.retrieval.arrow_types import plain, to_microseconds
+from feast_fusion.retrieval.parquet_file import ParquetFile, stamp_of
 from transformations.errors import StoreUnavailableError, schema_error
 
 POSITION = "__position"

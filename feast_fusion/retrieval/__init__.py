@@ -1,0 +1,1 @@
+"""How PointInTimeOfflineStore works: entity rows, the as-of search, values gathered last."""
