@@ -3,7 +3,6 @@
 import os
 
 from transformations.encoder import describe_encoder
-
 from transformations.errors import SchemaError
 from transformations.workspace import open_workspace
 

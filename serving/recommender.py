@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 from feast import FeatureStore
-from training.artifact import Artifact
 
 from serving.candidates import Catalogue, load_catalogue, load_seen
 from serving.online_features import OnlineFeatures
+from training.artifact import Artifact
 from transformations.workspace import Workspace
 
 # Candidates that are ranked; recall beyond it costs latency in proportion.

@@ -44,7 +44,9 @@ def evaluate(workspace: Workspace, as_json: bool) -> None:
     """
     from training.artifact import Artifact
 
-    measured = evaluate_ranker(open_training_set(workspace), Artifact.load(workspace.artifact))
+    measured = evaluate_ranker(
+        workspace, open_training_set(workspace), Artifact.load(workspace.artifact)
+    )
     if as_json:
         click.echo(json.dumps(measured))
         return
@@ -104,18 +106,23 @@ def train_ranker(workspace: Workspace, training_set: TrainingSet, seed: int = 0)
     return result.artifact
 
 
-def evaluate_ranker(training_set: TrainingSet, artifact: "Artifact") -> dict[str, Any]:
-    """Metrics on the test rows by model: the ranker, popularity, gradient-boosted trees."""
-    from training.baselines import popularity_scores
+def evaluate_ranker(
+    workspace: Workspace, training_set: TrainingSet, artifact: "Artifact"
+) -> dict[str, Any]:
+    """Metrics on the test rows by model: the ranker, boosted trees, popularity."""
+    from training.baselines import boosted_trees_scores, popularity_scores
     from training.metrics import evaluate_scores
     from training.split import split_by_time
 
-    test = training_set.take(split_by_time(training_set.table).test)
-    return {
-        "test_rows": len(test),
-        "ranker": evaluate_scores(test.table, artifact.score(test)),
-        "popularity": evaluate_scores(test.table, popularity_scores(test)),
+    split = split_by_time(training_set.table)
+    test = training_set.take(split.test)
+    scores = {
+        "ranker": artifact.score(test),
+        "boosted trees": boosted_trees_scores(training_set.take(split.past), test),
+        "popularity": popularity_scores(test),
     }
+    measured = {name: evaluate_scores(test.table, found) for name, found in scores.items()}
+    return {"test_rows": len(test), **measured}
 
 
 def metric_lines(measured: dict[str, Any]) -> list[str]:

@@ -107,7 +107,7 @@ def run_all(workspace: Workspace) -> dict[str, Any]:
         _step("5/7 Train")
         artifact = _trained(workspace, training_set)
         _step("6/7 Evaluate")
-        measured = evaluate_ranker(training_set, artifact)
+        measured = evaluate_ranker(workspace, training_set, artifact)
         for line in metric_lines(measured):
             say(line)
         _step("7/7 Recommend")

@@ -1,0 +1,58 @@
+"""What the ranker has to beat: popularity, and boosted trees on the scalar columns."""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from feast_fusion.training_set import TrainingSet
+from training.columns import epoch_seconds, number
+
+Floats = NDArray[np.float32]
+
+
+def popularity_scores(rows: TrainingSet) -> Floats:
+    """(n,) how many positives the item had by then, 0 where none.
+
+    Raises
+    ------
+    SchemaError
+        The rows have no `item_stats__n_positive`.
+    """
+    return np.nan_to_num(number(rows, "item_stats__n_positive")).astype(np.float32)
+
+
+def boosted_trees_scores(train: TrainingSet, test: TrainingSet, *, seed: int = 0) -> Floats:
+    """(n_test,) probabilities of gradient-boosted trees fitted to the numeric columns of `train`.
+
+    Epoch seconds become ages at the row's time; nothing is imputed, trees split on absence.
+    """
+    trees = HistGradientBoostingClassifier(
+        learning_rate=0.05,
+        max_iter=250,
+        max_leaf_nodes=15,
+        min_samples_leaf=50,
+        l2_regularization=1.0,
+        early_stopping=False,
+        random_state=seed,
+    )
+    trees.fit(_columns(train), number(train, "label") > 0)
+    probabilities: Floats = trees.predict_proba(_columns(test))[:, 1].astype(np.float32)
+    return probabilities
+
+
+def _columns(rows: TrainingSet) -> NDArray[np.float64]:
+    """(n, c) the numeric feature columns in the order of the table, NaN where null."""
+    now = epoch_seconds(rows)
+    columns = []
+    for field in rows.table.schema:
+        if "__" not in field.name or not _is_number(field.type):
+            continue
+        values = number(rows, field.name)
+        is_instant = field.name.endswith("_event_s")
+        columns.append(now - values if is_instant else values)
+    return np.stack(columns, axis=1) if columns else np.zeros((len(rows), 1))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

@@ -1,0 +1,162 @@
+"""What the ranker reads, as tensors: distinct values once on the device, gathered per batch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """m distinct rows, then one row of zeros; a row's value is `values[index]`, -1 is absent."""
+
+    values: Tensor  # (m + 1, ...)
+    index: Tensor  # (N,)
+
+    def at(self, rows: Tensor) -> Tensor:
+        """(B, ...) values of the rows, zeros where absent."""
+        return self.values[self.index[rows]]
+
+    def present(self, rows: Tensor) -> Tensor:
+        """(B,) bool."""
+        return self.index[rows] >= 0
+
+    def to(self, device: torch.device) -> "Distinct":
+        """The same on a device."""
+        return Distinct(self.values.to(device), self.index.to(device))
+
+
+@dataclass(frozen=True)
+class ItemTables:
+    """Looked up by an item's code; code 0 is the unknown item. Constant, not trained.
+
+    Attributes
+    ----------
+    bias : (F, V)
+    factors : (F, V, K, r)
+    text : (V, p), zeros where the item has no vector
+    """
+
+    bias: Tensor
+    factors: Tensor
+    text: Tensor
+
+    def to(self, device: torch.device) -> "ItemTables":
+        """The same on a device."""
+        return ItemTables(self.bias.to(device), self.factors.to(device), self.text.to(device))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B examples with H recent events each, K kinds of factors, U text vectors of the user.
+
+    `recent_*` is zero where `recent_mask` is False; text is zero where `text_mask` is False.
+    """
+
+    structured: Tensor  # (B, S)
+    cosines: Tensor  # (B, U)
+    item_known: Tensor  # (B,) bool
+    item_bias: Tensor  # (B,)
+    item_factors: Tensor  # (B, K, r)
+    texts: Tensor  # (B, 1 + U, p): of the item, then of the user
+    text_mask: Tensor  # (B, 1 + U) bool
+    recent_mask: Tensor  # (B, H) bool
+    recent_bias: Tensor  # (B, H)
+    recent_factors: Tensor  # (B, H, K, r)
+    recent_texts: Tensor  # (B, H, p)
+    recent_positives: Tensor  # (B, H), 0 or 1
+    recent_values: Tensor  # (B, H), centred on the user's mean
+    recent_ages: Tensor  # (B, H)
+
+
+@dataclass(frozen=True)
+class RankerInputs:
+    """N rows, from which batches are gathered.
+
+    Attributes
+    ----------
+    structured : (N, S)
+    cosines : (N, U)
+    users : (N,) int64, equal for equal users
+    items : (N,) item codes
+    folds : (N,) the fold of the item tables' factors that a row looks up
+    texts : of the item, then of the user
+    recent_items : values (m + 1, H) item codes
+    recent_events : values (m + 1, H, 4): mask, positive, centred value, age; index as recent_items
+    tables : shared by all rows
+    """
+
+    structured: Tensor
+    cosines: Tensor
+    users: Tensor
+    items: Tensor
+    folds: Tensor
+    texts: tuple[Distinct, ...]
+    recent_items: Distinct
+    recent_events: Distinct
+    tables: ItemTables
+
+    def __len__(self) -> int:
+        return len(self.structured)
+
+    def to(self, device: torch.device) -> "RankerInputs":
+        """The same on a device."""
+        moved: dict[str, Any] = {
+            field.name: getattr(self, field.name).to(device)
+            for field in fields(self)
+            if field.name != "texts"
+        }
+        return replace(self, texts=tuple(text.to(device) for text in self.texts), **moved)
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The examples of the (B,) row numbers."""
+        items, folds = self.items[rows], self.folds[rows]
+        recent = self.recent_items.at(rows)  # (B, H)
+        mask, positives, values, ages = self.recent_events.at(rows).unbind(dim=2)
+        lookup = (folds[:, None], recent)
+        return Batch(
+            structured=self.structured[rows],
+            cosines=self.cosines[rows],
+            item_known=items > 0,
+            item_bias=self.tables.bias[folds, items],
+            item_factors=self.tables.factors[folds, items],
+            texts=torch.stack([text.at(rows) for text in self.texts], dim=1),
+            text_mask=torch.stack([text.present(rows) for text in self.texts], dim=1),
+            recent_mask=mask > 0,
+            recent_bias=self.tables.bias[lookup],
+            recent_factors=self.tables.factors[lookup],
+            recent_texts=self.tables.text[recent],
+            recent_positives=positives,
+            recent_values=values,
+            recent_ages=ages,
+        )
+
+
+def truncate_recents(batch: Batch, share: float, generator: torch.Generator) -> Batch:
+    """The batch where a `share` of rows forget all but their newest events, how many at random.
+
+    Training then also sees short histories of users who have long ones.
+    """
+    n_rows, history = batch.recent_mask.shape
+    device = batch.recent_mask.device
+    chosen = torch.rand(n_rows, generator=generator).to(device) < share
+    kept = torch.randint(0, history + 1, (n_rows,), generator=generator).to(device)
+    kept = torch.where(chosen, kept, history)
+    mask = batch.recent_mask & (torch.arange(history, device=device) < kept[:, None])
+    return replace(batch, recent_mask=mask)
+
+
+def iterate_rows(
+    n: int, size: int, generator: torch.Generator, users: Tensor | None = None
+) -> Iterator[Tensor]:
+    """Row numbers of the batches of one epoch, each row once, in a random order.
+
+    Given `users` (N,), a user's rows stay together, which a pairwise loss needs.
+    """
+    order = torch.randperm(n, generator=generator)
+    if users is not None:
+        shuffled_users = torch.randperm(int(users.max()) + 1, generator=generator)
+        order = order[torch.argsort(shuffled_users[users[order].cpu()], stable=True)]
+    yield from order.split(size)

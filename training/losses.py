@@ -1,0 +1,45 @@
+"""Objectives of the ranker, from logits and labels to a scalar."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LossName = Literal["bce", "bpr", "joint"]
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def bce(logits: Tensor, labels: Tensor, users: Tensor) -> Tensor:
+    """Binary cross-entropy, a scalar. `users` is not looked at."""
+    return F.binary_cross_entropy_with_logits(logits, labels)
+
+
+def bpr(logits: Tensor, labels: Tensor, users: Tensor) -> Tensor:
+    """Mean of -log sigmoid(positive - negative) over the pairs of one user, a scalar.
+
+    Bayesian personalised ranking (Rendle et al. 2009, arXiv:1205.2618, BPR-Opt); 0 without a pair.
+    `logits`, `labels` and `users` are (B,).
+    """
+    positive, negative = torch.where(
+        (users[:, None] == users) & (labels[:, None] > labels)  # (B, B)
+    )
+    losses = F.softplus(logits[negative] - logits[positive])
+    return losses.sum() / max(1, len(losses))
+
+
+def joint(logits: Tensor, labels: Tensor, users: Tensor) -> Tensor:
+    """Equal parts of `bce`, which calibrates, and `bpr`, which orders a user's items."""
+    return (bce(logits, labels, users) + bpr(logits, labels, users)) / 2
+
+
+def build_loss(name: LossName) -> Loss:
+    """The objective of that name in the configuration."""
+    losses: dict[LossName, Loss] = {"bce": bce, "bpr": bpr, "joint": joint}
+    return losses[name]
+
+
+def is_pairwise(name: LossName) -> bool:
+    """Whether the objective compares rows of one user, which must then share a batch."""
+    return name != "bce"

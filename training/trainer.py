@@ -1,0 +1,186 @@
+"""Fitting the ranker: training rows by gradient, the rows after them to know when to stop."""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from feast_fusion.training_set import TrainingSet
+from training.artifact import Artifact, probabilities
+from training.batching import RankerInputs, iterate_rows, truncate_recents
+from training.features import FeatureEncoder
+from training.losses import LossName, build_loss, is_pairwise
+from training.metrics import auc
+from training.ranker import InputShape, Ranker, RankerConfig
+from training.split import split_by_time
+from transformations.dataset import Dataset
+from transformations.errors import SchemaError
+
+Progress = Callable[[str, int, int], None]
+
+
+class TrainerConfig(BaseModel):
+    """How the ranker is fitted. `patience`: epochs without a better validation AUC before a stop.
+
+    average: decay of the running mean of the weights, which is what is kept; truncate: share of
+    rows that forget part of their history while training.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ranker: RankerConfig = RankerConfig()
+    loss: LossName = "bce"
+    epochs: Annotated[int, Field(ge=1)] = 20
+    patience: Annotated[int, Field(ge=1)] = 3
+    batch_size: Annotated[int, Field(ge=2)] = 1024
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    truncate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    rank: Annotated[int, Field(ge=1)] = 32
+    text_width: Annotated[int, Field(ge=1)] = 64
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The artifact of the best epoch, and the validation AUC after each."""
+
+    artifact: Artifact
+    history: list[float]
+    seconds: float
+
+    def summary(self) -> str:
+        """One line for people."""
+        best = int(np.argmax(self.history))
+        return (
+            f"validation AUC {self.history[best]:.4f} after epoch {best + 1} of "
+            f"{len(self.history)}, {self.seconds:.0f} s"
+        )
+
+
+def train(
+    training_set: TrainingSet,
+    dataset: Dataset,
+    config: TrainerConfig,
+    *,
+    service: str,
+    encoder_id: str | None,
+    seed: int = 0,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> TrainResult:
+    """The ranker fitted to the training rows of `split_by_time`; its test rows are not looked at.
+
+    Parameters
+    ----------
+    device : str or None
+        None: CUDA if there is one, else the CPU, where the same seed gives the same model.
+    progress : called with "epoch", epochs done and epochs at most
+
+    Raises
+    ------
+    SchemaError
+        The training or validation rows have one label only.
+    """
+    started = time.perf_counter()
+    split = split_by_time(training_set.table)
+    labels = training_set.table["label"].to_numpy().astype(np.float32)
+    _require_both(labels[split.train], "training")
+    features = FeatureEncoder.fit(
+        training_set,
+        split.train,
+        dataset,
+        rank=config.rank,
+        text_width=config.text_width,
+        seed=seed,
+    )
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    learned = features.transform(training_set.take(split.train), cross_fitted=True).to(where)
+    held_out = features.transform(training_set.take(split.validation)).to(where)
+    torch.manual_seed(seed)
+    ranker = Ranker(config.ranker, _shape(features, learned)).to(where)
+    fitting = _Fitting(ranker, config, torch.Generator().manual_seed(seed))
+    targets = torch.from_numpy(labels[split.train]).to(where)
+    history: list[float] = []
+    best = copy.deepcopy(fitting.mean)
+    for epoch in range(config.epochs):
+        fitting.run_epoch(learned, targets)
+        history.append(_quality(labels[split.validation], fitting.mean, held_out))
+        if history[-1] >= max(history):
+            best = copy.deepcopy(fitting.mean)
+        if progress:
+            progress("epoch", epoch + 1, config.epochs)
+        if epoch - int(np.argmax(history)) >= config.patience:
+            break
+    metrics = {"validation_auc": max(history)}
+    artifact = Artifact(features, best.cpu().eval(), encoder_id, service, metrics)
+    return TrainResult(artifact, history, time.perf_counter() - started)
+
+
+class _Fitting:
+    """A ranker being fitted, and the running mean of its weights."""
+
+    def __init__(self, ranker: Ranker, config: TrainerConfig, generator: torch.Generator) -> None:
+        self.ranker = ranker
+        self.mean = copy.deepcopy(ranker).eval()
+        self._config = config
+        self._generator = generator
+        self._steps = 0
+        self._optimizer = torch.optim.AdamW(
+            ranker.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+
+    def run_epoch(self, inputs: RankerInputs, labels: Tensor) -> None:
+        """One pass over the (N,) rows."""
+        config = self._config
+        together = inputs.users if is_pairwise(config.loss) else None
+        loss = build_loss(config.loss)
+        self.ranker.train()
+        for rows in iterate_rows(len(inputs), config.batch_size, self._generator, together):
+            batch = inputs.batch(rows)
+            if config.truncate:
+                batch = truncate_recents(batch, config.truncate, self._generator)
+            self._optimizer.zero_grad()
+            loss(self.ranker(batch), labels[rows], inputs.users[rows]).backward()
+            self._optimizer.step()
+            self._follow()
+
+    def _follow(self) -> None:
+        self._steps += 1
+        # Early means follow faster: at the start there is nothing worth remembering.
+        decay = min(self._config.average, (1 + self._steps) / (10 + self._steps))
+        with torch.no_grad():
+            for mean, weight in zip(self.mean.parameters(), self.ranker.parameters(), strict=True):
+                mean.lerp_(weight, 1 - decay)
+
+
+def _quality(labels: NDArray[np.float32], ranker: Ranker, inputs: RankerInputs) -> float:
+    """Validation AUC; 0.5 when the validation rows cannot tell (few rows, one label)."""
+    found = auc(labels, probabilities(ranker, inputs))
+    return 0.5 if np.isnan(found) else found
+
+
+def _shape(features: FeatureEncoder, inputs: RankerInputs) -> InputShape:
+    return InputShape(
+        structured=inputs.structured.shape[1],
+        user_texts=inputs.cosines.shape[1],
+        kinds=inputs.tables.factors.shape[2],
+        rank=inputs.tables.factors.shape[3],
+        text=inputs.tables.text.shape[1],
+        text_spread=features.basis.spread if features.basis else 1.0,
+    )
+
+
+def _require_both(labels: NDArray[np.float32], which: str) -> None:
+    if len(np.unique(labels)) < 2:
+        raise SchemaError(
+            f"{which} rows: got {len(labels)} rows with labels {np.unique(labels).tolist()}, "
+            "expected both 0 and 1. Bring more events, or check [interactions] positive."
+        )
