@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+import torch
 from feast import FeatureStore
 
 from serving.candidates import Catalogue, load_catalogue, load_seen
@@ -64,6 +65,9 @@ class Recommender:
         EncoderMismatchError
             The artifact was trained on vectors of another encoder than the service has.
         """
+        # A few hundred rows of a small model: threads cost more in waiting for each other (five
+        # times, on a machine with one busy core) than they save. Callers scale by processes.
+        torch.set_num_threads(1)
         artifact = Artifact.load(workspace.artifact)
         features = OnlineFeatures(store, service)
         if features.encoder_id is not None:

@@ -4,11 +4,13 @@
 array. The folder is replaced as a whole, so a reader sees the old model or the new one.
 """
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +83,8 @@ class Artifact:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         save_file(self._arrays(), building / _ARRAYS)
-        description = json.dumps(self._description(), indent=1)
+        described = self._description() | {"sha256": _digest(building / _ARRAYS)}
+        description = json.dumps(described, indent=1)
         (building / _DESCRIPTION).write_text(description, encoding="utf-8")
         replaced = folder.with_name(f".{folder.name}.replaced.{os.getpid()}")
         if folder.exists():
@@ -113,19 +116,18 @@ class Artifact:
                 if name.startswith("ranker.")
             }
             ranker.load_state_dict(weights)
-            features = _features(description["features"], arrays)
+            return cls(
+                _features(description["features"], arrays),
+                ranker.eval(),
+                description["encoder_id"],
+                description["service"],
+                description["metrics"],
+            )
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise SchemaError(
                 f"{folder}: got an artifact that does not fit together ({error}), expected one "
                 "written by this version. Run feast-fusion train again."
             ) from error
-        return cls(
-            features,
-            ranker.eval(),
-            description["encoder_id"],
-            description["service"],
-            description["metrics"],
-        )
 
     def _arrays(self) -> dict[str, torch.Tensor]:
         features = self.features
@@ -148,6 +150,7 @@ class Artifact:
         features = self.features
         return {
             "format": FORMAT,
+            "versions": {name: version(name) for name in ("feast-fusion", "torch", "numpy")},
             "service": self.service,
             "encoder_id": self.encoder_id,
             "metrics": dict(self.metrics),
@@ -158,6 +161,7 @@ class Artifact:
                 "history": features.history,
                 "prior": features.prior,
                 "value_spread": features.value_spread,
+                "columns": features.columns,
                 "scales": dict(features.scales),
                 "vocabularies": dict(features.vocabularies),
                 "item_ids": features.item_ids,
@@ -171,7 +175,7 @@ def probabilities(ranker: Ranker, inputs: RankerInputs) -> NDArray[np.float32]:
     """(n,) sigmoid of the ranker's logits, on the CPU."""
     device = next(ranker.parameters()).device
     with torch.inference_mode():
-        batches = torch.arange(len(inputs), device=device).split(_SCORED_TOGETHER)
+        batches = torch.split(torch.arange(len(inputs), device=device), _SCORED_TOGETHER)
         parts = [torch.sigmoid(ranker(inputs.batch(rows))) for rows in batches]
     scores: NDArray[np.float32] = (
         torch.cat(parts).cpu().numpy() if parts else np.zeros(0, np.float32)
@@ -199,7 +203,17 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             f"{folder}: got an artifact of format {description.get('format')}, expected {FORMAT}. "
             "Run feast-fusion train again."
         )
+    if description.get("sha256") != _digest(folder / _ARRAYS):
+        raise SchemaError(
+            f"{folder / _ARRAYS}: got bytes of another digest than {_DESCRIPTION} names, expected "
+            "the file written with it. Run feast-fusion train again."
+        )
     return description, arrays
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _features(known: dict[str, Any], arrays: dict[str, torch.Tensor]) -> FeatureEncoder:
@@ -215,6 +229,7 @@ def _features(known: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Feature
         history=known["history"],
         prior=known["prior"],
         value_spread=known["value_spread"],
+        columns=tuple(known["columns"]),
         scales={name: tuple(scale) for name, scale in known["scales"].items()},
         vocabularies={name: tuple(values) for name, values in known["vocabularies"].items()},
         item_ids=tuple(known["item_ids"]),

@@ -36,8 +36,10 @@ def boosted_trees_scores(train: TrainingSet, test: TrainingSet, *, seed: int = 0
         early_stopping=False,
         random_state=seed,
     )
-    trees.fit(_columns(train), number(train, "label") > 0)
-    probabilities: Floats = trees.predict_proba(_columns(test))[:, 1].astype(np.float32)
+    known = _columns(train)
+    used = np.isfinite(known).any(axis=0)  # a column without a value, as of data without values
+    trees.fit(known[:, used], number(train, "label") > 0)
+    probabilities: Floats = trees.predict_proba(_columns(test)[:, used])[:, 1].astype(np.float32)
     return probabilities
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -43,6 +45,11 @@ class ItemTables:
     factors: Tensor
     text: Tensor
 
+    @cached_property
+    def text_mask(self) -> Tensor:
+        """(V,) bool."""
+        return (self.text != 0).any(dim=1)
+
     def to(self, device: torch.device) -> "ItemTables":
         """The same on a device."""
         return ItemTables(self.bias.to(device), self.factors.to(device), self.text.to(device))
@@ -52,7 +59,7 @@ class ItemTables:
 class Batch:
     """B examples with H recent events each, K kinds of factors, U text vectors of the user.
 
-    `recent_*` is zero where `recent_mask` is False; text is zero where `text_mask` is False.
+    What is absent is zero, and False in its mask.
     """
 
     structured: Tensor  # (B, S)
@@ -66,6 +73,7 @@ class Batch:
     recent_bias: Tensor  # (B, H)
     recent_factors: Tensor  # (B, H, K, r)
     recent_texts: Tensor  # (B, H, p)
+    recent_text_mask: Tensor  # (B, H) bool, whether there is an event and its item has a vector
     recent_positives: Tensor  # (B, H), 0 or 1
     recent_values: Tensor  # (B, H), centred on the user's mean
     recent_ages: Tensor  # (B, H)
@@ -113,9 +121,6 @@ class RankerInputs:
     def batch(self, rows: Tensor) -> Batch:
         """The examples of the (B,) row numbers."""
         items, folds = self.items[rows], self.folds[rows]
-        recent = self.recent_items.at(rows)  # (B, H)
-        mask, positives, values, ages = self.recent_events.at(rows).unbind(dim=2)
-        lookup = (folds[:, None], recent)
         return Batch(
             structured=self.structured[rows],
             cosines=self.cosines[rows],
@@ -124,14 +129,47 @@ class RankerInputs:
             item_factors=self.tables.factors[folds, items],
             texts=torch.stack([text.at(rows) for text in self.texts], dim=1),
             text_mask=torch.stack([text.present(rows) for text in self.texts], dim=1),
-            recent_mask=mask > 0,
-            recent_bias=self.tables.bias[lookup],
-            recent_factors=self.tables.factors[lookup],
-            recent_texts=self.tables.text[recent],
-            recent_positives=positives,
-            recent_values=values,
-            recent_ages=ages,
+            **self._recent(rows),
         )
+
+    @cached_property
+    def _share_events(self) -> bool:
+        """Whether all rows have the same recent events, as the candidates of a request have."""
+        first = self.recent_items.index[:1], self.folds[:1]
+        return len(self.recent_items.values) <= 2 and bool(
+            ((self.recent_items.index == first[0]) & (self.folds == first[1])).all()
+        )
+
+    def _recent(self, rows: Tensor) -> dict[str, Tensor]:
+        """The recent events of the rows, by their names in `Batch`.
+
+        Shared ones are looked up once and expanded without a copy, which is most of the time that
+        scoring a request takes.
+        """
+        n = len(rows)
+        rows = rows[:1] if self._share_events else rows
+        recent = self.recent_items.at(rows)  # (B, H)
+        mask, positives, values, ages = self.recent_events.at(rows).unbind(dim=2)
+        at = self.folds[rows][:, None] * self.tables.bias.shape[1] + recent  # into (F * V, ...)
+        found = {
+            "recent_mask": mask > 0,
+            "recent_bias": _look_up(self.tables.bias.flatten()[:, None], at).squeeze(2),
+            "recent_factors": _look_up(self.tables.factors.flatten(0, 1), at),
+            "recent_texts": _look_up(self.tables.text, recent),
+            "recent_text_mask": self.tables.text_mask[recent] & (mask > 0),
+            "recent_positives": positives,
+            "recent_values": values,
+            "recent_ages": ages,
+        }
+        if not self._share_events:
+            return found
+        return {name: tensor.expand(n, *tensor.shape[1:]) for name, tensor in found.items()}
+
+
+def _look_up(table: Tensor, at: Tensor) -> Tensor:
+    """(B, H, ...) rows of the (n, ...) table: several times as fast as indexing by a tensor."""
+    found = F.embedding(at, table.flatten(1))
+    return found.view(*at.shape, *table.shape[1:])
 
 
 def truncate_recents(batch: Batch, share: float, generator: torch.Generator) -> Batch:
@@ -145,7 +183,7 @@ def truncate_recents(batch: Batch, share: float, generator: torch.Generator) -> 
     kept = torch.randint(0, history + 1, (n_rows,), generator=generator).to(device)
     kept = torch.where(chosen, kept, history)
     mask = batch.recent_mask & (torch.arange(history, device=device) < kept[:, None])
-    return replace(batch, recent_mask=mask)
+    return replace(batch, recent_mask=mask, recent_text_mask=batch.recent_text_mask & mask)
 
 
 def iterate_rows(
@@ -159,4 +197,4 @@ def iterate_rows(
     if users is not None:
         shuffled_users = torch.randperm(int(users.max()) + 1, generator=generator)
         order = order[torch.argsort(shuffled_users[users[order].cpu()], stable=True)]
-    yield from order.split(size)
+    yield from torch.split(order, size)

@@ -122,12 +122,13 @@ def _affinity(rows: TrainingSet, profile: Profile, prior: float) -> dict[str, Nu
             (_prefixed(flat, name.partition("__")[2]), lengths, index)
             for (flat, lengths, index), name in zip(own, present, strict=True)
         ]
-    flats = [flat for flat, _, _ in own] + [user.values.flatten().cast(pa.string())]
+    liked = list_values(rows, "user_stats__categories").flatten().cast(pa.string())
+    flats = [*(flat for flat, _, _ in own), liked]
     coded = pa.concat_arrays(flats).dictionary_encode()
     codes = np.split(coded.indices.to_numpy(), np.cumsum([len(flat) for flat in flats])[:-1])
     width = max(1, len(coded.dictionary))
     counts = [
-        _by_category(rows.lists[f"user_stats__{name}"].values, codes[-1], width)
+        _by_category(list_values(rows, f"user_stats__{name}"), codes[-1], width)
         for name in ("category_events", "category_positives")
     ]
     events, positives = (
@@ -151,13 +152,32 @@ def has_feature(rows: TrainingSet, name: str) -> bool:
     return name in rows.table.column_names or name in rows.lists
 
 
+def list_values(rows: TrainingSet, name: str) -> pa.ListArray:
+    """The m distinct lists of a list feature.
+
+    Raises
+    ------
+    SchemaError
+        There is no such feature, or it is a vector.
+    """
+    found = rows.lists[name].values if name in rows.lists else None
+    if found is None or isinstance(found, np.ndarray):
+        raise schema_error(
+            f"feature {name!r}",
+            got=f"list features {sorted(rows.lists)}",
+            expected="a list feature of that name",
+            remedy="Retrieve the feature service that the ranker reads.",
+        )
+    return found
+
+
 def category_lists(rows: TrainingSet, name: str) -> tuple[pa.Array, Ints, Ints]:
     """Flat strings, (m,) lengths and (n,) index of a categorical feature; index -1 is absent."""
     if name in rows.lists:
-        column = rows.lists[name]
-        lengths = pc.fill_null(column.values.value_lengths(), 0).to_numpy().astype(np.int64)
-        flat = pc.fill_null(column.values.flatten().cast(pa.string()), "")
-        return flat, lengths, column.index.astype(np.int64)
+        values = list_values(rows, name)
+        flat = pc.fill_null(values.flatten().cast(pa.string()), "")
+        lengths = values.value_lengths().to_numpy().astype(np.int64)
+        return flat, lengths, rows.lists[name].index.astype(np.int64)
     values = rows.table[name].cast(pa.string()).combine_chunks()
     known = values.is_valid().to_numpy(zero_copy_only=False)
     index = np.where(known, np.cumsum(known) - 1, -1)

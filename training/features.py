@@ -16,6 +16,7 @@ from training.columns import Profile, category_lists, derive_numbers, has_featur
 from training.recents import Recents, code_items
 from training.text_basis import TextBasis
 from transformations.dataset import Dataset
+from transformations.errors import schema_error
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -35,6 +36,7 @@ class FeatureEncoder:
     ----------
     prior : mean label
     value_spread : standard deviation of the values in the recent lists, 1 without values
+    columns : features of the training rows, all of which any other rows must have
     scales : mean and standard deviation per number
     vocabularies : per categorical column its most frequent values
     item_ids : known items; an item's code is its position + 1
@@ -45,6 +47,7 @@ class FeatureEncoder:
     history: int
     prior: float
     value_spread: float
+    columns: tuple[str, ...]
     scales: Mapping[str, tuple[float, float]]
     vocabularies: Mapping[str, tuple[str, ...]]
     item_ids: tuple[str, ...]
@@ -100,6 +103,7 @@ class FeatureEncoder:
             history=dataset.activity.history,
             prior=prior,
             value_spread=float(values.std()) if len(values) and values.std() > 0 else 1.0,
+            columns=_feature_names(past),
             scales={name: _scale(column) for name, column in numbers.items()},
             vocabularies={
                 name: _vocabulary(past, name)
@@ -141,8 +145,9 @@ class FeatureEncoder:
         Raises
         ------
         SchemaError
-            A column that the encoder was fitted on is missing.
+            A feature that the encoder was fitted on is missing.
         """
+        self._require_columns(rows)
         recents = Recents.of(rows, self.codes, self.history)
         users = rows.table["user_id"].to_numpy().astype(object)
         last = len(self.signal.bias) - 1
@@ -159,6 +164,16 @@ class FeatureEncoder:
             recent_events=Distinct(self._events(recents), index),
             tables=self.tables,
         )
+
+    def _require_columns(self, rows: TrainingSet) -> None:
+        missing = sorted(set(self.columns) - set(_feature_names(rows)))
+        if missing:
+            raise schema_error(
+                "features of the ranker",
+                got=f"rows without {', '.join(missing)}",
+                expected="every feature that it was trained on",
+                remedy="Retrieve the feature service it was trained on, or train again.",
+            )
 
     def _structured(self, rows: TrainingSet, recents: Recents) -> Floats:
         """(N, S): standardised numbers, 1 where absent, categories."""
@@ -209,6 +224,11 @@ def vectors(rows: TrainingSet, view: str) -> Indexed | None:
     return next(
         (column for name, column in rows.vectors.items() if name.partition("__")[0] == view), None
     )
+
+
+def _feature_names(rows: TrainingSet) -> tuple[str, ...]:
+    scalars = [name for name in rows.table.column_names if "__" in name]
+    return tuple(sorted([*scalars, *rows.vectors, *rows.lists]))
 
 
 def _with_zero_row(matrix: Floats) -> Tensor:

@@ -70,6 +70,8 @@ class TransformerFusion(nn.Module):
 
     def forward(self, encoded: Tensor, mask: Tensor) -> Tensor:
         """(B, d) from (B, M, d) and (B, M)."""
+        if len(encoded) == 0:
+            return encoded.sum(dim=1)  # attention cannot be told the shape of no rows
         summary = self.summary.expand(len(encoded), 1, -1)
         tokens = torch.cat([summary, encoded + self.names], dim=1)  # (B, 1 + M, d)
         hidden = torch.cat([torch.zeros_like(mask[:, :1]), ~mask], dim=1)  # (B, 1 + M)

@@ -177,7 +177,7 @@ def _histories(
         if isinstance(view, OnDemandFeatureView):
             notes.append(f"{projection.name} is computed on demand and was not recomputed.")
         else:
-            histories.append(SourceHistory(view, projection, Path(store.repo_path)))
+            histories.append(SourceHistory(view, projection, Path(store.config.repo_path)))
     return histories, notes
 
 

@@ -71,11 +71,15 @@ def recall_at_k(users: Users, labels: Numbers, scores: Numbers, k: int = 10) -> 
 
 
 def mrr(users: Users, labels: Numbers, scores: Numbers) -> float:
-    """Mean of 1 / rank of each user's first positive; equal scores count their last place."""
+    """Mean of 1 / rank of each user's first positive, at worst among equal scores.
+
+    Users without a positive are left out.
+    """
     ranked = _Ranked(users, labels, scores)
     hit = ranked.gain > 0
     best = np.zeros(len(ranked.n))
-    np.maximum.at(best, ranked.user[hit], 1 / (ranked.last[hit] + 1))
+    worst = ranked.last - ranked.tied_gain + 2  # the other positives of the tie come after it
+    np.maximum.at(best, ranked.user[hit], 1 / worst[hit])
     return _mean(best[best > 0])
 
 
@@ -100,18 +104,18 @@ class _Ranked:
     user : (n,) number of the row's user
     gain : (n,) 1.0 for a positive
     first, last : (n,) places, from 0 within the user, of the rows that score the same
+    tied_gain : (n,) positives among the rows that score the same
     n : (u,) rows of each user
     """
 
     def __init__(self, users: Users, labels: Numbers, scores: Numbers) -> None:
         _, numbered = np.unique(users, return_inverse=True)
-        scores = np.asarray(scores)
-        order = np.lexsort((-scores, numbered))
+        order = np.lexsort((-np.asarray(scores), numbered))
         self.user = numbered[order]
         self.gain = (np.asarray(labels)[order] > 0).astype(np.float64)
         self.n = np.bincount(self.user)
         start = np.cumsum(self.n) - self.n
-        ranked = scores[order]
+        ranked = np.asarray(scores)[order]
         new = np.ones(len(order), dtype=bool)
         new[1:] = (self.user[1:] != self.user[:-1]) | (ranked[1:] != ranked[:-1])
         group = np.cumsum(new) - 1
@@ -119,10 +123,11 @@ class _Ranked:
         last = np.append(first[1:], len(order)) - 1
         self.first = first[group] - start[self.user]
         self.last = last[group] - start[self.user]
+        self.tied_gain = np.bincount(group, self.gain, minlength=len(first))[group]
 
     def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(u,) sum of the values per user."""
-        return np.bincount(self.user, values, minlength=len(self.n))
+        return np.bincount(self.user, values, minlength=len(self.n)).astype(np.float64)
 
 
 def _mean(values: NDArray[np.float64], weights: NDArray[np.integer] | None = None) -> float:

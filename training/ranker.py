@@ -101,10 +101,9 @@ class Ranker(nn.Module):
         if "structured" in config.modalities:
             towers["structured"] = tower(shape.structured, config)
         if "collaborative" in config.modalities:
-            self.by_factors = nn.ModuleList(
-                TargetAttention(config.heads, responses) for _ in range(shape.kinds)
-            )
-            n_attended = sum(attention.n_outputs for attention in self.by_factors)
+            attentions = [TargetAttention(config.heads, responses) for _ in range(shape.kinds)]
+            self.by_factors = nn.ModuleList(attentions)
+            n_attended = sum(attention.n_outputs for attention in attentions)
             towers["collaborative"] = tower(n_attended + 4, config)
         if "text" in config.modalities:
             self.by_text = TargetAttention(config.heads, responses)
@@ -162,11 +161,11 @@ class Ranker(nn.Module):
         n = mask.sum(dim=1)
         surprise = ((batch.recent_positives - batch.recent_bias) * mask).sum(dim=1)
         leniency = surprise / (n + RESIDUAL_PRIOR)  # (B,)
-        likeness = torch.einsum("bkf,bhkf->bkh", batch.item_factors, batch.recent_factors)
-        attended = [
-            attention(likeness[:, kind], responses, batch.recent_ages, mask)
-            for kind, attention in enumerate(self.by_factors)
-        ]
+        attended = []
+        for kind, attention in enumerate(self.by_factors):
+            item, recent = batch.item_factors[:, kind], batch.recent_factors[:, :, kind]
+            likeness = torch.einsum("br,bhr->bh", item, recent)
+            attended.append(attention(likeness, responses, batch.recent_ages, mask))
         known = batch.item_known.float()
         numbers = torch.stack(
             [4 * leniency, 4 * batch.item_bias, 4 * (leniency + batch.item_bias), known], dim=1
@@ -178,8 +177,7 @@ class Ranker(nn.Module):
         """(B, d), and whether the item has a vector."""
         item = batch.texts[:, 0]  # (B, p)
         likeness = torch.einsum("bp,bhp->bh", item, batch.recent_texts) / self.shape.text_spread
-        mask = batch.recent_mask & (batch.recent_texts != 0).any(dim=2)
-        attended = self.by_text(likeness, responses, batch.recent_ages, mask)
+        attended = self.by_text(likeness, responses, batch.recent_ages, batch.recent_text_mask)
         read = batch.texts[..., : self.content] * self.shape.text**0.5  # (B, 1 + U, content)
         products = read[:, 1:] * read[:, :1]
         numbers = torch.cat([attended, 4 * batch.cosines, batch.text_mask.float()], dim=1)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from feast_fusion.training_set import TrainingSet
+from training.columns import list_values
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -49,17 +50,18 @@ class Recents:
             nothing = np.zeros((1, 1), dtype=np.float32)
             absent = np.full(len(rows), -1, dtype=np.int64)
             return cls(nothing.astype(np.int32), nothing, nothing, nothing, nothing > 0, absent)
-        lists = rows.lists[f"{VIEW}__item_ids"]
-        lengths = np.minimum(lists.values.value_lengths().to_numpy(), history)
+        lists = list_values(rows, f"{VIEW}__item_ids")
+        given = lists.value_lengths().to_numpy()
+        lengths = np.minimum(given, history)
         mask = np.arange(max(1, lengths.max(initial=0))) < np.append(lengths, 0)[:, None]
-        pad = _Padding(lists.values.value_lengths().to_numpy(), mask)
+        pad = _Padding(given, mask)
         return cls(
-            items=pad.fill(code_items(lists.values.flatten(), codes), 0),
+            items=pad.fill(code_items(lists.flatten(), codes), 0),
             positives=pad.fill(_flat(rows, "positives"), 0),
             values=pad.fill(_flat(rows, "values"), np.nan),
             ages=pad.fill(np.log1p(_flat(rows, "ages_s") / 3600), 0),
             mask=mask,
-            index=lists.index.astype(np.int64),
+            index=rows.lists[f"{VIEW}__item_ids"].index.astype(np.int64),
         )
 
     def summary(self, prior: float) -> dict[str, NDArray[np.float64]]:
@@ -87,7 +89,8 @@ def code_items(item_ids: pa.Array, codes: Mapping[str, int]) -> NDArray[np.int32
     """(n,) the code of each item id, 0 where unknown; looked up once per distinct id."""
     coded = item_ids.cast(pa.string()).dictionary_encode()
     known = [codes.get(item_id, 0) for item_id in coded.dictionary.to_pylist()]
-    return np.asarray(known, dtype=np.int32)[coded.indices.to_numpy()]
+    coded_items: NDArray[np.int32] = np.asarray(known, dtype=np.int32)[coded.indices.to_numpy()]
+    return coded_items
 
 
 class _Padding:
@@ -106,7 +109,7 @@ class _Padding:
 
 
 def _flat(rows: TrainingSet, feature: str) -> Floats:
-    flat = rows.lists[f"{VIEW}__{feature}"].values.flatten()
+    flat = list_values(rows, f"{VIEW}__{feature}").flatten()
     values: Floats = flat.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
     return values
 

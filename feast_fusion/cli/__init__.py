@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from feast_fusion.cli.audit import audit
+from feast_fusion.cli.bench import bench
 from feast_fusion.cli.data import prepare, training_set
 from feast_fusion.cli.model import evaluate, recommend, train
 from feast_fusion.cli.redis import redis
@@ -39,5 +41,18 @@ def main() -> None:
     """
 
 
-for command in (prepare, run, training_set, train, evaluate, recommend, redis, demo, env):
+_COMMANDS = (
+    prepare,
+    run,
+    training_set,
+    train,
+    evaluate,
+    recommend,
+    redis,
+    demo,
+    env,
+    audit,
+    bench,
+)
+for command in _COMMANDS:
     main.add_command(command)

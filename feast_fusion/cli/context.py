@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
+import yaml
 from tqdm import tqdm
 
 import feature_repo
@@ -108,12 +111,15 @@ def open_store(workspace: Workspace, redis: str = _NO_REDIS) -> "FeatureStore":
             f"{workspace.registry}: got no such file, expected Feast's registry. "
             "Run feast-fusion run, or feast apply."
         )
-    from feast import FeatureStore  # seconds to import: only where it is used
-    from feast.repo_config import load_repo_config
+    from feast import FeatureStore, RepoConfig  # seconds to import: only where it is used
 
-    os.environ.update(environment(workspace, redis))
-    yaml = REPOSITORY / "feature_store.yaml"
-    return FeatureStore(config=load_repo_config(repo_path=REPOSITORY, fs_yaml_file=yaml))
+    # Feast's notices that these views are alpha; its import puts them before all other filters.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")
+    text = (REPOSITORY / "feature_store.yaml").read_text(encoding="utf-8")
+    known = yaml.safe_load(Template(text).substitute(environment(workspace, redis)))
+    config = RepoConfig(**known)
+    config.repo_path = REPOSITORY
+    return FeatureStore(config=config)
 
 
 @contextmanager

@@ -19,8 +19,10 @@ import torch
 
 import training
 from feast_fusion.cli.context import (
+    SERVICE,
     example_dataset,
     feast,
+    open_store,
     redis_of,
     say,
     then,
@@ -34,14 +36,17 @@ from feast_fusion.cli.model import (
     recommend_to,
     train_ranker,
 )
+from feast_fusion.feature_service import open_service
 from feast_fusion.training_set import TrainingSet
 from training.artifact import Artifact
+from training.leakage import audit_training_set
 from transformations.embedding import Embedder
 from transformations.encoder import describe_encoder
 from transformations.errors import FeastFusionError
 from transformations.workspace import Workspace
 
 _LATENCY_USERS = 50
+_STARTED = time.perf_counter()
 
 
 @click.command()
@@ -53,7 +58,7 @@ def run(workspace: Workspace) -> None:
     prepare       files -> point-in-time sources
     apply         declarations -> registry
     materialize   texts -> vectors; history -> sinks, newest -> Redis
-    training-set  labels -> features as they were
+    training-set  labels -> features as they were, and an audit of that
     train         -> fusion ranker (skipped when training set and code are unchanged)
     evaluate      -> metrics on the last 10 % of the events
     recommend     -> top 10 from Redis
@@ -103,7 +108,11 @@ def run_all(workspace: Workspace) -> dict[str, Any]:
         _step("4/7 Training set")
         training_set = retrieve_training_set(workspace)
         training_set.save(workspace.training_set)
-        say(f"{len(training_set):,} rows, point-in-time correct.")
+        say(f"{len(training_set):,} rows.")
+        store = open_store(workspace)
+        audit = audit_training_set(training_set, store, open_service(store, SERVICE))
+        for line in audit.lines():
+            say(line)
         _step("5/7 Train")
         artifact = _trained(workspace, training_set)
         _step("6/7 Evaluate")
@@ -215,7 +224,9 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _step(title: str) -> None:
-    click.secho(f"\n{title}", bold=True)
+    """Announce a step, and how long this process has been at work."""
+    click.secho(f"\n{title}", bold=True, nl=False)
+    click.echo(f"  ({time.perf_counter() - _STARTED:.0f} s)")
 
 
 def _dataset_option(workspace: Workspace) -> str:

@@ -12,6 +12,7 @@ import pytest
 from feast_fusion.cli.context import REPOSITORY, environment, open_store
 from feast_fusion.embedded_redis import connection_string, embedded_redis
 from tests.conftest import Project
+from tests.datasets import START
 from transformations.embedding import Embedder
 
 FEAST = str(Path(sys.executable).parent / "feast")
@@ -116,7 +117,7 @@ def test_request_text_works_in_history_too(films: Project) -> None:
             "user_id": ["u1"],
             "item_id": ["f3"],
             "query_text": ["a western with horses"],
-            "event_timestamp": pa.array(["2024-02-01T00:00:00"]).cast(pa.timestamp("us", "UTC")),
+            "event_timestamp": pa.array([START], pa.timestamp("us", "UTC")),
         }
     )
     store = open_store(films.workspace)

@@ -127,7 +127,7 @@ def apply_views(folder: Path, labels: list[Row], rows: list[Row], options: dict[
         schema=[vector],
         source=FileSource(
             name="vectors",
-            path=str(folder / f"item_embedding__{ENCODER}"),
+            path=f"item_embedding__{ENCODER}",  # from the repository, as Feast documents it
             file_format=ParquetFormat(),
             timestamp_field="event_timestamp",
         ),
@@ -324,12 +324,12 @@ def test_a_split_that_trains_on_later_rows_is_found(repo: Repo, honest: Training
     }
 
 
-MINUTES = st.integers(0, 40)
-SOURCE_ROW = st.tuples(st.sampled_from(["u0", "u1"]), MINUTES, st.none() | MINUTES)
-LABEL_ROW = st.tuples(st.sampled_from(["u0", "u1", "u2", None]), MINUTES)
+STEPS = st.integers(0, 5)  # few, so that rows tie and edges are met
+SOURCE_ROW = st.tuples(st.sampled_from(["u0", "u1"]), STEPS, st.none() | STEPS)
+LABEL_ROW = st.tuples(st.sampled_from(["u0", "u1", None]), STEPS)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(SOURCE_ROW, min_size=1, max_size=12), st.lists(LABEL_ROW, min_size=1, max_size=8))
 def test_the_slow_path_agrees_with_the_store(
     tmp_path_factory: pytest.TempPathFactory,
@@ -338,7 +338,7 @@ def test_the_slow_path_agrees_with_the_store(
     labels: list[tuple[str | None, int]],
 ) -> None:
     """Ties, late corrections and ttl edges: what the store gives is never a wrong value."""
-    unit = TTL / 16
+    unit = TTL / 3
     rows = [
         {
             "user_id": user,
@@ -349,7 +349,7 @@ def test_the_slow_path_agrees_with_the_store(
         }
         for i, (user, ts, created) in enumerate(sources)
     ]
-    folder = Path(repo.store.repo_path)
+    folder = Path(repo.store.config.repo_path)
     write_rows(folder, rows)
     try:
         spine = [

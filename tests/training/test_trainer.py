@@ -1,0 +1,138 @@
+"""Training finds an answer that is known, looks at no test label, and repeats itself exactly."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from feast_fusion.training_set import TrainingSet
+from tests.training.synthetic import make_dataset, make_training_set, with_column, without
+from training.baselines import boosted_trees_scores, popularity_scores
+from training.losses import LossName
+from training.metrics import auc
+from training.ranker import RankerConfig
+from training.split import split_by_time
+from training.trainer import TrainerConfig, TrainResult, train
+from transformations.dataset import Dataset
+from transformations.errors import SchemaError
+
+SMALL = {"batch_size": 128, "rank": 4, "text_width": 4, "learning_rate": 1e-2}
+
+
+@pytest.fixture(scope="module")
+def rows() -> TrainingSet:
+    return make_training_set()
+
+
+def fit(
+    rows: TrainingSet, dataset: Dataset | None = None, seed: int = 0, **options: object
+) -> TrainResult:
+    config = TrainerConfig.model_validate(SMALL | {"epochs": 6} | options)
+    return train(rows, dataset or make_dataset(), config, service="s", encoder_id="e", seed=seed)
+
+
+def auc_on_test(result: TrainResult, rows: TrainingSet) -> float:
+    test = rows.take(split_by_time(rows.table).test)
+    return auc(test.table["label"].to_numpy(), result.artifact.score(test))
+
+
+@pytest.mark.parametrize("fusion", ["concatenation", "weighted", "gated", "transformer"])
+def test_every_fusion_finds_the_users_group(rows: TrainingSet, fusion: str) -> None:
+    result = fit(rows, ranker={"fusion": fusion, "width": 16})
+    assert auc_on_test(result, rows) > 0.85
+    test = split_by_time(rows.table).test
+    popular = auc(rows.table["label"].to_numpy()[test], popularity_scores(rows.take(test)))
+    assert popular < 0.65, "counts do not tell the group"
+
+
+@pytest.mark.parametrize("modality", ["structured", "collaborative", "text"])
+def test_each_modality_finds_the_group_by_itself(rows: TrainingSet, modality: str) -> None:
+    assert auc_on_test(fit(rows, ranker={"modalities": [modality], "width": 16}), rows) > 0.85
+
+
+@pytest.mark.parametrize("loss", ["bpr", "joint"])
+def test_pairwise_objectives_learn_too(rows: TrainingSet, loss: LossName) -> None:
+    assert auc_on_test(fit(rows, loss=loss, truncate=0.3), rows) > 0.85
+
+
+def test_the_same_seed_is_the_same_model(rows: TrainingSet) -> None:
+    one, again, other = (fit(rows, seed=seed, epochs=2) for seed in (3, 3, 4))
+    assert one.history == again.history
+    scores = [result.artifact.score(rows) for result in (one, again, other)]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert not np.array_equal(scores[0], scores[2])
+
+
+def test_labels_of_test_rows_are_not_looked_at(rows: TrainingSet) -> None:
+    labels = rows.table["label"].to_numpy().copy()
+    test = split_by_time(rows.table).test
+    labels[test] = 1 - labels[test]
+    changed = with_column(rows, "label", pa.array(labels))
+    scores = [fit(r, epochs=2).artifact.score(rows) for r in (rows, changed)]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_the_best_epoch_is_kept_and_the_rest_not_waited_for(rows: TrainingSet) -> None:
+    result = fit(rows, epochs=40, patience=2)
+    assert len(result.history) < 40
+    assert result.artifact.metrics["validation_auc"] == max(result.history)
+    validation = rows.take(split_by_time(rows.table).validation)
+    kept = auc(validation.table["label"].to_numpy(), result.artifact.score(validation))
+    assert kept == pytest.approx(max(result.history))
+    assert f"after epoch {int(np.argmax(result.history)) + 1}" in result.summary()
+
+
+def test_implicit_data_without_users_values_or_vectors(rows: TrainingSet) -> None:
+    fewer = without(rows, "user_profile", "item_embedding", "user_recent__values")
+    values = rows.lists["user_recent__values"]
+    absent = pa.ListArray.from_arrays(
+        values.values.offsets, pa.array(np.full(len(values.values.flatten()), np.nan, np.float32))
+    )
+    lists = dict(fewer.lists) | {"user_recent__values": type(values)(absent, values.index)}
+    implicit = TrainingSet(fewer.table, {}, lists)
+    result = fit(implicit, make_dataset(explicit=False, users=False))
+    assert auc_on_test(result, implicit) > 0.85
+
+
+def test_progress_is_told_and_threads_are_given_back(rows: TrainingSet) -> None:
+    told: list[tuple[str, int, int]] = []
+    before = torch.get_num_threads()
+    config = TrainerConfig.model_validate(SMALL | {"epochs": 2})
+    train(
+        rows,
+        make_dataset(),
+        config,
+        service="s",
+        encoder_id=None,
+        progress=lambda *step: told.append(step),
+    )
+    assert [(done, total) for _, done, total in told] == [(1, 2), (2, 2)]
+    assert torch.get_num_threads() == before
+
+
+def test_one_label_cannot_be_learned(rows: TrainingSet) -> None:
+    liked = with_column(rows, "label", pa.array(np.ones(len(rows), np.int64)))
+    with pytest.raises(SchemaError, match=r"training rows: got .* expected both 0 and 1"):
+        fit(liked)
+
+
+def test_few_rows_train_without_a_validation_label_to_compare(rows: TrainingSet) -> None:
+    few = rows.take(np.arange(12))
+    result = fit(few)
+    assert np.isfinite(result.artifact.score(few)).all()
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(ValueError, match="momentum"):
+        TrainerConfig.model_validate({"momentum": 0.9})
+    assert TrainerConfig.model_validate({"ranker": {"fusion": "gated"}}).ranker == RankerConfig()
+
+
+def test_boosted_trees_learn_from_numbers_and_absence(rows: TrainingSet) -> None:
+    n = np.arange(len(rows))
+    labels = pa.array((n % 2 == 0).astype(np.int64))
+    told = pa.array([None if label else 1990 for label in labels.to_pylist()], pa.int64())
+    known = with_column(with_column(rows, "label", labels), "item_profile__year", told)
+    split = split_by_time(known.table)
+    scores = boosted_trees_scores(known.take(split.past), known.take(split.test))
+    assert auc(labels.to_numpy()[split.test], scores) > 0.95
