@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 
 from feast_fusion.cli.context import REPOSITORY, SERVICE, open_store, running_redis
 from tests.conftest import Project, open_project
-from tests.datasets import START, make_films
+from tests.datasets import make_films
 from training.dataset import build_training_set
 from transformations.embedding import Embedder
 
@@ -96,7 +96,7 @@ def test_a_changed_text_is_a_second_version_with_its_own_vector(tmp_path: Path) 
     project.run("run")
     items_path = project.workspace.dataset.items.path
     items = pl.read_parquet(items_path)
-    changed_at = START + timedelta(days=100)
+    changed_at = datetime.now(UTC)
     second = items.filter(pl.col("item_id") == "f7").with_columns(
         event_timestamp=pl.lit(changed_at).cast(items.schema["event_timestamp"]),
         title=pl.lit("A completely different story about whales"),
@@ -106,7 +106,7 @@ def test_a_changed_text_is_a_second_version_with_its_own_vector(tmp_path: Path) 
     cached = vectors_cached(project)
     project.run("redis", "start")
     try:
-        until = (changed_at + timedelta(days=1)).isoformat()
+        until = (changed_at + timedelta(minutes=1)).isoformat()
         feast(project, "materialize-incremental", until)
         vectors = sink(project, "item_embedding").filter(pl.col("item_id") == "f7")
         old, new = vectors.sort("event_timestamp")["item_embedding"].to_list()
@@ -116,8 +116,8 @@ def test_a_changed_text_is_a_second_version_with_its_own_vector(tmp_path: Path) 
         assert vectors_cached(project) == cached + 1
     finally:
         project.run("redis", "stop")
-    assert vector_of_label(project, changed_at - timedelta(days=1)) == pytest.approx(old)
-    assert vector_of_label(project, changed_at + timedelta(days=1)) == pytest.approx(new)
+    assert vector_of_label(project, changed_at - timedelta(hours=1)) == pytest.approx(old)
+    assert vector_of_label(project, changed_at + timedelta(hours=1)) == pytest.approx(new)
 
 
 def feast(project: Project, *arguments: str) -> None:
