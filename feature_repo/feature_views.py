@@ -1,6 +1,7 @@
 """The views kept in the stores. Names that end in an encoder id hold vectors of that encoder."""
 
 from datetime import timedelta
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,127 +52,105 @@ def _vector(name: str) -> list[Field]:
     ]
 
 
-_VECTOR_TAGS = {"encoder_id": ENCODER.encoder_id, "dataset": DATASET.name}
-_TAGS = {"dataset": DATASET.name}
+# What all views share; each declaration below says what is its own.
+_common: dict[str, Any] = {"ttl": FOREVER, "owner": OWNER}
+_rows: dict[str, Any] = _common | {"tags": {"dataset": DATASET.name}}
+_vectors: dict[str, Any] = _common | {
+    "tags": {"dataset": DATASET.name, "encoder_id": ENCODER.encoder_id},
+    "mode": "pandas",
+    "online": True,
+    "offline": True,
+}
 
 item_profile = FeatureView(
     name="item_profile",
     entities=[item],
-    ttl=FOREVER,
     source=sources.items,
     schema=_columns_of(sources.items),
     description="Structured columns and the text columns of an item, one row per version",
-    tags=_TAGS,
-    owner=OWNER,
+    **_rows,
 )
 item_stats = FeatureView(
     name="item_stats",
     entities=[item],
-    ttl=FOREVER,
     source=sources.item_stats_rows,
     schema=_columns_of(sources.item_stats_rows),
     description="Counts, rates, recency and popularity windows, as of each event of the item",
-    tags=_TAGS,
-    owner=OWNER,
+    **_rows,
 )
 user_stats = FeatureView(
     name="user_stats",
     entities=[user],
-    ttl=FOREVER,
     source=sources.user_stats_rows,
     schema=_columns_of(sources.user_stats_rows),
     description="Counts, rates and affinity per category, as of each event of the user",
-    tags=_TAGS,
-    owner=OWNER,
+    **_rows,
 )
 user_recent = FeatureView(
     name="user_recent",
     entities=[user],
-    ttl=FOREVER,
     source=sources.user_recent_rows,
     schema=_columns_of(sources.user_recent_rows),
     description="The user's last items with their values and ages, most recent first",
-    tags=_TAGS,
-    owner=OWNER,
+    **_rows,
 )
 if DATASET.users is not None:
     user_profile = FeatureView(
         name="user_profile",
         entities=[user],
-        ttl=FOREVER,
         source=sources.users,
         schema=_columns_of(sources.users),
         description="Structured columns of a user",
-        tags=_TAGS,
-        owner=OWNER,
+        **_rows,
     )
 
 # What the two user transformations read; never served, so never online.
 user_snapshot = FeatureView(
     name="user_snapshot",
     entities=[user],
-    ttl=FOREVER,
     source=sources.user_snapshots,
     schema=_columns_of(sources.user_snapshots),
     online=False,
     description="Liked and disliked titles after each n-th event of the user",
-    tags=_TAGS,
-    owner=OWNER,
+    **_rows,
 )
 user_event = FeatureView(
     name="user_event",
     entities=[user],
-    ttl=FOREVER,
     source=sources.user_events,
     schema=_columns_of(sources.user_events),
     online=False,
     description="The items of each instant at which the user acted",
-    tags=_TAGS,
-    owner=OWNER,
+    **_rows,
 )
 
 item_embedding = BatchFeatureView(
     name=sources.item_vectors.name,
-    mode="pandas",
     entities=[item],
-    ttl=FOREVER,
     source=[item_profile],
     sink_source=sources.item_vectors,
     schema=_vector("item_embedding"),
-    online=True,
-    offline=True,
     description="Embedding of the rendered item text, one row per version of the item",
-    tags=_VECTOR_TAGS,
-    owner=OWNER,
+    **_vectors,
     **transformation("item_embedding", "transformations.embedding", "embed_items"),
 )
 user_embedding = BatchFeatureView(
     name=sources.user_vectors.name,
-    mode="pandas",
     entities=[user],
-    ttl=FOREVER,
     source=[user_snapshot],
     sink_source=sources.user_vectors,
     schema=_vector("user_embedding"),
-    online=True,
-    offline=True,
     description="Embedding of the behaviour text, one row per snapshot",
-    tags=_VECTOR_TAGS,
-    owner=OWNER,
+    **_vectors,
     **transformation("user_embedding", "transformations.embedding", "embed_behaviour"),
 )
 user_interest = BatchFeatureView(
     name=sources.interest_vectors.name,
-    mode="pandas",
     entities=[user],
-    ttl=FOREVER,
     source=[user_event],
     sink_source=sources.interest_vectors,
     schema=_vector("user_interest"),
-    online=True,
-    offline=True,
     description="Moving average of the vectors of the user's items, one row per instant",
-    tags=_VECTOR_TAGS,
-    owner=OWNER,
+    **_vectors,
     **transformation("user_interest", "transformations.embedding", "track_interest"),
 )

@@ -92,9 +92,6 @@ def environment(workspace: Workspace, redis: str = _NO_REDIS) -> dict[str, str]:
         "FUSION_PROJECT": workspace.dataset.name,
         "FUSION_REGISTRY": str(workspace.registry),
         "FUSION_REDIS": redis,
-        # Feast's own switch for its notices about batch and on-demand views: a dozen per command,
-        # which would hide the lines that matter.
-        "IS_TEST": "True",
     }
 
 
@@ -152,7 +149,9 @@ def feast(workspace: Workspace, redis: str, *arguments: str) -> None:
         It failed; its own message has been printed.
     """
     command = [str(Path(sys.executable).parent / "feast"), "--chdir", str(REPOSITORY), *arguments]
-    variables = os.environ | environment(workspace, redis)
+    # IS_TEST is Feast's own switch for its notices about batch and on-demand views: a dozen per
+    # command, which would hide the lines that matter.
+    variables = os.environ | environment(workspace, redis) | {"IS_TEST": "True"}
     done = subprocess.run(command, env=variables, check=False)
     if done.returncode:
         raise FeastFusionError(
