@@ -59,7 +59,8 @@ class ItemTables:
 class Batch:
     """B examples with H recent events each, K kinds of factors, U text vectors of the user.
 
-    What is absent is zero, and False in its mask.
+    What is absent is zero, and False in its mask. R is B, or 1 where all examples have the same
+    recent events, as the candidates of a request have.
     """
 
     structured: Tensor  # (B, S)
@@ -69,14 +70,14 @@ class Batch:
     item_factors: Tensor  # (B, K, r)
     texts: Tensor  # (B, 1 + U, p): of the item, then of the user
     text_mask: Tensor  # (B, 1 + U) bool
-    recent_mask: Tensor  # (B, H) bool
-    recent_bias: Tensor  # (B, H)
-    recent_factors: Tensor  # (B, H, K, r)
-    recent_texts: Tensor  # (B, H, p)
-    recent_text_mask: Tensor  # (B, H) bool, whether there is an event and its item has a vector
-    recent_positives: Tensor  # (B, H), 0 or 1
-    recent_values: Tensor  # (B, H), centred on the user's mean
-    recent_ages: Tensor  # (B, H)
+    recent_mask: Tensor  # (R, H) bool
+    recent_bias: Tensor  # (R, H)
+    recent_factors: Tensor  # (R, H, K, r)
+    recent_texts: Tensor  # (R, H, p)
+    recent_text_mask: Tensor  # (R, H) bool, whether there is an event and its item has a vector
+    recent_positives: Tensor  # (R, H), 0 or 1
+    recent_values: Tensor  # (R, H), centred on the user's mean
+    recent_ages: Tensor  # (R, H)
 
 
 @dataclass(frozen=True)
@@ -141,17 +142,12 @@ class RankerInputs:
         )
 
     def _recent(self, rows: Tensor) -> dict[str, Tensor]:
-        """The recent events of the rows, by their names in `Batch`.
-
-        Shared ones are looked up once and expanded without a copy, which is most of the time that
-        scoring a request takes.
-        """
-        n = len(rows)
+        """The recent events of the rows, by their names in `Batch`."""
         rows = rows[:1] if self._share_events else rows
         recent = self.recent_items.at(rows)  # (B, H)
         mask, positives, values, ages = self.recent_events.at(rows).unbind(dim=2)
         at = self.folds[rows][:, None] * self.tables.bias.shape[1] + recent  # into (F * V, ...)
-        found = {
+        return {
             "recent_mask": mask > 0,
             "recent_bias": _look_up(self.tables.bias.flatten()[:, None], at).squeeze(2),
             "recent_factors": _look_up(self.tables.factors.flatten(0, 1), at),
@@ -161,9 +157,6 @@ class RankerInputs:
             "recent_values": values,
             "recent_ages": ages,
         }
-        if not self._share_events:
-            return found
-        return {name: tensor.expand(n, *tensor.shape[1:]) for name, tensor in found.items()}
 
 
 def _look_up(table: Tensor, at: Tensor) -> Tensor:

@@ -103,25 +103,44 @@ def derive_numbers(rows: TrainingSet, profile: Profile, prior: float) -> dict[st
     return derived | _affinity(rows, profile, prior)
 
 
+def is_age(name: str) -> bool:
+    """Whether a statistic is an instant, which rows see as its age."""
+    view, _, feature = name.partition("__")
+    return view in STATISTICS and feature.endswith("_s")
+
+
+def log_age(instants: Numbers, now: Numbers | float) -> Numbers:
+    """log(1 + seconds since the instants), 0 for instants to come."""
+    return np.log1p(np.maximum(now - instants, 0.0))
+
+
 def _on_a_scale(feature: str, values: Numbers, now: Numbers) -> Numbers:
     """Ages of instants and counts as logarithms, anything else as it is."""
     if feature.endswith("_s"):
-        return np.log1p(np.maximum(now - values, 0.0))
+        return log_age(values, now)
     return np.log1p(values) if feature.startswith("n_") else values
+
+
+def categories_of_items(rows: TrainingSet, profile: Profile) -> list[tuple[pa.Array, Ints, Ints]]:
+    """Per categorical column of items that there is: `category_lists`, named as statistics do."""
+    present = [name for name in profile.item_categorical if has_feature(rows, name)]
+    found = [category_lists(rows, name) for name in present]
+    if len(profile.item_categorical) == 1:
+        return found
+    return [  # then the statistics count "column=value"
+        (_prefixed(flat, name.partition("__")[2]), lengths, index)
+        for (flat, lengths, index), name in zip(found, present, strict=True)
+    ]
 
 
 def _affinity(rows: TrainingSet, profile: Profile, prior: float) -> dict[str, Numbers]:
     """How the user took to the categories that this item has; NaN where either has none."""
-    present = [name for name in profile.item_categorical if has_feature(rows, name)]
-    if "user_stats__categories" not in rows.lists or not present:
+    if "user_stats__categories" not in rows.lists:
+        return {}
+    own = categories_of_items(rows, profile)
+    if not own:
         return {}
     user = rows.lists["user_stats__categories"]
-    own = [category_lists(rows, name) for name in present]
-    if len(profile.item_categorical) > 1:  # then the statistics count "column=value"
-        own = [
-            (_prefixed(flat, name.partition("__")[2]), lengths, index)
-            for (flat, lengths, index), name in zip(own, present, strict=True)
-        ]
     liked = list_values(rows, "user_stats__categories").flatten().cast(pa.string())
     flats = [*(flat for flat, _, _ in own), liked]
     coded = pa.concat_arrays(flats).dictionary_encode()

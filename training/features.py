@@ -159,9 +159,9 @@ class FeatureEncoder:
             users=torch.from_numpy(np.unique(users.astype(str), return_inverse=True)[1]),
             items=torch.from_numpy(code_items(rows.table["item_id"].combine_chunks(), self.codes)),
             folds=torch.from_numpy(folds),
-            texts=tuple(self._text(rows, name) for name in (ITEM_TEXT, *self.user_texts)),
+            texts=tuple(self.text(rows, name) for name in (ITEM_TEXT, *self.user_texts)),
             recent_items=Distinct(torch.from_numpy(recents.items), index),
-            recent_events=Distinct(self._events(recents), index),
+            recent_events=Distinct(self.events(recents), index),
             tables=self.tables,
         )
 
@@ -180,14 +180,18 @@ class FeatureEncoder:
         found = derive_numbers(rows, self.profile, self.prior) | recents.summary(self.prior)
         absent = np.full(len(rows), np.nan)
         raw = np.stack([found.get(name, absent) for name in self.scales], axis=1)
+        blocks = [*self.standardise(raw)]
+        blocks += [
+            one_hot(rows, name, vocabulary) for name, vocabulary in self.vocabularies.items()
+        ]
+        return np.concatenate(blocks, axis=1, dtype=np.float32)
+
+    def standardise(self, raw: NDArray[np.float64]) -> tuple[Floats, NDArray[np.bool_]]:
+        """(N, k) numbers in the order of `scales` in deviations, 0 where absent; what is absent."""
         mean, deviation = np.array(list(self.scales.values())).T
         scaled = np.clip((raw - mean) / deviation, -CLIP, CLIP)
         missing = np.isnan(scaled)
-        blocks = [np.where(missing, 0.0, scaled), missing]
-        blocks += [
-            _one_hot(rows, name, vocabulary) for name, vocabulary in self.vocabularies.items()
-        ]
-        return np.concatenate(blocks, axis=1, dtype=np.float32)
+        return np.where(missing, 0.0, scaled).astype(np.float32), missing
 
     def _cosines(self, rows: TrainingSet) -> Floats:
         """(N, U) of the item with each vector of the user, 0 where one is absent."""
@@ -204,7 +208,8 @@ class FeatureEncoder:
                 cosines[chunk, at] = np.einsum("nd,nd->n", one, other)
         return cosines
 
-    def _text(self, rows: TrainingSet, name: str) -> Distinct:
+    def text(self, rows: TrainingSet, name: str) -> Distinct:
+        """The vector feature `name` of the rows in the ranker's basis."""
         found = vectors(rows, name)
         if found is None or self.basis is None:
             width = self.item_texts.shape[1]
@@ -212,7 +217,7 @@ class FeatureEncoder:
         projected = self.basis.project(np.asarray(found.values))
         return Distinct(_with_zero_row(projected), torch.from_numpy(found.index.copy()))
 
-    def _events(self, recents: Recents) -> Tensor:
+    def events(self, recents: Recents) -> Tensor:
         """(m + 1, H, 4): mask, positive, centred value, age."""
         values = recents.centred_values(self.value_spread)
         columns = (recents.mask.astype(np.float32), recents.positives, values, recents.ages)
@@ -281,7 +286,7 @@ def _vocabulary(rows: TrainingSet, name: str) -> tuple[str, ...]:
     return tuple(value for _, value in ranked[:MAX_CATEGORIES])
 
 
-def _one_hot(rows: TrainingSet, name: str, vocabulary: tuple[str, ...]) -> Floats:
+def one_hot(rows: TrainingSet, name: str, vocabulary: tuple[str, ...]) -> Floats:
     """(N, c + 2): the vocabulary's values, then any other value, then absent."""
     width = len(vocabulary) + 2
     if not has_feature(rows, name):

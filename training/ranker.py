@@ -65,19 +65,37 @@ class TargetAttention(nn.Module):
         self.n_outputs = (heads + 2) * responses + heads
 
     def forward(self, likeness: Tensor, responses: Tensor, ages: Tensor, mask: Tensor) -> Tensor:
-        """(B, n_outputs) from (B, H), (B, H, R), (B, H) and (B, H); zeros without an event."""
+        """(B, n_outputs) from (B, H), (R, H, R'), (R, H) and (R, H); zeros without an event.
+
+        R is B or 1, as in `Batch`.
+        """
         likeness = likeness * mask  # (B, H)
-        # (B, H, heads)
-        scores = self.sharpness * likeness[..., None] - self.decay * ages[..., None]
-        scores = scores.masked_fill(~mask[..., None], -1e9)
-        weights = scores.softmax(dim=1) * mask[..., None]  # (B, H, heads)
-        attended = torch.einsum("bhk,bhr->bkr", weights, responses).flatten(1)
-        alike = (weights * likeness[..., None]).sum(dim=1)  # (B, heads)
-        total = torch.einsum("bh,bhr->br", likeness, responses)  # (B, R)
+        # (B, heads, H): the softmax runs over what lies together in memory
+        scores = self.sharpness[:, None] * likeness[:, None] - self.decay[:, None] * ages[:, None]
+        scores = scores.masked_fill(~mask[:, None], -1e9)
+        weights = scores.softmax(dim=2) * mask[:, None]
+        attended = weigh(weights, responses).flatten(1)  # (B, heads * R')
+        alike = (weights * likeness[:, None]).sum(dim=2)  # (B, heads)
+        total = weigh(likeness[:, None], responses)[:, 0]  # (B, R')
         n = mask.sum(dim=1, keepdim=True)
         summed = total / (n + 10.0).sqrt()
         mean = total / (likeness.abs().sum(dim=1, keepdim=True) + 1.0)
         return torch.cat([attended, alike, summed, mean], dim=1)
+
+
+def weigh(weights: Tensor, values: Tensor) -> Tensor:
+    """(B, k, v) sums of `values` (R, H, v) by `weights` (B, k, H); R is B or 1."""
+    if len(values) == 1:  # one product of matrices is several times as fast as B small ones
+        n, k, _ = weights.shape
+        return (weights.flatten(0, 1) @ values[0]).view(n, k, values.shape[2])
+    return weights @ values
+
+
+def compare(items: Tensor, events: Tensor) -> Tensor:
+    """(B, H) inner products of `items` (B, d) with `events` (R, H, d); R is B or 1."""
+    if len(events) == 1:
+        return items @ events[0].T
+    return torch.einsum("bd,bhd->bh", items, events)
 
 
 def tower(n_inputs: int, config: RankerConfig) -> nn.Sequential:
@@ -123,7 +141,7 @@ class Ranker(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """(B,) logits."""
-        responses = self._responses(batch)  # (B, H, 3)
+        responses = self._responses(batch)  # (R, H, 3)
         encoders = {
             "structured": self._structured,
             "collaborative": self._collaborative,
@@ -138,7 +156,7 @@ class Ranker(nn.Module):
 
     @staticmethod
     def _responses(batch: Batch) -> Tensor:
-        """(B, H, 3) what each event answered: against item and user, against user, by value."""
+        """(R, H, 3) what each event answered: against item and user, against user, by value."""
         mask = batch.recent_mask.float()  # (B, H)
         n = mask.sum(dim=1, keepdim=True)
         surprise = (batch.recent_positives - batch.recent_bias) * mask
@@ -160,11 +178,11 @@ class Ranker(nn.Module):
         mask = batch.recent_mask
         n = mask.sum(dim=1)
         surprise = ((batch.recent_positives - batch.recent_bias) * mask).sum(dim=1)
-        leniency = surprise / (n + RESIDUAL_PRIOR)  # (B,)
+        leniency = (surprise / (n + RESIDUAL_PRIOR)).expand_as(batch.item_bias)  # (B,)
         attended = []
         for kind, attention in enumerate(self.by_factors):
             item, recent = batch.item_factors[:, kind], batch.recent_factors[:, :, kind]
-            likeness = torch.einsum("br,bhr->bh", item, recent)
+            likeness = compare(item, recent)
             attended.append(attention(likeness, responses, batch.recent_ages, mask))
         known = batch.item_known.float()
         numbers = torch.stack(
@@ -176,7 +194,7 @@ class Ranker(nn.Module):
     def _text(self, batch: Batch, responses: Tensor) -> tuple[Tensor, Tensor]:
         """(B, d), and whether the item has a vector."""
         item = batch.texts[:, 0]  # (B, p)
-        likeness = torch.einsum("bp,bhp->bh", item, batch.recent_texts) / self.shape.text_spread
+        likeness = compare(item, batch.recent_texts) / self.shape.text_spread
         attended = self.by_text(likeness, responses, batch.recent_ages, batch.recent_text_mask)
         read = batch.texts[..., : self.content] * self.shape.text**0.5  # (B, 1 + U, content)
         products = read[:, 1:] * read[:, :1]

@@ -10,7 +10,11 @@ import click
 from feast_fusion.cli.context import REPOSITORY
 from transformations.errors import FeatureNotFoundError
 
-BENCHMARKS = {"training-set": "benchmarks.training_set"}
+BENCHMARKS = {
+    "materialize": "benchmarks.materialize",
+    "online": "benchmarks.online",
+    "training-set": "benchmarks.training_set",
+}
 
 
 @click.command()

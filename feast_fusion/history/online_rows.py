@@ -43,12 +43,22 @@ class OnlineWriter:
     def write(self, table: pa.Table) -> None:
         """Write every row of `table`; an older or equal row never replaces a newer one online.
 
+        A store that has `write_table(config, view, table)`, as `MatrixRedisOnlineStore` has, is
+        given the table; any other is given Feast's messages, row by row.
+
         Raises
         ------
         SchemaError
             A vector has a wrong width or a value that is not finite.
         """
         table = table.select(self.schema.arrow.names)
+        write_table = getattr(self.online_store, "write_table", None)
+        if write_table is not None:
+            write_table(self.repo_config, self.view, table)
+        else:
+            self._write_messages(table)
+
+    def _write_messages(self, table: pa.Table) -> None:
         check_vectors(table, self.schema)
         types = {field.name: field.dtype.to_value_type() for field in self.view.entity_columns}
         if DUMMY_ENTITY_ID in types:

@@ -125,8 +125,9 @@ class ParquetRows:
                     opened, buffer_size=_BUFFER_BYTES, coerce_int96_timestamp_unit="us"
                 ) as parquet,
             ):
-                for batch in parquet.iter_batches(batch_rows, list(row_groups), columns=names):
-                    yield self._renamed(pa.Table.from_batches([batch]).select(names), columns)
+                for run in _runs(row_groups, file.row_groups, batch_rows):
+                    for batch in parquet.iter_batches(batch_rows, run, columns=names):
+                        yield self._renamed(pa.Table.from_batches([batch]).select(names), columns)
         except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError, OSError) as error:
             raise SchemaError(
                 f"{self.what}: got a file that cannot be read, {file.path} ({error}), expected "
@@ -257,6 +258,23 @@ def _is_data(info: Any, root: str) -> bool:
     return info.type == pafs.FileType.File and not hidden and inside.suffix in _SUFFIXES
 
 
+def _runs(row_groups: Sequence[int], n_rows: Sequence[int], batch_rows: int) -> Iterator[list[int]]:
+    """Row groups to read with one iterator, which holds on to all that it has read of them.
+
+    As many as have `batch_rows` rows together, at least one.
+    """
+    run: list[int] = []
+    n_run = 0
+    for group in row_groups:
+        if run and n_run + n_rows[group] > batch_rows:
+            yield run
+            run, n_run = [], 0
+        run.append(group)
+        n_run += n_rows[group]
+    if run:
+        yield run
+
+
 def _coalesced(tables: Iterator[pa.Table], batch_rows: int) -> Iterator[pa.Table]:
     """The same rows in tables of exactly `batch_rows` rows, the last may be shorter."""
     pending: list[pa.Table] = []
@@ -267,6 +285,8 @@ def _coalesced(tables: Iterator[pa.Table], batch_rows: int) -> Iterator[pa.Table
         while n_pending >= batch_rows:
             joined = pa.concat_tables(pending, promote_options="permissive")
             yield joined.slice(0, batch_rows)
-            pending, n_pending = [joined.slice(batch_rows)], n_pending - batch_rows
+            n_pending -= batch_rows
+            # A slice without rows would still hold all of `joined` in memory.
+            pending = [joined.slice(batch_rows)] if n_pending else []
     if n_pending:
         yield pa.concat_tables(pending, promote_options="permissive")

@@ -173,3 +173,22 @@ def test_a_source_that_changes_between_the_passes_is_noticed(tmp_path: Path) -> 
     pq.write_table(numbered(5, 4), tmp_path / "s.parquet")
     with pytest.raises(StoreUnavailableError, match=r"changed while it was read.*s\.parquet"):
         list(rows.gather(["n"], np.arange(3), 10))
+
+
+def test_row_groups_that_were_read_are_let_go(tmp_path: Path) -> None:
+    n_groups, n_rows, width = 8, 2_000, 1_000
+    groups = np.random.default_rng(0).random((n_groups, n_rows * width), dtype=np.float32)
+    offsets = pa.array(np.arange(n_rows + 1, dtype=np.int32) * width)
+    at = pa.array([START] * n_rows, TIMESTAMP)
+    schema = pa.schema({"at": TIMESTAMP, "v": pa.list_(pa.float32())})
+    with pq.ParquetWriter(tmp_path / "wide.parquet", schema) as writer:
+        for numbers in groups:
+            vectors = pa.ListArray.from_arrays(offsets, pa.array(numbers))
+            writer.write_table(pa.table([at, vectors], schema=schema))
+    positions = np.arange(n_groups * n_rows)
+    held = [
+        pa.total_allocated_bytes()
+        for _ in opened(tmp_path / "wide.parquet").gather(["v"], positions, n_rows)
+    ]
+    assert len(held) == n_groups
+    assert held[-1] - held[2] < groups[0].nbytes

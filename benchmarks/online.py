@@ -1,0 +1,311 @@
+"""Online reads: ours, Feast's own Redis store, and redis-py by hand without decoding (the floor).
+
+A request reads 500 items (a 384-d vector and 5 scalars) and one user (three views: 6 scalars, a
+384-d vector, a list of 50 ids). All cases run in one process on one Redis and take turns; their
+times are medians. What each returns is checked to be the same first.
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import redis
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
+from feast.repo_config import RegistryConfig, RepoConfig
+from feast.types import Array, Float32, Float64, Int64, String
+
+from feast_fusion.embedded_redis import RunningRedis, embedded_redis
+from feast_fusion.online.entity_keys import encode_keys
+from feast_fusion.redis_matrix import MatrixRedisOnlineStore, online_store_of, read_online
+
+OURS = "feast_fusion.redis_matrix.MatrixRedisOnlineStore"
+WIDTH = 384
+N_ITEMS = 500
+SCALARS = [f"s{i}" for i in range(5)]
+# Of the floor: at most.
+TARGETS = {"read_online": 1.3, "read_online, float16": 0.9, "read_online, warm cache": 0.25}
+
+ITEM = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING)
+USER = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
+
+
+def vector(name: str) -> Field:
+    return Field(name=name, dtype=Array(Float32), vector_index=True, vector_length=WIDTH)
+
+
+def views() -> list[FeatureView]:
+    def view(name: str, entity: Entity, fields: list[Field]) -> FeatureView:
+        key = Field(name=entity.join_key, dtype=String)
+        source = FileSource(name=name, path=f"{name}.parquet", timestamp_field="event_timestamp")
+        return FeatureView(
+            name=name, entities=[entity], schema=[key, *fields], source=source, ttl=timedelta(0)
+        )
+
+    return [
+        view("items", ITEM, [vector("emb"), *(Field(name=n, dtype=Float64) for n in SCALARS)]),
+        view("profile", USER, [Field(name=f"p{i}", dtype=Int64) for i in range(6)]),
+        view("recent", USER, [Field(name="item_ids", dtype=Array(String))]),
+        view("interest", USER, [vector("state")]),
+    ]
+
+
+def rows(name: str, n: int) -> pa.Table:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((n, WIDTH), dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * WIDTH)
+    embedding = pa.ListArray.from_arrays(offsets, pa.array(vectors.reshape(-1)))
+    columns: dict[str, dict[str, Any]] = {
+        "items": {"emb": embedding} | {s: rng.random(n) for s in SCALARS},
+        "profile": {f"p{i}": rng.integers(0, 1000, n) for i in range(6)},
+        "recent": {"item_ids": pa.array([[f"i{i}" for i in range(50)]] * n)},
+        "interest": {"state": embedding},
+    }
+    key, prefix = ("item_id", "i") if name == "items" else ("user_id", "u")
+    at = pa.array([datetime(2026, 1, 1, tzinfo=UTC)] * n, pa.timestamp("us", tz="UTC"))
+    return pa.table(
+        {key: [f"{prefix}{i}" for i in range(n)], "event_timestamp": at} | columns[name]
+    )
+
+
+def open_store(folder: Path, server: RunningRedis, project: str, **online: Any) -> FeatureStore:
+    """A repository with the four views; those of one project share their rows."""
+    store = FeatureStore(
+        config=RepoConfig(
+            project=project,
+            provider="local",
+            registry=RegistryConfig(path=str(folder / f"{project}.db"), cache_ttl_seconds=3600),
+            online_store={"connection_string": f"{server.host}:{server.port}", **online},
+            offline_store={"type": "duckdb"},
+            entity_key_serialization_version=3,
+            repo_path=folder,
+        )
+    )
+    store.apply([ITEM, USER, *views()])
+    return store
+
+
+def fill(store: FeatureStore, n_items: int) -> MatrixRedisOnlineStore:
+    online = online_store_of(store)
+    for view in store.list_feature_views():
+        online.write_table(
+            store.config, view, rows(view.name, n_items if view.name == "items" else 1)
+        )
+    return online
+
+
+def references(store: FeatureStore) -> list[str]:
+    return [f"{view.name}:{f.name}" for view in store.list_feature_views() for f in view.features]
+
+
+def by_hand(store: FeatureStore, server: RunningRedis, items: list[str]) -> Callable[[], Any]:
+    """The floor: redis-py pipelines one HMGET per entity, of the fields that ours reads."""
+    plan = online_store_of(store).plan(
+        store.config, store.registry, references(store), full_feature_names=True
+    )
+    commands = [
+        (key, group.fields)
+        for group in plan.groups
+        for key in encode_keys(
+            group.join_keys,
+            [items if group.requested == ("item_id",) else ["u0"]],
+            group.types,
+            store.project,
+        )
+    ]
+    client = redis.Redis(server.host, server.port)
+
+    def read() -> Any:
+        with client.pipeline(transaction=False) as pipe:
+            for key, fields in commands:
+                pipe.hmget(key, fields)
+            return pipe.execute()
+
+    return read
+
+
+def ours(store: FeatureStore, items: list[str]) -> Callable[[], Any]:
+    names, entities = references(store), {"item_id": items, "user_id": ["u0"] * len(items)}
+    return lambda: read_online(store, names, entities, full_feature_names=True)
+
+
+def stock(store: FeatureStore, items: list[str], to_dict: bool) -> Callable[[], Any]:
+    """Feast's read: the user apart from the items, which is the faster way to ask."""
+    by_key = {
+        key: [
+            f"{view.name}:{f.name}"
+            for view in store.list_feature_views()
+            if view.join_keys == [key]
+            for f in view.features
+        ]
+        for key in ("item_id", "user_id")
+    }
+    rows_of = {"item_id": [{"item_id": i} for i in items], "user_id": [{"user_id": "u0"}]}
+
+    def read() -> Any:
+        answers = [
+            store.get_online_features(by_key[key], rows_of[key], full_feature_names=True)
+            for key in by_key
+        ]
+        if to_dict:
+            return [answer.to_dict() for answer in answers]
+        return [_numpy(answer.proto) for answer in answers]
+
+    return read
+
+
+def _numpy(proto: Any) -> dict[str, Any]:
+    names = proto.metadata.feature_names.val
+    return {
+        name: np.array([getattr(v, str(v.WhichOneof("val"))) for v in result.values])
+        if name.split("__")[-1] not in ("emb", "state", "item_ids")
+        else [np.array(getattr(v, str(v.WhichOneof("val"))).val) for v in result.values]
+        for name, result in zip(names, proto.results, strict=True)
+    }
+
+
+def concurrent(reads: Callable[[], Callable[[], Any]], callers: int, rounds: int) -> list[float]:
+    """Seconds of each of `rounds` reads by each of `callers` threads at once."""
+    seconds: list[float] = []
+    barrier = threading.Barrier(callers)
+
+    def call(read: Callable[[], Any]) -> None:
+        read()
+        barrier.wait()
+        own = [timed(read) for _ in range(rounds)]
+        seconds.extend(own)
+
+    threads = [threading.Thread(target=call, args=(reads(),)) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return seconds
+
+
+def timed(read: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    result = read()
+    seconds = time.perf_counter() - started
+    del result
+    return seconds
+
+
+def check_same(answers: dict[str, Any]) -> None:
+    """Every way of reading gives the same vectors; float16 those that it rounds to."""
+    expected = answers["read_online"].columns["items__emb"]
+    np.testing.assert_array_equal(
+        answers["read_online, warm cache"].columns["items__emb"], expected
+    )
+    half = answers["read_online, float16"].columns["items__emb"]
+    cosines = np.einsum("nd,nd->n", half, expected)
+    assert cosines.min() >= 0.9999, cosines.min()
+    stock_numpy = np.stack(answers["feast, numpy from proto"][0]["items__emb"])
+    np.testing.assert_array_equal(stock_numpy, expected)
+    np.testing.assert_array_equal(answers["feast, to_dict"][0]["items__emb"], expected)
+
+
+def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, Any]:
+    """Measure, print a table, and write the JSON of DESIGN.md, section Benchmarks."""
+    rounds, n_stored = (5, 600) if quick else (200, 10_000)
+    patient = {"type": OURS, "read_timeout_ms": 5_000, "deadline_ms": 10_000}
+    with tempfile.TemporaryDirectory(prefix="bench-online-") as name:
+        folder = Path(name)
+        with embedded_redis(folder / "redis") as server:
+            full = open_store(folder, server, "full", **patient)
+            half = open_store(folder, server, "half", vector_encoding="float16", **patient)
+            cached = open_store(
+                folder, server, "full", cache_mb=64, cache_join_keys=["item_id"], **patient
+            )
+            plain = open_store(folder, server, "full", type="redis")
+            fill(full, n_stored)
+            fill(half, n_stored)
+            items = [f"i{i}" for i in np.random.default_rng(1).permutation(n_stored)[:N_ITEMS]]
+            cases = {
+                "floor": by_hand(full, server, items),
+                "read_online": ours(full, items),
+                "read_online, float16": ours(half, items),
+                "read_online, warm cache": ours(cached, items),
+                "feast, numpy from proto": stock(plain, items, to_dict=False),
+                "feast, to_dict": stock(plain, items, to_dict=True),
+            }
+            cases["read_online, warm cache"]()
+            reads = online_store_of(cached).cached_reads(cached.config)
+            assert reads is not None and reads.wait_until_open(10)
+            check_same({name: read() for name, read in cases.items()})
+            seconds: dict[str, list[float]] = {name: [] for name in cases}
+            for _ in range(rounds):
+                for name, read in cases.items():
+                    seconds[name].append(timed(read))
+            at_8 = {
+                "floor": concurrent(lambda: by_hand(full, server, items), 8, rounds // 5),
+                "read_online": concurrent(lambda: ours(full, items), 8, rounds // 5),
+            }
+            for store in (full, half, cached):
+                online_store_of(store).close()
+    result = {
+        "name": "online",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}",
+        "cases": [
+            *(_case(name, seconds, quantile) for name in TARGETS for quantile in (50, 99)),
+            _case("read_online", at_8, 50, " by 8 callers"),
+        ],
+    }
+    print_table(result)
+    if json_path is not None:
+        Path(json_path).parent.mkdir(parents=True, exist_ok=True)
+        Path(json_path).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return result
+
+
+def _case(
+    ours_name: str, seconds: dict[str, list[float]], quantile: int, suffix: str = ""
+) -> dict[str, Any]:
+    ms = {name: float(np.percentile(taken, quantile)) * 1000 for name, taken in seconds.items()}
+    others = {name: value for name, value in ms.items() if name.startswith("feast")}
+    return {
+        "case": f"{ours_name}, {N_ITEMS} items{suffix}",
+        "metric": f"p{quantile}",
+        "unit": "ms",
+        "ours": ms[ours_name],
+        "peers": others,
+        "floor": ms["floor"],
+        "ratios": {n: v / ms[ours_name] for n, v in (others | {"redis-py": ms["floor"]}).items()},
+    }
+
+
+def print_table(result: dict[str, Any]) -> None:
+    print(f"\n{result['name']} on {result['machine']}")
+    print(
+        f"{'case':50}{'metric':8}{'ours, ms':>10}{'floor, ms':>11}{'of floor':>10}  peers (x ours)"
+    )
+    for case in result["cases"]:
+        peers = ", ".join(f"{name} {case['ratios'][name]:.1f}x" for name in case["peers"])
+        share = case["ours"] / case["floor"]
+        numbers = f"{case['ours']:10.2f}{case['floor']:11.2f}{share:10.2f}"
+        print(f"{case['case']:50}{case['metric']:8}{numbers}  {peers}")
+    for name, share in TARGETS.items():
+        print(f"target of {name}: p50 at most {share} of the floor")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    run(arguments.json, arguments.quick)
+
+
+if __name__ == "__main__":
+    main()

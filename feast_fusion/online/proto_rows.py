@@ -1,0 +1,152 @@
+"""Rows as Feast's own messages, for `get_online_features`: absent and expired rows say so."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from feast import utils
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.online_stores.redis import _versioned_fv_name
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+from feast.protos.feast.types.Value_pb2 import Value as ValueProto
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from feast_fusion.online.read_plan import feature_field, timestamp_field
+from feast_fusion.online.transport import ReadGroup, Reply
+from feast_fusion.online.value_decoding import is_vector, vector_value
+
+Parse = Callable[[bytes], ValueProto]
+
+
+@dataclass(frozen=True)
+class ProtoRow:
+    """One entity's row of one view; `timestamp` None where there is none."""
+
+    timestamp: datetime | None
+    values: dict[str, ValueProto]
+    expired: bool
+
+
+@dataclass(frozen=True)
+class ProtoRead:
+    """One view of a request in Feast's terms: what to fetch, and how to make rows of it."""
+
+    features: tuple[str, ...]
+    parsers: tuple[Parse, ...]
+    ttl: timedelta | None
+    group: ReadGroup
+
+    @classmethod
+    def of(
+        cls, config: Any, view: Any, features: Sequence[str], entity_keys: Sequence[Any]
+    ) -> "ProtoRead":
+        """What `features` of `view` need for the given `EntityKey` messages."""
+        stored = _versioned_fv_name(view, config)
+        declared = {field.name: field for field in view.features}
+        version = config.entity_key_serialization_version
+        keys = [
+            serialize_entity_key(key, entity_key_serialization_version=version)
+            + config.project.encode()
+            for key in entity_keys
+        ]
+        fields = [feature_field(stored, name) for name in features] + [timestamp_field(stored)]
+        parsers: list[Parse] = [
+            vector_value
+            if name in declared and is_vector(declared[name])
+            else ValueProto.FromString
+            for name in features
+        ]
+        ttl = getattr(view, "ttl", None) or None
+        return cls(tuple(features), tuple(parsers), ttl, ReadGroup(keys, fields))
+
+    def rows(self, replies: Sequence[Reply], now: datetime) -> list[ProtoRow]:
+        """One row per key; a feature that its row does not have is left out."""
+        return [self._row(reply, now) for reply in replies]
+
+    def _row(self, reply: Reply, now: datetime) -> ProtoRow:
+        *stored, stamp = reply
+        if stamp is None:
+            return ProtoRow(None, {}, False)
+        at = Timestamp.FromString(stamp).ToDatetime(tzinfo=UTC)
+        values = {
+            name: parse(value)
+            for name, parse, value in zip(self.features, self.parsers, stored, strict=True)
+            if value is not None
+        }
+        return ProtoRow(at, values, self.ttl is not None and at < now - self.ttl)
+
+
+def fill_response(
+    response: Any,
+    view: Any,
+    read: ProtoRead,
+    rows: Sequence[ProtoRow],
+    indexes: Sequence[Sequence[int]],
+    n_rows: int,
+    *,
+    full_feature_names: bool,
+    with_version: bool,
+) -> None:
+    """Add a view's columns to a response, as Feast does, with a status that means something.
+
+    NOT_FOUND: there is no row, or its row lacks the feature. OUTSIDE_MAX_AGE: the row is older
+    than the view's ttl; its value is null, its event timestamp is given. PRESENT: anything else,
+    a stored null included.
+    """
+    order = _order(indexes, n_rows)
+    stamps = [_stamp(row.timestamp) for row in rows]
+    for name in read.features:
+        values, statuses = zip(*(_cell(row, name) for row in rows), strict=True)
+        response.results.append(
+            GetOnlineFeaturesResponse.FeatureVector(
+                values=[values[at] for at in order],
+                statuses=[statuses[at] for at in order],
+                event_timestamps=[stamps[at] for at in order],
+            )
+        )
+    prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
+    response.metadata.feature_names.val.extend(prefix + name for name in read.features)
+    if with_version:
+        _add_version(response, view)
+
+
+def _order(indexes: Sequence[Sequence[int]], n_rows: int) -> list[int]:
+    order = [0] * n_rows
+    for at, destinations in enumerate(indexes):
+        for row in destinations:
+            order[row] = at
+    return order
+
+
+def _cell(row: ProtoRow, name: str) -> tuple[ValueProto, Any]:
+    if row.expired:
+        return ValueProto(), FieldStatus.OUTSIDE_MAX_AGE
+    if name not in row.values:
+        return ValueProto(), FieldStatus.NOT_FOUND
+    return row.values[name], FieldStatus.PRESENT
+
+
+def _stamp(at: datetime | None) -> Timestamp:
+    stamp = Timestamp()
+    if at is not None:
+        stamp.FromDatetime(at)
+    return stamp
+
+
+def _add_version(response: Any, view: Any) -> None:
+    name = view.projection.name_alias or view.projection.name
+    if name not in [known.name for known in response.metadata.feature_view_metadata]:
+        added = response.metadata.feature_view_metadata.add()
+        added.name = name
+        added.version = getattr(view, "current_version_number", 0) or 0
+
+
+def unique_entities(
+    view: Any, join_key_values: Any, entity_name_to_join_key_map: Any
+) -> tuple[list[Any], Sequence[Sequence[int]], int]:
+    """Distinct `EntityKey` messages of a request, the rows of each, and the number of rows."""
+    entities, indexes, n_rows = utils._get_unique_entities(
+        view, join_key_values, entity_name_to_join_key_map
+    )
+    return utils._get_entity_key_protos(entities), indexes, n_rows

@@ -1,0 +1,182 @@
+"""What a request for features means in Redis: which keys, which hash fields, which decoders."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+from typing import Any, TypeAlias
+
+from feast import FeatureService, Field, ValueType
+from feast.errors import FeastError, FeatureNameCollisionError
+from feast.feature_view import DUMMY_ENTITY_ID
+from feast.infra.online_stores.helpers import _mmh3
+from feast.infra.online_stores.redis import _versioned_fv_name
+from feast.utils import _get_online_request_context
+
+from feast_fusion.online.value_decoding import Decoder, decoder_of
+from transformations.errors import FeatureNotFoundError, schema_error
+
+Features: TypeAlias = FeatureService | Sequence[str]
+
+
+def feature_field(view: str, feature: str) -> bytes:
+    """The hash field of a feature; `view` is the name with its version, if it has one."""
+    name: bytes = _mmh3(f"{view}:{feature}")
+    return name
+
+
+def timestamp_field(view: str) -> bytes:
+    """The hash field of the event timestamp of a view's row."""
+    return f"_ts:{view}".encode()
+
+
+def created_field(view: str) -> bytes:
+    """The hash field of the created timestamp of a view's row; only this project writes it."""
+    return f"_created:{view}".encode()
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """One view of a request.
+
+    Attributes
+    ----------
+    name : as the request calls it, with a version where it names one
+    ttl : None where rows never expire
+    columns : name of each column in the answer
+    stored : hash fields of the features, then of the event timestamp
+    """
+
+    name: str
+    ttl: timedelta | None
+    columns: tuple[str, ...]
+    decoders: tuple[Decoder, ...]
+    stored: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class KeyGroup:
+    """The views that share a Redis key, which therefore are one HMGET per entity.
+
+    Attributes
+    ----------
+    join_keys : as stored
+    requested : as the request calls them, which differs where a view is aliased
+    types : of the keys
+    """
+
+    join_keys: tuple[str, ...]
+    requested: tuple[str, ...]
+    types: tuple[ValueType, ...]
+    views: tuple[ViewPlan, ...]
+
+    @property
+    def fields(self) -> list[bytes]:
+        """Hash fields of all views, one view after the other."""
+        return [field for view in self.views for field in view.stored]
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """A request for features, resolved against the registry."""
+
+    groups: tuple[KeyGroup, ...]
+
+    @property
+    def join_keys(self) -> list[str]:
+        """Every join key that a request must give."""
+        return sorted({key for group in self.groups for key in group.requested})
+
+
+def plan_read(
+    config: Any, registry: Any, features: Features, *, full_feature_names: bool
+) -> ReadPlan:
+    """The plan of reading `features`, which Feast resolves and checks.
+
+    Raises
+    ------
+    FeatureNotFoundError
+        A view or feature is not registered, or is computed on demand.
+    feast.errors.FeatureNameCollisionError
+        Two features would have the same name.
+    """
+    requested = features if isinstance(features, FeatureService) else list(features)
+    context = _resolve(registry, config.project, requested, full_feature_names)
+    on_demand, entity_types, grouped = context[1], context[3], context[5]
+    if on_demand:
+        raise FeatureNotFoundError(
+            f"features: got the on-demand view {on_demand[0].name!r}, expected views that the "
+            "online store keeps. Read it with FeatureStore.get_online_features, which computes it."
+        )
+    views = [
+        (_keys(view, entity_types), _view_plan(config, view, names, full_feature_names))
+        for view, names in grouped
+    ]
+    views.sort(key=lambda pair: str(pair[0]))
+    groups = [
+        KeyGroup(stored, requested, types, tuple(plan for _, plan in members))
+        for (stored, requested, types), members in groupby(views, key=lambda pair: pair[0])
+    ]
+    return ReadPlan(tuple(groups))
+
+
+def _resolve(registry: Any, project: str, features: Any, full_feature_names: bool) -> Any:
+    try:
+        return _get_online_request_context(registry, project, features, full_feature_names)
+    except FeatureNameCollisionError:
+        raise
+    except (FeastError, LookupError, ValueError) as error:
+        raise FeatureNotFoundError(
+            f"features of project {project!r}: {str(error).strip(chr(39))}. Expected registered "
+            "view:feature references or a registered service. Correct the name, or run feast apply."
+        ) from error
+
+
+def _keys(
+    view: Any, types: Mapping[str, ValueType]
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[ValueType, ...]]:
+    names = tuple(column.name for column in view.entity_columns)
+    alias = view.projection.join_key_map
+    requested = tuple(alias.get(name, name) for name in names)
+    return names, requested, tuple(types[name] for name in requested)
+
+
+def _view_plan(config: Any, view: Any, names: Sequence[str], full_names: bool) -> ViewPlan:
+    stored = _versioned_fv_name(view, config)
+    declared: dict[str, Field] = {field.name: field for field in view.features}
+    ordered = [name for name in declared if name in set(names)]
+    name = view.projection.name_to_use()
+    ttl = getattr(view, "ttl", None)
+    return ViewPlan(
+        name=name,
+        ttl=ttl or None,
+        columns=tuple(f"{name}__{feature}" if full_names else feature for feature in ordered),
+        decoders=tuple(decoder_of(stored, declared[feature]) for feature in ordered),
+        stored=(*(feature_field(stored, feature) for feature in ordered), timestamp_field(stored)),
+    )
+
+
+def check_entities(plan: ReadPlan, entities: Mapping[str, Any]) -> None:
+    """Refuse entity columns that are missing, unknown or of different lengths.
+
+    Raises
+    ------
+    FeatureNotFoundError
+        A join key is missing or unknown.
+    SchemaError
+        The columns are not equally long.
+    """
+    expected = {key for key in plan.join_keys if key != DUMMY_ENTITY_ID}
+    if expected - entities.keys() or entities.keys() - expected:
+        raise FeatureNotFoundError(
+            f"entities: got the join keys {sorted(entities)}, expected {sorted(expected)}. "
+            "Give one column for each."
+        )
+    lengths = {key: len(column) for key, column in entities.items()}
+    if len(set(lengths.values())) > 1:
+        raise schema_error(
+            "entities",
+            got=f"columns of the lengths {lengths}",
+            expected="one value per row in each",
+            remedy="Repeat a value for each row, or ask for the entities apart.",
+        )

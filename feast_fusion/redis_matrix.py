@@ -1,0 +1,436 @@
+"""A Feast online store on Redis that reads straight into numpy, and fails fast.
+
+`online_store: {type: feast_fusion.redis_matrix.MatrixRedisOnlineStore, connection_string: ...}` in
+any Feast repository. It extends Feast's own Redis store and keeps its layout, so either reads what
+the other wrote; options of the stock store keep their meaning. `read_online` is the fast way to
+read; everything of Feast (`get_online_features`, `feast serve`, `materialize`, `push`) works too.
+
+Beside the stock layout each row carries its created timestamp in one more hash field, which stock
+readers never ask for: a row replaces another only if (event timestamp, created timestamp) is
+newer, so a re-embedding of an unchanged event takes effect.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+from feast import FeatureStore
+from feast.feature_view import DUMMY_ENTITY_VAL
+from feast.infra.online_stores.redis import (
+    RedisOnlineStore,
+    RedisOnlineStoreConfig,
+    RedisType,
+    _redis_key_prefix,
+    _versioned_fv_name,
+)
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from feast_fusion.online.cached_reads import CachedReads
+from feast_fusion.online.proto_rows import ProtoRead, ProtoRow, fill_response, unique_entities
+from feast_fusion.online.read_plan import (
+    Features,
+    KeyGroup,
+    ReadPlan,
+    check_entities,
+    created_field,
+    plan_read,
+)
+from feast_fusion.online.reader import ViewRows, distinct, read_replies, read_views, scatter
+from feast_fusion.online.row_writer import RowWriter
+from feast_fusion.online.transport import ReadGroup, Reply, Transport, TransportSettings
+from feast_fusion.online.value_decoding import Column, Ragged
+from transformations.errors import FeatureNotFoundError
+
+__all__ = [
+    "MatrixRedisOnlineStore",
+    "MatrixRedisOnlineStoreConfig",
+    "OnlineFeatures",
+    "Ragged",
+    "online_store_of",
+    "read_online",
+]
+
+Milliseconds = Annotated[int, Field(ge=1)]
+
+
+class MatrixRedisOnlineStoreConfig(RedisOnlineStoreConfig):  # type: ignore[misc]
+    """What `online_store` in feature_store.yaml may say, beside all that `type: redis` takes.
+
+    vector_encoding: float32 is the stock layout. float16 halves the bytes of vectors declared with
+    a vector_length (cosine to the original at least 0.9999); only this store reads them.
+    connect_timeout_ms, read_timeout_ms: nothing comes for so long; deadline_ms: of a whole read,
+    waiting for a connection included; write_timeout_ms, write_deadline_ms: the same of one batch of
+    a write, its retries included.
+    retries, write_retries: a read is sent again only when a kept connection turns out closed.
+    breaker_failures: so many in a row, and reads fail at once for breaker_cooldown_ms, after which
+    one is let through to try.
+    max_connections: readers beyond it wait.
+    cache_mb, cache_join_keys: rows of entities with one of these join keys are kept in the process,
+    up to so many MiB, and forgotten when Redis says that they changed (single Redis or sentinel).
+    """
+
+    type: Literal["feast_fusion.redis_matrix.MatrixRedisOnlineStore"] = (
+        "feast_fusion.redis_matrix.MatrixRedisOnlineStore"
+    )
+    vector_encoding: Literal["float32", "float16"] = "float32"
+    connect_timeout_ms: Milliseconds = 40
+    read_timeout_ms: Milliseconds = 40
+    deadline_ms: Milliseconds = 250
+    write_timeout_ms: Milliseconds = 5_000
+    write_deadline_ms: Milliseconds = 15_000
+    retries: Annotated[int, Field(ge=0)] = 1
+    write_retries: Annotated[int, Field(ge=0)] = 3
+    breaker_failures: Annotated[int, Field(ge=1)] = 3
+    breaker_cooldown_ms: Milliseconds = 500
+    max_connections: Annotated[int, Field(ge=1)] = 8
+    cache_mb: Annotated[int, Field(ge=0)] = 0
+    cache_join_keys: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_cache(self) -> Self:
+        if bool(self.cache_mb) != bool(self.cache_join_keys):
+            raise ValueError("cache_mb and cache_join_keys need each other: give both or neither")
+        if self.cache_mb and self.redis_type == RedisType.redis_cluster:
+            raise ValueError("cache_mb: a cluster has no one to say what changed; leave it out")
+        return self
+
+    def transport_settings(self) -> TransportSettings:
+        """The part of this configuration that connections need."""
+        names = TransportSettings.__dataclass_fields__
+        return TransportSettings(**{name: getattr(self, name) for name in names})
+
+
+class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
+    """Feast's Redis store with vectorised reads and writes (see the module)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._client: Any = None
+        self._lock = threading.Lock()
+        self._opened: Transport | None = None
+        self._cached: CachedReads | None = None
+        self._writer: RowWriter | None = None
+        self._plans: dict[Any, tuple[Any, ReadPlan]] = {}
+
+    # -- reading --
+
+    def plan(
+        self, config: Any, registry: Any, features: Features, *, full_feature_names: bool
+    ) -> ReadPlan:
+        """The plan of a request, kept until the registry is read anew."""
+        name = getattr(features, "name", None)
+        key = (name or tuple(features), config.project, full_feature_names)
+        read_at = _registry_read_at(registry)
+        with self._lock:
+            known = self._plans.get(key)
+        if known is not None and read_at is not None and known[0] == read_at:
+            return known[1]
+        plan = plan_read(config, registry, features, full_feature_names=full_feature_names)
+        with self._lock:
+            self._plans[key] = (_registry_read_at(registry), plan)
+        return plan
+
+    def read_views(
+        self, config: Any, wanted: Sequence[tuple[KeyGroup, Sequence[Sequence[Any]]]]
+    ) -> list[list[ViewRows]]:
+        """Rows of distinct entities, one round trip for all (see `online.reader.read_views`)."""
+        return read_views(self._reads(config), config.project, wanted)
+
+    def read_replies(
+        self, config: Any, wanted: Sequence[tuple[KeyGroup, Sequence[Sequence[Any]]]]
+    ) -> list[list[Reply]]:
+        """The same rows as stored, for `online.reader.decode_group`.
+
+        A row that the item cache has is the same object each time, until it changes.
+        """
+        return read_replies(self._reads(config), config.project, wanted)
+
+    def online_read(
+        self,
+        config: Any,
+        table: Any,
+        entity_keys: list[Any],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
+        """Feast's read of one view: (event timestamp, values) per entity, values None where absent.
+
+        An expired row has its event timestamp and no values.
+        """
+        names = requested_features or [field.name for field in table.features]
+        rows = self._read_protos(config, [(table, names, entity_keys)])[0][1]
+        return [(row.timestamp, None if row.expired else row.values or None) for row in rows]
+
+    async def online_read_async(self, *args: Any, **kwargs: Any) -> Any:
+        """`online_read` in a thread."""
+        return await asyncio.to_thread(self.online_read, *args, **kwargs)
+
+    def _read_features_per_fv(
+        self,
+        config: Any,
+        grouped_refs: Sequence[tuple[Any, list[str]]],
+        join_key_values: Any,
+        entity_name_to_join_key_map: Any,
+        online_features_response: Any,
+        full_feature_names: bool,
+        include_feature_view_version_metadata: bool,
+    ) -> None:
+        asked = [
+            (view, names, *unique_entities(view, join_key_values, entity_name_to_join_key_map))
+            for view, names in grouped_refs
+        ]
+        reads = self._read_protos(
+            config, [(view, names, keys) for view, names, keys, _, _ in asked]
+        )
+        for (view, _, _, indexes, n_rows), (read, rows) in zip(asked, reads, strict=True):
+            fill_response(
+                online_features_response,
+                view,
+                read,
+                rows,
+                indexes,
+                n_rows,
+                full_feature_names=full_feature_names,
+                with_version=include_feature_view_version_metadata,
+            )
+
+    async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
+        await asyncio.to_thread(self._read_features_per_fv, *args, **kwargs)
+
+    def _read_protos(
+        self, config: Any, asked: Sequence[tuple[Any, Sequence[str], Sequence[Any]]]
+    ) -> list[tuple[ProtoRead, list[ProtoRow]]]:
+        reads = [ProtoRead.of(config, view, names, keys) for view, names, keys in asked]
+        replies = self._reads(config)([read.group for read in reads])
+        now = datetime.now(UTC)
+        return [(read, read.rows(r, now)) for read, r in zip(reads, replies, strict=True)]
+
+    def _reads(self, config: Any) -> Callable[[Sequence[ReadGroup]], list[list[Reply]]]:
+        transport = self.transport(config.online_store)
+        cached = self.cached_reads(config)
+        return transport.read if cached is None else cached.read
+
+    def cached_reads(self, config: Any) -> CachedReads | None:
+        """The item cache, None where none is configured."""
+        online_store = config.online_store
+        if not online_store.cache_mb:
+            return None
+        transport = self.transport(online_store)
+        with self._lock:
+            if self._cached is None:
+                self._cached = CachedReads(
+                    transport,
+                    self._get_client(online_store),
+                    online_store.cache_join_keys,
+                    online_store.cache_mb << 20,
+                )
+            return self._cached
+
+    # -- writing --
+
+    def write_table(self, config: Any, view: Any, table: pa.Table) -> None:
+        """Write every row of `table`; one that is not newer than the stored row is left out.
+
+        Parameters
+        ----------
+        table : the view's join keys, features, timestamp and, where it has one, created timestamp
+
+        Raises
+        ------
+        SchemaError
+            A vector has a wrong width or a value that is not finite, or a key is null.
+        StoreUnavailableError
+            Redis cannot be written.
+        """
+        self._row_writer(config).write_table(view, table)
+
+    def online_write_batch(
+        self,
+        config: Any,
+        table: Any,
+        data: list[Any],
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Feast's write of rows given as messages (see `write_table`)."""
+        self._row_writer(config).write_rows(table, data)
+        if progress:
+            progress(len(data))
+
+    async def online_write_batch_async(self, *args: Any, **kwargs: Any) -> None:
+        """`online_write_batch` in a thread."""
+        await asyncio.to_thread(self.online_write_batch, *args, **kwargs)
+
+    def _row_writer(self, config: Any) -> RowWriter:
+        transport = self.transport(config.online_store)
+        with self._lock:
+            if self._writer is None:
+                self._writer = RowWriter(transport, config)
+            return self._writer
+
+    # -- the connection, and what is gone --
+
+    def transport(self, online_store: MatrixRedisOnlineStoreConfig) -> Transport:
+        """The connections of this store, made at the first use."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = Transport(online_store, online_store.transport_settings())
+            return self._opened
+
+    def delete_table(self, config: Any, table: Any) -> None:
+        """Delete all rows of a view."""
+        field = created_field(_versioned_fv_name(table, config))
+        client = self._get_client(config.online_store)
+        pattern = _redis_key_prefix(table.join_keys) + b"*" + config.project.encode()
+        with client.pipeline(transaction=False) as pipe:
+            for key in client.scan_iter(pattern):
+                pipe.hdel(key, field)
+            pipe.execute()
+        super().delete_table(config, table)
+
+    def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
+        """Delete all rows of the views' entities, and close the connections."""
+        super().teardown(config, tables, entities)
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; a later use opens them again."""
+        with self._lock:
+            opened, self._opened, self._writer = self._opened, None, None
+            cached, self._cached = self._cached, None
+            client, self._client = self._client, None
+        if cached is not None:
+            cached.close()
+        if opened is not None:
+            opened.close()
+        if client is not None:
+            client.close()
+
+
+@dataclass(frozen=True)
+class OnlineFeatures:
+    """Features of n entity rows, in their order.
+
+    Attributes
+    ----------
+    columns : by feature; (n,) scalars, (n, d) float32 vectors, `Ragged` lists. Null is NaN among
+        floats and in vectors, NaT among times, 0 or False among other numbers, None among objects,
+        and an empty list
+    valid : (n,) bool by feature, False where the value is null or the row is not present
+    present : (n,) bool by view, whether the entity has a row that has not expired
+    expired : (n,) bool by view, whether its row is older than the view's ttl allows
+    event_timestamps : (n,) datetime64[us] by view, UTC; NaT where the entity has no row
+    """
+
+    columns: dict[str, Column]
+    valid: dict[str, NDArray[np.bool_]]
+    present: dict[str, NDArray[np.bool_]]
+    expired: dict[str, NDArray[np.bool_]]
+    event_timestamps: dict[str, NDArray[np.datetime64]]
+
+    def ages(self, view: str) -> NDArray[np.timedelta64]:
+        """(n,) timedelta64[us] since the row's event, NaT where there is no row."""
+        now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+        return now - self.event_timestamps[view]
+
+
+def read_online(
+    store: FeatureStore,
+    features: Features,
+    entities: Mapping[str, Sequence[Any] | NDArray[Any] | pa.Array],
+    *,
+    full_feature_names: bool = False,
+) -> OnlineFeatures:
+    """Features of entity rows as numpy columns, fetched in one round trip.
+
+    Parameters
+    ----------
+    features : a registered FeatureService, or "view:feature" references
+    entities : one column of n values per join key; a repeated entity is fetched once
+    full_feature_names : name columns "view__feature" instead of "feature"
+
+    Raises
+    ------
+    FeatureNotFoundError
+        A feature is not registered or computed on demand, or a join key is missing or unknown.
+    SchemaError
+        Entity columns differ in length or type, or a stored value is not of its feature's type.
+    StoreUnavailableError
+        Redis does not answer in time.
+    """
+    online_store = online_store_of(store)
+    plan = online_store.plan(
+        store.config, store.registry, features, full_feature_names=full_feature_names
+    )
+    columns = {name: _values(column) for name, column in entities.items()}
+    check_entities(plan, columns)
+    n_rows = len(next(iter(columns.values()), ()))
+    wanted = [distinct(_keys(group, columns, n_rows)) for group in plan.groups]
+    rows = online_store.read_views(
+        store.config,
+        [(group, keys) for group, (keys, _) in zip(plan.groups, wanted, strict=True)],
+    )
+    answer = OnlineFeatures({}, {}, {}, {}, {})
+    for views, (_, index) in zip(rows, wanted, strict=True):
+        for view in views:
+            _add(answer, view, index)
+    return answer
+
+
+def online_store_of(store: FeatureStore) -> MatrixRedisOnlineStore:
+    """The online store of a repository that uses this plug-in.
+
+    Raises
+    ------
+    FeatureNotFoundError
+        The repository has another online store.
+    """
+    found = store._get_provider().online_store
+    if not isinstance(found, MatrixRedisOnlineStore):
+        raise FeatureNotFoundError(
+            f"online_store of {store.project!r}: got {type(found).__name__}, expected "
+            "MatrixRedisOnlineStore. Set online_store type in feature_store.yaml to "
+            "feast_fusion.redis_matrix.MatrixRedisOnlineStore."
+        )
+    return found
+
+
+def _values(column: Sequence[Any] | NDArray[Any] | pa.Array) -> list[Any]:
+    if isinstance(column, np.ndarray):
+        return list(column.tolist() if column.dtype.kind != "M" else column)
+    if isinstance(column, pa.Array | pa.ChunkedArray):
+        return list(column.to_pylist())
+    return list(column)
+
+
+def _keys(group: KeyGroup, columns: Mapping[str, list[Any]], n_rows: int) -> list[list[Any]]:
+    """The group's key columns; a view without entities has one constant key."""
+    return [
+        columns[name] if name in columns else [DUMMY_ENTITY_VAL] * n_rows
+        for name in group.requested
+    ]
+
+
+def _add(answer: OnlineFeatures, view: ViewRows, index: NDArray[np.int64] | None) -> None:
+    name = view.plan.name
+    answer.present[name] = _at(view.present, index)
+    answer.expired[name] = _at(view.expired, index)
+    answer.event_timestamps[name] = _at(view.event_timestamps, index)
+    for feature, column in view.columns.items():
+        answer.columns[feature] = scatter(column, index)
+        answer.valid[feature] = _at(view.valid[feature], index)
+
+
+def _at(column: NDArray[Any], index: NDArray[np.int64] | None) -> NDArray[Any]:
+    return column if index is None else column[index]
+
+
+def _registry_read_at(registry: Any) -> Any:
+    """When the registry's cache was read; None where it would be read anew now."""
+    if not registry.is_cache_valid():
+        return None
+    return getattr(registry, "cached_registry_proto_created", None)
