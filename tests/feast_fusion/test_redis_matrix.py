@@ -51,7 +51,10 @@ TOTALS = view_of("totals", [], {}, [Field(name="n_users", dtype=Int64)])
 
 
 @on_demand_feature_view(
-    sources=[VECTORS[["price"]], RequestSource(name="rate", schema=[Field(name="rate", dtype=Float64)])],
+    sources=[
+        VECTORS[["price"]],
+        RequestSource(name="rate", schema=[Field(name="rate", dtype=Float64)]),
+    ],
     schema=[Field(name="converted", dtype=Float64)],
     mode="python",
 )
@@ -201,7 +204,7 @@ def test_on_demand_views_are_computed_from_what_is_read(pair: Pair) -> None:
     for store in (pair.stock, pair.ours):
         response = store.get_online_features(["converted_price:converted"], asked)
         assert response.to_dict()["converted"] == [6.0]
-    with pytest.raises(FeatureNotFoundError, match="on-demand view 'converted_price'.*get_online"):
+    with pytest.raises(FeatureNotFoundError, match=r"on-demand view 'converted_price'.*get_online"):
         read_online(pair.ours, ["converted_price:converted"], {"item_id": [1]})
 
 
@@ -233,9 +236,7 @@ def test_reads_through_threads_answer_async_callers(pair: Pair) -> None:
     import asyncio
 
     write(pair.ours, PRICES, [({"item_id": 1}, {"cents": 7}, NOW, None)])
-    response = asyncio.run(
-        pair.ours.get_online_features_async(["prices:cents"], [{"item_id": 1}])
-    )
+    response = asyncio.run(pair.ours.get_online_features_async(["prices:cents"], [{"item_id": 1}]))
     assert response.to_dict()["cents"] == [7]
 
 
@@ -270,7 +271,7 @@ def test_a_wrong_request_is_named(
 
 
 def test_a_store_of_another_type_is_refused(pair: Pair) -> None:
-    with pytest.raises(FeatureNotFoundError, match="RedisOnlineStore.*MatrixRedisOnlineStore"):
+    with pytest.raises(FeatureNotFoundError, match=r"RedisOnlineStore.*MatrixRedisOnlineStore"):
         read_online(pair.stock, ["prices:cents"], {"item_id": [1]})
 
 
@@ -280,7 +281,7 @@ def test_a_store_of_another_type_is_refused(pair: Pair) -> None:
 )
 def test_a_wrong_vector_is_refused_with_its_key(pair: Pair, vector: Any, says: str) -> None:
     good = ({"item_id": 1}, {"emb": np.ones(WIDTH)}, NOW, None)
-    with pytest.raises(SchemaError, match="vectors.*emb") as refused:
+    with pytest.raises(SchemaError, match=r"vectors.*emb") as refused:
         write(pair.ours, VECTORS, [good, ({"item_id": 77}, {"emb": vector}, NOW, None)])
     assert "77" in str(refused.value)
     found = read_online(pair.ours, ["vectors:emb"], {"item_id": [77]})
@@ -331,7 +332,7 @@ def test_an_unreachable_host_and_a_wrong_password_are_named(
 ) -> None:
     dead = open_pair(tmp_path / "dead", RunningRedis("127.0.0.1", 1, 0))
     dead.apply(ITEM, PRICES)
-    with pytest.raises(StoreUnavailableError, match="127.0.0.1:1"):
+    with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1:1"):
         read_online(dead.ours, ["prices:cents"], {"item_id": [1]})
     dead.close()
     address = f"{server.host}:{server.port},password=hunter2"

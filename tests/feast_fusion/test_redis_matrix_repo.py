@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
 from feast_fusion.embedded_redis import embedded_redis
 from feast_fusion.redis_matrix import online_store_of, read_online
@@ -52,6 +53,24 @@ def test_apply_materialize_serve_and_read(repo: FeastRepo) -> None:
         answer = ask(url, {"features": ["page_vector:emb"], "entities": {"page_id": ["p3", "x"]}})
     assert answer["results"][1]["values"][0] == [333.0, 1.0, 2.0, 3.0]
     assert answer["results"][1]["statuses"] == ["PRESENT", "NOT_FOUND"]
+
+
+def test_a_redis_without_room_fails_the_command_and_a_rerun_completes(repo: FeastRepo) -> None:
+    repo.write_pages([page(f"p{i:04}", i, i) for i in range(2_000)])
+    repo.store_apply()
+    host, port = repo.store.config.online_store.connection_string.split(":")
+    with redis.Redis(host, int(port)) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 100_000)
+        failed = repo.command("materialize", day(-1), day(3000), fails=True)
+        assert "OOM" in failed.stdout + failed.stderr
+        assert repo.watermark() is None
+        n_written = client.dbsize()
+        assert n_written < 2_000
+        client.config_set("maxmemory", 0)
+        repo.command("materialize", day(-1), day(3000))
+        assert client.dbsize() == 2_000
+    assert repo.online(["p0000", "p1999"]) == [0.0, 1999.0]
 
 
 @contextmanager
