@@ -110,7 +110,7 @@ def references(store: FeatureStore) -> list[str]:
 
 def by_hand(store: FeatureStore, server: RunningRedis, items: list[str]) -> Callable[[], Any]:
     """The floor: redis-py pipelines one HMGET per entity, of the fields that ours reads."""
-    plan = online_store_of(store).plan(
+    plan = online_store_of(store).read_plan(
         store.config, store.registry, references(store), full_feature_names=True
     )
     commands = [
@@ -252,7 +252,7 @@ def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, A
                 "read_online": concurrent(lambda: ours(full, items), 8, rounds // 5),
             }
             for store in (full, half, cached):
-                online_store_of(store).close()
+                online_store_of(store).disconnect()
     result = {
         "name": "online",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, "

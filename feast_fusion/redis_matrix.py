@@ -120,7 +120,7 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
 
     # -- reading --
 
-    def plan(
+    def read_plan(
         self, config: Any, registry: Any, features: Features, *, full_feature_names: bool
     ) -> ReadPlan:
         """The plan of a request, kept until the registry is read anew."""
@@ -295,9 +295,13 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
     def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
         """Delete all rows of the views' entities, and close the connections."""
         super().teardown(config, tables, entities)
-        self.close()
+        self.disconnect()
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Feast's call when it is done with a store (see `disconnect`)."""
+        await asyncio.to_thread(self.disconnect)
+
+    def disconnect(self) -> None:
         """Close the connections; a later use opens them again."""
         with self._lock:
             opened, self._opened, self._writer = self._opened, None, None
@@ -363,7 +367,7 @@ def read_online(
         Redis does not answer in time.
     """
     online_store = online_store_of(store)
-    plan = online_store.plan(
+    plan = online_store.read_plan(
         store.config, store.registry, features, full_feature_names=full_feature_names
     )
     columns = {name: _values(column) for name, column in entities.items()}

@@ -175,6 +175,7 @@ def _user_events(log: EventLog, versions: ItemVersions) -> Iterator[pa.Table]:
             np.append(instants.start[rows], event.stop) - event.start,
             item_ids=versions.names.take(pa.array(log.item[event])),
             positives=pa.array(log.positive[event].astype(np.int64)),
+            types=log.event_type[event].cast(pa.string()),
         )
 
 

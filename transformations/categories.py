@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -46,6 +47,24 @@ class _Carry:
 
     user: int
     counts: tuple[Ints, Ints]
+
+
+class CategoryLookup:
+    """The categories of an item as known at a time, for one event at a time.
+
+    With several `columns` a category is "column=value", as in `iter_top_categories`.
+    """
+
+    def __init__(self, versions: ItemVersions, columns: tuple[str, ...]) -> None:
+        self._versions = versions
+        names, start, codes = _version_categories(versions, columns)
+        named = names.take(pa.array(codes)).to_pylist()
+        ends = start.tolist()
+        self._of_version: list[list[str]] = [named[a:b] for a, b in pairwise(ends)]
+
+    def at(self, item: int, time: int) -> list[str]:
+        """Distinct categories of the item with that place among all, at a time in microseconds."""
+        return self._of_version[self._versions.row_at(item, time)]
 
 
 def iter_top_categories(

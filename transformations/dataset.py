@@ -84,15 +84,42 @@ class Cleaning(_Section):
     stop_words: Columns = ()
 
 
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
+Weight = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class InterestType(_Section):
+    """`[interest.types.<event_type>]`: what events of one type have instead of the defaults.
+
+    decay: their `a`; weight: their `w`, whether positive or not.
+    """
+
+    decay: Decay | None = None
+    weight: Weight | None = None
+
+
 class Interest(_Section):
     """`[interest]`: the moving average `v <- a*v + (1-a)*w*e` of item vectors.
 
-    decay: `a`, per event; negative_weight: `w` of an event that is not positive.
+    decay: `a`, per event; negative_weight: `w` of an event that is not positive; types: other
+    `a` and `w` per event_type, where a type that is not listed has the defaults.
     """
 
-    decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
-    positive_weight: float = 1.0
-    negative_weight: float = -0.5
+    decay: Decay = 0.9
+    positive_weight: Weight = 1.0
+    negative_weight: Weight = -0.5
+    types: dict[str, InterestType] = {}
+
+    def rule(self, positive: bool, event_type: str | None) -> tuple[float, float]:
+        """`w` and `a` of an event."""
+        own = self.types.get(event_type) if event_type is not None else None
+        weight = self.positive_weight if positive else self.negative_weight
+        if own is None:
+            return weight, self.decay
+        return (
+            weight if own.weight is None else own.weight,
+            self.decay if own.decay is None else own.decay,
+        )
 
 
 class Dataset(_Section):
@@ -160,14 +187,16 @@ def _explain_one(detail: Any) -> str:
     where = f"[{'.'.join(sections)}] {key}" if sections else key
     if detail["type"] == "extra_forbidden":
         model = Dataset.model_fields.get(sections[0]) if sections else None
-        known = _keys_of(sections[0]) if model else sorted(Dataset.model_fields.keys() - {"path"})
+        known = _keys_of(sections) if model else sorted(Dataset.model_fields.keys() - {"path"})
         return f"unknown key {where}; expected one of {', '.join(known)}. Remove or rename it"
     if detail["type"] == "missing":
         return f"missing key {where}; add it (examples/movielens/dataset.toml shows every key)"
     return f"{where}: got {detail.get('input')!r}; {detail['msg']}"
 
 
-def _keys_of(section: str) -> list[str]:
+def _keys_of(sections: list[str]) -> list[str]:
+    if sections[:2] == ["interest", "types"]:
+        return sorted(InterestType.model_fields)
     models: dict[str, type[_Section]] = {
         "items": Items,
         "users": Users,
@@ -177,4 +206,4 @@ def _keys_of(section: str) -> list[str]:
         "cleaning": Cleaning,
         "interest": Interest,
     }
-    return sorted(models[section].model_fields)
+    return sorted(models[sections[0]].model_fields)

@@ -19,6 +19,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from transformations.dataset import Interest
 from transformations.encoder import describe_encoder, load_encoder
 from transformations.errors import EncoderMismatchError, SchemaError
 from transformations.interest import replay
@@ -78,6 +79,20 @@ def track_interest(
         )
     at = chosen.to_numpy()
     return _with_vectors(frame, "user_id", "user_interest", states[at], known[at])
+
+
+def load_item_vectors(
+    workspace: Workspace, encoder_id: str
+) -> tuple[ItemVersions, Vectors, NDArray[np.bool_]]:
+    """The prepared item versions, their vectors (v, d) and which have one: what interest reads.
+
+    Raises
+    ------
+    EncoderMismatchError
+        The data set's encoder is no longer the declared one.
+    """
+    embedder = _embedder(str(workspace.dataset.path), str(workspace.home), encoder_id)
+    return _current_vectors(embedder)
 
 
 class Embedder:
@@ -153,15 +168,16 @@ def _replay_users(
     workspace = embedder.workspace
     events = _events_of(workspace.sources / "user_events.parquet", users)
     vectors, present, version_of_event = _vectors_of_events(embedder, events)
-    interest = workspace.dataset.interest
-    weights = np.where(
-        events["positives"].to_numpy() == 1, interest.positive_weight, interest.negative_weight
-    ).astype(np.float64)
+    weights, decays = _rules(workspace.dataset.interest, events)
     states: list[Vectors | None] = []
     for start, end, instants in _histories(events):
         versions = version_of_event[start:end]
         states += replay(
-            vectors[versions], present[versions], weights[start:end], instants, interest.decay
+            vectors[versions],
+            present[versions],
+            weights[start:end],
+            instants,
+            decays[start:end],
         )
     known = np.array([state is not None for state in states], dtype=bool)
     absent = np.zeros(embedder.dimension, dtype=np.float32)
@@ -170,11 +186,29 @@ def _replay_users(
     return instants_of_users.with_row_index("state"), matrix, known
 
 
+def _rules(
+    interest: Interest, events: pl.DataFrame
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n,) weight and (n,) decay of each event."""
+    kinds = events.select("positives", "types")
+    distinct = kinds.unique()
+    rules = [interest.rule(positive == 1, kind) for positive, kind in distinct.iter_rows()]
+    columns = ("weight", "decay")
+    named = distinct.hstack(
+        pl.DataFrame(rules, schema=dict.fromkeys(columns, pl.Float64), orient="row")
+    )
+    found = kinds.join(
+        named, on=["positives", "types"], how="left", nulls_equal=True, maintain_order="left"
+    )
+    weights, decays = (found[name].to_numpy() for name in columns)
+    return weights, decays
+
+
 def _events_of(path: Path, users: pl.Series) -> pl.DataFrame:
     """One row per event of these users, oldest first; rows of an instant share its timestamp."""
     table = ds.dataset(path).to_table(filter=pc.field("user_id").isin(users.to_arrow()))
     events = pl.DataFrame(table).sort("user_id", "event_timestamp", maintain_order=True)
-    return events.explode("item_ids", "positives").rename({"item_ids": "item_id"})
+    return events.explode("item_ids", "positives", "types").rename({"item_ids": "item_id"})
 
 
 def _histories(events: pl.DataFrame) -> list[tuple[int, int, list[int]]]:
@@ -192,11 +226,15 @@ def _vectors_of_events(
     embedder: Embedder, events: pl.DataFrame
 ) -> tuple[Vectors, NDArray[np.bool_], NDArray[np.int64]]:
     """Vectors of all item versions, their presence, and each event's version as known then."""
-    path = embedder.workspace.sources / "items.parquet"
-    versions, vectors, present = _item_versions(embedder, path, path.stat().st_mtime_ns)
+    versions, vectors, present = _current_vectors(embedder)
     item = pc.index_in(pa.array(events["item_id"]), versions.names).to_numpy().astype(np.int64)
     time = events["event_timestamp"].dt.epoch("us").to_numpy() - CAUSED_AFTER_US
     return vectors, present, versions.as_of(item, time)
+
+
+def _current_vectors(embedder: Embedder) -> tuple[ItemVersions, Vectors, NDArray[np.bool_]]:
+    path = embedder.workspace.sources / "items.parquet"
+    return _item_versions(embedder, path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=2)

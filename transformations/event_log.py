@@ -26,6 +26,7 @@ class EventLog:
     time : (n,) microseconds since the epoch
     positive : (n,) bool
     value : (n,) float64, NaN where the event has none
+    event_type : (n,) strings, null where the event has none; of type null where no event has one
     """
 
     names: pa.Array
@@ -34,6 +35,7 @@ class EventLog:
     time: Ints
     positive: NDArray[np.bool_]
     value: NDArray[np.float64]
+    event_type: pa.Array
 
     @cached_property
     def instants(self) -> "Instants":
@@ -93,10 +95,7 @@ def build_event_log(interactions: pa.Table, items: pa.Array, key: str) -> EventL
 
     items : ascending ids of all items; every item_id of `interactions` is among them
     """
-    frame = pl.from_arrow(interactions)
-    assert isinstance(frame, pl.DataFrame)
-    ties = [name for name in ("item_id", "event_id") if name in frame.columns]
-    frame = frame.with_row_index("row").sort(key, "event_timestamp", *ties, "row")
+    frame = sort_events(interactions, key)
     item_names = pl.Series(items, dtype=pl.String)
     names = item_names if key == "item_id" else frame[key].unique().sort()
     return EventLog(
@@ -106,7 +105,23 @@ def build_event_log(interactions: pa.Table, items: pa.Array, key: str) -> EventL
         time=frame["event_timestamp"].to_physical().to_numpy(),
         positive=frame["positive"].to_numpy(),
         value=frame["value"].fill_null(float("nan")).to_numpy(),
+        event_type=_event_types(frame),
     )
+
+
+def sort_events(interactions: pa.Table, key: str) -> pl.DataFrame:
+    """The interactions of each key together in replay order; `row` is their place before."""
+    frame = pl.from_arrow(interactions)
+    assert isinstance(frame, pl.DataFrame)
+    ties = [name for name in ("item_id", "event_id") if name in frame.columns]
+    return frame.with_row_index("row").sort(key, "event_timestamp", *ties, "row")
+
+
+def _event_types(frame: pl.DataFrame) -> pa.Array:
+    if "event_type" not in frame.columns:
+        return pa.nulls(len(frame))
+    types = frame["event_type"].cast(pl.String)
+    return types.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string())
 
 
 def _codes(ids: pl.Series, names: pl.Series) -> Ints:

@@ -43,7 +43,7 @@ def replay(
     has_item: NDArray[np.bool_],
     weights: NDArray[np.float64],
     instants: Sequence[int],
-    decay: float,
+    decays: NDArray[np.float64],
 ) -> list[Vector | None]:
     """The state after each instant of one user's history.
 
@@ -57,8 +57,8 @@ def replay(
         `w` of each event.
     instants : k ints
         Number of events up to and including each instant, ascending.
-    decay : float
-        `a`, as in `step`.
+    decays : (n,) float64
+        `a` of each event, as in `step`.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def replay(
     for end in instants:
         for event in range(done, end):
             if has_item[event]:
-                state = step(state, items[event], float(weights[event]), decay)
+                state = step(state, items[event], float(weights[event]), float(decays[event]))
         done = end
         states.append(state)
     return states

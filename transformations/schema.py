@@ -70,6 +70,7 @@ USER_EVENTS = pa.schema(
         ("event_timestamp", TIMESTAMP),
         ("item_ids", STRINGS),  # the events of that instant, in replay order
         ("positives", pa.list_(pa.int64())),
+        ("types", STRINGS),  # null where the event has no event_type
     ]
 )
 

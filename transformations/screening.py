@@ -28,8 +28,10 @@ class Screening:
     earliest_future : the earliest time after now that was met
     """
 
-    def __init__(self, path: Path, name: str, required: Sequence[str]) -> None:
-        """Reads the file at `path`; `name` is that of the rejects file.
+    def __init__(
+        self, path: Path, name: str, required: Sequence[str], table: pa.Table | None = None
+    ) -> None:
+        """Reads the file at `path` unless `table` is given; `name` is that of the rejects file.
 
         Raises
         ------
@@ -38,7 +40,7 @@ class Screening:
         """
         self.path = path
         self.name = name
-        self.table = _read(path)
+        self.table = _read(path) if table is None else table
         self.columns: dict[str, pa.Array] = {}
         self.earliest_future: datetime | None = None
         self._reasons = [""]

@@ -17,11 +17,12 @@ from filelock import FileLock
 
 from transformations.activity import ActivityTable, build_activity
 from transformations.dataset import Dataset
+from transformations.journal import read_journal
 from transformations.validation import ValidatedData, validate_dataset
 from transformations.workspace import Workspace
 
 # Raise it whenever the same inputs would give other sources than before.
-SOURCES_VERSION = 1
+SOURCES_VERSION = 2
 
 Progress = Callable[[str, int, int], None]
 
@@ -36,7 +37,8 @@ class SourcesReport:
 
     Attributes
     ----------
-    read : rows in each input file: "items", "users", "interactions"
+    read : rows in each input file: "items", "users", "interactions", and "events" where the
+        journal has any
     rejects : per input file, rejected rows per reason
     users_without_profile : users with events who are not in the users table
     rows : rows per prepared source
@@ -56,6 +58,9 @@ def write_sources(
     workspace: Workspace, *, now: datetime | None = None, progress: Progress | None = None
 ) -> SourcesReport:
     """Validates the data set and writes its sources to `workspace.sources`.
+
+    The events of `workspace.events` are folded in: they become interactions beside those of the
+    file, so that training sees what serving saw.
 
     They are items, users (where there is a table of them), interactions, item_stats, user_stats,
     user_recent, user_events and user_snapshots, each `<name>.parquet` in the schema of
@@ -79,20 +84,21 @@ def write_sources(
     workspace.root.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace.root / "sources.lock"):
         _recover(workspace.sources)
-        fingerprint = _fingerprint(workspace.dataset)
+        journal = read_journal(workspace.events)
+        fingerprint = _fingerprint(workspace.dataset, journal)
         manifest = _read_manifest(workspace.sources)
         is_unchanged = manifest is not None and _still_holds(manifest, fingerprint, now)
         if manifest is None or not is_unchanged:
-            manifest = _prepare(workspace, fingerprint, now, progress or (lambda *_: None))
+            manifest = _prepare(workspace, journal, fingerprint, now, progress or (lambda *_: None))
     report = {name: manifest[name] for name in ("read", "rejects", "users_without_profile", "rows")}
     return SourcesReport(**report, seconds=time.perf_counter() - began, is_unchanged=is_unchanged)
 
 
 def _prepare(
-    workspace: Workspace, fingerprint: str, now: datetime, progress: Progress
+    workspace: Workspace, journal: pa.Table, fingerprint: str, now: datetime, progress: Progress
 ) -> dict[str, Any]:
     dataset, sources = workspace.dataset, workspace.sources
-    data = validate_dataset(dataset, sources / "rejects", now=now)
+    data = validate_dataset(dataset, sources / "rejects", journal=journal, now=now)
     unfinished = _beside(sources, "unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
@@ -150,8 +156,8 @@ def _row_groups(chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held)
 
 
-def _fingerprint(dataset: Dataset) -> str:
-    """A digest of all that decides the sources: the files, their description, the code."""
+def _fingerprint(dataset: Dataset, journal: pa.Table) -> str:
+    """A digest of all that decides the sources: files, journal, their description, the code."""
     sections = dataset.model_dump(
         mode="json", include={"items", "users", "interactions", "activity"}
     )
@@ -160,6 +166,8 @@ def _fingerprint(dataset: Dataset) -> str:
         for section in (dataset.items, dataset.users, dataset.interactions)
         if section is not None
     }
+    if journal:
+        digests["events"] = _digest_rows(journal)
     text = json.dumps([SOURCES_VERSION, sections, digests], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -169,6 +177,14 @@ def _digest(path: Path) -> str | None:
         return None  # validation says what is wrong with it
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest_rows(table: pa.Table) -> str:
+    rows = table.combine_chunks()
+    buffer = pa.BufferOutputStream()
+    with pa.ipc.new_stream(buffer, rows.schema) as stream:
+        stream.write_table(rows)
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 def _read_manifest(sources: Path) -> dict[str, Any] | None:

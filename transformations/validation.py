@@ -12,15 +12,18 @@ import pyarrow.compute as pc
 
 from transformations.dataset import Dataset
 from transformations.errors import schema_error
+from transformations.positive import evaluate_positive
 from transformations.schema import TIMESTAMP, item_profile_schema, user_profile_schema
 from transformations.screening import Screening
 
-_SAMPLE_ROWS = 32
+_EVENT_COLUMNS = ("user_id", "item_id", "event_timestamp")
 
 
 @dataclass(frozen=True)
 class ValidationReport:
     """Counts of one validation; files are "items", "users" and "interactions".
+
+    The event journal, where it has events, counts as a file named "events".
 
     Attributes
     ----------
@@ -55,9 +58,17 @@ class ValidatedData:
 
 
 def validate_dataset(
-    dataset: Dataset, rejects: Path, *, now: datetime | None = None
+    dataset: Dataset,
+    rejects: Path,
+    *,
+    journal: pa.Table | None = None,
+    now: datetime | None = None,
 ) -> ValidatedData:
     """The usable rows of the data set's files; the others go to Parquet files in `rejects`.
+
+    The events of `journal` (`transformations.journal.JOURNAL`) follow the interactions of the
+    file and are screened as they are. To `positive` they have null in the other columns of the
+    file; one whose event_id a usable row of the file has is a duplicate.
 
     A row is rejected for the first of these: a null or empty key; a timestamp that is null, has
     no zone, cannot be parsed or lies after `now`; an unknown item_id; an infinite value; for
@@ -73,14 +84,16 @@ def validate_dataset(
     """
     now = now or datetime.now(UTC)
     items, users = _screen_items(dataset, now), _screen_users(dataset, now)
-    events = _screen_interactions(dataset, items, now)
-    files = [each for each in (items, users, events) if each is not None]
-    (rejects / "users.parquet").unlink(missing_ok=True)
+    events = _screen_file(dataset, items, now)
+    live = _screen_journal(dataset, journal, events, items, now)
+    files = [each for each in (items, users, events, live) if each is not None]
+    for name in ("users", "events"):
+        (rejects / f"{name}.parquet").unlink(missing_ok=True)
     for each in files:
         each.write_rejects(rejects)
     item_table = items.usable(item_profile_schema(dataset, items.table.schema))
     user_table = users and users.usable(user_profile_schema(dataset, users.table.schema))
-    interactions = events.usable(_interaction_schema(events))
+    interactions = _usable_events(events, live)
     report = ValidationReport(
         read={each.name: len(each.table) for each in files},
         rejects={each.name: each.counts for each in files},
@@ -119,10 +132,35 @@ def _screen_entity(
     return found
 
 
-def _screen_interactions(dataset: Dataset, items: Screening, now: datetime) -> Screening:
-    found = Screening(
-        dataset.interactions.path, "interactions", ["user_id", "item_id", "event_timestamp"]
-    )
+def _screen_file(dataset: Dataset, items: Screening, now: datetime) -> Screening:
+    found = Screening(dataset.interactions.path, "interactions", _EVENT_COLUMNS)
+    _screen_events(found, dataset, items, now)
+    return found
+
+
+def _screen_journal(
+    dataset: Dataset,
+    journal: pa.Table | None,
+    file: Screening,
+    items: Screening,
+    now: datetime,
+) -> Screening | None:
+    if not journal:
+        return None
+    table = journal.drop_columns(["received"])
+    for field in file.table.schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    found = Screening(Path("the event journal"), "events", _EVENT_COLUMNS, table)
+    _screen_events(found, dataset, items, now)
+    if "event_id" in file.columns:
+        folded = file.columns["event_id"].filter(pa.array(file.is_usable))
+        is_folded = pc.is_in(found.columns["event_id"], value_set=folded.drop_null())
+        found.reject(np.asarray(is_folded), "duplicate")
+    return found
+
+
+def _screen_events(found: Screening, dataset: Dataset, items: Screening, now: datetime) -> None:
     found.add_key("user_id")
     found.add_key("item_id")
     found.add_time("event_timestamp", now)
@@ -135,7 +173,6 @@ def _screen_interactions(dataset: Dataset, items: Screening, now: datetime) -> S
     _add_value(found)
     _add_positive(found, dataset)
     _reject_repeated_events(found)
-    return found
 
 
 def _add_value(found: Screening) -> None:
@@ -162,48 +199,14 @@ def _add_positive(found: Screening, dataset: Dataset) -> None:
     if not dataset.interactions.explicit or expression is None:
         found.columns["positive"] = pa.array(np.ones(len(found.table), dtype=bool))
         return
-    positive = _evaluate(expression, found)
+    columns = dict(zip(found.table.column_names, found.table.columns, strict=True))
+    columns |= {name: pa.chunked_array([column]) for name, column in found.columns.items()}
+    positive = evaluate_positive(expression, columns, found.path)
     is_undecided = positive.is_null().to_numpy()
     has_value = np.asarray(found.columns["value"].is_valid())
     found.reject(is_undecided & ~has_value, "null value")
     found.reject(is_undecided, "undecided positive")
     found.columns["positive"] = positive.fill_null(False).to_arrow()
-
-
-def _evaluate(expression: str, found: Screening) -> pl.Series:
-    """(n,) booleans, null where undecided."""
-    what = f"{found.path}: positive = {expression!r}"
-    columns = dict(zip(found.table.column_names, found.table.columns, strict=True))
-    columns |= {name: pa.chunked_array([column]) for name, column in found.columns.items()}
-    try:
-        condition = pl.sql_expr(expression)
-        wanted = [name for name in dict.fromkeys(condition.meta.root_names()) if name in columns]
-        frame = pl.DataFrame({name: pl.Series(columns[name]) for name in wanted or ["user_id"]})
-        answer = frame.with_columns(positive=condition)["positive"]
-        sample = range(0, len(frame), len(frame) // _SAMPLE_ROWS + 1)
-        alone = [frame[row].with_columns(positive=condition)["positive"][0] for row in sample]
-    except pl.exceptions.PolarsError as error:
-        raise schema_error(
-            what,
-            got=f"an expression that cannot be evaluated ({error})",
-            expected=f"a condition over the columns {list(columns)}",
-            remedy="Correct [interactions] positive.",
-        ) from error
-    if answer.dtype != pl.Boolean:
-        raise schema_error(
-            what,
-            got=f"values of type {answer.dtype}",
-            expected="true or false",
-            remedy="Make it a condition, such as 'value >= 4'.",
-        )
-    if answer.gather(list(sample)).to_list() != alone:
-        raise schema_error(
-            what,
-            got="an answer that depends on other rows",
-            expected="a condition on the columns of one row",
-            remedy="An average or rank over the file would let labels see the future.",
-        )
-    return answer
 
 
 def _reject_repeated_events(found: Screening) -> None:
@@ -226,6 +229,17 @@ def _reject_duplicates(found: Screening, identity: pl.DataFrame) -> None:
     is_first = np.zeros(len(identity), dtype=bool)
     is_first[first] = True
     found.reject(~is_first, "duplicate")
+
+
+def _usable_events(events: Screening, live: Screening | None) -> pa.Table:
+    table = events.usable(_interaction_schema(events))
+    if live is None or not live.is_usable.any():
+        return table
+    schema = _interaction_schema(live)
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return pa.concat_tables([table.select(schema.names), live.usable(schema)])
 
 
 def _interaction_schema(events: Screening) -> pa.Schema:

@@ -24,6 +24,16 @@ class Workspace:
         return self.root / "sources"
 
     @property
+    def events(self) -> Path:
+        """The journal of live events (`transformations.journal`), which prepare folds in."""
+        return self.root / "events"
+
+    @property
+    def served(self) -> Path:
+        """Features as they were served, of a share of the requests, which audit skew checks."""
+        return self.root / "served"
+
+    @property
     def sinks(self) -> Path:
         """Offline history written by batch transformations, one Parquet folder per view."""
         return self.root / "sinks"

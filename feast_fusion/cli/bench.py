@@ -13,6 +13,7 @@ from transformations.errors import FeatureNotFoundError
 BENCHMARKS = {
     "materialize": "benchmarks.materialize",
     "online": "benchmarks.online",
+    "rank": "benchmarks.rank",
     "training-set": "benchmarks.training_set",
 }
 

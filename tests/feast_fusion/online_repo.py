@@ -53,7 +53,7 @@ class Pair:
         self.ours.refresh_registry()
 
     def close(self) -> None:
-        online(self.ours).close()
+        online(self.ours).disconnect()
         client = self.stock._get_provider().online_store._client
         if client is not None:
             client.close()

@@ -1,3 +1,4 @@
+import inspect
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import redis
 from feast import Entity, FeatureService, FeatureView, Field, RequestSource, ValueType
+from feast.infra.online_stores.redis import RedisOnlineStore
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.types import Array, Float32, Float64, Int64, String, from_value_type
@@ -14,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feast_fusion.embedded_redis import RunningRedis, embedded_redis
-from feast_fusion.redis_matrix import Ragged, read_online
+from feast_fusion.redis_matrix import MatrixRedisOnlineStore, Ragged, read_online
 from tests.feast_fusion.online_repo import NOW, Pair, online, open_pair, view_of, write
 from tests.feast_fusion.value_types import INT64, TYPES, VALUES, same
 from transformations.errors import FeatureNotFoundError, SchemaError, StoreUnavailableError
@@ -342,3 +344,25 @@ def test_an_unreachable_host_and_a_wrong_password_are_named(
         read_online(locked.ours, ["prices:cents"], {"item_id": [1]})
     assert "hunter2" not in str(refused.value)
     locked.close()
+
+
+def test_no_name_of_feasts_store_is_taken_for_something_else() -> None:
+    """What we redefine is called by Feast as it calls its own: an upgrade that moves it fails."""
+    ours = {name for name in vars(MatrixRedisOnlineStore) if not name.startswith("__")}
+    redefined = {name for name in ours if hasattr(RedisOnlineStore, name)} - {"_abc_impl"}
+    assert redefined == {
+        "_read_features_per_fv",
+        "_read_features_per_fv_async",
+        "close",
+        "delete_table",
+        "online_read",
+        "online_read_async",
+        "online_write_batch",
+        "online_write_batch_async",
+        "teardown",
+    }
+    for name in redefined:
+        own, stock = (getattr(store, name) for store in (MatrixRedisOnlineStore, RedisOnlineStore))
+        assert inspect.iscoroutinefunction(own) == inspect.iscoroutinefunction(stock), name
+        expected = list(inspect.signature(stock).parameters)
+        assert list(inspect.signature(own).parameters) in (expected, ["self", "args", "kwargs"])

@@ -48,7 +48,7 @@ def test_apply_materialize_serve_and_read(repo: FeastRepo) -> None:
     repo.write_pages([page("p3", 3, 333, created=5)])
     repo.command("materialize", day(-1), day(30))
     assert repo.online(["p3"]) == [333.0]
-    online_store_of(store).close()
+    online_store_of(store).disconnect()
     with served(repo) as url:
         answer = ask(url, {"features": ["page_vector:emb"], "entities": {"page_id": ["p3", "x"]}})
     assert answer["results"][1]["values"][0] == [333.0, 1.0, 2.0, 3.0]

@@ -143,6 +143,7 @@ class ActivityOracle:
         return {
             "item_ids": [e["item_id"] for e in own],
             "positives": [int(e["positive"]) for e in own],
+            "types": [e.get("event_type") for e in own],
         }
 
     def _user_snapshots(self, seen: list[Row], now: datetime) -> Row | None:

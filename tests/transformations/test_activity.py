@@ -77,6 +77,9 @@ def logs(draw: st.DrawFn) -> ActivityOracle:
     if draw(st.booleans()):
         order = draw(st.permutations(range(len(events))))
         events = [{**e, "event_id": f"e{n}"} for e, n in zip(events, order, strict=True)]
+    if draw(st.booleans()):
+        kinds = st.sampled_from(["rate", "view", None])
+        events = [{**e, "event_type": draw(kinds)} for e in events]
     return ActivityOracle(
         items=list(items.values()),
         events=[{**e, "row": row} for row, e in enumerate(events)],
@@ -110,6 +113,7 @@ def event_table(rows: list[Row]) -> pa.Table:
         "positive": pa.bool_(),
         "value": pa.float64(),
         "event_id": pa.string(),
+        "event_type": pa.string(),
     }
     fields = [(name, found) for name, found in types.items() if name in rows[0]]
     return pa.Table.from_pylist(rows, schema=pa.schema(fields))

@@ -33,6 +33,15 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert (dataset.activity.history, dataset.activity.snapshot_every) == (50, 10)
 
 
+def test_a_type_of_events_has_what_it_names_and_the_defaults_for_the_rest(tmp_path: Path) -> None:
+    text = MINIMAL + "[interest]\ndecay = 0.8\n[interest.types.view]\ndecay = 0.95\n"
+    interest = load_dataset(write(tmp_path, text + "[interest.types.buy]\nweight = 2\n")).interest
+    assert interest.rule(True, None) == interest.rule(True, "never named") == (1.0, 0.8)
+    assert interest.rule(True, "view") == (1.0, 0.95)
+    assert interest.rule(False, "view") == (-0.5, 0.95)
+    assert interest.rule(True, "buy") == interest.rule(False, "buy") == (2.0, 0.8)
+
+
 def test_the_example_is_valid() -> None:
     root = Path(__file__).parents[2]
     dataset = load_dataset(root / "examples" / "movielens" / "dataset.toml")
@@ -49,6 +58,15 @@ def test_the_example_is_valid() -> None:
         (('name = "shop"', 'name = "My Shop"'), "name: got 'My Shop'"),
         (("[interactions]", "[interactions]\nexplicit = true"), "explicit = true needs positive"),
         (("[interactions]", "[activity]\nhistory = 0\n[interactions]"), "[activity] history"),
+        (
+            ("[interactions]", "[interest.types.view]\nweigth = 1\n[interactions]"),
+            "unknown key [interest.types.view] weigth; expected one of decay, weight",
+        ),
+        (
+            ("[interactions]", "[interest.types.view]\ndecay = 1.0\n[interactions]"),
+            "[interest.types.view] decay: got 1.0",
+        ),
+        (("[interactions]", "[interest]\npositive_weight = inf\n[interactions]"), "got inf"),
         (("[items]", "[items"), "not valid TOML"),
     ],
 )

@@ -85,6 +85,32 @@ def test_interest_does_not_depend_on_how_rows_are_batched(prepared: Workspace) -
         np.testing.assert_array_equal(left, right)
 
 
+def test_interest_moves_by_the_decay_and_weight_of_each_type_of_event(tmp_path: Path) -> None:
+    description = make_films(tmp_path, n_users=6, n_items=12, n_events=60)
+    with description.open("a") as file:
+        file.write("[interest.types.view]\ndecay = 0.99\nweight = 0.1\n")
+    path = tmp_path / "ratings.parquet"
+    kinds = [[None, "view", "rate"][n % 3] for n in range(60)]
+    frame = pl.read_parquet(path).with_columns(pl.Series("event_type", kinds))
+    frame.write_parquet(path)
+    workspace = open_workspace(description, tmp_path / "home")
+    write_sources(workspace)
+    items = embed_items(source(workspace, "items"), **declared(workspace))
+    vectors = dict(zip(items["item_id"], items["item_embedding"], strict=True))
+    tracked = track_interest(source(workspace, "user_events"), **declared(workspace))
+    newest = tracked.groupby("user_id")["user_interest"].last()
+    ordered = pl.read_parquet(path).sort("event_timestamp", "item_id", "event_id")
+    for user, found in newest.items():
+        state = np.zeros(384)
+        for row in ordered.filter(user_id=user).iter_rows(named=True):
+            weight, decay = (1.0, 0.9) if row["value"] >= 4 else (-0.5, 0.9)
+            if row["event_type"] == "view":
+                weight, decay = 0.1, 0.99
+            state = decay * state + (1 - decay) * weight * vectors[row["item_id"]]
+            state /= np.linalg.norm(state)
+        np.testing.assert_allclose(found, state, atol=1e-5)
+
+
 def test_an_instant_that_was_never_prepared_is_an_error(prepared: Workspace) -> None:
     frame = source(prepared, "user_events").head(1)
     frame["event_timestamp"] += timedelta(days=999)

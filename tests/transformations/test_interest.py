@@ -42,10 +42,10 @@ def test_a_liked_item_comes_nearer_and_a_disliked_one_goes_away(weight: float) -
     seeds=st.lists(st.integers(0, 50), min_size=1, max_size=12),
     present=st.lists(st.booleans(), min_size=12, max_size=12),
     cuts=st.sets(st.integers(1, 12)),
-    decay=st.floats(0.0, 0.99),
+    decays=st.lists(st.floats(0.0, 0.99), min_size=12, max_size=12),
 )
 def test_replay_equals_one_push_after_another(
-    seeds: list[int], present: list[bool], cuts: set[int], decay: float
+    seeds: list[int], present: list[bool], cuts: set[int], decays: list[float]
 ) -> None:
     n = len(seeds)
     instants = sorted({cut for cut in cuts if cut < n} | {n})
@@ -56,10 +56,10 @@ def test_replay_equals_one_push_after_another(
     state: Vector | None = None
     for event in range(n):
         if has_item[event]:
-            state = step(state, items[event], float(weights[event]), decay)
+            state = step(state, items[event], float(weights[event]), decays[event])
         pushed.append(state)
     for end, replayed in zip(
-        instants, replay(items, has_item, weights, instants, decay), strict=True
+        instants, replay(items, has_item, weights, instants, np.array(decays[:n])), strict=True
     ):
         expected = pushed[end - 1]
         if expected is None:

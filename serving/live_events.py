@@ -1,0 +1,232 @@
+"""The door for live events: checked, journaled before anything else, then applied online."""
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from serving.live_features import LiveFeatures
+from serving.live_screening import Outcome, screen_events
+from transformations.errors import FeastFusionError, StoreUnavailableError
+from transformations.journal import Event, Journal
+
+_BATCH_EVENTS = 1_000
+_IDLE_S = 1.0  # how often an idle service looks for a new preparation or an emptied Redis
+_GATHER_S = 0.05
+_FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 5.0
+
+__all__ = ["EventIntake", "Outcome", "Submission"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The outcome of each event, and whether the accepted ones are in the online store by now."""
+
+    outcomes: list[Outcome]
+    applied: bool
+
+
+class EventIntake:
+    """Takes live events in, for any number of threads, and applies them in the background.
+
+    Parameters
+    ----------
+    journal : closed with the intake
+    features : applies the events; first of all those that a former process left
+    max_pending : events that may wait to be applied; more go to the journal alone, from where
+        they are applied later
+    clock : the time now, aware
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        features: LiveFeatures,
+        *,
+        max_pending: int = 50_000,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._journal = journal
+        self._features = features
+        self._max_pending = max_pending
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._pending: deque[tuple[list[Event], threading.Event]] = deque()
+        self._n_pending = 0
+        # Events are in the journal that are not pending: at first, those of a former process.
+        self._is_behind = True
+        self._is_closing = False
+        self._stop_at = math.inf
+        self.last_error: str | None = None
+        self._applier = threading.Thread(target=self._run, name="event-applier", daemon=True)
+        self._applier.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def n_pending(self) -> int:
+        """Events that are accepted and not yet applied, without those left to a replay."""
+        return self._n_pending
+
+    def submit(
+        self, events: Sequence[Mapping[str, Any]], apply_timeout_s: float = 0.0
+    ) -> Submission:
+        """What became of each event; accepted ones survive a loss of power from here on.
+
+        An event has the string fields user_id and item_id, an event_timestamp (ISO 8601 with its
+        zone, or an aware datetime) at most five minutes ahead, and optionally event_id (given one
+        if it has none), event_type and value (a number). Others are rejected, not the batch.
+
+        Parameters
+        ----------
+        apply_timeout_s : how long to wait for the online store; it being down is no error
+
+        Raises
+        ------
+        StoreUnavailableError
+            The journal cannot be written or the intake is closed: nothing was accepted.
+        """
+        if self._is_closing:
+            raise StoreUnavailableError(
+                "event intake: got events after it was closed, expected none. Send them again "
+                "when the service is back."
+            )
+        checked = screen_events(events, self._features.base, self._clock())
+        usable = [each for each in checked if isinstance(each, Event)]
+        is_new = iter(self._append(usable))
+        accepted, outcomes = [], []
+        for each in checked:
+            if isinstance(each, Outcome):
+                outcomes.append(each)
+            elif next(is_new):
+                accepted.append(each)
+                outcomes.append(Outcome("accepted", each.event_id))
+            else:
+                outcomes.append(Outcome("duplicate", each.event_id))
+        applied = not accepted or self._enqueue(accepted).wait(apply_timeout_s)
+        return Submission(outcomes, applied)
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Applies what was accepted, for at most `timeout_s`, and closes the journal.
+
+        What is left then stays in the journal; the next intake applies it. Safe to repeat.
+        """
+        with self._changed:
+            self._is_closing = True
+            self._stop_at = min(self._stop_at, time.monotonic() + timeout_s)
+            self._changed.notify_all()
+        self._applier.join()
+        self._journal.close()
+        if self._n_pending:
+            _log.warning("%d accepted events are left to the next start", self._n_pending)
+
+    def _append(self, events: list[Event]) -> list[bool]:
+        """Whether each event is new; the new ones are in the journal."""
+        folded = self._features.base.are_folded([event.event_id for event in events])
+        fresh = [event for event, known in zip(events, folded, strict=True) if not known]
+        answers = iter(self._journal.append(fresh))
+        return [not known and next(answers) for known in folded]
+
+    def _enqueue(self, events: list[Event]) -> threading.Event:
+        applied = threading.Event()
+        with self._changed:
+            if self._n_pending + len(events) > self._max_pending:
+                self._is_behind = True
+            else:
+                self._pending.append((events, applied))
+                self._n_pending += len(events)
+            self._changed.notify_all()
+        return applied
+
+    def _run(self) -> None:
+        retry_s = _FIRST_RETRY_S
+        while self._wait_for_work():
+            batch = self._next_batch()
+            began = time.monotonic()
+            try:
+                self._apply(batch)
+            except FeastFusionError as error:
+                if self.last_error is None:
+                    _log.warning("Live events wait in the journal: %s", error)
+                self.last_error = str(error)
+            except Exception:
+                # It must not stop all that follow; the events stay in the journal.
+                _log.exception("A batch of live events could not be applied")
+                self.last_error = "a batch of live events could not be applied; see the log"
+                self._finish(batch)
+            else:
+                self.last_error, retry_s = None, _FIRST_RETRY_S
+                self._finish(batch)
+                self._gather(time.monotonic() - began)
+                continue
+            self._pause(retry_s)
+            retry_s = min(2 * retry_s, _LAST_RETRY_S)
+
+    def _apply(self, batch: Sequence[tuple[list[Event], threading.Event]]) -> None:
+        with self._changed:
+            was_behind, self._is_behind = self._is_behind, False
+        try:
+            if was_behind:
+                self._features.replay()
+            elif batch:
+                self._features.apply([event for events, _ in batch for event in events])
+            else:
+                self._features.refresh()
+        except BaseException:
+            with self._changed:
+                self._is_behind |= was_behind
+            raise
+
+    def _wait_for_work(self) -> bool:
+        """Waits for events, or until it is time to look around; False when it is time to end."""
+        with self._changed:
+            if not (self._pending or self._is_behind or self._is_closing):
+                self._changed.wait(_IDLE_S)
+            is_done = not (self._pending or self._is_behind)
+            return not self._is_closing or not (is_done or time.monotonic() >= self._stop_at)
+
+    def _next_batch(self) -> list[tuple[list[Event], threading.Event]]:
+        """The oldest pending events; they stay pending until `_finish`."""
+        batch, n_events = [], 0
+        with self._changed:
+            for each in self._pending:
+                batch.append(each)
+                n_events += len(each[0])
+                if n_events >= _BATCH_EVENTS:
+                    break
+        return batch
+
+    def _finish(self, batch: Sequence[tuple[list[Event], threading.Event]]) -> None:
+        with self._changed:
+            for events, applied in batch:
+                self._pending.popleft()
+                self._n_pending -= len(events)
+                applied.set()
+
+    def _gather(self, seconds: float) -> None:
+        """Lets events gather for as long as the last batch took: many small ones would take the
+        time of those who accept events."""
+        until = time.monotonic() + min(seconds, _GATHER_S)
+        with self._changed:
+            while (rest := until - time.monotonic()) > 0:
+                if self._is_closing or self._n_pending >= _BATCH_EVENTS:
+                    return
+                self._changed.wait(rest)
+
+    def _pause(self, seconds: float) -> None:
+        """Waits before the next attempt, not beyond the end of closing."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while (rest := min(until, self._stop_at) - time.monotonic()) > 0:
+                self._changed.wait(rest)
