@@ -123,17 +123,9 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
         """Phase 1: what the sink lacks of the window is transformed and added to it."""
         rows = derivation.open_rows(self.repo_config, self.offline_store, window)
         unfinished = Unfinished(derivation, rows, sink, window)
-        columns, n_added = derivation.input_columns(rows), 0
         label = f"{derivation.view.name} history"
         with _progress(task, label, len(unfinished.positions)) as advance:
-            batches = rows.gather(columns, unfinished.positions, self.options.batch_rows)
-            for given in batches:
-                made = conform(derivation.transform(given), derivation.schema)
-                added = unfinished.only_new(given, made)
-                if added.num_rows:
-                    sink.append(added)
-                n_added += added.num_rows
-                advance(given.num_rows)
+            n_added = unfinished.complete(self.options.batch_rows, advance)
         _log.info(
             "%s: %d rows transformed, %d added to %s",
             derivation.view.name,

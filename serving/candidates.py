@@ -1,108 +1,98 @@
-"""Which items are worth ranking for a user: nearest to the user's vectors, and popular ones."""
+"""Which items are worth ranking: what several sources name, merged in turns.
 
-from collections.abc import Iterable, Sequence
+Sources: nearest to the user's interest, to the user's behaviour, to the query; popular; fresh.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from transformations.errors import FeatureNotFoundError
-from transformations.workspace import Workspace
+from serving.catalogue import Catalogue, Rows
+
+# The user's vectors by the source that they are the query of.
+USER_SOURCES = {"interest": "user_interest", "behaviour": "user_embedding"}
+QUERY, POPULAR, FRESH = "query", "popular", "fresh"
+# Fresh items have one turn of so many: most of them are never liked, and without any none can be.
+FRESH_EVERY = 10
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """The items as they are now.
+class Candidates:
+    """Distinct items to be ranked.
 
-    Parameters
+    Attributes
     ----------
-    item_ids : n ids, most popular first (positive events, then all events, then id)
-    vectors : (n, d) float32, L2-normalised; zero rows where `has_vector` is False
-    has_vector : (n,) bool
+    item_ids : m ids
+    rows : (m,) their catalogue rows, -1 for an item that the catalogue does not have
+    orders : by source the rows that it named, its best first
     """
 
     item_ids: Sequence[str]
-    vectors: NDArray[np.float32]
-    has_vector: NDArray[np.bool_]
+    rows: Rows
+    orders: Mapping[str, Rows]
 
-    def candidates(
-        self, queries: Iterable[NDArray[np.float32]], seen: set[str], n: int
-    ) -> list[str]:
-        """At most `n` unseen items: the nearest to each query and the popular, in equal shares.
+    @classmethod
+    def named(cls, catalogue: Catalogue, item_ids: Iterable[str]) -> "Candidates":
+        """The items that a caller names, each once; no source has named them."""
+        distinct = list(dict.fromkeys(item_ids))
+        rows = [catalogue.row_of.get(item_id, -1) for item_id in distinct]
+        return cls(distinct, np.array(rows, dtype=np.int64), {})
 
-        Sources take turns, so each keeps its best when they overlap or one runs dry; fewer than `n`
-        come back only when the catalogue has no more unseen items.
-        """
-        orders = [self._nearest(query, n + len(seen)) for query in queries]
-        orders.append(np.arange(len(self.item_ids)))
-        chosen: dict[str, None] = {}
-        for rank in range(len(self.item_ids)):
-            for order in orders:
-                if rank < len(order) and self.item_ids[order[rank]] not in seen:
-                    chosen[self.item_ids[order[rank]]] = None
-                if len(chosen) == n:
-                    return list(chosen)
-        return list(chosen)
+    def __len__(self) -> int:
+        return len(self.item_ids)
 
-    def _nearest(self, query: NDArray[np.float32], n: int) -> NDArray[np.intp]:
-        scores = np.where(self.has_vector, self.vectors @ query, -np.inf)  # (n_items,)
-        top = np.argpartition(-scores, min(n, len(scores) - 1))[:n]
-        ordered = top[np.argsort(-scores[top], kind="stable")]
-        return ordered[np.isfinite(scores[ordered])]
+    def sources(self, at: int) -> tuple[str, ...]:
+        """The sources that named the candidate at this place."""
+        row = self.rows[at]
+        return tuple(name for name, order in self.orders.items() if (order == row).any())
 
 
-def load_catalogue(workspace: Workspace, encoder_id: str | None, dimension: int) -> Catalogue:
-    """The newest vector and popularity of every prepared item.
+def gather_candidates(
+    catalogue: Catalogue,
+    queries: Mapping[str, NDArray[np.float32]],
+    seen: Rows,
+    n: int,
+) -> Candidates:
+    """At most `n` unseen items: the nearest to each query and the popular in turns, some fresh.
 
-    Raises
-    ------
-    FeatureNotFoundError
-        Nothing was prepared.
+    Sources take turns, so each keeps its best when they overlap or one runs dry; fewer than `n`
+    come back only when the catalogue has no more unseen items.
+
+    Parameters
+    ----------
+    queries : (d,) vectors by source
+    seen : catalogue rows that must not come back
     """
-    path = workspace.sources / "items.parquet"
-    if not path.is_file():
-        raise FeatureNotFoundError(
-            f"{path}: got no such file, expected the prepared items. Run feast-fusion prepare."
-        )
-    items = pl.read_parquet(path, columns=["item_id"]).unique()
-    counts = _newest(
-        workspace.sources / "item_stats.parquet", ["item_id", "n_positive", "n_events"]
-    )
-    ranked = items.join(counts, on="item_id", how="left").sort(
-        pl.col("n_positive").fill_null(0),
-        pl.col("n_events").fill_null(0),
-        "item_id",
-        descending=[True, True, False],
-    )
-    item_ids = ranked["item_id"].to_list()
-    vectors = np.zeros((len(item_ids), dimension), dtype=np.float32)
-    has_vector = np.zeros(len(item_ids), dtype=bool)
-    if encoder_id is not None:
-        sink = workspace.sinks / f"item_embedding__{encoder_id}"
-        newest = _newest(sink, ["item_id", "item_embedding"]).drop_nulls("item_embedding")
-        rows = pc.index_in(pa.array(newest["item_id"]), pa.array(item_ids)).to_numpy()
-        vectors[rows] = np.stack(newest["item_embedding"].to_list()) if len(rows) else vectors[rows]
-        has_vector[rows] = True
-    return Catalogue(item_ids, vectors, has_vector)
+    unseen = np.ones(len(catalogue), dtype=bool)
+    unseen[seen] = False
+    n_seen = len(catalogue) - int(unseen.sum())
+    # Twice the share, as sources overlap; popular ones fill what is left.
+    depth = min(n, 2 * -(-n // (len(queries) + 1)))
+    orders = {
+        name: catalogue.index.nearest(query, depth + n_seen)[0] for name, query in queries.items()
+    }
+    orders[POPULAR] = np.arange(min(len(catalogue), n + n_seen))
+    orders[FRESH] = catalogue.fresh[: n // FRESH_EVERY + n_seen]
+    orders = {name: order[unseen[order]] for name, order in orders.items()}
+    orders = {name: order[: _depth(name, n, depth)] for name, order in orders.items()}
+    rows = _merge(orders)[:n]
+    return Candidates([catalogue.item_ids[row] for row in rows.tolist()], rows, orders)
 
 
-def load_seen(workspace: Workspace, user_id: str) -> set[str]:
-    """Items that the user has had an event with."""
-    events = ds.dataset(workspace.sources / "interactions.parquet")
-    rows = events.to_table(columns=["item_id"], filter=pc.field("user_id") == user_id)
-    return set(rows["item_id"].to_pylist())
+def _depth(name: str, n: int, depth: int) -> int:
+    return {POPULAR: n, FRESH: n // FRESH_EVERY}.get(name, depth)
 
 
-def _newest(path: Path, columns: list[str]) -> pl.DataFrame:
-    """The newest row of each item in a Parquet file or folder."""
-    table = ds.dataset(path, format="parquet").to_table(columns=[*columns, "event_timestamp"])
-    return (
-        pl.DataFrame(table)
-        .sort("event_timestamp", maintain_order=True)
-        .unique("item_id", keep="last", maintain_order=True)
-    )
+def _merge(orders: Mapping[str, Rows]) -> Rows:
+    """Distinct rows by turn: the first of each source, then the second of each."""
+    rows = np.concatenate(list(orders.values()))
+    turns = [
+        np.arange(len(order)) * (FRESH_EVERY if name == FRESH else 1)
+        for name, order in orders.items()
+    ]
+    rows = rows[np.argsort(np.concatenate(turns), kind="stable")]
+    _, first = np.unique(rows, return_index=True)
+    merged: Rows = rows[np.sort(first)]
+    return merged

@@ -65,6 +65,11 @@ class LiveEntity:
         self._n_read += sum(map(bool, read.members))
         self.seen = read.created
 
+    @property
+    def live_items(self) -> list[int]:
+        """Items of the live events, as places in the base's names."""
+        return [event.item for event in list(self._live.values())]
+
     def row(self) -> LiveRow | None:
         """The newest row; None without any event."""
         if self._last is None:

@@ -90,6 +90,15 @@ class LiveFeatures:
         """The prepared history in use: which items there are, and which events are in it."""
         return self._base
 
+    def acted_on(self, user_id: str) -> set[str]:
+        """Items of the user's live events, as far as this process has applied any of them.
+
+        Asked while others apply events, it knows of all that were applied before.
+        """
+        entity = self._entities.get(LiveKey("user", user_id))
+        names = self._base.versions.names
+        return set() if entity is None else {names[at].as_py() for at in entity.live_items}
+
     def apply(self, events: Sequence[Event]) -> None:
         """Brings the rows of the events' users and items up to date.
 

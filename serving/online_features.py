@@ -1,35 +1,47 @@
 """The features of one user and some items, read from the online store at request time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
-from feast import FeatureStore, FeatureView, Field
+from feast import FeatureStore
 from feast.types import from_feast_to_pyarrow_type
 from numpy.typing import NDArray
 
 from feast_fusion.feature_service import encoder_of, logical_name, open_service
+from feast_fusion.online.read_plan import KeyGroup
+from feast_fusion.online.reader import ViewRows, decode_group
+from feast_fusion.online.transport import Reply
+from feast_fusion.online.value_decoding import Column, Ragged
+from feast_fusion.redis_matrix import online_store_of
 from feast_fusion.training_set import Indexed, TrainingSet
+from transformations.errors import schema_error
 from transformations.schema import TIMESTAMP
 
-Values = Mapping[str, list[Any]]
+USER, ITEM = "user_id", "item_id"
 
 
 @dataclass(frozen=True)
 class UserFeatures:
-    """One user's values by `view__feature`, each a list of one."""
+    """What the online store knows of one user: one row of each view of users."""
 
     user_id: str
-    values: Values
+    views: Sequence[ViewRows]
+
+    def has(self, view: str) -> bool:
+        """Whether the user has a row of the view, named without an encoder id."""
+        return any(
+            bool(rows.present[0]) for rows in self.views if _view_name(rows.plan.name) == view
+        )
 
     def vector(self, feature: str) -> NDArray[np.float32] | None:
         """The (d,) vector feature of that name, None when the user has none."""
-        for name, column in self.values.items():
-            if logical_name(name) == feature and column[0] is not None:
-                return np.asarray(column[0], dtype=np.float32)
+        for rows in self.views:
+            for name, column in rows.columns.items():
+                if logical_name(name) == feature and rows.valid[name][0]:
+                    return np.asarray(column[0], dtype=np.float32)
         return None
 
 
@@ -38,79 +50,134 @@ class OnlineFeatures:
 
     def __init__(self, store: FeatureStore, service: str) -> None:
         self._store = store
-        self._fields: dict[str, Field] = {}
-        self._references: dict[str, list[str]] = {"user_id": [], "item_id": []}
-        feature_service = open_service(store, service)
-        self.encoder_id = encoder_of(feature_service)
-        for projection in feature_service.feature_view_projections:
-            view = store.get_feature_view(projection.name)
-            self._declare(view, projection.features)
+        self._online = online_store_of(store)
+        self._service = open_service(store, service)
+        self.encoder_id = encoder_of(self._service)
+        self._types: dict[str, pa.DataType] = {}
+        self.dimension = 0
+        for projection in self._service.feature_view_projections:
+            for field in projection.features:
+                name = f"{projection.name_to_use()}__{field.name}"
+                self._types[name] = from_feast_to_pyarrow_type(field.dtype)
+                self.dimension = max(self.dimension, field.vector_length)
+        self._group(USER), self._group(ITEM)
 
-    def _declare(self, view: FeatureView, features: Sequence[Field]) -> None:
-        (key,) = view.join_keys
-        for field in features:
-            self._references[key].append(f"{view.name}:{field.name}")
-            self._fields[f"{view.name}__{field.name}"] = field
+    def read_user(self, user_id: str) -> UserFeatures:
+        """What the online store knows of a user.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Redis does not answer in time.
+        """
+        wanted = [(self._group(USER), [[user_id]])]
+        return UserFeatures(user_id, self._online.read_views(self._store.config, wanted)[0])
+
+    def read_items(self, item_ids: Sequence[str]) -> list[Reply]:
+        """The stored row of each item; `decode_items` reads it. Raises as `read_user`."""
+        return self._replies([(ITEM, item_ids)])[0]
+
+    def read_both(
+        self, user_id: str, item_ids: Sequence[str], now: datetime
+    ) -> tuple[UserFeatures, list[Reply]]:
+        """`read_user` and `read_items` in one round trip."""
+        user, items = self._replies([(USER, [user_id]), (ITEM, item_ids)])
+        return UserFeatures(user_id, decode_group(self._group(USER), user, _instant(now))), items
+
+    def decode_items(self, replies: Sequence[Reply], now: datetime) -> list[ViewRows]:
+        """The views of stored rows of items, at the time `now`."""
+        return decode_group(self._group(ITEM), replies, _instant(now))
 
     @property
-    def dimension(self) -> int:
-        """Width of the service's vectors, 0 when it has none."""
-        return max((field.vector_length for field in self._fields.values()), default=0)
+    def items_expire(self) -> bool:
+        """Whether a view of items has a ttl, so that an unchanged row can come to its end."""
+        return any(view.ttl is not None for view in self._group(ITEM).views)
 
-    def read_user(self, user_id: str) -> "UserFeatures":
-        """What the online store knows of a user; every value None for an unknown one."""
-        return UserFeatures(user_id, self._read("user_id", [user_id]))
+    def item_rows(
+        self, item_ids: Sequence[str], views: Sequence[ViewRows], now: datetime
+    ) -> TrainingSet:
+        """One row per item with the features of items only."""
+        return self._joined({ITEM: pa.array(item_ids, pa.string())}, views, len(item_ids), now)
 
-    def rows(self, user: "UserFeatures", item_ids: Sequence[str], now: datetime) -> TrainingSet:
+    def user_row(self, user: UserFeatures, now: datetime) -> TrainingSet:
+        """One row with the features of the user only."""
+        return self._joined({USER: pa.array([user.user_id])}, user.views, 1, now)
+
+    def rows(self, user: UserFeatures, item_ids: Sequence[str], now: datetime) -> TrainingSet:
         """One row per item, each with the user's features, as of `now`.
 
-        A feature that the store does not have is null, or has the index -1.
+        A feature that the store does not have is null, or has the index -1. Raises as `read_user`.
         """
-        n = len(item_ids)
-        columns: dict[str, pa.Array] = {
-            "user_id": pa.array([user.user_id] * n, pa.string()),
-            "item_id": pa.array(item_ids, pa.string()),
-            "event_timestamp": pa.array([now] * n, TIMESTAMP),
-        }
+        return self.join(user, item_ids, self.read_items(item_ids), now)
+
+    def join(
+        self, user: UserFeatures, item_ids: Sequence[str], replies: Sequence[Reply], now: datetime
+    ) -> TrainingSet:
+        """`rows` of items that have been read before."""
+        items = self.item_rows(item_ids, self.decode_items(replies, now), now)
+        own = self.user_row(user, now).take(np.zeros(len(items), dtype=np.int64))
+        table = items.table
+        for name in own.table.column_names:
+            if name not in table.column_names:
+                table = table.append_column(name, own.table[name])
+        return TrainingSet(table, {**items.vectors, **own.vectors}, {**items.lists, **own.lists})
+
+    def _replies(self, wanted: Sequence[tuple[str, Sequence[str]]]) -> list[list[Reply]]:
+        groups = [(self._group(key), [list(ids)]) for key, ids in wanted]
+        return self._online.read_replies(self._store.config, groups)
+
+    def _group(self, key: str) -> KeyGroup:
+        plan = self._online.read_plan(
+            self._store.config, self._store.registry, self._service, full_feature_names=True
+        )
+        for group in plan.groups:
+            if group.requested == (key,):
+                return group
+        raise schema_error(
+            f"feature service {self._service.name}",
+            got=f"views by {[group.requested for group in plan.groups]}",
+            expected=f"one by {key}",
+            remedy="Name views of users and of items in the service.",
+        )
+
+    def _joined(
+        self, keys: dict[str, pa.Array], views: Sequence[ViewRows], n: int, now: datetime
+    ) -> TrainingSet:
+        columns = {**keys, "event_timestamp": pa.repeat(pa.scalar(now, TIMESTAMP), n)}
         vectors: dict[str, Indexed] = {}
         lists: dict[str, Indexed] = {}
-        items = self._read("item_id", list(item_ids))
-        each, first = np.arange(n), np.zeros(n, dtype=np.int64)
-        for values, at in ((user.values, first), (items, each)):
-            for name, column in values.items():
-                field = self._fields[name]
-                kind = from_feast_to_pyarrow_type(field.dtype)
+        for rows in views:
+            for name, column in rows.columns.items():
+                valid, kind = rows.valid[name], self._types[name]
                 if not pa.types.is_list(kind):
-                    columns[logical_name(name)] = pa.array(column, kind).take(pa.array(at))
-                elif field.vector_index:
-                    vectors[logical_name(name)] = _matrix(column, field.vector_length, at)
-                else:
-                    lists[logical_name(name)] = _ragged(column, kind, at)
+                    columns[logical_name(name)] = pa.array(column, kind, mask=~valid)
+                    continue
+                values = _lists(column, valid, kind)
+                into = vectors if isinstance(values, np.ndarray) else lists
+                into[logical_name(name)] = Indexed(values, _numbered(valid))
         return TrainingSet(pa.table(columns), vectors, lists)
 
-    def _read(self, key: str, ids: list[str]) -> Values:
-        """Values by `view__feature`, one per id; None where absent (PRESENT means nothing)."""
-        read = self._store.get_online_features(
-            features=self._references[key],
-            entity_rows=[{key: value} for value in ids],
-            full_feature_names=True,
-        ).to_dict()
-        return {name: values for name, values in read.items() if name != key}
+
+def _lists(
+    column: Column, valid: NDArray[np.bool_], kind: pa.DataType
+) -> NDArray[np.float32] | pa.ListArray:
+    """Only the values that are not null: a matrix of vectors, or lists."""
+    if not isinstance(column, Ragged):
+        matrix: NDArray[np.float32] = np.asarray(column)
+        return matrix if valid.all() else np.ascontiguousarray(matrix[valid])
+    known = column if valid.all() else column.take(np.flatnonzero(valid))
+    values = pa.array(known.values, kind.value_type)
+    return pa.ListArray.from_arrays(known.offsets.astype(np.int32), values)
 
 
-def _matrix(column: list[Any], width: int, at: NDArray[np.int64]) -> Indexed:
-    known = [row for row, value in enumerate(column) if value is not None]
-    matrix = np.array([column[row] for row in known], dtype=np.float32).reshape(len(known), width)
-    return Indexed(matrix, _numbered(known, len(column))[at])
+def _numbered(valid: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """(n,) position among the values that are not null; -1 is null."""
+    return np.where(valid, np.cumsum(valid) - 1, -1).astype(np.int32)
 
 
-def _ragged(column: list[Any], kind: pa.DataType, at: NDArray[np.int64]) -> Indexed:
-    known = [row for row, value in enumerate(column) if value is not None]
-    values = pa.array([column[row] for row in known], kind)
-    return Indexed(values, _numbered(known, len(column))[at])
+def _instant(now: datetime) -> np.datetime64:
+    return np.datetime64(now.astimezone(UTC).replace(tzinfo=None), "us")
 
 
-def _numbered(known: list[int], n: int) -> NDArray[np.int32]:
-    index = np.full(n, -1, dtype=np.int32)
-    index[known] = np.arange(len(known), dtype=np.int32)
-    return index
+def _view_name(stored: str) -> str:
+    return stored.partition("__")[0]

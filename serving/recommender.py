@@ -1,62 +1,128 @@
-"""Top N for a user: candidates, their features from the online store, the ranker's order."""
+"""Top N for a user: candidates, their features from the online store, the ranker's order.
 
+Nothing here fails because something else does: without the online store items are ordered by
+popularity from memory, without the encoder a query is left out, and the answer says so.
+"""
+
+import logging
+import math
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import TracebackType
 
 import numpy as np
 import torch
 from feast import FeatureStore
+from numpy.typing import NDArray
 
-from serving.candidates import Catalogue, load_catalogue, load_seen
+from serving.answers import (
+    QUERY_NOT_ENCODED,
+    STORE_EMPTY,
+    STORE_UNAVAILABLE,
+    RankedItem,
+    Recommendations,
+    SimilarItem,
+    UserKind,
+)
+from serving.candidates import QUERY, USER_SOURCES, Candidates, gather_candidates
+from serving.catalogue import Catalogue, Rows
+from serving.catalogue_watch import CatalogueWatch
 from serving.online_features import OnlineFeatures
+from serving.queries import QueryEncoder
+from serving.ranking import Ranking, rank_by_popularity
+from serving.similar_items import find_similar
+from serving.slate import Slate, Slates
+from serving.user_state import kind_of, recent_items
 from training.artifact import Artifact
+from transformations.errors import StoreUnavailableError
 from transformations.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 # Candidates that are ranked; recall beyond it costs latency in proportion.
 N_CANDIDATES = 500
 
-_USER_VECTORS = ("user_interest", "user_embedding")
+_WARN_EVERY_S = 10.0
+_CHECKED = 3
+_NOBODY = "feast-fusion:check"
+
+Vectors = NDArray[np.float32]
+LiveItems = Callable[[str], Iterable[str]]
 
 
 @dataclass(frozen=True)
-class Recommendation:
-    """One item of an answer, best first; `score` is the ranker's probability of a positive."""
-
-    item_id: str
-    title: str | None
-    score: float
-
-
-@dataclass(frozen=True)
-class Recommendations:
-    """An answer. `known_user` is False when the store had no vector of the user."""
+class _Request:
+    """One call, and the catalogue that answers it from beginning to end."""
 
     user_id: str
-    items: list[Recommendation]
-    n_candidates: int
-    known_user: bool
-    latency_ms: float
+    catalogue: Catalogue
+    query: Vectors | None
+    failures: list[str]
+    explain: bool
+    started: float
+
+    def answer(self, items: list[RankedItem], n_candidates: int, user: UserKind) -> Recommendations:
+        return Recommendations(
+            user_id=self.user_id,
+            items=items,
+            n_candidates=n_candidates,
+            user=user,
+            degraded=bool(self.failures),
+            reasons=tuple(self.failures),
+            latency_ms=(time.perf_counter() - self.started) * 1000,
+        )
 
 
 class Recommender:
-    """Ranks the catalogue of one workspace with one artifact."""
+    """Ranks the catalogue of one workspace with one artifact. Safe for many threads.
+
+    Close it when done, or use it as a context manager: it looks for changes of the catalogue in a
+    thread of its own.
+
+    Parameters
+    ----------
+    n_candidates : how many items a recommendation ranks
+    live_items : items that a user has acted on since the last prepare, by user id; beside the
+        prepared history and the user's `user_recent`, which are always taken as seen
+    """
 
     def __init__(
         self,
-        workspace: Workspace,
-        catalogue: Catalogue,
         features: OnlineFeatures,
         artifact: Artifact,
+        watch: CatalogueWatch,
+        queries: QueryEncoder,
+        *,
+        n_candidates: int = N_CANDIDATES,
+        live_items: LiveItems | None = None,
     ) -> None:
-        self._workspace = workspace
-        self._catalogue = catalogue
         self._features = features
-        self._artifact = artifact
+        self._slates = Slates(features, artifact.features)
+        self._ranking = Ranking(artifact)
+        self._watch = watch
+        self._queries = queries
+        self._n_candidates = n_candidates
+        self._warn_again_at = -math.inf
+        self._live_items: LiveItems = live_items or (lambda user_id: ())
 
     @classmethod
-    def open(cls, workspace: Workspace, store: FeatureStore, service: str) -> "Recommender":
+    def open(
+        cls,
+        workspace: Workspace,
+        store: FeatureStore,
+        service: str,
+        *,
+        n_candidates: int = N_CANDIDATES,
+        live_items: LiveItems | None = None,
+        refresh_s: float = 2.0,
+    ) -> "Recommender":
         """The recommender of a workspace's newest artifact.
+
+        Parameters
+        ----------
+        refresh_s : how often the catalogue's files are looked at for changes
 
         Raises
         ------
@@ -70,35 +136,195 @@ class Recommender:
         torch.set_num_threads(1)
         artifact = Artifact.load(workspace.artifact)
         features = OnlineFeatures(store, service)
-        if features.encoder_id is not None:
-            artifact.require_encoder(features.encoder_id)
-        catalogue = load_catalogue(workspace, features.encoder_id, features.dimension)
-        return cls(workspace, catalogue, features, artifact)
-
-    def recommend(self, user_id: str, n: int = 10) -> Recommendations:
-        """The `n` best unseen items for the user, best first.
-
-        A user without vectors gets popular candidates, ranked with what is known; `known_user`
-        says so.
-        """
-        seen = load_seen(self._workspace, user_id)
-        started = time.perf_counter()
-        now = datetime.now(UTC)
-        user = self._features.read_user(user_id)
-        vectors = [user.vector(name) for name in _USER_VECTORS]
-        queries = [vector for vector in vectors if vector is not None]
-        candidates = self._catalogue.candidates(queries, seen, N_CANDIDATES)
-        rows = self._features.rows(user, candidates, now)
-        scores = self._artifact.score(rows)  # (n_candidates,)
-        best = np.argsort(-scores, kind="stable")[:n]
-        titles = rows.table[f"item_profile__{self._workspace.dataset.items.title}"]
-        return Recommendations(
-            user_id=user_id,
-            items=[
-                Recommendation(candidates[at], titles[at].as_py(), float(scores[at]))
-                for at in best.tolist()
-            ],
-            n_candidates=len(candidates),
-            known_user=bool(queries),
-            latency_ms=(time.perf_counter() - started) * 1000,
+        encoder_id = features.encoder_id
+        if encoder_id is not None:
+            artifact.require_encoder(encoder_id)
+        return cls(
+            features,
+            artifact,
+            CatalogueWatch(workspace, encoder_id, features.dimension, refresh_s),
+            QueryEncoder(workspace.dataset.encoder, encoder_id),
+            n_candidates=n_candidates,
+            live_items=live_items,
         )
+
+    def __enter__(self) -> "Recommender":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the background thread. The store stays open: it is the caller's."""
+        self._watch.close()
+
+    def check(self) -> None:
+        """Read the most popular items from the online store.
+
+        Raises
+        ------
+        StoreUnavailableError
+            It does not answer in time, or has none of them, as after a restart without its data.
+        """
+        items = self._watch.current.item_ids[:_CHECKED]
+        if items and not self._slates.read(_NOBODY, items, datetime.now(UTC)).items.known.any():
+            raise StoreUnavailableError(
+                f"online store: got no row of {', '.join(items)}, expected those of the most "
+                "popular items. Run feast materialize."
+            )
+
+    def recommend(
+        self,
+        user_id: str,
+        n: int = 10,
+        *,
+        query: str | None = None,
+        exclude: Iterable[str] = (),
+        explain: bool = False,
+    ) -> Recommendations:
+        """The `n` best unseen items for the user, best first; fewer when there are no more.
+
+        Cold start: an unknown user gets popular and fresh items in the ranker's order, with a
+        query also those near to it; a user with a profile the same, ranked with the profile.
+        Never fails for want of the online store or of the encoder: see `Recommendations`.
+        """
+        request = self._request(user_id, query, explain)
+        seen = {*self._live_items(user_id), *exclude}
+        try:
+            return self._recommend(request, n, seen)
+        except StoreUnavailableError as error:
+            self._note_outage(error)
+            return _popular(request, n, seen, STORE_UNAVAILABLE)
+
+    def rank(
+        self,
+        user_id: str,
+        item_ids: Sequence[str],
+        *,
+        query: str | None = None,
+        explain: bool = False,
+    ) -> Recommendations:
+        """The given items (repeated ones once) in the order of the user's liking, best first.
+
+        Items without any feature are ranked too, after others of the same score.
+        """
+        request = self._request(user_id, query, explain)
+        candidates = Candidates.named(request.catalogue, item_ids)
+        try:
+            slate = self._slates.read(user_id, candidates.item_ids, datetime.now(UTC))
+        except StoreUnavailableError as error:
+            self._note_outage(error)
+            return _by_popularity(request, candidates, len(candidates), STORE_UNAVAILABLE)
+        return self._answer(request, candidates, slate, len(candidates))
+
+    def recommend_popular(
+        self, user_id: str, n: int, exclude: Iterable[str], reason: str
+    ) -> Recommendations:
+        """What `recommend` answers when there is no time to rank: from memory, flagged."""
+        request = self._request(user_id, None, explain=False)
+        return _popular(request, n, {*self._live_items(user_id), *exclude}, reason)
+
+    def rank_by_popularity(
+        self, user_id: str, item_ids: Sequence[str], reason: str
+    ) -> Recommendations:
+        """What `rank` answers when there is no time to rank: from memory, flagged."""
+        request = self._request(user_id, None, explain=False)
+        candidates = Candidates.named(request.catalogue, item_ids)
+        return _by_popularity(request, candidates, len(candidates), reason)
+
+    def similar(
+        self, *, item_id: str | None = None, text: str | None = None, n: int = 10
+    ) -> list[SimilarItem]:
+        """The `n` items nearest to an item (without itself) or to a text, nearest first.
+
+        Raises
+        ------
+        SchemaError
+            Both or neither of `item_id` and `text` are given.
+        FeatureNotFoundError
+            There is no such item, or it has no vector.
+        """
+        return find_similar(self._watch.current, self._queries, item_id, text, n)
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """(n, d) L2-normalised vectors of texts, by the encoder of the item vectors.
+
+        Raises
+        ------
+        EncoderMismatchError, FeatureNotFoundError
+            See `QueryEncoder.encode`.
+        """
+        return self._queries.encode(texts)
+
+    def _request(self, user_id: str, query: str | None, explain: bool) -> _Request:
+        started, failures, vector = time.perf_counter(), [], None
+        if query is not None and query.strip():
+            try:
+                vector = self._queries.vector(query)
+            except Exception as error:  # whatever a model can raise: the answer goes on without it
+                _log.warning("query: not encoded: %s", type(error).__name__)
+                failures.append(QUERY_NOT_ENCODED)
+        return _Request(user_id, self._watch.current, vector, failures, explain, started)
+
+    def _note_outage(self, error: StoreUnavailableError) -> None:
+        """Log it, but not for each of the thousands of answers of one outage."""
+        now = time.monotonic()
+        if now >= self._warn_again_at:
+            self._warn_again_at = now + _WARN_EVERY_S
+            _log.warning("online store: answering by popularity: %s", error)
+
+    def _recommend(self, request: _Request, n: int, seen: set[str]) -> Recommendations:
+        user = self._features.read_user(request.user_id)
+        vectors = {source: user.vector(feature) for source, feature in USER_SOURCES.items()}
+        candidates = gather_candidates(
+            request.catalogue,
+            {source: vector for source, vector in vectors.items() if vector is not None}
+            | _query_of(request),
+            _seen_rows(request, seen | recent_items(user)),
+            max(n, self._n_candidates),
+        )
+        slate = self._slates.of(user, candidates.item_ids, datetime.now(UTC))
+        return self._answer(request, candidates, slate, n)
+
+    def _answer(
+        self, request: _Request, candidates: Candidates, slate: Slate, n: int
+    ) -> Recommendations:
+        if (candidates.rows >= 0).any() and not slate.items.known.any():
+            return _by_popularity(request, candidates, n, STORE_EMPTY)
+        items = self._ranking.rank(
+            request.catalogue, candidates, slate, n, query=request.query, explain=request.explain
+        )
+        return request.answer(items, len(candidates), kind_of(slate.user))
+
+
+def _popular(request: _Request, n: int, seen: set[str], reason: str) -> Recommendations:
+    candidates = gather_candidates(
+        request.catalogue, _query_of(request), _seen_rows(request, seen), n
+    )
+    return _by_popularity(request, candidates, n, reason)
+
+
+def _by_popularity(
+    request: _Request, candidates: Candidates, n: int, reason: str
+) -> Recommendations:
+    request.failures.append(reason)
+    items = rank_by_popularity(
+        request.catalogue, candidates, n, query=request.query, explain=request.explain
+    )
+    is_known = request.user_id in request.catalogue.seen.users
+    return request.answer(items, len(candidates), "known" if is_known else "unknown")
+
+
+def _query_of(request: _Request) -> dict[str, Vectors]:
+    return {} if request.query is None else {QUERY: request.query}
+
+
+def _seen_rows(request: _Request, item_ids: set[str]) -> Rows:
+    """Catalogue rows of these items and of those that the prepared history has."""
+    before = request.catalogue.seen.of(request.user_id)
+    return np.concatenate([before, request.catalogue.rows_of(item_ids)])

@@ -54,7 +54,7 @@ def test_any_data_set_runs_to_a_recommendation(name: str, request: pytest.Fixtur
     answer = json.loads(project.run("recommend", user, "-n", "5", "--json").stdout)
     seen = set(events.filter(pl.col("user_id") == user)["item_id"])
     assert answer["user_id"] == user
-    assert answer["known_user"] is True
+    assert answer["user"] == "known"
     assert len(answer["items"]) == min(5, 80 - len(seen))
     assert seen.isdisjoint(item["item_id"] for item in answer["items"])
     assert all(item["title"] for item in answer["items"])
@@ -66,7 +66,7 @@ def test_an_unknown_user_gets_popular_items_and_is_told_so(films: Project) -> No
     printed = films.run("recommend", "nobody", "-n", "3").stdout
     assert "nothing known of this user" in printed
     answer = json.loads(films.run("recommend", "nobody", "-n", "3", "--json").stdout)
-    assert answer["known_user"] is False
+    assert answer["user"] == "unknown"
     assert len(answer["items"]) == 3
 
 

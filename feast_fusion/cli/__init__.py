@@ -9,7 +9,9 @@ from feast_fusion.cli.bench import bench
 from feast_fusion.cli.data import prepare, training_set
 from feast_fusion.cli.model import evaluate, recommend, train
 from feast_fusion.cli.redis import redis
+from feast_fusion.cli.refresh import refresh
 from feast_fusion.cli.run import demo, run
+from feast_fusion.cli.serve import serve
 from feast_fusion.cli.shell import env
 from transformations.errors import FeastFusionError
 
@@ -43,11 +45,13 @@ def main() -> None:
 
 _COMMANDS = (
     prepare,
+    refresh,
     run,
     training_set,
     train,
     evaluate,
     recommend,
+    serve,
     redis,
     demo,
     env,

@@ -20,7 +20,7 @@ from transformations.errors import FeatureNotFoundError
 from transformations.workspace import Workspace
 
 if TYPE_CHECKING:
-    from serving.recommender import Recommendations
+    from serving.answers import Recommendations
     from training.artifact import Artifact
 
 
@@ -58,11 +58,15 @@ def evaluate(workspace: Workspace, as_json: bool) -> None:
 @click.command()
 @click.argument("user")
 @click.option("-n", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many.")
+@click.option("--query", metavar="TEXT", help="What the user asks for, in words.")
+@click.option("--explain", is_flag=True, help="Also say why, item by item.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @with_workspace
-def recommend(workspace: Workspace, user: str, n: int, as_json: bool) -> None:
+def recommend(
+    workspace: Workspace, user: str, n: int, query: str | None, explain: bool, as_json: bool
+) -> None:
     """Print the top N items for USER, with features read from Redis."""
-    answer = recommend_to(workspace, [user], n)[0]
+    answer = recommend_to(workspace, [user], n, query=query, explain=explain)[0]
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(answer)))
         return
@@ -137,22 +141,41 @@ def metric_lines(measured: dict[str, Any]) -> list[str]:
     return lines
 
 
-def recommend_to(workspace: Workspace, users: list[str], n: int) -> list["Recommendations"]:
+def recommend_to(
+    workspace: Workspace,
+    users: list[str],
+    n: int,
+    *,
+    query: str | None = None,
+    explain: bool = False,
+) -> list["Recommendations"]:
     """Answers for some users, from the Redis of this workspace."""
     from serving.recommender import Recommender
 
-    with redis_of(workspace) as redis:
-        recommender = Recommender.open(workspace, open_store(workspace, redis), SERVICE)
-        return [recommender.recommend(user, n) for user in users]
+    with (
+        redis_of(workspace) as redis,
+        Recommender.open(workspace, open_store(workspace, redis), SERVICE) as recommender,
+    ):
+        return [recommender.recommend(user, n, query=query, explain=explain) for user in users]
+
+
+_USERS = {
+    "known": "",
+    "profile_only": " (only a profile is known of this user)",
+    "unknown": " (nothing known of this user: popular and new items)",
+}
 
 
 def answer_lines(answer: "Recommendations") -> list[str]:
-    """The answer for a person: a line of context, then one line per item."""
-    known = "" if answer.known_user else " (nothing known of this user: popular items)"
+    """The answer for a person: a line of context, then one line per item and per reason."""
     lines = [
-        f"Top {len(answer.items)} for user {answer.user_id}{known}: "
+        f"Top {len(answer.items)} for user {answer.user_id}{_USERS[answer.user]}: "
         f"{answer.n_candidates} candidates in {answer.latency_ms:.0f} ms"
     ]
+    lines += [f"Degraded: {reason}." for reason in answer.reasons]
     for rank, item in enumerate(answer.items, start=1):
         lines.append(f"{rank:>3}. {item.title or item.item_id:<50} {item.score:.3f}")
+        for reason in item.reasons:
+            added = f" ({reason.value:+.2f})" if reason.kind in ("modality", "likeness") else ""
+            lines.append(f"       {reason.text}{added}")
     return lines

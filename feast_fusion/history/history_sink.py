@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ class HistorySink:
 
     Each `append` is one new file, complete on disk before it gets its name: a crash leaves
     either the whole batch or none of it. No file is ever rewritten.
+    A `replacement` takes the place of the folder as a whole.
     """
 
     def __init__(self, folder: Path, schema: ViewSchema) -> None:
@@ -52,6 +54,7 @@ class HistorySink:
         self._refuse_file()
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with self._lock():
+            self._recover()
             self._create()
             for stale in self.folder.glob(_TEMPORARY.format("*")):
                 stale.unlink()
@@ -87,6 +90,25 @@ class HistorySink:
         self._next += 1
         return target
 
+    @contextmanager
+    def replacement(self) -> Iterator["HistorySink"]:
+        """An empty sink that takes the place of this one when the block ends without an error.
+
+        Call it while `locked`. Until then readers have the old rows; a killed run leaves them.
+        """
+        new = HistorySink(self._beside("rebuilt"), self.schema)
+        shutil.rmtree(new.folder, ignore_errors=True)
+        new._create()
+        try:
+            yield new
+        except BaseException:
+            shutil.rmtree(new.folder, ignore_errors=True)
+            raise
+        self.folder.rename(self._beside("replaced"))
+        new.folder.rename(self.folder)
+        shutil.rmtree(self._beside("replaced"))
+        self._create()
+
     def rows(self) -> ParquetRows:
         """All rows, by position in the order they were written."""
         times = tuple(name for name in (self.schema.timestamp, self.schema.created) if name)
@@ -109,6 +131,17 @@ class HistorySink:
             yield
         finally:
             lock.release()
+
+    def _beside(self, state: str) -> Path:
+        return self.folder.with_name(f".{self.folder.name}.{state}")
+
+    def _recover(self) -> None:
+        """Finish or undo a replacement that was killed among its renames."""
+        replaced, rebuilt = self._beside("replaced"), self._beside("rebuilt")
+        if replaced.is_dir() and not self.folder.exists():
+            (rebuilt if rebuilt.is_dir() else replaced).rename(self.folder)
+        shutil.rmtree(replaced, ignore_errors=True)
+        shutil.rmtree(rebuilt, ignore_errors=True)
 
     def _create(self) -> None:
         self.folder.mkdir(exist_ok=True)

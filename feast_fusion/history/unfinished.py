@@ -1,5 +1,7 @@
 """Which rows of a source a sink does not have yet."""
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -8,6 +10,7 @@ from feast_fusion.history.derivation import Derivation
 from feast_fusion.history.history_sink import HistorySink
 from feast_fusion.history.parquet_rows import Rows
 from feast_fusion.history.row_keys import POSITION, Positions, Window
+from feast_fusion.history.view_schema import conform
 from transformations.errors import schema_error
 
 
@@ -28,6 +31,7 @@ class Unfinished:
     def __init__(
         self, derivation: Derivation, rows: Rows, sink: HistorySink, window: Window
     ) -> None:
+        self._derivation, self._rows, self._sink = derivation, rows, sink
         self._schema = schema = derivation.schema
         source = rows.columns
         created = [schema.created] if schema.created and schema.created in source else []
@@ -42,6 +46,24 @@ class Unfinished:
             everything = rows.read_keys(pa.schema([]), derivation.timestamp, window)
             self.positions = everything[POSITION].to_numpy()
             self._seen = sink.read_identities(tuple(self._identity))
+
+    def complete(self, batch_rows: int, advance: Callable[[int], object]) -> int:
+        """Transform these rows and add what is new to the sink, batch by batch; how many.
+
+        Parameters
+        ----------
+        advance : called with the rows of each finished batch
+        """
+        derivation, n_added = self._derivation, 0
+        columns = derivation.input_columns(self._rows)
+        for given in self._rows.gather(columns, self.positions, batch_rows):
+            made = conform(derivation.transform(given), derivation.schema)
+            added = self.only_new(given, made)
+            if added.num_rows:
+                self._sink.append(added)
+            n_added += added.num_rows
+            advance(given.num_rows)
+        return n_added
 
     def only_new(self, given: pa.Table, made: pa.Table) -> pa.Table:
         """The rows of `made`, the transformation of `given`, that the sink does not have.

@@ -1,0 +1,89 @@
+"""What a recommender answers: items in order, why, and what an application should know of it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+# known: has acted; profile_only: has a profile and no history; unknown: has neither.
+UserKind = Literal["known", "profile_only", "unknown"]
+# full: somebody has acted on it; text_only: described, nobody has; none: no feature at all.
+ItemKind = Literal["full", "text_only", "none"]
+ReasonKind = Literal["source", "liked", "modality", "likeness", "fact"]
+
+STORE_UNAVAILABLE = "online store unavailable"
+STORE_EMPTY = "online store empty"
+QUERY_NOT_ENCODED = "query not encoded"
+OVERLOADED = "service overloaded"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason for an item's place, in words that can be shown.
+
+    Attributes
+    ----------
+    kind : what it speaks of
+    text : in English
+    value : liked: the cosine of the two items; modality and likeness: what is added to the logit of
+        the score; fact: the number; None of a source
+    item_id : liked: the item that the user liked
+    """
+
+    kind: ReasonKind
+    text: str
+    value: float | None = None
+    item_id: str | None = None
+
+
+@dataclass(frozen=True)
+class RankedItem:
+    """One item of an answer.
+
+    Attributes
+    ----------
+    title : None where the catalogue has none
+    score : between 0 and 1. The ranker's probability that the user will like it, moved towards
+        the query and towards the taste of a user with few events (`serving.likeness`). Without the
+        online store, the popularity takes the place of the probability.
+    sources : what brought it among the candidates; empty where the caller named the items
+    features : what there is to rank it by
+    cold : whether nobody has acted on it yet
+    reasons : filled when asked to explain
+    """
+
+    item_id: str
+    title: str | None
+    score: float
+    sources: tuple[str, ...] = ()
+    features: ItemKind = "full"
+    cold: bool = False
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """An answer, best item first.
+
+    Attributes
+    ----------
+    n_candidates : items that were ranked
+    user : what was known of the user
+    degraded : whether the answer lacks something that was asked for or is normally there
+    reasons : what it lacks: `STORE_UNAVAILABLE`, `STORE_EMPTY`, `QUERY_NOT_ENCODED`, `OVERLOADED`
+    """
+
+    user_id: str
+    items: list[RankedItem]
+    n_candidates: int
+    user: UserKind
+    degraded: bool
+    reasons: tuple[str, ...]
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class SimilarItem:
+    """An item near to another or to a text, with the cosine of their vectors."""
+
+    item_id: str
+    title: str | None
+    cosine: float

@@ -1,0 +1,276 @@
+"""The recommender as an HTTP service: routes, and nothing that computes."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from typing import Annotated, Literal, TypeVar
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.security import APIKeyHeader, HTTPBearer
+from pydantic import BaseModel
+from pydantic_core import to_json
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from serving.answers import OVERLOADED, Recommendations, SimilarItem
+from serving.embeddings import EmbeddingsAnswer, TextEncoding
+from serving.gate import RequestGate
+from serving.live_events import EventIntake, Submission
+from serving.metrics import CONTENT_TYPE, ServiceMetrics
+from serving.problems import ProblemError, busy_response, describe_problems, install_problems
+from serving.recommender import Recommender
+from serving.requests import (
+    Count,
+    EmbeddingsRequest,
+    EventsRequest,
+    Identifier,
+    RankRequest,
+    RecommendRequest,
+    SimilarRequest,
+)
+from serving.settings import ServiceSettings
+from serving.work_queue import DeadlineExceededError, WorkQueue
+from transformations.errors import StoreUnavailableError
+
+_READY_DEADLINE_S = 2.0
+_T = TypeVar("_T")
+
+
+class Health(BaseModel):
+    """A health check that passed."""
+
+    status: Literal["live", "ready"]
+
+
+class SimilarItems(BaseModel):
+    """Nearest first."""
+
+    items: list[SimilarItem]
+
+
+def create_app(
+    recommender: Recommender, intake: EventIntake, encoding: TextEncoding, settings: ServiceSettings
+) -> FastAPI:
+    """The ASGI application on a recommender and an intake, which the caller opens and closes.
+
+    Parameters
+    ----------
+    encoding : what /v1/embeddings answers with
+    """
+    service = _Service(recommender, intake, encoding, settings)
+    app = FastAPI(
+        title="feast-fusion",
+        description="Top N from Redis, with features that follow events as they happen.",
+        version=version("feast-fusion"),
+        docs_url="/docs" if settings.docs else None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if settings.docs else None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+        lifespan=service.lifespan,
+        # its records hold what was asked
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.add_middleware(RequestGate, settings=settings, metrics=service.metrics)
+    install_problems(app)
+    _add_routes(app, service, needs_key=settings.api_key is not None)
+    return app
+
+
+def _add_routes(app: FastAPI, service: "_Service", *, needs_key: bool) -> None:
+    # The gate checks keys; these put the fields for one on the documentation's page.
+    bearer, header = HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False)
+    key = [Depends(bearer), Depends(header)] if needs_key else []
+    gets = APIRouter(
+        dependencies=key, responses=describe_problems(400, 401, 404, 422, 429, 500, 503)
+    )
+    posts = APIRouter(
+        dependencies=key,
+        responses=describe_problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503),
+    )
+    posts.post("/recommend", response_model=Recommendations)(service.recommend)
+    gets.get("/recommend/{user_id:path}", response_model=Recommendations)(service.recommend_to)
+    posts.post("/rank", response_model=Recommendations)(service.rank)
+    posts.post("/similar", response_model=SimilarItems)(service.similar)
+    posts.post("/events", response_model=Submission)(service.post_events)
+    posts.post("/v1/embeddings", response_model=EmbeddingsAnswer)(service.embed)
+    gets.get("/metrics", response_class=PlainTextResponse)(service.show_metrics)
+    app.get("/health/live", response_model=Health)(service.live)
+    app.get("/health/ready", response_model=Health, responses=describe_problems(503))(service.ready)
+    app.include_router(gets)
+    app.include_router(posts)
+
+
+class _Service:
+    """The routes' functions. They answer with bytes: no model checks an answer of 500 items."""
+
+    def __init__(
+        self,
+        recommender: Recommender,
+        intake: EventIntake,
+        encoding: TextEncoding,
+        settings: ServiceSettings,
+    ) -> None:
+        self.metrics = ServiceMetrics()
+        self._recommender = recommender
+        self._intake = intake
+        self._encoding = encoding
+        self._settings = settings
+        self._ranking = WorkQueue("rank", settings.rank_threads)
+        self._taking = WorkQueue("events", settings.event_threads)
+        self._embedding = WorkQueue("embed", 1)
+        self._probing = WorkQueue("ready", 1)
+        self._probe: asyncio.Task[None] | None = None
+        self.metrics.watch(
+            "fusion_events_pending",
+            "Accepted events that are not in the features yet.",
+            lambda: intake.n_pending,
+        )
+        self.metrics.watch(
+            "fusion_events_stuck",
+            "1 while accepted events cannot be applied.",
+            lambda: float(intake.last_error is not None),
+        )
+
+    @asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """What was taken on is finished before the application ends."""
+        yield
+        for queue in (self._ranking, self._taking, self._embedding, self._probing):
+            await asyncio.to_thread(queue.close)
+
+    async def recommend(self, request: Request, body: RecommendRequest) -> Response:
+        """The n items of the catalogue that the user will like most, best first."""
+        return await self._recommend(request, body)
+
+    async def recommend_to(
+        self, request: Request, user_id: Identifier, n: Annotated[Count, Query()] = 10
+    ) -> Response:
+        """The same with defaults, for a browser's address line."""
+        return await self._recommend(request, RecommendRequest(user_id=user_id, n=n))
+
+    async def rank(self, request: Request, body: RankRequest) -> Response:
+        """The given items in the order in which the user will like them."""
+        call = partial(
+            self._recommender.rank,
+            body.user_id,
+            body.item_ids,
+            query=body.query,
+            explain=body.explain,
+        )
+        instead = partial(
+            self._recommender.rank_by_popularity, body.user_id, body.item_ids, OVERLOADED
+        )
+        return await self._ranked(request, call, instead)
+
+    async def similar(self, body: SimilarRequest) -> Response:
+        """The nearest items to an item or a text."""
+
+        def find() -> bytes:
+            found = self._recommender.similar(item_id=body.item_id, text=body.text, n=body.n)
+            return to_json({"items": found})
+
+        return _json(await self._within(self._ranking, self._settings.deadline_ms, find))
+
+    async def post_events(self, body: EventsRequest) -> Response:
+        """Interactions that happened: on disk when this answers, then in the features."""
+        submit = partial(self._intake.submit, body.events, body.wait_ms / 1000)
+        deadline_ms = self._settings.event_deadline_ms + body.wait_ms
+        taken = await self._within(self._taking, deadline_ms, submit)
+        self.metrics.add_events(Counter(outcome.status for outcome in taken.outcomes))
+        if all(outcome.status == "rejected" for outcome in taken.outcomes):
+            raise _nothing_accepted(taken)
+        # not by pydantic: a rejected event_id may be half of a surrogate pair
+        outcomes = [vars(outcome) for outcome in taken.outcomes]
+        return _json(json.dumps({"outcomes": outcomes, "applied": taken.applied}))
+
+    async def embed(self, body: EmbeddingsRequest) -> Response:
+        """Vectors of texts, by the encoder of the item vectors."""
+        self._encoding.require(body)
+        answer = partial(self._encoding.answer, body)
+        deadline_ms = self._settings.embedding_deadline_ms
+        return _json(await self._within(self._embedding, deadline_ms, answer))
+
+    async def live(self) -> Response:
+        """Whether the process answers at all."""
+        return JSONResponse({"status": "live"})
+
+    async def ready(self) -> Response:
+        """Whether answers are whole: a real read of the online store."""
+        # One probe at a time serves all who ask: checks must not pile up on a store that hangs.
+        if self._probe is None or self._probe.done():
+            check = partial(self._probing.run, _READY_DEADLINE_S, self._recommender.check)
+            self._probe = asyncio.create_task(check())
+        try:
+            await asyncio.shield(self._probe)
+        except (DeadlineExceededError, StoreUnavailableError) as error:
+            return busy_response(503, f"Not ready: {error}")
+        return JSONResponse({"status": "ready"})
+
+    async def show_metrics(self) -> Response:
+        """Counts and times in Prometheus' format."""
+        return Response(self.metrics.render(), media_type=CONTENT_TYPE)
+
+    async def _recommend(self, request: Request, body: RecommendRequest) -> Response:
+        call = partial(
+            self._recommender.recommend,
+            body.user_id,
+            body.n,
+            query=body.query,
+            exclude=body.exclude,
+            explain=body.explain,
+        )
+        instead = partial(
+            self._recommender.recommend_popular, body.user_id, body.n, body.exclude, OVERLOADED
+        )
+        return await self._ranked(request, call, instead)
+
+    async def _ranked(
+        self,
+        request: Request,
+        call: Callable[[], Recommendations],
+        instead: Callable[[], Recommendations],
+    ) -> Response:
+        """The answer of `call`, or of `instead` where that does not come in time."""
+
+        def answer() -> tuple[Recommendations, bytes]:
+            found = call()
+            return found, to_json(found, inf_nan_mode="null")
+
+        settings = self._settings
+        try:
+            found, body = await self._ranking.run(
+                settings.deadline_ms / 1000,
+                answer,
+                begin_s=min(settings.queue_ms, settings.deadline_ms) / 1000,
+            )
+        except DeadlineExceededError:
+            found = instead()  # here and now: it takes less than handing it to a thread
+            body = to_json(found, inf_nan_mode="null")
+        if found.degraded:
+            request.state.degraded = True
+            self.metrics.add_degraded(found.reasons)
+        return _json(body)
+
+    async def _within(self, queue: WorkQueue, deadline_ms: int, call: Callable[[], _T]) -> _T:
+        try:
+            return await queue.run(deadline_ms / 1000, call)
+        except DeadlineExceededError as error:
+            detail = f"The answer was {error}: the service is overloaded. Try again later."
+            raise ProblemError(503, detail, headers={"Retry-After": "1"}) from None
+
+
+def _nothing_accepted(taken: Submission) -> ProblemError:
+    errors = [
+        {"field": f"body.events.{at}", "detail": outcome.reason}
+        for at, outcome in enumerate(taken.outcomes)
+    ]
+    detail = f"No event was accepted. {errors[0]['field']}: {errors[0]['detail']}."
+    return ProblemError(422, detail, errors=errors)
+
+
+def _json(body: bytes | str) -> Response:
+    return Response(body, media_type="application/json")

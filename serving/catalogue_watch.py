@@ -1,0 +1,90 @@
+"""The catalogue, loaded anew in the background when what it was made of has changed."""
+
+import logging
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+from serving.catalogue import Catalogue, load_catalogue
+from transformations.workspace import Workspace
+
+_log = logging.getLogger(__name__)
+
+# What a catalogue was made of: the preparation's manifest, and the files of the sink.
+Stamp = tuple[int, int, tuple[str, ...]]
+
+
+class CatalogueWatch:
+    """Holds the newest catalogue: `current` is always whole, and replaced at once.
+
+    Parameters
+    ----------
+    encoder_id, dimension : of the item vectors
+    refresh_s : how often files are looked at
+
+    Raises
+    ------
+    FeatureNotFoundError
+        Nothing was prepared.
+    """
+
+    def __init__(
+        self, workspace: Workspace, encoder_id: str | None, dimension: int, refresh_s: float = 2.0
+    ) -> None:
+        self._workspace = workspace
+        self._encoder_id = encoder_id
+        self._load: Callable[[], Catalogue] = lambda: load_catalogue(
+            workspace, encoder_id, dimension
+        )
+        self._refresh_s = refresh_s
+        self._stamp = self._read_stamp()
+        self.current = self._load()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="catalogue", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "CatalogueWatch":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop looking for changes; `current` stays."""
+        self._closed.set()
+        self._thread.join()
+
+    def refresh(self) -> bool:
+        """Load the catalogue if its files have changed; whether it was loaded.
+
+        The stamp is taken before loading, so a change meanwhile is found the next time.
+        """
+        stamp = self._read_stamp()
+        if stamp is None or stamp == self._stamp:
+            return False
+        self.current = self._load()
+        self._stamp = stamp
+        return True
+
+    def _watch(self) -> None:
+        while not self._closed.wait(self._refresh_s):
+            try:
+                if self.refresh():
+                    _log.info("catalogue: loaded again, %d items", len(self.current))
+            except Exception as error:  # files half replaced: the old one serves, then the next
+                _log.warning("catalogue: kept the old one, could not load the new one: %s", error)
+
+    def _read_stamp(self) -> Stamp | None:
+        """None while a preparation is replacing the sources."""
+        try:
+            manifest = (self._workspace.sources / "prepared.json").stat()
+        except FileNotFoundError:
+            return None
+        sink = self._workspace.sinks / f"item_embedding__{self._encoder_id}"
+        files = sorted(path.name for path in sink.glob("*.parquet"))
+        return manifest.st_mtime_ns, manifest.st_ino, tuple(files)

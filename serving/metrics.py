@@ -1,0 +1,73 @@
+"""What the service counts and times, in a Prometheus registry of its own."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class ServiceMetrics:
+    """The numbers of one service process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._seconds = Histogram(
+            "fusion_request_seconds",
+            "Time from the request's first byte to its answer, by route and status.",
+            ["route", "status"],
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self._degraded = Counter(
+            "fusion_degraded_answers",
+            "Answers that were given without something they need, by what was missing.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._events = Counter(
+            "fusion_events",
+            "Posted events by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._in_flight = Gauge(
+            "fusion_requests_in_flight",
+            "Requests being answered or waiting for a thread.",
+            registry=self.registry,
+        )
+
+    @contextmanager
+    def one_in_flight(self) -> Iterator[None]:
+        """Counts a request while it is being answered."""
+        self._in_flight.inc()
+        try:
+            yield
+        finally:
+            self._in_flight.dec()
+
+    def add_request(self, route: str, status: int, seconds: float) -> None:
+        """One answered request; `route` is the template, so that the label stays small."""
+        self._seconds.labels(route, str(status)).observe(seconds)
+
+    def add_degraded(self, reasons: Iterable[str]) -> None:
+        """One degraded answer, counted once per reason."""
+        for reason in reasons:
+            self._degraded.labels(reason).inc()
+
+    def add_events(self, outcomes: Mapping[str, int]) -> None:
+        """Events of one request by outcome."""
+        for outcome, count in outcomes.items():
+            self._events.labels(outcome).inc(count)
+
+    def watch(self, name: str, description: str, read: Callable[[], float]) -> None:
+        """Publishes a number that someone else keeps."""
+        Gauge(name, description, registry=self.registry).set_function(read)
+
+    def render(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)

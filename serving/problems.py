@@ -1,0 +1,142 @@
+"""Errors as `application/problem+json` (RFC 9457): what was got, what was expected, the remedy."""
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from transformations.errors import FeatureNotFoundError, StoreUnavailableError
+
+_MEDIA_TYPE = "application/problem+json"
+_RETRY = {"Retry-After": "1"}
+_MAX_ERRORS = 20  # of one request in one answer
+_MAX_SHOWN = 40  # characters of a number that is echoed
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one part of a request."""
+
+    field: str = Field(description="Where it is: body.n, query.n, body.events.0.value.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """The body of every error."""
+
+    type: str = Field(description="about:blank: the status says what kind of problem it is.")
+    title: str
+    status: int
+    detail: str = Field(description="What was got, what was expected, and the remedy.")
+    errors: list[FieldProblem] | None = Field(
+        default=None, description="Of a request that is not valid."
+    )
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem."""
+
+    def __init__(
+        self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(detail)
+        self.response = problem_response(status, detail, headers=headers, **more)
+
+
+def problem_response(
+    status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> Response:
+    """A problem as an answer; `more` are further members of its body."""
+    title = HTTPStatus(status).phrase
+    content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+    body = json.dumps(content, ensure_ascii=True)
+    return Response(body, status, headers=dict(headers or {}), media_type=_MEDIA_TYPE)
+
+
+def busy_response(status: int, detail: str) -> Response:
+    """A problem that is worth another try a second later."""
+    return problem_response(status, detail, headers=_RETRY)
+
+
+def install_problems(app: FastAPI) -> None:
+    """Errors of the application become problems; what else is raised is left to the gate."""
+    app.add_exception_handler(ProblemError, _of_problem)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(FeatureNotFoundError, _of_absence)
+    app.add_exception_handler(StoreUnavailableError, _of_outage)
+
+
+def describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can end in these problems, for the OpenAPI schema."""
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs")
+    content = {_MEDIA_TYPE: {"schema": schema}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
+        for status in statuses
+    }
+
+
+async def _of_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return error.response
+
+
+async def _of_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = error.detail
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = "There is no such route; /docs lists them."
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"Got {request.method[:_MAX_SHOWN]}, expected another method; /docs lists them."
+    return problem_response(error.status_code, detail, headers=error.headers)
+
+
+async def _of_absence(_: Request, error: Exception) -> Response:
+    return problem_response(404, str(error))
+
+
+async def _of_outage(_: Request, error: Exception) -> Response:
+    return busy_response(503, str(error))
+
+
+async def _of_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found: Sequence[Any] = error.errors()
+    content_type = request.headers.get("content-type", "")
+    if found[0]["loc"] == ("body",) and "json" not in content_type and request.method == "POST":
+        return problem_response(415, "The body: got no JSON, expected application/json.")
+    fields = [
+        {"field": ".".join(map(str, one["loc"]))[:200], "detail": _detail(one)}
+        for one in found[:_MAX_ERRORS]
+    ]
+    detail = f"{fields[0]['field']}: {fields[0]['detail']}"
+    if len(found) > 1:
+        detail += f" And {len(found) - 1} more, the first {len(fields)} of all under errors."
+    return problem_response(422, detail, errors=fields)
+
+
+def _detail(one: Mapping[str, Any]) -> str:
+    """Pydantic's sentence and what was got, without echoing text."""
+    if one["type"] == "json_invalid":
+        return f"Got no valid JSON: {one['ctx']['error']}."
+    message = one["msg"].removeprefix("Value error, ")
+    return f"{message}; got {_described(one.get('input'))}."
+
+
+def _described(value: object) -> str:
+    if isinstance(value, bool | int | float) or value is None:
+        # an integer of thousands of digits cannot be printed
+        is_long = isinstance(value, int) and value.bit_length() > 128
+        return "a very large integer" if is_long else json.dumps(value)[:_MAX_SHOWN]
+    if isinstance(value, str | bytes):
+        return f"text of {len(value):,} characters"
+    if isinstance(value, list):
+        return f"a list of {len(value):,}"
+    return "an object"

@@ -1,0 +1,128 @@
+"""The bodies that the service accepts, and the limits of each; larger ones are refused by name."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+
+MAX_N = 500
+MAX_ITEM_IDS = 1_000
+MAX_EXCLUDE = 10_000
+MAX_EVENTS = 1_000
+MAX_INPUTS = 64
+MAX_ID_CHARACTERS = 512
+MAX_TEXT_CHARACTERS = 4_096
+MAX_WAIT_MS = 2_000
+
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS)]
+Text = Annotated[str, StringConstraints(pattern=r"\S", max_length=MAX_TEXT_CHARACTERS)]
+Count = Annotated[int, Field(ge=1, le=MAX_N)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Body(BaseModel):
+    """A misspelt key is an error: what it meant would silently be left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RecommendRequest(_Body):
+    """Top n of the catalogue for one user."""
+
+    user_id: Identifier
+    n: Count = 10
+    query: Text | None = Field(default=None, description="What the user is looking for, in words.")
+    exclude: list[Identifier] = Field(
+        default_factory=list, max_length=MAX_EXCLUDE, description="Items never to answer with."
+    )
+    explain: bool = Field(default=False, description="Say per item why it is there.")
+
+
+class RankRequest(_Body):
+    """The order of given items for one user."""
+
+    user_id: Identifier
+    item_ids: list[Identifier] = Field(min_length=1, max_length=MAX_ITEM_IDS)
+    query: Text | None = Field(default=None, description="What the user is looking for, in words.")
+    explain: bool = Field(default=False, description="Say per item why it is there.")
+
+
+class SimilarRequest(_Body):
+    """The nearest items to one item or to a text: exactly one of the two."""
+
+    item_id: Identifier | None = None
+    text: Text | None = None
+    n: Count = 10
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.item_id is None) == (self.text is None):
+            raise ValueError("Expected exactly one of item_id and text")
+        return self
+
+
+class Event(_Body):
+    """One interaction. Without an `event_id` a request that is sent again counts again."""
+
+    user_id: Identifier
+    item_id: Identifier
+    event_timestamp: datetime = Field(description="With its zone, as 2026-01-31T12:00:00Z.")
+    event_id: Identifier | None = Field(
+        default=None, description="Yours; an id seen before is dropped."
+    )
+    value: Finite | None = Field(
+        default=None, description="The rating, where the data set has ratings."
+    )
+    event_type: Identifier | None = None
+
+
+# Described to clients, and checked by the intake, which rejects an event and not its whole batch.
+_RawEvent = Annotated[Any, WithJsonSchema(Event.model_json_schema())]
+
+
+class EventsRequest(_Body):
+    """Interactions that happened."""
+
+    events: list[_RawEvent] = Field(min_length=1, max_length=MAX_EVENTS)
+    wait_ms: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_WAIT_MS,
+        description="How long to wait until recommendations follow them; 0: durable is enough.",
+    )
+
+
+_OneText = Annotated[Text, Tag("text")]
+_Texts = Annotated[list[Text], Field(min_length=1, max_length=MAX_INPUTS), Tag("texts")]
+
+
+def _kind_of_input(value: object) -> str:
+    """Which of the two it is meant to be, so that an error is told of that one."""
+    return "text" if isinstance(value, str) else "texts"
+
+
+class EmbeddingsRequest(BaseModel):
+    """The request of OpenAI's embeddings API; keys that mean nothing here are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    input: Annotated[_OneText | _Texts, Discriminator(_kind_of_input)]
+    model: str | None = Field(
+        default=None, description="The encoder's name or id; left out: the same."
+    )
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(default=None, description="Only the encoder's own.")
+
+    @property
+    def texts(self) -> list[str]:
+        """`input` as a list."""
+        return [self.input] if isinstance(self.input, str) else self.input

@@ -1,0 +1,40 @@
+"""The nearest items to an item or to a text."""
+
+from serving.answers import SimilarItem
+from serving.catalogue import Catalogue, Vectors
+from serving.queries import QueryEncoder
+from transformations.errors import FeatureNotFoundError, schema_error
+
+
+def find_similar(
+    catalogue: Catalogue, queries: QueryEncoder, item_id: str | None, text: str | None, n: int
+) -> list[SimilarItem]:
+    """At most `n`, nearest first; an item is not near to itself. See `Recommender.similar`."""
+    if item_id is not None and text is None:
+        vector = _require_vector(catalogue, item_id)
+    elif text is not None and item_id is None:
+        vector = queries.vector(text)
+    else:
+        raise schema_error(
+            "similar",
+            got="neither an item_id nor a text" if item_id is None else "both",
+            expected="an item_id or a text",
+            remedy="Give one of them.",
+        )
+    rows, cosines = catalogue.index.nearest(vector, n + 1)
+    found = [
+        SimilarItem(catalogue.item_ids[row], catalogue.titles[row], float(cosine))
+        for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True)
+    ]
+    return [item for item in found if item.item_id != item_id][:n]
+
+
+def _require_vector(catalogue: Catalogue, item_id: str) -> Vectors:
+    vector = catalogue.vector(item_id)
+    if vector is not None:
+        return vector
+    found = "an item without a vector" if item_id in catalogue.row_of else "no such item"
+    raise FeatureNotFoundError(
+        f"item {item_id!r}: got {found}, expected one with a vector. Give a text instead, or add "
+        "the item's text and run feast-fusion prepare, then feast materialize-incremental."
+    )

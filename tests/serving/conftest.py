@@ -1,0 +1,34 @@
+"""The films data set with a Redis and a home of its own, since served events change it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from feast_fusion.cli.serve import open_library
+from feast_fusion.embedded_redis import RunningRedis, connection_string, start_redis, stop_redis
+from serving.embeddings import TextEncoding
+from serving.live_events import EventIntake
+from serving.recommender import Recommender
+from tests.conftest import Project
+from tests.serving.service_process import copy_project
+
+Library = tuple[Recommender, EventIntake, TextEncoding]
+
+
+@pytest.fixture(scope="session")
+def served_films(films: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return copy_project(films, tmp_path_factory.mktemp("served") / "home")
+
+
+@pytest.fixture(scope="session")
+def films_redis(served_films: Project) -> Iterator[RunningRedis]:
+    folder = served_films.workspace.redis
+    yield start_redis(folder, detach=False)
+    stop_redis(folder)
+
+
+@pytest.fixture(scope="session")
+def library(served_films: Project, films_redis: RunningRedis) -> Iterator[Library]:
+    """What the application stands on, in this process."""
+    with open_library(served_films.workspace, connection_string(films_redis.url)) as opened:
+        yield opened

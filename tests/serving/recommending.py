@@ -1,0 +1,96 @@
+"""A recommender on the data set `films`, on a Redis that a test may stop; rows of new users."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from feast import FeatureStore
+
+from feast_fusion.cli.context import SERVICE, open_store
+from feast_fusion.embedded_redis import RunningRedis, connection_string, embedded_redis
+from feast_fusion.redis_matrix import online_store_of
+from serving.catalogue import Catalogue, load_catalogue
+from serving.online_features import OnlineFeatures
+from serving.recommender import Recommender
+from transformations.interest import replay
+from transformations.workspace import Workspace
+
+# A busy machine may keep a healthy Redis silent for longer than the defaults allow.
+_PATIENT = {"connect_timeout_ms": 5_000, "read_timeout_ms": 5_000, "deadline_ms": 20_000}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A recommender, and what it reads."""
+
+    recommender: Recommender
+    store: FeatureStore
+    features: OnlineFeatures
+    catalogue: Catalogue
+    redis: RunningRedis
+
+    def write(self, view: str, **columns: Any) -> None:
+        """One online row, of now."""
+        row = {name: [value] for name, value in columns.items()}
+        frame = pd.DataFrame({"event_timestamp": [datetime.now(UTC)], **row})
+        self.store.write_to_online_store(view, df=frame)
+
+    def write_user(self, user_id: str, liked: Sequence[str]) -> None:
+        """What the online store has after a new user liked these items, one a minute."""
+        n, now = len(liked), int(datetime.now(UTC).timestamp())
+        self.write(
+            "user_recent",
+            user_id=user_id,
+            item_ids=list(liked)[::-1],
+            values=[5.0] * n,
+            positives=[1] * n,
+            ages_s=[60 * at for at in range(n)],
+        )
+        self.write(
+            "user_stats",
+            user_id=user_id,
+            n_events=n,
+            n_positive=n,
+            positive_rate=1.0,
+            value_mean=5.0,
+            value_std=0.0,
+            n_events_short=n,
+            n_events_long=n,
+            first_event_s=now - 60 * n,
+            last_event_s=now,
+            categories=["Drama"],
+            category_events=[1],
+            category_positives=[1],
+        )
+        vectors = np.stack([self.catalogue.vector(item_id) for item_id in liked])
+        state = replay(vectors, np.ones(n, bool), np.ones(n), [n], np.full(n, 0.9))[-1]
+        assert state is not None
+        view = f"user_interest__{self.features.encoder_id}"
+        self.write(view, user_id=user_id, user_interest=state.tolist())
+
+
+@contextmanager
+def open_bench(
+    workspace: Workspace, folder: Path, *, is_patient: bool = True, **options: Any
+) -> Iterator[Bench]:
+    """A recommender on a copy of the workspace's Redis, which lives in `folder`."""
+    folder.mkdir()
+    shutil.copy(workspace.redis / "dump.rdb", folder)
+    with embedded_redis(folder) as redis:
+        store = open_store(workspace, connection_string(redis.url))
+        if is_patient:
+            online = store.config.online_store
+            store.config._online_store = online.model_copy(update=_PATIENT)
+        features = OnlineFeatures(store, SERVICE)
+        catalogue = load_catalogue(workspace, features.encoder_id, features.dimension)
+        try:
+            with Recommender.open(workspace, store, SERVICE, **options) as recommender:
+                yield Bench(recommender, store, features, catalogue, redis)
+        finally:
+            online_store_of(store).disconnect()

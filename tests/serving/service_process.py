@@ -1,0 +1,166 @@
+"""The service as its clients see it: over a socket, in a process of its own or in this one."""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from tests.conftest import Project, open_project
+
+KEY = "correct-horse-battery-staple"
+_START_S, _END_S = 120.0, 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def detail(self) -> str:
+        """Of a problem, which must be a well-formed one."""
+        problem = self.json()
+        assert self.headers["content-type"] == "application/problem+json"
+        assert {"type", "title", "status", "detail"} <= set(problem)
+        assert problem["status"] == self.status
+        return str(problem["detail"])
+
+
+@dataclass(frozen=True)
+class Service:
+    port: int
+    headers: dict[str, str]
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.ask("GET", path, None, headers)
+
+    def post(self, path: str, body: object, **headers: str) -> Answer:
+        sent = json.dumps(body).encode()
+        return self.ask("POST", path, sent, {"content-type": "application/json", **headers})
+
+    def ask(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as client:
+            client.request(method, path, body, self.headers | headers)
+            return _read(client.getresponse())
+
+    @contextmanager
+    def begun(self, path: str, body: bytes) -> Iterator[Callable[[], Answer]]:
+        """A request in flight, all but the last byte sent; the call sends that and reads."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as client:
+            client.putrequest("POST", path)
+            for name, value in self.headers.items():
+                client.putheader(name, value)
+            client.putheader("content-type", "application/json")
+            client.putheader("content-length", str(len(body)))
+            client.endheaders(body[:-1])
+
+            def finish() -> Answer:
+                client.send(body[-1:])
+                return _read(client.getresponse())
+
+            yield finish
+
+    @property
+    def n_in_flight(self) -> int:
+        """Requests in flight, without the one that asks."""
+        return int(self.metric("fusion_requests_in_flight")) - 1
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric over the labels that `name` does not give."""
+        lines = self.get("/metrics").body.decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+def _read(response: http.client.HTTPResponse) -> Answer:
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(response.status, headers, response.read())
+
+
+@dataclass(frozen=True)
+class ServiceProcess:
+    service: Service
+    process: subprocess.Popen[str]
+    log: Path
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(_END_S)
+
+
+def copy_project(project: Project, home: Path) -> Project:
+    """The project with all it has made, in a home of its own; its Redis does not run."""
+    ignored = shutil.ignore_patterns("redis.json", "redis.lock")
+    shutil.copytree(project.workspace.home, home, ignore=ignored)
+    return open_project(project.workspace.dataset.path, home)
+
+
+@contextmanager
+def service_process(
+    project: Project, log: Path, *options: str, **variables: str
+) -> Iterator[ServiceProcess]:
+    """`feast-fusion serve` on a free port, once it says that it listens."""
+    command = [str(Path(sys.executable).parent / "feast-fusion"), "serve", "--port", "0", *options]
+    environment = os.environ | {
+        "FUSION_DATASET": str(project.workspace.dataset.path),
+        "FUSION_HOME": str(project.workspace.home),
+    }
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            command,
+            env=environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    with process:  # closes its output, waits
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()  # or its end, when it fails
+            assert "http://127.0.0.1:" in line, log.read_text()
+            port = int(line.split("http://127.0.0.1:")[1].split()[0])
+            key = variables.get("FUSION_API_KEY")
+            headers = {"x-api-key": key} if key else {}
+            yield ServiceProcess(Service(port, headers), process, log)
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+@contextmanager
+def serving_here(app: FastAPI) -> Iterator[Service]:
+    """The application behind a real socket of this process."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, http="h11", lifespan="on"))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            wait_until(lambda: server.started)
+            yield Service(listener.getsockname()[1], {})
+        finally:
+            server.should_exit = True
+            thread.join(_END_S)
+
+
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Polls until the condition holds; fails when it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline, f"not so within {timeout_s:.0f} s"
+        time.sleep(0.02)

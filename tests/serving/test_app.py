@@ -1,0 +1,244 @@
+"""The real process on the films data set: what it answers, what it keeps, how it ends."""
+
+import base64
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from feast_fusion.cli import main
+from feast_fusion.embedded_redis import RunningRedis, redis_status
+from tests.conftest import Project
+from tests.serving.service_process import (
+    KEY,
+    Service,
+    ServiceProcess,
+    copy_project,
+    service_process,
+    wait_until,
+)
+from transformations.journal import read_journal
+
+QUERY = "a western with an unmistakable title"
+
+
+@pytest.fixture(scope="module")
+def running(
+    served_films: Project, films_redis: RunningRedis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServiceProcess]:
+    log = tmp_path_factory.mktemp("service") / "log"
+    variables = {"REDIS_URL": films_redis.url, "FUSION_API_KEY": KEY}
+    with service_process(served_films, log, **variables) as started:
+        yield started
+        assert started.stop() == 0, log.read_text()
+
+
+@pytest.fixture
+def service(running: ServiceProcess) -> Service:
+    return running.service
+
+
+def liked(user_id: str, item_id: str, **more: object) -> dict[str, object]:
+    now = datetime.now(UTC).isoformat()
+    return {"user_id": user_id, "item_id": item_id, "value": 5, "event_timestamp": now, **more}
+
+
+def test_recommends_n_items_by_either_method(service: Service) -> None:
+    posted = service.post("/recommend", {"user_id": "u3", "n": 4}).json()
+    got = service.get("/recommend/u3?n=4").json()
+    assert len(posted["items"]) == 4
+    assert posted["items"] == got["items"]
+    assert posted["user"] == "known"
+    assert not posted["degraded"]
+
+
+def test_an_unknown_user_gets_flagged_items_and_exclusions_hold(service: Service) -> None:
+    first = service.post("/recommend", {"user_id": "never seen", "n": 5}).json()
+    items = [item["item_id"] for item in first["items"]]
+    asked = {"user_id": "never seen", "n": 5, "exclude": items, "query": QUERY, "explain": True}
+    second = service.post("/recommend", asked).json()
+    assert first["user"] == "unknown"
+    assert not set(items) & {item["item_id"] for item in second["items"]}
+    assert all(item["reasons"] for item in second["items"])
+
+
+def test_an_id_may_hold_any_character(service: Service) -> None:
+    name = "用户/a b?c"
+    answer = service.get("/recommend/%E7%94%A8%E6%88%B7%2Fa%20b%3Fc?n=1")
+    assert answer.json()["user_id"] == name
+
+
+def test_ranks_exactly_the_given_items(service: Service) -> None:
+    given = [f"f{i}" for i in range(20)] + ["no such film"]
+    answer = service.post("/rank", {"user_id": "u3", "item_ids": given}).json()
+    scores = [item["score"] for item in answer["items"]]
+    assert sorted(item["item_id"] for item in answer["items"]) == sorted(given)
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_similar_by_item_and_by_text(service: Service) -> None:
+    by_item = service.post("/similar", {"item_id": "f1", "n": 3}).json()["items"]
+    by_text = service.post("/similar", {"text": by_item[0]["title"], "n": 1}).json()["items"]
+    assert len(by_item) == 3
+    assert "f1" not in {item["item_id"] for item in by_item}
+    assert by_text[0]["cosine"] > 0.5
+    absent = service.post("/similar", {"item_id": "no such film"})
+    assert absent.status == 404
+    assert "'no such film'" in absent.detail
+
+
+def test_an_event_is_kept_and_moves_the_next_answer(
+    service: Service, served_films: Project
+) -> None:
+    best = service.get("/recommend/u7?n=1").json()["items"][0]["item_id"]
+    event = liked("u7", best, event_id="moved-1")
+    first = service.post("/events", {"events": [event], "wait_ms": 2_000}).json()
+    again = service.post("/events", {"events": [event]}).json()
+    after = service.get("/recommend/u7?n=50").json()["items"]
+    assert first == {
+        "outcomes": [{"status": "accepted", "event_id": "moved-1", "reason": None}],
+        "applied": True,
+    }
+    assert again["outcomes"][0]["status"] == "duplicate"
+    assert best not in {item["item_id"] for item in after}
+    journal = read_journal(served_films.workspace.events)["event_id"].to_pylist()
+    assert journal.count("moved-1") == 1
+
+
+def test_bad_events_are_rejected_one_by_one(service: Service) -> None:
+    events = [liked("u8", "f1"), liked("u8", "no such film"), {"user_id": "u8"}, "not an event"]
+    mixed = service.post("/events", {"events": events}).json()["outcomes"]
+    assert [one["status"] for one in mixed] == ["accepted", "rejected", "rejected", "rejected"]
+    assert mixed[1]["reason"] == "unknown item_id"
+    none = service.post("/events", {"events": events[1:]})
+    assert none.status == 422
+    assert "unknown item_id" in none.detail
+    assert service.metric('fusion_events_total{outcome="rejected"}') >= 6
+
+
+def test_embeddings_in_the_shape_of_openai(service: Service) -> None:
+    asked = {"input": ["hello world", QUERY], "model": "sentence-transformers/all-MiniLM-L6-v2"}
+    plain = service.post("/v1/embeddings", asked).json()
+    packed = service.post("/v1/embeddings", asked | {"encoding_format": "base64"}).json()
+    single = service.post("/v1/embeddings", {"input": "hello world"}).json()
+    vectors = np.array([one["embedding"] for one in plain["data"]], dtype=np.float32)
+    unpacked = [np.frombuffer(base64.b64decode(one["embedding"]), "<f4") for one in packed["data"]]
+    np.testing.assert_array_equal(vectors, np.stack(unpacked))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    np.testing.assert_allclose(single["data"][0]["embedding"], vectors[0], atol=1e-2)
+    assert single["usage"] == {"prompt_tokens": 4, "total_tokens": 4}  # with [CLS] and [SEP]
+    assert plain["object"] == "list"
+    assert [one["index"] for one in plain["data"]] == [0, 1]
+    other = service.post("/v1/embeddings", asked | {"model": "text-embedding-3-small"})
+    assert other.status == 404
+    assert "all-MiniLM-L6-v2" in other.detail
+
+
+def test_a_key_is_asked_of_all_but_health_and_documentation(service: Service) -> None:
+    anyone = Service(service.port, {})
+    for path in ("/health/live", "/health/ready", "/docs", "/openapi.json"):
+        assert anyone.get(path).status == 200
+    refused = anyone.get("/metrics")
+    assert refused.status == 401
+    assert KEY not in refused.detail
+    assert anyone.get("/no/such/route").status == 401
+    assert anyone.post("/rank", {}, authorization=f"Bearer {KEY}x").status == 401
+    assert anyone.get("/metrics", authorization=f"bearer {KEY}").status == 200
+    assert anyone.get("/metrics", **{"x-api-key": KEY}).status == 200
+
+
+def test_a_paused_redis_degrades_answers_until_it_goes_on(
+    service: Service, films_redis: RunningRedis
+) -> None:
+    before = service.metric("fusion_degraded_answers_total")
+    os.kill(films_redis.pid, signal.SIGSTOP)
+    try:
+        answer = service.post("/recommend", {"user_id": "u3", "n": 5})  # 503 after the deadline
+        ready = service.get("/health/ready")
+        kept = service.post("/events", {"events": [liked("u9", "f2", event_id="paused-1")]})
+    finally:
+        os.kill(films_redis.pid, signal.SIGCONT)
+    assert answer.status == 200
+    assert answer.json()["degraded"]
+    assert answer.json()["reasons"] == ["online store unavailable"]
+    assert len(answer.json()["items"]) == 5
+    assert ready.status == 503
+    assert "Not ready" in ready.detail
+    assert service.metric("fusion_degraded_answers_total") > before
+    assert kept.json()["outcomes"][0]["status"] == "accepted"
+    wait_until(lambda: service.get("/health/ready").status == 200)
+    wait_until(lambda: not service.post("/recommend", {"user_id": "u3"}).json()["degraded"])
+    wait_until(lambda: service.metric("fusion_events_pending") == 0)
+
+
+def test_requests_are_logged_without_what_they_say(running: ServiceProcess) -> None:
+    private = ["private-user", "private-film", QUERY, KEY, "no such route"]
+    running.service.post("/recommend", {"user_id": private[0], "query": QUERY})
+    running.service.get(f"/recommend/{private[0]}")
+    running.service.post("/rank", {"user_id": private[0], "item_ids": [private[1]], "n": QUERY})
+    running.service.get("/no%20such%20route?q=private-film")
+    log = running.log.read_text()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert not [text for text in private if text in log]
+    assert {"/rank", "/recommend", "(none)"} <= {line["route"] for line in lines}
+    assert {"time", "method", "route", "status", "ms", "degraded"} == set(lines[-1])
+
+
+def test_times_are_kept_by_route_and_status(service: Service) -> None:
+    service.post("/rank", {"user_id": "u1", "item_ids": []})
+    assert service.metric('fusion_request_seconds_count{route="/rank",status="422"}') >= 1
+
+
+def test_asked_to_stop_it_finishes_what_it_accepted(films: Project, tmp_path: Path) -> None:
+    project = copy_project(films, tmp_path / "home")
+    body = json.dumps({"events": [liked("u10", "f3", event_id="last-1")]}).encode()
+    assert redis_status(project.workspace.redis) is None
+    with service_process(project, tmp_path / "log") as started:
+        assert redis_status(project.workspace.redis) is not None
+        service = started.service
+        with service.begun("/events", body) as finish:
+            wait_until(lambda: service.n_in_flight == 1)
+            started.process.send_signal(signal.SIGINT)
+            wait_until(lambda: _is_refused(service.port))
+            answer = finish()
+        assert started.process.wait(60) == 0, started.log.read_text()
+    assert answer.json()["outcomes"][0]["status"] == "accepted"
+    assert "last-1" in read_journal(project.workspace.events)["event_id"].to_pylist()
+    assert redis_status(project.workspace.redis) is None
+
+
+def _is_refused(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_refuses_to_listen_beyond_this_machine_without_a_key(films: Project) -> None:
+    for host in ("0.0.0.0", "::", "", "example.org"):
+        refused = serve(films, "--host", host)
+        assert "others can reach" in refused
+        assert "--insecure" in refused
+    assert "ABSENT_KEY" in serve(films, "--api-key-env", "ABSENT_KEY")
+
+
+def test_a_taken_port_is_named(films: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = serve(films, "--port", port)
+    assert f"127.0.0.1:{port}" in refused
+    assert "Address already in use" in refused
+
+
+def serve(project: Project, *options: str) -> str:
+    """What `feast-fusion serve` says before it ends with an error."""
+    workspace = project.workspace
+    where = ["--dataset", str(workspace.dataset.path), "--home", str(workspace.home)]
+    done = CliRunner().invoke(main, ["serve", *where, *options])
+    assert done.exit_code == 1
+    return done.stderr

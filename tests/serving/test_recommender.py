@@ -1,0 +1,330 @@
+"""The recommender as a library: order, what is left out, reasons, outages, many callers at once."""
+
+import copy
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from serving.answers import QUERY_NOT_ENCODED, STORE_UNAVAILABLE, Reason, Recommendations
+from serving.catalogue_watch import CatalogueWatch
+from serving.explanation import Ablations
+from serving.likeness import (
+    COMPANY_WEIGHT,
+    INTEREST_WEIGHT,
+    NEW_USER_EVENTS,
+    QUERY_WEIGHT,
+)
+from serving.queries import QueryEncoder
+from serving.recommender import Recommender
+from tests.conftest import Project
+from tests.serving.recommending import Bench, open_bench
+from training.artifact import Artifact
+from transformations.dataset import Encoder
+from transformations.encoder import describe_encoder
+from transformations.errors import (
+    EncoderMismatchError,
+    FeatureNotFoundError,
+    SchemaError,
+    StoreUnavailableError,
+)
+
+
+@pytest.fixture(scope="module")
+def bench(films: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with open_bench(films.workspace, tmp_path_factory.mktemp("recommend") / "redis") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def events(films: Project) -> pl.DataFrame:
+    return pl.read_parquet(films.workspace.sources / "interactions.parquet")
+
+
+def seen_by(user: str, events: pl.DataFrame) -> set[str]:
+    return set(events.filter(pl.col("user_id") == user)["item_id"])
+
+
+def ids(answer: Recommendations) -> list[str]:
+    return [item.item_id for item in answer.items]
+
+
+def test_recommendations_are_unseen_ranked_and_whole(bench: Bench, events: pl.DataFrame) -> None:
+    answer = bench.recommender.recommend("u3", 10)
+    assert (answer.user_id, answer.user, answer.degraded) == ("u3", "known", False)
+    assert seen_by("u3", events).isdisjoint(ids(answer))
+    assert ids(answer) == ids(bench.recommender.rank("u3", sorted(ids(answer))))
+    assert all(item.sources and item.title and not item.cold for item in answer.items)
+    assert answer.latency_ms > 0
+
+
+def test_fewer_come_back_only_when_all_others_were_seen(bench: Bench, events: pl.DataFrame) -> None:
+    seen = seen_by("u3", events)
+    left = {f"f{i}" for i in range(80)} - seen
+    answer = bench.recommender.recommend("u3", 1000)
+    assert set(ids(answer)) == left
+    assert answer.n_candidates == len(left)
+    first = ids(answer)[:4]
+    assert not set(first) & set(ids(bench.recommender.recommend("u3", 1000, exclude=first)))
+    assert bench.recommender.recommend("u3", 5, exclude=left).items == []
+
+
+def test_items_acted_on_since_the_last_prepare_are_seen(
+    films: Project, tmp_path: Path, events: pl.DataFrame
+) -> None:
+    new = next(f"f{i}" for i in range(80) if f"f{i}" not in seen_by("u3", events))
+    live = {"u3": {new, "unknown item"}}
+    options = {"live_items": lambda user_id: live.get(user_id, set()), "n_candidates": 20}
+    with open_bench(films.workspace, tmp_path / "redis", **options) as bench:
+        assert new in ids(bench.recommender.recommend("stranger", 80))
+        assert new not in ids(bench.recommender.recommend("u3", 80))
+        assert bench.recommender.recommend("stranger", 5).n_candidates == 20
+        bench.write_user("late", ["f2", "f4"])
+        assert not {"f2", "f4"} & set(ids(bench.recommender.recommend("late", 80)))
+
+
+def test_scores_are_the_rankers_moved_by_likeness(bench: Bench, films: Project) -> None:
+    """Every addition again, from its definition, by plain numpy over the whole catalogue."""
+    artifact = Artifact.load(films.workspace.artifact)
+    given = [f"f{i}" for i in range(0, 80, 3)]
+    query = "a Western"
+    answer = bench.recommender.rank("u5", given, query=query)
+    user = bench.features.read_user("u5")
+    rows = bench.features.rows(user, given, datetime.now(UTC))
+    matrix = bench.catalogue.index.vectors
+    items = np.stack([bench.catalogue.vector(item_id) for item_id in given])
+    asked = bench.recommender.embed([query])[0]
+    interest = user.vector("user_interest")
+    assert interest is not None
+    n = rows.table["user_stats__n_events"][0].as_py()
+    weight = NEW_USER_EVENTS / (NEW_USER_EVENTS + n)
+    p = artifact.score(rows).astype(np.float64)
+    logits = np.log(p / (1 - p))
+    logits += QUERY_WEIGHT * deviations(matrix @ asked, items @ asked)
+    logits += weight * INTEREST_WEIGHT * deviations(matrix @ interest, items @ interest)
+    at = [artifact.features.item_ids.index(item_id) + 1 for item_id in given]
+    factors = artifact.features.signal.factors[-1, :, 1]
+    recent = rows.lists["user_recent__item_ids"].values[0].as_py()
+    positive = rows.lists["user_recent__positives"].values[0].as_py()
+    liked = {item for item, yes in zip(recent, positive, strict=True) if yes}
+    known = [artifact.features.item_ids.index(item_id) + 1 for item_id in liked]
+    shared = factors @ factors[known].sum(axis=0)
+    logits += weight * COMPANY_WEIGHT * deviations(shared[1:], shared[at])
+    expected = dict(zip(given, 1 / (1 + np.exp(-logits)), strict=True))
+    for item in answer.items:
+        assert item.score == pytest.approx(expected[item.item_id], abs=2e-3)
+    assert ids(answer) == sorted(given, key=lambda item_id: -expected[item_id])
+
+
+def deviations(of_all: NDArray[np.floating], of_some: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.asarray((of_some - of_all.mean()) / of_all.std(), dtype=np.float64)
+
+
+def test_repeated_items_are_ranked_once_and_none_at_all_is_an_answer(bench: Bench) -> None:
+    answer = bench.recommender.rank("u1", ["f1", "f2", "f1"])
+    assert (sorted(ids(answer)), answer.n_candidates) == (["f1", "f2"], 2)
+    assert bench.recommender.rank("u1", []).items == []
+
+
+def reasons_of(kind: str, reasons: tuple[Reason, ...]) -> list[Reason]:
+    return [reason for reason in reasons if reason.kind == kind]
+
+
+def test_the_one_liked_film_is_the_reason_named(bench: Bench) -> None:
+    bench.write_user("admirer", ["f12"])
+    answer = bench.recommender.recommend("admirer", 79, explain=True)
+    named = [reasons_of("liked", item.reasons) for item in answer.items]
+    assert len(named) == 79
+    assert 2 <= sum(map(len, named)) < 20, "films like it have this reason, others have not"
+    near = {
+        item.item_id: found[0] for item, found in zip(answer.items, named, strict=True) if found
+    }
+    liked = bench.catalogue.vector("f12")
+    assert liked is not None
+    for item_id, reason in near.items():
+        vector = bench.catalogue.vector(item_id)
+        assert vector is not None
+        assert reason.item_id == "f12"
+        assert reason.text == "because you liked Film number 12"
+        assert reason.value == pytest.approx(float(vector @ liked), abs=1e-5)
+    own = bench.recommender.rank("admirer", ["f12"], explain=True)
+    assert reasons_of("liked", own.items[0].reasons) == [], "no film is its own reason"
+    others = [bench.catalogue.vector(i) for i in ids(answer) if i not in near]
+    assert max(float(v @ liked) for v in others if v is not None) < min(
+        reason.value or 0 for reason in near.values()
+    )
+
+
+def test_reasons_say_sources_likeness_modalities_and_facts(
+    bench: Bench, events: pl.DataFrame
+) -> None:
+    answer = bench.recommender.recommend("u7", 5, query="Horror", explain=True)
+    counts = dict(events.group_by("item_id").len().iter_rows())
+    for item in answer.items:
+        assert len(reasons_of("source", item.reasons)) == len(item.sources)
+        assert len(reasons_of("likeness", item.reasons)) == 3
+        assert len(reasons_of("modality", item.reasons)) == 3
+        (fact,) = reasons_of("fact", item.reasons)
+        assert f"{counts[item.item_id]} events" in fact.text
+    assert all(item.reasons == () for item in bench.recommender.recommend("u7", 5).items)
+    assert ids(answer) == ids(bench.recommender.recommend("u7", 5, query="Horror"))
+
+
+def test_a_modality_contributes_what_its_absence_costs(bench: Bench, films: Project) -> None:
+    """Against the ranker itself, its fusion told by a hook that the modality is absent."""
+    artifact = Artifact.load(films.workspace.artifact)
+    user = bench.features.read_user("u1")
+    rows = bench.features.rows(user, ["f1", "f2", "nothing"], datetime.now(UTC))
+    found = Ablations(artifact).contributions(rows)
+    inputs = artifact.features.transform(rows)
+    batch = inputs.batch(torch.arange(3))
+    for at, name in enumerate(artifact.ranker.towers):
+        ranker = copy.deepcopy(artifact.ranker)
+
+        def hide(_: nn.Module, given: tuple[Tensor, Tensor], at: int = at) -> tuple[Tensor, Tensor]:
+            shown = torch.ones(given[1].shape[1], dtype=torch.bool)
+            shown[at] = False
+            return given[0] * shown[:, None], given[1] & shown
+
+        ranker.fusion.register_forward_pre_hook(hide)
+        with torch.inference_mode():
+            expected = (artifact.ranker(batch) - ranker(batch)).numpy()
+        np.testing.assert_allclose(found[name], expected, atol=1e-5)
+    assert found["text"][2] == 0.0, "an item without a vector owes nothing to its text"
+    assert np.abs(found["text"][:2]).min() > 0
+
+
+def test_similar_items_are_the_nearest(bench: Bench) -> None:
+    found = bench.recommender.similar(item_id="f7", n=5)
+    vector = bench.catalogue.vector("f7")
+    assert vector is not None
+    cosines = bench.catalogue.index.vectors @ vector
+    cosines[bench.catalogue.row_of["f7"]] = -1
+    best = np.sort(cosines)[::-1][:5]
+    np.testing.assert_allclose([item.cosine for item in found], best, atol=1e-5)
+    assert [item.title for item in found] == [bench.catalogue.title(i.item_id) for i in found]
+    by_text = bench.recommender.similar(text="Film number 7 (1957). Genres: Comedy", n=3)
+    assert "f7" in [item.item_id for item in by_text]
+    assert len(bench.recommender.similar(text="anything", n=1000)) == 80
+
+
+def test_similar_refuses_what_it_cannot_compare(bench: Bench) -> None:
+    with pytest.raises(FeatureNotFoundError, match="no such item"):
+        bench.recommender.similar(item_id="?")
+    with pytest.raises(SchemaError, match="neither"):
+        bench.recommender.similar()
+    with pytest.raises(SchemaError, match="both"):
+        bench.recommender.similar(item_id="f1", text="x")
+
+
+def test_no_texts_are_no_vectors(bench: Bench) -> None:
+    assert bench.recommender.embed([]).shape == (0, 384)
+    assert bench.recommender.embed(["a", "b"]).shape == (2, 384)
+
+
+def test_queries_are_encoded_once(bench: Bench, films: Project) -> None:
+    queries = QueryEncoder(films.workspace.dataset.encoder, bench.features.encoder_id)
+    assert queries.vector("a heist") is queries.vector("a heist")
+
+
+def test_an_encoder_that_fails_is_done_without_and_said(bench: Bench, films: Project) -> None:
+    other = describe_encoder(Encoder().model, max_tokens=17).encoder_id
+    features, workspace = bench.features, films.workspace
+    with Recommender(
+        features,
+        Artifact.load(workspace.artifact),
+        CatalogueWatch(workspace, features.encoder_id, features.dimension),
+        QueryEncoder(workspace.dataset.encoder, other),
+    ) as recommender:
+        answer = recommender.recommend("u2", 5, query="anything")
+        assert (answer.degraded, answer.reasons) == (True, (QUERY_NOT_ENCODED,))
+        assert ids(answer) == ids(bench.recommender.recommend("u2", 5))
+        assert recommender.rank("u2", ["f1"], query="anything").reasons == (QUERY_NOT_ENCODED,)
+        with pytest.raises(EncoderMismatchError):
+            recommender.embed(["anything"])
+
+
+def test_many_callers_at_once_get_what_one_gets(bench: Bench) -> None:
+    users = [f"u{i}" for i in range(12)]
+    alone = {user: bench.recommender.recommend(user, 5, query="Drama").items for user in users}
+    with ThreadPoolExecutor(8) as pool:
+        found = list(
+            pool.map(lambda u: bench.recommender.recommend(u, 5, query="Drama").items, users * 3)
+        )
+    for user, items in zip(users * 3, found, strict=True):
+        assert [item.item_id for item in items] == [item.item_id for item in alone[user]]
+
+
+def test_an_outage_is_answered_by_popularity_and_ends_by_itself(
+    films: Project, tmp_path: Path, events: pl.DataFrame
+) -> None:
+    with open_bench(films.workspace, tmp_path / "redis", is_patient=False) as bench:
+        wait_until(lambda: not bench.recommender.recommend("u3", 10).degraded)
+        os.kill(bench.redis.pid, signal.SIGSTOP)
+        try:
+            check_outage(bench, events)
+        finally:
+            os.kill(bench.redis.pid, signal.SIGCONT)
+        wait_until(lambda: not bench.recommender.recommend("u3", 10).degraded)
+        wait_until(lambda: not bench.recommender.rank("u3", ["f1"]).degraded)
+        bench.recommender.check()
+
+
+def check_outage(bench: Bench, events: pl.DataFrame) -> None:
+    recommender = bench.recommender
+    started = time.monotonic()
+    answer = recommender.recommend("u3", 10)
+    assert time.monotonic() - started < 2, "the store's deadline is a quarter of a second"
+    assert (answer.degraded, answer.reasons) == (True, (STORE_UNAVAILABLE,))
+    assert answer.user == "known", "the prepared history knows the user"
+    seen = seen_by("u3", events)
+    assert ids(answer) == [i for i in bench.catalogue.item_ids if i not in seen][:10]
+    assert [item.score for item in answer.items] == sorted(
+        (item.score for item in answer.items), reverse=True
+    )
+    unknown = recommender.recommend("stranger", 3, explain=True)
+    assert (unknown.user, unknown.degraded) == ("unknown", True)
+    assert [reasons_of("source", item.reasons)[0].text for item in unknown.items] == ["popular"] * 3
+    given = ["?", *bench.catalogue.item_ids[5::-1]]
+    ranked = recommender.rank("u3", given)
+    assert ids(ranked) == given[::-1]
+    assert (ranked.degraded, ranked.items[-1].features) == (True, "none")
+    with pytest.raises(StoreUnavailableError):
+        recommender.check()
+
+
+def test_a_query_is_answered_during_an_outage(films: Project, tmp_path: Path) -> None:
+    items = pl.read_parquet(films.workspace.sources / "items.parquet")
+    horror = set(items.filter(pl.col("genres").list.contains("Horror"))["item_id"])
+    with open_bench(films.workspace, tmp_path / "redis") as bench:
+        bench.recommender.embed(["loads the model"])
+        os.kill(bench.redis.pid, signal.SIGKILL)
+        answer = bench.recommender.recommend("stranger", 10, query="Horror")
+    assert answer.reasons == (STORE_UNAVAILABLE,)
+    assert len(set(ids(answer)) & horror) > len(set(bench.catalogue.item_ids[:10]) & horror)
+
+
+def test_closing_stops_the_thread(bench: Bench, films: Project) -> None:
+    before = threading.active_count()
+    opened = Recommender.open(films.workspace, bench.store, "fusion_ranker_v1")
+    assert threading.active_count() == before + 1
+    opened.close()
+    assert threading.active_count() == before
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
