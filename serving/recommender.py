@@ -7,6 +7,7 @@ popularity from memory, without the encoder a query is left out, and the answer 
 import logging
 import math
 import time
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from serving.catalogue_watch import CatalogueWatch
 from serving.online_features import OnlineFeatures
 from serving.queries import QueryEncoder
 from serving.ranking import Ranking, rank_by_popularity
+from serving.served_log import ServedLog
 from serving.similar_items import find_similar
 from serving.slate import Slate, Slates
 from serving.user_state import kind_of, recent_items
@@ -46,6 +48,7 @@ N_CANDIDATES = 500
 
 _WARN_EVERY_S = 10.0
 _CHECKED = 3
+_LOGGED = 10  # items of an answer whose features are logged
 _NOBODY = "feast-fusion:check"
 
 Vectors = NDArray[np.float32]
@@ -86,6 +89,7 @@ class Recommender:
     n_candidates : how many items a recommendation ranks
     live_items : items that a user has acted on since the last prepare, by user id; beside the
         prepared history and the user's `user_recent`, which are always taken as seen
+    served_log : where the features of a sample of answers are kept for `audit skew`
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Recommender:
         *,
         n_candidates: int = N_CANDIDATES,
         live_items: LiveItems | None = None,
+        served_log: ServedLog | None = None,
     ) -> None:
         self._features = features
         self._slates = Slates(features, artifact.features)
@@ -106,6 +111,7 @@ class Recommender:
         self._n_candidates = n_candidates
         self._warn_again_at = -math.inf
         self._live_items: LiveItems = live_items or (lambda user_id: ())
+        self._served_log = served_log
 
     @classmethod
     def open(
@@ -116,6 +122,7 @@ class Recommender:
         *,
         n_candidates: int = N_CANDIDATES,
         live_items: LiveItems | None = None,
+        served_log: ServedLog | None = None,
         refresh_s: float = 2.0,
     ) -> "Recommender":
         """The recommender of a workspace's newest artifact.
@@ -146,6 +153,7 @@ class Recommender:
             QueryEncoder(workspace.dataset.encoder, encoder_id),
             n_candidates=n_candidates,
             live_items=live_items,
+            served_log=served_log,
         )
 
     def __enter__(self) -> "Recommender":
@@ -299,6 +307,9 @@ class Recommender:
         items = self._ranking.rank(
             request.catalogue, candidates, slate, n, query=request.query, explain=request.explain
         )
+        if self._served_log is not None:
+            places = [slate.item_ids.index(item.item_id) for item in items[:_LOGGED]]
+            self._served_log.offer_slate(uuid.uuid4().hex, slate, np.array(places, dtype=np.int64))
         return request.answer(items, len(candidates), kind_of(slate.user))
 
 

@@ -7,14 +7,22 @@ from pathlib import Path
 import click
 
 from feast_fusion.cli.context import SERVICE, open_store, say, with_workspace
+from feast_fusion.cli.skew import skew
 from feast_fusion.feature_service import open_service
 from feast_fusion.training_set import TrainingSet
 from transformations.workspace import Workspace
 
 
-@click.group()
-def audit() -> None:
-    """Check what was built against its sources."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+def audit(context: click.Context) -> None:
+    """Check what was built, or served, against its sources. Without a command: leakage."""
+    if context.invoked_subcommand is None:
+        with leakage.make_context("leakage", [], parent=context) as inner:
+            leakage.invoke(inner)
+
+
+audit.add_command(skew)
 
 
 @audit.command()

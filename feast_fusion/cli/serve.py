@@ -50,6 +50,12 @@ _FINISH_S = 30  # for what is in flight when asked to stop
 @click.option("--max-body-bytes", type=click.IntRange(1), help="Of a request; larger: 413.")
 @click.option("--docs/--no-docs", default=True, show_default=True, help="The page /docs.")
 @click.option(
+    "--log-served",
+    default=0.0,
+    type=click.FloatRange(0, 1),
+    help="Share of answers whose features are kept for `audit skew`.",
+)
+@click.option(
     "--log-requests/--no-log-requests",
     default=True,
     show_default=True,
@@ -63,6 +69,7 @@ def serve(
     port: int,
     api_key_env: str | None,
     insecure: bool,
+    log_served: float,
     **options: Any,
 ) -> None:
     """Answer over HTTP until interrupted: recommend, rank, similar, events, embeddings.
@@ -75,7 +82,7 @@ def serve(
     stop = _StopSignals()
     with stop.caught(), _listener(host, port) as listener:
         _send_logs_to_stderr()
-        with _redis(workspace) as redis, open_library(workspace, redis) as library:
+        with _redis(workspace) as redis, open_library(workspace, redis, log_served) as library:
             from serving.app import create_app
 
             app = create_app(*library, settings)
@@ -142,7 +149,7 @@ def _configure(app: "FastAPI") -> uvicorn.Config:
 
 @contextmanager
 def open_library(
-    workspace: Workspace, redis: str
+    workspace: Workspace, redis: str, log_served: float = 0.0
 ) -> Iterator[tuple["Recommender", "EventIntake", "TextEncoding"]]:
     """What the application stands on, warm; at the end accepted events are applied."""
     # seconds to import: only where it is used
@@ -152,6 +159,7 @@ def open_library(
     from serving.live_events import EventIntake
     from serving.live_features import LiveFeatures
     from serving.recommender import Recommender
+    from serving.served_log import ServedLog
     from transformations.journal import Journal
 
     store = open_store(workspace, redis)
@@ -159,8 +167,13 @@ def open_library(
     with ExitStack() as stack:
         stack.callback(online_store_of(store).disconnect)
         features = LiveFeatures.open(workspace, store, encoder_id)
+        served_log = None
+        if log_served:
+            served_log = stack.enter_context(ServedLog(workspace.served, log_served))
         recommender = stack.enter_context(
-            Recommender.open(workspace, store, SERVICE, live_items=features.acted_on)
+            Recommender.open(
+                workspace, store, SERVICE, live_items=features.acted_on, served_log=served_log
+            )
         )
         with EventIntake(Journal(workspace.events), features) as intake:
             recommender.recommend(_WARM_UP, query="warm up")  # loads the encoder
