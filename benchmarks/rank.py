@@ -32,6 +32,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import redis
 
 from feast_fusion.cli.context import (
@@ -44,6 +45,7 @@ from feast_fusion.cli.context import (
 from feast_fusion.online.entity_keys import encode_keys
 from feast_fusion.redis_matrix import online_store_of
 from serving.recommender import Recommender
+from transformations.errors import FeatureNotFoundError
 from transformations.workspace import Workspace, open_workspace
 
 N_ITEMS = 500
@@ -74,7 +76,13 @@ QUICK = Size(10, 2_000, 1.0)
 def measured_workspace() -> Workspace:
     """The workspace that the environment names, else the demo's."""
     home = os.environ.get("FUSION_HOME", ".fusion")
-    return open_workspace(os.environ.get("FUSION_DATASET") or example_dataset(), home)
+    workspace = open_workspace(os.environ.get("FUSION_DATASET") or example_dataset(), home)
+    if not workspace.artifact.is_dir():
+        raise FeatureNotFoundError(
+            f"{workspace.artifact}: got no such folder, expected a trained workspace. Run "
+            "make demo, or name another by FUSION_DATASET and FUSION_HOME."
+        )
+    return workspace
 
 
 def enlarge(workspace: Workspace, home: Path, n: int) -> Workspace:
@@ -83,22 +91,25 @@ def enlarge(workspace: Workspace, home: Path, n: int) -> Workspace:
     shutil.copytree(workspace.sources, large.sources)
     shutil.copytree(workspace.artifact, large.artifact)
     shutil.copytree(workspace.sinks, large.sinks)
-    items = _newest(large.sources / "items.parquet")
-    copies = -(-n // len(items))
-    _copy_items(items, copies).write_parquet(large.sources / "items.parquet")
-    statistics = large.sources / "item_stats.parquet"
-    _copy_items(_newest(statistics), copies).write_parquet(statistics)
     (sink,) = large.sinks.glob("item_embedding__*")
-    vectors = _copy_items(_newest(sink), copies)
-    matrix = vectors["item_embedding"].to_numpy().copy()
-    matrix = np.stack(list(matrix)).astype(np.float32)
+    for path in (large.sources / "items.parquet", large.sources / "item_stats.parquet", sink):
+        schema, rows = ds.dataset(path, format="parquet").schema, _newest(path)
+        rows = _copy_items(rows, -(-n // len(rows)))
+        if path == sink:
+            rows = _shifted(rows)
+            shutil.rmtree(sink)
+            sink.mkdir()
+            path = sink / "all.parquet"
+        pq.write_table(rows.to_arrow().cast(schema), path)
+    return large
+
+
+def _shifted(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each vector moved by a little noise: copies are near to each other, not the same."""
+    matrix = np.stack(list(rows["item_embedding"].to_numpy())).astype(np.float32)
     matrix += 0.03 * np.random.default_rng(0).standard_normal(matrix.shape, dtype=np.float32)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    shutil.rmtree(sink)
-    sink.mkdir()
-    rows = vectors.with_columns(pl.Series("item_embedding", list(matrix)))
-    rows.write_parquet(sink / "all.parquet")
-    return large
+    return rows.with_columns(pl.Series("item_embedding", list(matrix), pl.List(pl.Float32)))
 
 
 def _newest(path: Path) -> pl.DataFrame:
@@ -148,20 +159,21 @@ def alternate(cases: dict[str, Call], rounds: int, callers: int = 1) -> dict[str
         _together(call, callers, 3, [])
     for _ in range(max(1, rounds // 10)):
         for name, call in cases.items():
-            _together(call, callers, max(1, 10 // callers), seconds[name])
+            _together(call, callers, 10, seconds[name])
     return seconds
 
 
 def _together(call: Call, callers: int, times: int, into: list[float]) -> None:
+    """`times` calls by each of `callers` threads, which begin at the same moment."""
+    ready = threading.Barrier(callers)
+
     def work() -> None:
+        ready.wait()
         for _ in range(times):
             started = time.perf_counter()
             call()
             into.append(time.perf_counter() - started)
 
-    if callers == 1:
-        work()
-        return
     threads = [threading.Thread(target=work) for _ in range(callers)]
     for thread in threads:
         thread.start()
@@ -241,7 +253,7 @@ def events_per_second(port: int, users: list[str], items: list[str], seconds: fl
     def work(client: int) -> None:
         while time.perf_counter() < end:
             answer = post()
-            counts[client] += answer["accepted"]
+            counts[client] += sum(each["status"] == "accepted" for each in answer["outcomes"])
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(EVENT_CLIENTS)]
     started = time.perf_counter()
@@ -361,6 +373,7 @@ def _warm(store: Any, call: Call) -> None:
 def _cases(name: str, seconds: dict[str, list[float]], callers: int) -> list[dict[str, Any]]:
     ms = {n: np.array(taken) * 1000 for n, taken in seconds.items()}
     suffix = "" if callers == 1 else f", {callers} callers"
+    print(f"  {name}{suffix}: {np.median(ms[name]):.2f} ms, floor {np.median(ms['floor']):.2f} ms")
     return [
         {
             "case": f"{name}, {N_ITEMS} candidates{suffix}",
