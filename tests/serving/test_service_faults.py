@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from feast_fusion.redis_matrix import online_store_of
 from serving.answers import OVERLOADED, STORE_EMPTY, STORE_UNAVAILABLE
 from tests.conftest import Project
 from tests.feast_fusion.redis_faults import RedisProcess, redis_process
+from tests.serving.live_repo import differences, offline_rows, online_rows
 from tests.serving.service_process import Service, copy_project, service_process, wait_until
+from transformations.journal import read_journal
 
 CLIENTS = 200
 # The service promises one second. What a client sees beyond it is the machine, which here runs
@@ -146,6 +148,74 @@ def test_every_answer_is_in_time_and_right_or_flagged(films: Project, tmp_path: 
             slowest = max(told.seconds for told in load.told)
             print(f"{len(load.told)} answers, the slowest after {slowest:.2f} s")
             assert running.stop() == 0
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_service_has_every_acknowledged_event_once_and_online_again(
+    films: Project, tmp_path: Path
+) -> None:
+    project = copy_project(films, tmp_path / "home")
+    acknowledged: set[str] = set()
+    with redis_process(tmp_path / "redis") as server:
+        fill(project, server)
+        url = f"redis://{server.address}/0"
+        with service_process(project, tmp_path / "log", REDIS_URL=url) as running:
+            with posting_events(running.service, acknowledged):
+                wait_until(lambda: len(acknowledged) > 500)
+                running.process.kill()
+            running.process.wait()
+        found = read_journal(project.workspace.events)["event_id"].to_pylist()
+        assert len(found) == len(set(found))
+        assert acknowledged <= set(found)
+        with service_process(project, tmp_path / "log2", REDIS_URL=url) as again:
+            # Starting, it applies what the killed one had only written down.
+            service = again.service
+            last = {"user_id": "u1", "item_id": "f1", "event_timestamp": _now(), "value": 4.0}
+            assert service.post("/events", {"events": [last], "wait_ms": 2000}).json()["applied"]
+            assert again.stop() == 0
+        store = open_store(project.workspace, f"{server.address},db=0")
+        expected = offline_rows(project.workspace, tmp_path / "offline")
+        online = online_rows(project.workspace, store, expected)
+        users = {
+            user for view, rows in expected.rows.items() for user in rows if view != "item_stats"
+        }
+        assert differences(online, expected, keys=users | set(expected.rows["item_stats"])) == []
+        online_store_of(store).disconnect()
+
+
+@contextmanager
+def posting_events(service: Service, acknowledged: set[str]) -> Iterator[None]:
+    """Clients that post events of the same users until the service is gone."""
+
+    def work(client: int) -> None:
+        for at in range(100_000):
+            events = [
+                {
+                    "event_id": f"{client}-{at}-{n}",
+                    "user_id": f"u{n}",
+                    "item_id": f"f{(7 * at + n + client) % 80}",
+                    "event_timestamp": _now(),
+                    "value": float(1 + at % 5),
+                }
+                for n in range(5)
+            ]
+            try:
+                answer = service.post("/events", {"events": events})
+            except (OSError, HTTPException):
+                return
+            assert answer.status == 200
+            acknowledged.update(each["event_id"] for each in answer.json()["outcomes"])
+
+    threads = [threading.Thread(target=work, args=(client,)) for client in range(8)]
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:
+        thread.join()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def _reasons(told: list[Told]) -> set[str]:
