@@ -212,7 +212,7 @@ class Recommender:
             return self._recommend(request, n, seen)
         except StoreUnavailableError as error:
             self._note_outage(error)
-            return _popular(request, n, seen, STORE_UNAVAILABLE)
+            return self._popular(request, n, seen, STORE_UNAVAILABLE)
 
     def rank(
         self,
@@ -240,7 +240,7 @@ class Recommender:
     ) -> Recommendations:
         """What `recommend` answers when there is no time to rank: from memory, flagged."""
         request = self._request(user_id, None, explain=False)
-        return _popular(request, n, {*self._live_items(user_id), *exclude}, reason)
+        return self._popular(request, n, {*self._live_items(user_id), *exclude}, reason)
 
     def rank_by_popularity(
         self, user_id: str, item_ids: Sequence[str], reason: str
@@ -304,6 +304,11 @@ class Recommender:
         slate = self._slates.of(user, candidates.item_ids, datetime.now(UTC))
         return self._answer(request, candidates, slate, n)
 
+    def _popular(self, request: _Request, n: int, seen: set[str], reason: str) -> Recommendations:
+        rows, count = _seen_rows(request, seen), max(n, self._n_candidates)
+        candidates = gather_candidates(request.catalogue, _query_of(request), rows, count)
+        return _by_popularity(request, candidates, n, reason)
+
     def _answer(
         self, request: _Request, candidates: Candidates, slate: Slate, n: int
     ) -> Recommendations:
@@ -322,13 +327,6 @@ class Recommender:
             places = [slate.item_ids.index(item.item_id) for item in items[:_LOGGED]]
             self._served_log.offer_slate(uuid.uuid4().hex, slate, np.array(places, dtype=np.int64))
         return request.answer(items, len(candidates), kind_of(slate.user))
-
-
-def _popular(request: _Request, n: int, seen: set[str], reason: str) -> Recommendations:
-    candidates = gather_candidates(
-        request.catalogue, _query_of(request), _seen_rows(request, seen), n
-    )
-    return _by_popularity(request, candidates, n, reason)
 
 
 def _by_popularity(

@@ -88,7 +88,7 @@ def rewrite_online(store: "FeatureStore", created: datetime) -> int:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    from serving.live_features import write_online
+    from serving.live.features import write_online
 
     write, n_rows = write_online(store), 0
     views = [*store.list_feature_views(), *store.list_batch_feature_views()]

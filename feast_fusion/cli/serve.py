@@ -23,10 +23,10 @@ from transformations.workspace import Workspace
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from serving.embeddings import TextEncoding
-    from serving.live_events import EventIntake
+    from serving.http.embeddings import TextEncoding
+    from serving.http.settings import ServiceSettings
+    from serving.live.events import EventIntake
     from serving.recommender import Recommender
-    from serving.settings import ServiceSettings
 
 _KEY_VARIABLE = "FUSION_API_KEY"
 _WARM_UP = "feast-fusion:warm-up"
@@ -83,7 +83,7 @@ def serve(
     with stop.caught(), _listener(host, port) as listener:
         _send_logs_to_stderr()
         with _redis(workspace) as redis, open_library(workspace, redis, log_served) as library:
-            from serving.app import create_app
+            from serving.http.app import create_app
 
             app = create_app(*library, settings)
             gc.collect()
@@ -155,9 +155,9 @@ def open_library(
     # seconds to import: only where it is used
     from feast_fusion.feature_service import encoder_of, open_service
     from feast_fusion.redis_matrix import online_store_of
-    from serving.embeddings import TextEncoding
-    from serving.live_events import EventIntake
-    from serving.live_features import LiveFeatures
+    from serving.http.embeddings import TextEncoding
+    from serving.live.events import EventIntake
+    from serving.live.features import LiveFeatures
     from serving.recommender import Recommender
     from serving.served_log import ServedLog
     from transformations.journal import Journal
@@ -216,7 +216,7 @@ def _listener(host: str, port: int) -> Iterator[socket.socket]:
 def _settings(api_key_env: str | None, options: dict[str, Any]) -> "ServiceSettings":
     from pydantic import SecretStr
 
-    from serving.settings import ServiceSettings
+    from serving.http.settings import ServiceSettings
 
     key = os.environ.get(api_key_env or _KEY_VARIABLE, "").strip()
     if api_key_env is not None and not key:
@@ -254,7 +254,7 @@ def _send_logs_to_stderr() -> None:
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    requests = logging.getLogger("serving.requests")
+    requests = logging.getLogger("serving.http.requests")
     requests.setLevel(logging.INFO)
     requests.propagate = False
     lines = logging.StreamHandler()

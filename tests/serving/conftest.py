@@ -6,11 +6,11 @@ import pytest
 
 from feast_fusion.cli.serve import open_library
 from feast_fusion.embedded_redis import RunningRedis, connection_string, start_redis, stop_redis
-from serving.embeddings import TextEncoding
-from serving.live_events import EventIntake
+from serving.http.embeddings import TextEncoding
+from serving.live.events import EventIntake
 from serving.recommender import Recommender
 from tests.conftest import Project
-from tests.serving.service_process import copy_project
+from tests.serving.http.service_process import copy_project
 
 Library = tuple[Recommender, EventIntake, TextEncoding]
 

@@ -28,14 +28,14 @@ from feast_fusion.online.entity_keys import encode_keys
 from feast_fusion.online.read_plan import feature_field
 from feast_fusion.redis_matrix import online_store_of
 from feast_fusion.training_set import Indexed, TrainingSet
-from serving.live_events import EventIntake
-from serving.live_features import LiveFeatures
+from serving.live.events import EventIntake
+from serving.live.features import LiveFeatures
 from serving.online_features import OnlineFeatures
 from serving.served_log import ServedLog
 from serving.served_rows import read_served
 from serving.slate import Slates
 from tests.conftest import Project
-from tests.serving.service_process import copy_project
+from tests.serving.http.service_process import copy_project
 from training.artifact import Artifact
 from transformations.errors import SchemaError
 from transformations.journal import Journal

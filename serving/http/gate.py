@@ -14,15 +14,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.metrics import ServiceMetrics
-from serving.problems import busy_response, problem_response
-from serving.settings import ServiceSettings
+from serving.http.metrics import ServiceMetrics
+from serving.http.problems import busy_response, problem_response
+from serving.http.settings import ServiceSettings
 
 HEALTH = ("/health/live", "/health/ready")
 DOCS = ("/docs", "/openapi.json")
 
 _UNCOUNTED = (*HEALTH, "/metrics")  # a full service must still say that it is full
-_log = logging.getLogger("serving.requests")
+_log = logging.getLogger("serving.http.requests")
 
 
 class RequestGate:

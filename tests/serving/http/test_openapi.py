@@ -16,9 +16,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from serving.app import create_app
+from serving.http.app import create_app
+from serving.http.settings import ServiceSettings
 from serving.recommender import Recommender
-from serving.settings import ServiceSettings
 from tests.serving.conftest import Library
 
 CHECKS = [

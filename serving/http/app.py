@@ -16,13 +16,11 @@ from pydantic_core import to_json
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from serving.answers import OVERLOADED, Recommendations, SimilarItem
-from serving.embeddings import EmbeddingsAnswer, TextEncoding
-from serving.gate import RequestGate
-from serving.live_events import EventIntake, Submission
-from serving.metrics import CONTENT_TYPE, ServiceMetrics
-from serving.problems import ProblemError, busy_response, describe_problems, install_problems
-from serving.recommender import Recommender
-from serving.requests import (
+from serving.http.embeddings import EmbeddingsAnswer, TextEncoding
+from serving.http.gate import RequestGate
+from serving.http.metrics import CONTENT_TYPE, ServiceMetrics
+from serving.http.problems import ProblemError, busy_response, describe_problems, install_problems
+from serving.http.requests import (
     Count,
     EmbeddingsRequest,
     EventsRequest,
@@ -31,8 +29,10 @@ from serving.requests import (
     RecommendRequest,
     SimilarRequest,
 )
-from serving.settings import ServiceSettings
-from serving.work_queue import DeadlineExceededError, WorkQueue
+from serving.http.settings import ServiceSettings
+from serving.http.work_queue import DeadlineExceededError, WorkQueue
+from serving.live.events import EventIntake, Submission
+from serving.recommender import Recommender
 from transformations.errors import StoreUnavailableError
 
 _READY_DEADLINE_S = 2.0

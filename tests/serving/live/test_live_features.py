@@ -14,11 +14,11 @@ from redis import Redis
 
 from feast_fusion.embedded_redis import RunningRedis, embedded_redis
 from feast_fusion.redis_url import connection_string
-from serving.live_entity import LiveEntity
-from serving.live_features import LiveFeatures, write_online
-from serving.live_log import Addition, LiveKey, LiveLog
+from serving.live.entity import LiveEntity
+from serving.live.features import LiveFeatures, write_online
+from serving.live.log import Addition, LiveKey, LiveLog
 from tests.datasets import START
-from tests.serving.live_repo import (
+from tests.serving.live.live_repo import (
     apply_views,
     close,
     differences,
@@ -145,7 +145,7 @@ def ignore_types(self: RunningInterest, event: Occurrence) -> None:
 @pytest.mark.parametrize(
     ("where", "wrong", "view"),
     [
-        ("serving.live_entity.LiveEntity._start", late_at_the_end, "user_recent"),
+        ("serving.live.entity.LiveEntity._start", late_at_the_end, "user_recent"),
         (
             "transformations.running_activity.RunningInterest.add",
             ignore_types,
@@ -181,8 +181,8 @@ def test_a_planted_mistake_is_found(
 
 PUSH = """
 import random, sys
-from tests.serving.live_repo import close, open_features
-from tests.serving.test_live_features import push, random_events
+from tests.serving.live.live_repo import close, open_features
+from tests.serving.live.test_live_features import push, random_events
 from transformations.workspace import open_workspace
 
 dataset, home, url, seed = sys.argv[1:]

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from feast_fusion.cli import main
 from feast_fusion.embedded_redis import RunningRedis, redis_status
 from tests.conftest import Project
-from tests.serving.service_process import (
+from tests.serving.http.service_process import (
     KEY,
     Service,
     ServiceProcess,

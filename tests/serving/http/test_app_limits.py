@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from serving.answers import OVERLOADED
-from serving.app import create_app
-from serving.recommender import Recommender
-from serving.requests import (
+from serving.http.app import create_app
+from serving.http.requests import (
     MAX_EVENTS,
     MAX_EXCLUDE,
     MAX_ID_CHARACTERS,
@@ -20,10 +19,11 @@ from serving.requests import (
     MAX_TEXT_CHARACTERS,
     MAX_WAIT_MS,
 )
-from serving.settings import ServiceSettings
-from serving.work_queue import DeadlineExceededError, WorkQueue
+from serving.http.settings import ServiceSettings
+from serving.http.work_queue import DeadlineExceededError, WorkQueue
+from serving.recommender import Recommender
 from tests.serving.conftest import Library
-from tests.serving.service_process import Service, serving_here, wait_until
+from tests.serving.http.service_process import Service, serving_here, wait_until
 
 LONG_TEXT = "x" * (MAX_TEXT_CHARACTERS + 1)
 LONG_ID = "i" * (MAX_ID_CHARACTERS + 1)

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from serving.live_base import BaseHistory
-from serving.live_log import LiveKey, Read
+from serving.live.base import BaseHistory
+from serving.live.log import LiveKey, Read
 from transformations.running_activity import (
     Occurrence,
     RunningInterest,

@@ -2,7 +2,7 @@
 
 A row is derived from the prepared history and all live events of its key, those of other processes
 included, by the arithmetic of the offline features. Nothing is locked between processes: the live
-events of a key are a set in Redis (`serving.live_log`) that only grows, each row is stamped with
+events of a key are a set in Redis (`serving.live.log`) that only grows, each row is stamped with
 how far that set had grown, and the store keeps the row of the fullest set, whoever writes last.
 """
 
@@ -18,9 +18,9 @@ import pyarrow as pa
 from feast import FeatureStore
 
 from feast_fusion.redis_matrix import online_store_of
-from serving.live_base import BaseHistory, read_stamp
-from serving.live_entity import LiveEntity, LiveRow, item_tables, user_tables
-from serving.live_log import Addition, LiveKey, LiveLog, Read, decode_members, encode_member
+from serving.live.base import BaseHistory, read_stamp
+from serving.live.entity import LiveEntity, LiveRow, item_tables, user_tables
+from serving.live.log import Addition, LiveKey, LiveLog, Read, decode_members, encode_member
 from transformations.errors import FeatureNotFoundError, StoreUnavailableError
 from transformations.journal import Event, read_events
 from transformations.running_activity import Occurrence

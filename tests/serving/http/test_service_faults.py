@@ -19,8 +19,8 @@ from feast_fusion.redis_matrix import online_store_of
 from serving.answers import OVERLOADED, STORE_EMPTY, STORE_UNAVAILABLE
 from tests.conftest import Project
 from tests.feast_fusion.redis_faults import RedisProcess, redis_process
-from tests.serving.live_repo import differences, offline_rows, online_rows
-from tests.serving.service_process import Service, copy_project, service_process, wait_until
+from tests.serving.http.service_process import Service, copy_project, service_process, wait_until
+from tests.serving.live.live_repo import differences, offline_rows, online_rows
 from transformations.journal import read_journal
 
 CLIENTS = 200

@@ -21,10 +21,10 @@ from redis import Redis
 
 from feast_fusion.embedded_redis import embedded_redis, find_redis_server, start_redis, stop_redis
 from feast_fusion.redis_url import connection_string
-from serving.live_events import EventIntake
-from serving.live_features import LiveFeatures
-from serving.live_screening import CLOCK_SKEW, FIELDS
-from tests.serving.live_repo import (
+from serving.live.events import EventIntake
+from serving.live.features import LiveFeatures
+from serving.live.screening import CLOCK_SKEW, FIELDS
+from tests.serving.live.live_repo import (
     apply_views,
     close,
     differences,
@@ -314,9 +314,9 @@ def test_closing_does_not_wait_for_a_store_that_is_down(
 SERVE = """
 import json, sys, threading
 from datetime import UTC, datetime
-from serving.live_events import EventIntake
-from tests.serving.live_repo import open_features
-from tests.serving.test_live_events import NOW, ratings
+from serving.live.events import EventIntake
+from tests.serving.live.live_repo import open_features
+from tests.serving.live.test_live_events import NOW, ratings
 from transformations.journal import Journal
 from transformations.workspace import open_workspace
 

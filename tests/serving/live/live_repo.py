@@ -16,7 +16,7 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConf
 from feast.types import Array, Float32, Float64, Int64, String
 
 from feast_fusion.redis_matrix import online_store_of
-from serving.live_features import LiveFeatures
+from serving.live.features import LiveFeatures
 from tests.datasets import make_films
 from transformations.embedding import load_item_vectors, track_interest
 from transformations.encoder import describe_encoder

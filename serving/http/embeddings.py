@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from transformers import AutoTokenizer
 
-from serving.problems import ProblemError
-from serving.requests import EmbeddingsRequest
+from serving.http.problems import ProblemError
+from serving.http.requests import EmbeddingsRequest
 from transformations.dataset import Encoder
 from transformations.encoder import describe_encoder
 

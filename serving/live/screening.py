@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from serving.live_base import BaseHistory
+from serving.live.base import BaseHistory
 from transformations.journal import Event
 
 FIELDS = ("event_id", "user_id", "item_id", "event_timestamp", "value", "event_type")

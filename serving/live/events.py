@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from serving.live_features import LiveFeatures
-from serving.live_screening import Outcome, screen_events
+from serving.live.features import LiveFeatures
+from serving.live.screening import Outcome, screen_events
 from transformations.errors import FeastFusionError, StoreUnavailableError
 from transformations.journal import Event, Journal
 

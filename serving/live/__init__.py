@@ -1,0 +1,1 @@
+"""Events as they happen: taken in durably, then in the online features."""
