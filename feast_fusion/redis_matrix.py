@@ -56,6 +56,7 @@ __all__ = [
     "read_online",
 ]
 
+_MAX_PLANS = 256
 Milliseconds = Annotated[int, Field(ge=1)]
 
 
@@ -133,6 +134,8 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
             return known[1]
         plan = plan_read(config, registry, features, full_feature_names=full_feature_names)
         with self._lock:
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans.clear()
             self._plans[key] = (_registry_read_at(registry), plan)
         return plan
 

@@ -62,6 +62,11 @@ class OnlineFeatures:
                 self.dimension = max(self.dimension, field.vector_length)
         self._group(USER), self._group(ITEM)
 
+    @property
+    def columns(self) -> set[str]:
+        """Names of the service's features, as training sets have them."""
+        return {logical_name(name) for name in self._types}
+
     def read_user(self, user_id: str) -> UserFeatures:
         """What the online store knows of a user.
 

@@ -18,6 +18,7 @@ from serving.online_features import OnlineFeatures, UserFeatures
 from training.batching import RankerInputs
 from training.features import FeatureEncoder
 from training.request import ItemBlock, RequestEncoder
+from transformations.errors import schema_error
 
 # Encoded items that are kept; beyond it all are forgotten. A MovieLens item takes about 3 KB.
 MAX_ITEMS = 20_000
@@ -87,11 +88,25 @@ class Slate:
 
 
 class Slates:
-    """Reads slates for one ranker. Safe for many threads."""
+    """Reads slates for one ranker. Safe for many threads.
+
+    Raises
+    ------
+    SchemaError
+        The feature service lacks a feature that the ranker was trained on.
+    """
 
     def __init__(
         self, features: OnlineFeatures, encoder: FeatureEncoder, max_items: int = MAX_ITEMS
     ) -> None:
+        missing = sorted(set(encoder.columns) - features.columns)
+        if missing:
+            raise schema_error(
+                "features of the ranker",
+                got=f"a feature service without {', '.join(missing)}",
+                expected="every feature that it was trained on",
+                remedy="Apply the feature service it was trained on, or train again.",
+            )
         self._features = features
         self._encoder = RequestEncoder(encoder)
         self._max_items = max_items
@@ -122,13 +137,12 @@ class Slates:
         return Slate(user, own, item_ids, items, now, replies, self._features, self._encoder)
 
     def _encoded(self, item_ids: Sequence[str], replies: Sequence[Reply], now: datetime) -> Items:
-        if self._features.items_expire:
-            return self._encode(item_ids, replies, now)
         with self._lock:
+            # An unchanged row can come to its end where rows expire.
+            if self._features.items_expire or not 0 < len(item_ids) <= self._max_items:
+                return self._encode(item_ids, replies, now)
             if len(self._known) + len(item_ids) > self._max_items:
                 self._forget()
-            if len(item_ids) > self._max_items:
-                return self._encode(item_ids, replies, now)
             fresh = [
                 at
                 for at, (item_id, reply) in enumerate(zip(item_ids, replies, strict=True))
