@@ -229,7 +229,7 @@ def test_the_engine_gives_tables_to_a_store_that_takes_them(
         assert (scripts >= 1_500) is (online_store is ours)
     assert found[0] == found[1]
     assert len(found[1]) == 1_500
-    ours.close()
+    ours.disconnect()
 
 
 def test_a_view_without_entities_and_one_of_many_features(stores: Stores) -> None:

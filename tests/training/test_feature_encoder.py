@@ -1,6 +1,6 @@
 """Inputs of the ranker: equal to a plain loop, independent of other rows, the same at serving."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pyarrow as pa
@@ -142,6 +142,17 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(
     assert_equal(together, everything)
 
 
+def every_row(batch: Batch) -> Batch:
+    """The recent events that all rows share, once per row."""
+    shared = {
+        field.name: getattr(batch, field.name)
+        for field in fields(Batch)
+        if field.name.startswith("recent_")
+    }
+    n = len(batch.structured)
+    return replace(batch, **{k: v.expand(n, *v.shape[1:]) for k, v in shared.items()})
+
+
 def test_a_request_is_encoded_as_the_same_rows_of_a_training_set(
     encoder: FeatureEncoder, rows: TrainingSet
 ) -> None:
@@ -151,7 +162,7 @@ def test_a_request_is_encoded_as_the_same_rows_of_a_training_set(
         name: column for name, column in user.lists.items() if name.startswith("user")
     }
     request = TrainingSet(candidates.table, candidates.vectors, lists)
-    served = batch_of(encoder, as_served(request))
+    served = every_row(batch_of(encoder, as_served(request)))
     length = served.recent_mask.shape[1]
     expected = batch_of(encoder, request)
     # A request is as wide as its longest list; beyond it there are only absent events.
