@@ -12,15 +12,13 @@ newer, so a re-embedding of an unchanged event takes effect.
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 import pyarrow as pa
 from feast import FeatureStore
-from feast.feature_view import DUMMY_ENTITY_VAL
 from feast.infra.online_stores.redis import (
     RedisOnlineStore,
     RedisOnlineStoreConfig,
@@ -28,23 +26,22 @@ from feast.infra.online_stores.redis import (
     _redis_key_prefix,
     _versioned_fv_name,
 )
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from feast_fusion.online.cached_reads import CachedReads
+from feast_fusion.online.online_features import EntityColumns, OnlineFeatures, gather_features
 from feast_fusion.online.proto_rows import ProtoRead, ProtoRow, fill_response, unique_entities
 from feast_fusion.online.read_plan import (
     Features,
     KeyGroup,
     ReadPlan,
-    check_entities,
     created_field,
     plan_read,
 )
-from feast_fusion.online.reader import ViewRows, distinct, read_replies, read_views, scatter
+from feast_fusion.online.reader import ViewRows, read_replies, read_views
 from feast_fusion.online.row_writer import RowWriter
 from feast_fusion.online.transport import ReadGroup, Reply, Transport, TransportSettings
-from feast_fusion.online.value_decoding import Column, Ragged
+from feast_fusion.online.value_decoding import Ragged
 from transformations.errors import FeatureNotFoundError
 
 __all__ = [
@@ -318,37 +315,10 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
             client.close()
 
 
-@dataclass(frozen=True)
-class OnlineFeatures:
-    """Features of n entity rows, in their order.
-
-    Attributes
-    ----------
-    columns : by feature; (n,) scalars, (n, d) float32 vectors, `Ragged` lists. Null is NaN among
-        floats and in vectors, NaT among times, 0 or False among other numbers, None among objects,
-        and an empty list
-    valid : (n,) bool by feature, False where the value is null or the row is not present
-    present : (n,) bool by view, whether the entity has a row that has not expired
-    expired : (n,) bool by view, whether its row is older than the view's ttl allows
-    event_timestamps : (n,) datetime64[us] by view, UTC; NaT where the entity has no row
-    """
-
-    columns: dict[str, Column]
-    valid: dict[str, NDArray[np.bool_]]
-    present: dict[str, NDArray[np.bool_]]
-    expired: dict[str, NDArray[np.bool_]]
-    event_timestamps: dict[str, NDArray[np.datetime64]]
-
-    def ages(self, view: str) -> NDArray[np.timedelta64]:
-        """(n,) timedelta64[us] since the row's event, NaT where there is no row."""
-        now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
-        return now - self.event_timestamps[view]
-
-
 def read_online(
     store: FeatureStore,
     features: Features,
-    entities: Mapping[str, Sequence[Any] | NDArray[Any] | pa.Array],
+    entities: EntityColumns,
     *,
     full_feature_names: bool = False,
 ) -> OnlineFeatures:
@@ -373,19 +343,7 @@ def read_online(
     plan = online_store.read_plan(
         store.config, store.registry, features, full_feature_names=full_feature_names
     )
-    columns = {name: _values(column) for name, column in entities.items()}
-    check_entities(plan, columns)
-    n_rows = len(next(iter(columns.values()), ()))
-    wanted = [distinct(_keys(group, columns, n_rows)) for group in plan.groups]
-    rows = online_store.read_views(
-        store.config,
-        [(group, keys) for group, (keys, _) in zip(plan.groups, wanted, strict=True)],
-    )
-    answer = OnlineFeatures({}, {}, {}, {}, {})
-    for views, (_, index) in zip(rows, wanted, strict=True):
-        for view in views:
-            _add(answer, view, index)
-    return answer
+    return gather_features(plan, entities, partial(online_store.read_views, store.config))
 
 
 def online_store_of(store: FeatureStore) -> MatrixRedisOnlineStore:
@@ -404,36 +362,6 @@ def online_store_of(store: FeatureStore) -> MatrixRedisOnlineStore:
             "feast_fusion.redis_matrix.MatrixRedisOnlineStore."
         )
     return found
-
-
-def _values(column: Sequence[Any] | NDArray[Any] | pa.Array) -> list[Any]:
-    if isinstance(column, np.ndarray):
-        return list(column.tolist() if column.dtype.kind != "M" else column)
-    if isinstance(column, pa.Array | pa.ChunkedArray):
-        return list(column.to_pylist())
-    return list(column)
-
-
-def _keys(group: KeyGroup, columns: Mapping[str, list[Any]], n_rows: int) -> list[list[Any]]:
-    """The group's key columns; a view without entities has one constant key."""
-    return [
-        columns[name] if name in columns else [DUMMY_ENTITY_VAL] * n_rows
-        for name in group.requested
-    ]
-
-
-def _add(answer: OnlineFeatures, view: ViewRows, index: NDArray[np.int64] | None) -> None:
-    name = view.plan.name
-    answer.present[name] = _at(view.present, index)
-    answer.expired[name] = _at(view.expired, index)
-    answer.event_timestamps[name] = _at(view.event_timestamps, index)
-    for feature, column in view.columns.items():
-        answer.columns[feature] = scatter(column, index)
-        answer.valid[feature] = _at(view.valid[feature], index)
-
-
-def _at(column: NDArray[Any], index: NDArray[np.int64] | None) -> NDArray[Any]:
-    return column if index is None else column[index]
 
 
 def _registry_read_at(registry: Any) -> Any:
