@@ -44,19 +44,21 @@ def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float) -> 
         is_due = _full_age(workspace) >= timedelta(hours=full_every_hours)
         strategy = "full" if is_due else "incremental"
         say(f"hybrid: {strategy} this time.")
+    # Taken before the fold: what an event after it writes online is newer than what is below.
+    started = datetime.now(UTC)
     prepare_sources(workspace)
     with redis_of(workspace) as redis:
         if strategy == "full":
-            _refresh_fully(workspace, redis)
+            _refresh_fully(workspace, redis, started)
         else:
             feast(workspace, redis, "materialize-incremental", _now())
 
 
-def _refresh_fully(workspace: Workspace, redis: str) -> None:
+def _refresh_fully(workspace: Workspace, redis: str, started: datetime) -> None:
     from feast_fusion.history.derivation import is_derived
     from feast_fusion.redis_matrix import online_store_of
 
-    started, store = datetime.now(UTC), open_store(workspace, redis)
+    store = open_store(workspace, redis)
     for view in store.list_batch_feature_views():
         if is_derived(view) and view.join_keys == ["user_id"]:
             _rebuild(store, view)
