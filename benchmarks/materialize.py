@@ -32,7 +32,7 @@ from feast.repo_config import RegistryConfig, RepoConfig
 from feast.types import Array, Float32, Int64
 from redis import Redis
 
-from feast_fusion.embedded_redis import RunningRedis, embedded_redis
+from cli.embedded_redis import RunningRedis, embedded_redis
 
 WIDTH = 384
 PART_ROWS = 10_000

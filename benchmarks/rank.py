@@ -35,18 +35,18 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import redis
 
-from feast_fusion.cli.context import (
+from cli.context import (
     SERVICE,
     example_dataset,
     feast,
     open_store,
     redis_of,
 )
-from feast_fusion.online.entity_keys import encode_keys
+from feast_fusion.errors import FeatureNotFoundError
+from feast_fusion.online.codec.entity_keys import encode_keys
 from feast_fusion.redis_matrix import online_store_of
+from intake.workspace import Workspace, open_workspace
 from serving.recommender import Recommender
-from transformations.errors import FeatureNotFoundError
-from transformations.workspace import Workspace, open_workspace
 
 N_ITEMS = 500
 N_CATALOGUE = 100_000

@@ -2,7 +2,7 @@
 
 from feast import FeatureService, FeatureStore
 
-from transformations.errors import EncoderMismatchError, FeatureNotFoundError
+from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError
 
 
 def open_service(store: FeatureStore, name: str) -> FeatureService:

@@ -30,14 +30,14 @@ from feast.infra.compute_engines.local.job import LocalMaterializationJob
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import Field
 
+from feast_fusion.errors import schema_error
 from feast_fusion.history.derivation import Derivation, derive, is_derived
 from feast_fusion.history.history_sink import HistorySink
 from feast_fusion.history.online_rows import OnlineWriter, newest
 from feast_fusion.history.parquet_rows import Rows
+from feast_fusion.history.pending_rows import Unfinished
 from feast_fusion.history.row_keys import Window
-from feast_fusion.history.unfinished import Unfinished
 from feast_fusion.history.view_schema import conform
-from transformations.errors import schema_error
 
 _log = logging.getLogger(__name__)
 

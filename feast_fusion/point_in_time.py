@@ -29,14 +29,14 @@ from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMeta
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 
+from feast_fusion.errors import schema_error
 from feast_fusion.retrieval.asof_join import AsOf
 from feast_fusion.retrieval.entity_table import EntityTable, read_entity_table
 from feast_fusion.retrieval.feature_join import FeatureJoin, plan_join
 from feast_fusion.retrieval.parquet_sink import append_table
 from feast_fusion.retrieval.parquet_source import open_source
 from feast_fusion.retrieval.retrieval_job import PointInTimeRetrievalJob, Retrieval
-from transformations.errors import schema_error
-from transformations.schema import TIMESTAMP
+from feast_fusion.times import TIMESTAMP
 
 
 class PointInTimeOfflineStoreConfig(DuckDBOfflineStoreConfig):  # type: ignore[misc]

@@ -28,8 +28,10 @@ from feast.infra.online_stores.redis import (
 )
 from pydantic import Field, model_validator
 
-from feast_fusion.online.cached_reads import CachedReads
-from feast_fusion.online.online_features import EntityColumns, OnlineFeatures, gather_features
+from feast_fusion.errors import FeatureNotFoundError
+from feast_fusion.online.cache.cached_reads import CachedReads
+from feast_fusion.online.codec.value_decoding import Ragged
+from feast_fusion.online.entity_columns import EntityColumns, OnlineFeatures, gather_features
 from feast_fusion.online.proto_rows import ProtoRead, ProtoRow, fill_response, unique_entities
 from feast_fusion.online.read_plan import (
     Features,
@@ -39,10 +41,8 @@ from feast_fusion.online.read_plan import (
     plan_read,
 )
 from feast_fusion.online.reader import ViewRows, read_replies, read_views
+from feast_fusion.online.redis.transport import ReadGroup, Reply, Transport, TransportSettings
 from feast_fusion.online.row_writer import RowWriter
-from feast_fusion.online.transport import ReadGroup, Reply, Transport, TransportSettings
-from feast_fusion.online.value_decoding import Ragged
-from transformations.errors import FeatureNotFoundError
 
 __all__ = [
     "MatrixRedisOnlineStore",

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from transformations.errors import SchemaError, schema_error
+from feast_fusion.errors import SchemaError, schema_error
 
 FORMAT = 1
 MANIFEST = "manifest.json"

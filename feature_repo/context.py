@@ -2,9 +2,9 @@
 
 import os
 
-from transformations.encoder import describe_encoder
-from transformations.errors import SchemaError
-from transformations.workspace import open_workspace
+from feast_fusion.encoding.encoder import describe_encoder
+from feast_fusion.errors import SchemaError
+from intake.workspace import open_workspace
 
 _MISSING = [name for name in ("FUSION_DATASET", "FUSION_HOME") if name not in os.environ]
 if _MISSING:

@@ -6,8 +6,8 @@ from feast.data_format import ParquetFormat
 from feast.field import Field
 from feast.types import String
 
+from feast_fusion.errors import FeatureNotFoundError
 from feature_repo.context import DATASET, ENCODER, WORKSPACE
-from transformations.errors import FeatureNotFoundError
 
 
 def _prepared(name: str) -> FileSource:

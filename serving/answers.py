@@ -42,8 +42,9 @@ class RankedItem:
     ----------
     title : None where the catalogue has none
     score : between 0 and 1. The ranker's probability that the user will like it, moved towards
-        the query and towards the taste of a user with few events (`serving.likeness`). Without the
-        online store, the popularity takes the place of the probability.
+        the query and towards the taste of a user with few events (see
+        `serving.score_adjustment`). Without the online store, the popularity takes the place of
+        the probability.
     sources : what brought it among the candidates; empty where the caller named the items
     features : what there is to rank it by
     cold : whether nobody has acted on it yet

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
+from feast_fusion.errors import FeatureNotFoundError
+from intake.workspace import Workspace
 from serving.seen_items import SeenItems, load_seen_items
 from serving.vector_index import VectorIndex
-from transformations.errors import FeatureNotFoundError
-from transformations.workspace import Workspace
 
 Rows = NDArray[np.int64]
 Vectors = NDArray[np.float32]

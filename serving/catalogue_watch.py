@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
+from intake.workspace import Workspace
 from serving.catalogue import Catalogue, load_catalogue
-from transformations.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 

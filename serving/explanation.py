@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from feast_fusion.training_set import TrainingSet
 from serving.answers import Reason
 from serving.catalogue import Catalogue
-from serving.likeness import liked_items
-from training.artifact import Artifact
-from training.ranker import Ranker
+from serving.score_adjustment import liked_items
+from training.ranker.artifact import Artifact
+from training.ranker.model import Ranker
 
 # A liked item is named only where it is this much nearer than the average item of the catalogue: of
 # fifty liked items, one is always a little nearer than the others.

@@ -10,15 +10,15 @@ from feast import FeatureStore
 from feast.types import from_feast_to_pyarrow_type
 from numpy.typing import NDArray
 
+from feast_fusion.errors import schema_error
 from feast_fusion.feature_service import encoder_of, logical_name, open_service
+from feast_fusion.online.codec.value_decoding import Column, Ragged
 from feast_fusion.online.read_plan import KeyGroup
 from feast_fusion.online.reader import ViewRows, decode_group
-from feast_fusion.online.transport import Reply
-from feast_fusion.online.value_decoding import Column, Ragged
+from feast_fusion.online.redis.transport import Reply
 from feast_fusion.redis_matrix import online_store_of
+from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
-from transformations.errors import schema_error
-from transformations.schema import TIMESTAMP
 
 USER, ITEM = "user_id", "item_id"
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from transformations.dataset import Encoder
-from transformations.encoder import TextEncoder, describe_encoder, load_encoder
-from transformations.errors import EncoderMismatchError, FeatureNotFoundError
+from feast_fusion.encoding.encoder import TextEncoder, describe_encoder, load_encoder
+from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError
+from intake.dataset import Encoder
 
 Vectors = NDArray[np.float32]
 

@@ -9,9 +9,9 @@ from serving.answers import ItemKind, RankedItem, Reason
 from serving.candidates import Candidates
 from serving.catalogue import Catalogue
 from serving.explanation import Ablations, explain_items, source_reasons
-from serving.likeness import QUERY_WEIGHT, Likeness, blend
+from serving.score_adjustment import QUERY_WEIGHT, Likeness, blend
 from serving.slate import Slate
-from training.artifact import Artifact, probabilities
+from training.ranker.artifact import Artifact, probabilities
 
 Vectors = NDArray[np.float32]
 Numbers = NDArray[np.int64]
@@ -41,7 +41,8 @@ class Ranking:
         Parameters
         ----------
         slate : the m candidates in their order, with the user
-        query : (d,) vector, towards which scores are moved (see `serving.likeness`); may be None
+        query : (d,) vector, towards which scores are moved (see `serving.score_adjustment`);
+            may be None
         """
         additions = self._likeness.measure(catalogue.index, slate, query)
         scores = blend(probabilities(self._ranker, slate.inputs()), additions)  # (m,)

@@ -19,6 +19,8 @@ import torch
 from feast import FeatureStore
 from numpy.typing import NDArray
 
+from feast_fusion.errors import StoreUnavailableError
+from intake.workspace import Workspace
 from serving.answers import (
     QUERY_NOT_ENCODED,
     STORE_EMPTY,
@@ -38,9 +40,7 @@ from serving.served_log import ServedLog
 from serving.similar_items import find_similar
 from serving.slate import Slate, Slates
 from serving.user_state import kind_of, recent_items
-from training.artifact import Artifact
-from transformations.errors import StoreUnavailableError
-from transformations.workspace import Workspace
+from training.ranker.artifact import Artifact
 
 _log = logging.getLogger(__name__)
 

@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from feast_fusion.errors import schema_error
+from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import TrainingSet
-from transformations.errors import schema_error
-from transformations.schema import TIMESTAMP
 
 if TYPE_CHECKING:
     from serving.slate import Slate

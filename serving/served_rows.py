@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transformations.errors import SchemaError
-from transformations.schema import TIMESTAMP
+from feast_fusion.errors import SchemaError
+from feast_fusion.times import TIMESTAMP
 
 
 @dataclass(frozen=True)

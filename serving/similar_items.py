@@ -1,9 +1,9 @@
 """The nearest items to an item or to a text."""
 
+from feast_fusion.errors import FeatureNotFoundError, schema_error
 from serving.answers import SimilarItem
 from serving.catalogue import Catalogue, Vectors
 from serving.queries import QueryEncoder
-from transformations.errors import FeatureNotFoundError, schema_error
 
 
 def find_similar(

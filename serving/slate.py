@@ -12,13 +12,13 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from feast_fusion.online.transport import Reply
+from feast_fusion.errors import schema_error
+from feast_fusion.online.redis.transport import Reply
 from feast_fusion.training_set import TrainingSet
 from serving.online_features import OnlineFeatures, UserFeatures
-from training.batching import RankerInputs
-from training.features import FeatureEncoder
-from training.request import ItemBlock, RequestEncoder
-from transformations.errors import schema_error
+from training.ranker.batching import RankerInputs
+from training.ranker.feature_encoder import FeatureEncoder
+from training.ranker.request_features import ItemBlock, RequestEncoder
 
 # Encoded items that are kept; beyond it all are forgotten. A MovieLens item takes about 3 KB.
 MAX_ITEMS = 20_000

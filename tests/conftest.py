@@ -14,8 +14,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 for name in ("FUSION_DATASET", "FUSION_HOME", "REDIS_URL"):
     os.environ.pop(name, None)
 
+from intake.workspace import Workspace, open_workspace  # noqa: E402
 from tests.datasets import make_films, make_shop  # noqa: E402
-from transformations.workspace import Workspace, open_workspace  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
-from feast_fusion.cli.context import REPOSITORY, SERVICE, open_store, running_redis
+from cli.context import REPOSITORY, SERVICE, open_store, running_redis
 from tests.conftest import Project, open_project
 from tests.datasets import make_films
-from training.dataset import build_training_set
+from training.retrieval import build_training_set
 from transformations.embedding import Embedder
 
 SUMMARY_KEYS = {

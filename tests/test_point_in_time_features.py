@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 
 from feast_fusion.training_set import TrainingSet
+from intake.workspace import Workspace
 from tests.conftest import Project
 from tests.oracles.features import RawData, Row, expected_features
 from transformations.embedding import Embedder
 from transformations.text import render_item
-from transformations.workspace import Workspace
 
 N_ROWS = 2000
 

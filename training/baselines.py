@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from feast_fusion.training_set import TrainingSet
-from training.columns import epoch_seconds, number
+from training.ranker.columns import epoch_seconds, number
 
 Floats = NDArray[np.float32]
 

@@ -12,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from transformations.dataset import Dataset
-from transformations.errors import SchemaError
+from feast_fusion.errors import SchemaError
+from intake.dataset import Dataset
 
 SPINE_COLUMNS = ["user_id", "item_id", "event_timestamp", "label"]
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from transformations.errors import schema_error
+from feast_fusion.errors import schema_error
 
 Rows = NDArray[np.int64]
 

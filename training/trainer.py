@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from feast_fusion.errors import SchemaError
 from feast_fusion.training_set import TrainingSet
-from training.artifact import Artifact, probabilities
-from training.batching import RankerInputs, iterate_rows, truncate_recents
-from training.features import FeatureEncoder
+from intake.dataset import Dataset
 from training.losses import LossName, build_loss, is_pairwise
 from training.metrics import auc
-from training.ranker import InputShape, Ranker, RankerConfig
+from training.ranker.artifact import Artifact, probabilities
+from training.ranker.batching import RankerInputs, iterate_rows, truncate_recents
+from training.ranker.feature_encoder import FeatureEncoder
+from training.ranker.model import InputShape, Ranker, RankerConfig
 from training.split import split_by_time
-from transformations.dataset import Dataset
-from transformations.errors import SchemaError
 
 Progress = Callable[[str, int, int], None]
 

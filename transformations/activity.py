@@ -13,15 +13,15 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from feast_fusion.errors import schema_error
+from feast_fusion.times import TIMESTAMP
+from intake.dataset import Activity, Dataset
 from transformations.categories import iter_top_categories
-from transformations.dataset import Activity, Dataset
-from transformations.errors import schema_error
 from transformations.event_log import DAY_US, SECOND_US, EventLog, Ints, build_event_log
 from transformations.item_versions import ItemVersions, build_item_versions
 from transformations.schema import (
     CAUSED_AFTER_US,
     ITEM_STATS,
-    TIMESTAMP,
     USER_EVENTS,
     USER_RECENT,
     USER_SNAPSHOTS,

@@ -6,7 +6,7 @@ import string
 import unicodedata
 from functools import lru_cache
 
-from transformations.dataset import Cleaning
+from intake.dataset import Cleaning
 
 _TAG = re.compile(r"<[a-zA-Z/!?][^<>]*>")
 # Only with its semicolon: "?a=1&copy=2" is no entity.

@@ -19,18 +19,18 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from transformations.dataset import Interest
-from transformations.encoder import describe_encoder, load_encoder
-from transformations.errors import EncoderMismatchError, SchemaError
+from feast_fusion.encoding.encoder import describe_encoder, load_encoder
+from feast_fusion.encoding.vector_cache import VectorCache
+from feast_fusion.errors import EncoderMismatchError, SchemaError
+from intake.dataset import Interest
+from intake.workspace import Workspace, open_workspace
 from transformations.interest import replay
 from transformations.item_versions import ItemVersions, build_item_versions
 from transformations.schema import CAUSED_AFTER_US
 from transformations.text import clean, render_behaviours, render_items
-from transformations.vector_cache import VectorCache
-from transformations.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
-    from transformations.encoder import TextEncoder
+    from feast_fusion.encoding.encoder import TextEncoder
 
 Vectors = NDArray[np.float32]
 

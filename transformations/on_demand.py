@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from feast_fusion.encoding.encoder import describe_encoder
+from intake.workspace import open_workspace
 from transformations.embedding import Embedder
-from transformations.encoder import describe_encoder
-from transformations.workspace import open_workspace
 
 Columns = dict[str, list[Any]]
 

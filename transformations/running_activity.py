@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from intake.dataset import Activity, Interest
 from transformations.categories import CategoryLookup
-from transformations.dataset import Activity, Interest
 from transformations.event_log import DAY_US, SECOND_US
 from transformations.interest import Vector, step
 from transformations.item_versions import ItemVersions

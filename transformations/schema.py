@@ -7,10 +7,8 @@ Times are `timestamp[us, UTC]`. A feature row caused by an event at `t` is stamp
 
 import pyarrow as pa
 
-from transformations.dataset import Dataset
-from transformations.errors import schema_error
+from feast_fusion.times import TIMESTAMP
 
-TIMESTAMP = pa.timestamp("us", tz="UTC")
 VECTOR = pa.list_(pa.float32())
 CAUSED_AFTER_US = 1
 
@@ -83,67 +81,3 @@ USER_SNAPSHOTS = pa.schema(
         ("disliked", STRINGS),
     ]
 )
-
-
-def item_profile_schema(dataset: Dataset, source: pa.Schema) -> pa.Schema:
-    """Schema of prepared items: keys, times, then title, text, numeric and categorical columns."""
-    items = dataset.items
-    columns = dict.fromkeys((items.title, *items.text_columns, *items.numeric, *items.categorical))
-    return _profile_schema("item_id", columns, items.numeric, source)
-
-
-def user_profile_schema(dataset: Dataset, source: pa.Schema) -> pa.Schema:
-    """Schema of prepared users: keys, times, then numeric and categorical columns."""
-    if dataset.users is None:
-        raise ValueError("the data set has no [users]")
-    columns = dict.fromkeys((*dataset.users.numeric, *dataset.users.categorical))
-    return _profile_schema("user_id", columns, dataset.users.numeric, source)
-
-
-def _profile_schema(
-    key: str, columns: dict[str, None], numeric: tuple[str, ...], source: pa.Schema
-) -> pa.Schema:
-    fields = [(key, pa.string()), ("event_timestamp", TIMESTAMP)]
-    if "created" in source.names:
-        fields.append(("created", TIMESTAMP))
-    # a text template may name the key or a time, which are there already
-    features = [name for name in columns if name not in dict(fields)]
-    return pa.schema(
-        fields
-        + [(name, _column_type(source.field(name).type, name in numeric)) for name in features]
-    )
-
-
-def _column_type(found: pa.DataType, is_numeric: bool) -> pa.DataType:
-    """The one type a profile column is stored in: int64, float64, string or a list of strings."""
-    if pa.types.is_integer(found):
-        return pa.int64()
-    if is_numeric or pa.types.is_floating(found):
-        return pa.float64()
-    if pa.types.is_list(found) or pa.types.is_large_list(found):
-        return STRINGS
-    return pa.string()
-
-
-def conform(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
-    """`table` with exactly the columns and types of `schema`, in its order.
-
-    Raises
-    ------
-    SchemaError
-        A column is missing or cannot be cast; `name` names the table in the message.
-    """
-    missing = [column for column in schema.names if column not in table.column_names]
-    if missing:
-        raise schema_error(
-            name,
-            got=f"columns {table.column_names}",
-            expected=f"also {missing}",
-            remedy="Add the missing columns.",
-        )
-    try:
-        return table.select(schema.names).cast(schema)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise schema_error(
-            name, got=table.select(schema.names).schema, expected=schema, remedy=str(error)
-        ) from error

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from feast_fusion.errors import schema_error
 from transformations.cleaning import clean
-from transformations.errors import schema_error
 
 __all__ = [
     "TEMPLATE_VERSION",

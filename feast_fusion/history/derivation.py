@@ -10,11 +10,11 @@ from feast import FeatureView, StreamFeatureView
 from feast.data_format import ParquetFormat
 from feast.infra.offline_stores.file_source import FileSource
 
+from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.history.history_sink import HistorySink, open_sink
 from feast_fusion.history.parquet_rows import Rows, TableRows, open_parquet
 from feast_fusion.history.row_keys import Window, as_utc
 from feast_fusion.history.view_schema import ViewSchema, python_frame, view_schema
-from transformations.errors import SchemaError, schema_error
 
 Transformation = Callable[[pd.DataFrame], pd.DataFrame]
 

@@ -18,10 +18,10 @@ from feast.data_format import ParquetFormat
 from feast.infra.offline_stores.file_source import FileSource
 from filelock import FileLock, Timeout
 
+from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.history.parquet_rows import ParquetRows, read_layout
 from feast_fusion.history.row_keys import POSITION
 from feast_fusion.history.view_schema import ViewSchema
-from transformations.errors import SchemaError, schema_error
 
 _log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from feast.infra.offline_stores.file_source import FileSource
 
+from feast_fusion.errors import SchemaError, StoreUnavailableError, schema_error
 from feast_fusion.history.row_keys import Positions, Window, as_utc, select_keys
-from transformations.errors import SchemaError, StoreUnavailableError, schema_error
 
 _SUFFIXES = {".parquet", ".parq", ".pq"}
 _SCAN_ROWS = 65_536

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from feast_fusion.errors import schema_error
 from feast_fusion.history.derivation import derive
-from feast_fusion.history.unfinished import Unfinished
-from transformations.errors import schema_error
+from feast_fusion.history.pending_rows import Unfinished
 
 _ALWAYS = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
 

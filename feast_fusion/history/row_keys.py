@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from transformations.errors import schema_error
-from transformations.schema import TIMESTAMP
+from feast_fusion.errors import schema_error
+from feast_fusion.times import TIMESTAMP
 
 POSITION = "__position"  # the column of a row's place among the rows of its source
 Positions = NDArray[np.int64]

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.types import from_feast_to_pyarrow_type
 
-from transformations.errors import SchemaError, schema_error
-from transformations.schema import TIMESTAMP
+from feast_fusion.errors import SchemaError, schema_error
+from feast_fusion.times import TIMESTAMP
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnline
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from feast_fusion.online.codec.value_decoding import is_vector, vector_value
 from feast_fusion.online.read_plan import feature_field, timestamp_field
-from feast_fusion.online.transport import ReadGroup, Reply
-from feast_fusion.online.value_decoding import is_vector, vector_value
+from feast_fusion.online.redis.transport import ReadGroup, Reply
 
 Parse = Callable[[bytes], ValueProto]
 

@@ -13,8 +13,8 @@ from feast.infra.online_stores.helpers import _mmh3
 from feast.infra.online_stores.redis import _versioned_fv_name
 from feast.utils import _get_online_request_context
 
-from feast_fusion.online.value_decoding import Decoder, decoder_of
-from transformations.errors import FeatureNotFoundError, schema_error
+from feast_fusion.errors import FeatureNotFoundError, schema_error
+from feast_fusion.online.codec.value_decoding import Decoder, decoder_of
 
 Features: TypeAlias = FeatureService | Sequence[str]
 

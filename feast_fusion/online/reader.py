@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feast_fusion.online.entity_keys import encode_keys
+from feast_fusion.online.codec.entity_keys import encode_keys
+from feast_fusion.online.codec.value_decoding import Column, Ragged, decode_timestamps
 from feast_fusion.online.read_plan import KeyGroup, ViewPlan
-from feast_fusion.online.transport import ReadGroup, Reply
-from feast_fusion.online.value_decoding import Column, Ragged, decode_timestamps
+from feast_fusion.online.redis.transport import ReadGroup, Reply
 
 Read = Callable[[Sequence[ReadGroup]], list[list[Reply]]]
 

@@ -16,18 +16,18 @@ from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.type_map import feast_value_type_to_python_type
 from numpy.typing import NDArray
 
+from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.history.view_schema import ViewSchema, check_vectors
-from feast_fusion.online.entity_keys import encode_keys
-from feast_fusion.online.newest_row import SCRIPT, NewestRow
-from feast_fusion.online.transport import Transport
-from feast_fusion.online.value_decoding import is_vector
-from feast_fusion.online.value_encoding import (
+from feast_fusion.online.codec.entity_keys import encode_keys
+from feast_fusion.online.codec.value_decoding import is_vector
+from feast_fusion.online.codec.value_encoding import (
     encode_column,
     encode_timestamps,
     spread,
 )
-from feast_fusion.online.vector_encoding import encode_half_vectors
-from transformations.errors import SchemaError, schema_error
+from feast_fusion.online.codec.vector_encoding import encode_half_vectors
+from feast_fusion.online.redis.newest_row import SCRIPT, NewestRow
+from feast_fusion.online.redis.transport import Transport
 
 Row = tuple[EntityKeyProto, Mapping[str, ValueProto], datetime, datetime | None]
 

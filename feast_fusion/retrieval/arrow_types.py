@@ -5,8 +5,8 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transformations.errors import schema_error
-from transformations.schema import TIMESTAMP
+from feast_fusion.errors import schema_error
+from feast_fusion.times import TIMESTAMP
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
 

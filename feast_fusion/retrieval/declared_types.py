@@ -4,8 +4,8 @@ import pyarrow as pa
 from feast import Field
 from feast.value_type import ValueType
 
+from feast_fusion.errors import schema_error
 from feast_fusion.retrieval.arrow_types import is_list, is_text
-from transformations.errors import schema_error
 
 _NUMBER, _TEXT, _TIME, _UNKNOWN = "numbers", "text", "times", "unknown"
 _FAMILIES = {

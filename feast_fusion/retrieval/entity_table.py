@@ -10,9 +10,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.retrieval.arrow_types import is_text, plain, plain_type, to_microseconds
 from feast_fusion.retrieval.parquet_source import local_files, named_errors
-from transformations.errors import SchemaError, schema_error
 
 EVENT_TIMESTAMP = "event_timestamp"
 _WHAT = "entity table"

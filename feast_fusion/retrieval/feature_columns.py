@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from feast_fusion.errors import schema_error
 from feast_fusion.retrieval.arrow_types import is_text
 from feast_fusion.retrieval.feature_join import Feature, FeatureJoin, Matched
 from feast_fusion.retrieval.parquet_source import Piece
 from feast_fusion.training_set import Indexed
-from transformations.errors import schema_error
 
 _MAX_OFFSET = (1 << 31) - 1  # Arrow's plain lists and strings count with 32 bits
 _MAX_ELEMENTS = 1 << 27  # the same for lists whose elements have a size of their own

@@ -11,12 +11,12 @@ from feast import FeatureView, Field
 from feast.feature_view import DUMMY_ENTITY_ID
 from numpy.typing import NDArray
 
+from feast_fusion.errors import schema_error
 from feast_fusion.retrieval.arrow_types import is_list
 from feast_fusion.retrieval.asof_join import AsOf, microseconds, newest_rows
 from feast_fusion.retrieval.declared_types import check_declared
 from feast_fusion.retrieval.entity_table import EntityTable
 from feast_fusion.retrieval.parquet_source import POSITION, ParquetSource, open_source
-from transformations.errors import schema_error
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from feast_fusion.errors import StoreUnavailableError
 from feast_fusion.retrieval.arrow_types import plain_type
-from transformations.errors import StoreUnavailableError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BUFFER_BYTES = 1 << 20  # without a buffer a column chunk is read whole, which can be gigabytes

@@ -12,8 +12,8 @@ from feast.data_source import DataSource
 from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.file_source import FileSource
 
+from feast_fusion.errors import schema_error
 from feast_fusion.retrieval.parquet_source import open_source
-from transformations.errors import schema_error
 
 _PART = re.compile(r"part-(\d{10})-")  # as HistoryEngine numbers the files of its sinks
 

@@ -16,9 +16,9 @@ from feast.infra.offline_stores.file_source import FileSource
 from numpy.typing import NDArray
 from pyarrow import fs
 
+from feast_fusion.errors import StoreUnavailableError, schema_error
 from feast_fusion.retrieval.arrow_types import plain, to_microseconds
 from feast_fusion.retrieval.parquet_file import ParquetFile, stamp_of
-from transformations.errors import StoreUnavailableError, schema_error
 
 POSITION = "__position"
 _BATCH_BYTES = 4 << 20

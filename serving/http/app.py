@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from feast_fusion.errors import StoreUnavailableError
 from serving.answers import OVERLOADED, Recommendations, SimilarItem
 from serving.http.embeddings import EmbeddingsAnswer, TextEncoding
 from serving.http.gate import RequestGate
@@ -33,7 +34,6 @@ from serving.http.settings import ServiceSettings
 from serving.http.work_queue import DeadlineExceededError, WorkQueue
 from serving.live.events import EventIntake, Submission
 from serving.recommender import Recommender
-from transformations.errors import StoreUnavailableError
 
 _READY_DEADLINE_S = 2.0
 _T = TypeVar("_T")

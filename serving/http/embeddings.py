@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from transformers import AutoTokenizer
 
+from feast_fusion.encoding.encoder import describe_encoder
+from intake.dataset import Encoder
 from serving.http.problems import ProblemError
 from serving.http.requests import EmbeddingsRequest
-from transformations.dataset import Encoder
-from transformations.encoder import describe_encoder
 
 Vectors = NDArray[np.float32]
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from transformations.errors import FeatureNotFoundError, StoreUnavailableError
+from feast_fusion.errors import FeatureNotFoundError, StoreUnavailableError
 
 _MEDIA_TYPE = "application/problem+json"
 _RETRY = {"Retry-After": "1"}

@@ -5,15 +5,16 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from serving.live.base import BaseHistory
+from feast_fusion.times import TIMESTAMP
 from serving.live.log import LiveKey, Read
+from serving.live.prepared_history import BaseHistory
 from transformations.running_activity import (
     Occurrence,
     RunningInterest,
     RunningStatistics,
     RunningUser,
 )
-from transformations.schema import ITEM_STATS, TIMESTAMP, USER_RECENT, USER_STATS, VECTOR
+from transformations.schema import ITEM_STATS, USER_RECENT, USER_STATS, VECTOR
 
 
 class LiveRow(NamedTuple):

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from serving.live.features import LiveFeatures
-from serving.live.screening import Outcome, screen_events
-from transformations.errors import FeastFusionError, StoreUnavailableError
-from transformations.journal import Event, Journal
+from feast_fusion.errors import FeastFusionError, StoreUnavailableError
+from intake.journal import Event, Journal
+from serving.live.event_screening import Outcome, screen_events
+from serving.live.live_features import LiveFeatures
 
 _BATCH_EVENTS = 1_000
 _IDLE_S = 1.0  # how often an idle service looks for a new preparation or an emptied Redis

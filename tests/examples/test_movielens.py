@@ -12,11 +12,11 @@ from types import ModuleType
 import polars as pl
 import pytest
 
-from transformations.dataset import load_dataset
-from transformations.schema import TIMESTAMP
-from transformations.sources import write_sources
-from transformations.validation import validate_dataset
-from transformations.workspace import Workspace
+from feast_fusion.times import TIMESTAMP
+from intake.dataset import load_dataset
+from intake.validation import validate_dataset
+from intake.workspace import Workspace
+from transformations.prepared_sources import write_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "movielens"

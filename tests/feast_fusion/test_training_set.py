@@ -16,9 +16,9 @@ from feast import FeatureStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feast_fusion.errors import SchemaError
 from feast_fusion.training_set import MANIFEST, Indexed, TrainingSet
-from tests.feast_fusion.offline_repo import OURS, STOCK
-from transformations.errors import SchemaError
+from tests.feast_fusion.retrieval.offline_repo import OURS, STOCK
 
 INDEX = np.array([1, -1, 0, 1], np.int32)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from feast_fusion.cli.context import REPOSITORY, environment, open_store
-from feast_fusion.embedded_redis import connection_string, embedded_redis
+from cli.context import REPOSITORY, environment, open_store
+from cli.embedded_redis import connection_string, embedded_redis
 from tests.conftest import Project
 from tests.datasets import START
 from transformations.embedding import Embedder

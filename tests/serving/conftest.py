@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from feast_fusion.cli.serve import open_library
-from feast_fusion.embedded_redis import RunningRedis, connection_string, start_redis, stop_redis
+from cli.embedded_redis import RunningRedis, connection_string, start_redis, stop_redis
+from cli.serve import open_library
 from serving.http.embeddings import TextEncoding
 from serving.live.events import EventIntake
 from serving.recommender import Recommender

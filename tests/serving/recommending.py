@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 from feast import FeatureStore
 
-from feast_fusion.cli.context import SERVICE, open_store
-from feast_fusion.embedded_redis import RunningRedis, connection_string, embedded_redis
+from cli.context import SERVICE, open_store
+from cli.embedded_redis import RunningRedis, connection_string, embedded_redis
 from feast_fusion.redis_matrix import online_store_of
+from intake.workspace import Workspace
 from serving.catalogue import Catalogue, load_catalogue
 from serving.online_features import OnlineFeatures
 from serving.recommender import Recommender
 from transformations.interest import replay
-from transformations.workspace import Workspace
 
 # A busy machine may keep a healthy Redis silent for longer than the defaults allow.
 _PATIENT = {"connect_timeout_ms": 5_000, "read_timeout_ms": 5_000, "deadline_ms": 20_000}

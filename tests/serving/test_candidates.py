@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from feast_fusion.errors import FeatureNotFoundError
+from intake.workspace import Workspace, open_workspace
 from serving.candidates import FRESH_EVERY, POPULAR, Candidates, gather_candidates
 from serving.catalogue import Catalogue, load_catalogue
 from serving.catalogue_watch import CatalogueWatch
 from serving.seen_items import SeenItems, load_seen_items
 from serving.vector_index import VectorIndex
 from tests.datasets import make_films
-from transformations.errors import FeatureNotFoundError
-from transformations.sources import write_sources
-from transformations.workspace import Workspace, open_workspace
+from transformations.prepared_sources import write_sources
 
 NOBODY = SeenItems({}, np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32))
 NOTHING = np.zeros(0, dtype=np.int64)

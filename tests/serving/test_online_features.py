@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
-from feast_fusion.cli.context import SERVICE, open_store
-from feast_fusion.embedded_redis import connection_string, embedded_redis
+from cli.context import SERVICE, open_store
+from cli.embedded_redis import connection_string, embedded_redis
 from serving.online_features import OnlineFeatures
 from tests.conftest import Project
 from tests.test_point_in_time_features import same, values_of
-from training.dataset import build_training_set
+from training.retrieval import build_training_set
 
 
 def test_online_rows_equal_history_as_of_now(films: Project) -> None:

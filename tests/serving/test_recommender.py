@@ -17,28 +17,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from serving.answers import QUERY_NOT_ENCODED, STORE_UNAVAILABLE, Reason, Recommendations
-from serving.catalogue_watch import CatalogueWatch
-from serving.explanation import Ablations
-from serving.likeness import (
-    COMPANY_WEIGHT,
-    INTEREST_WEIGHT,
-    NEW_USER_EVENTS,
-    QUERY_WEIGHT,
-)
-from serving.queries import QueryEncoder
-from serving.recommender import Recommender
-from tests.conftest import Project
-from tests.serving.recommending import Bench, open_bench
-from training.artifact import Artifact
-from transformations.dataset import Encoder
-from transformations.encoder import describe_encoder
-from transformations.errors import (
+from feast_fusion.encoding.encoder import describe_encoder
+from feast_fusion.errors import (
     EncoderMismatchError,
     FeatureNotFoundError,
     SchemaError,
     StoreUnavailableError,
 )
+from intake.dataset import Encoder
+from serving.answers import QUERY_NOT_ENCODED, STORE_UNAVAILABLE, Reason, Recommendations
+from serving.catalogue_watch import CatalogueWatch
+from serving.explanation import Ablations
+from serving.queries import QueryEncoder
+from serving.recommender import Recommender
+from serving.score_adjustment import (
+    COMPANY_WEIGHT,
+    INTEREST_WEIGHT,
+    NEW_USER_EVENTS,
+    QUERY_WEIGHT,
+)
+from tests.conftest import Project
+from tests.serving.recommending import Bench, open_bench
+from training.ranker.artifact import Artifact
 
 
 @pytest.fixture(scope="module")

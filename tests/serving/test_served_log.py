@@ -21,26 +21,26 @@ from click.testing import CliRunner
 from feast import FeatureStore
 from feast.protos.feast.types.Value_pb2 import Value
 
-from feast_fusion.cli import main
-from feast_fusion.cli.context import SERVICE, feast, open_store
-from feast_fusion.embedded_redis import connection_string, embedded_redis
-from feast_fusion.online.entity_keys import encode_keys
+from cli import main
+from cli.context import SERVICE, feast, open_store
+from cli.embedded_redis import connection_string, embedded_redis
+from feast_fusion.errors import SchemaError
+from feast_fusion.online.codec.entity_keys import encode_keys
 from feast_fusion.online.read_plan import feature_field
 from feast_fusion.redis_matrix import online_store_of
+from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
+from intake.journal import Journal
+from intake.workspace import Workspace
 from serving.live.events import EventIntake
-from serving.live.features import LiveFeatures
+from serving.live.live_features import LiveFeatures
 from serving.online_features import OnlineFeatures
 from serving.served_log import ServedLog
 from serving.served_rows import read_served
 from serving.slate import Slates
 from tests.conftest import Project
 from tests.serving.http.service_process import copy_project
-from training.artifact import Artifact
-from transformations.errors import SchemaError
-from transformations.journal import Journal
-from transformations.schema import TIMESTAMP
-from transformations.workspace import Workspace
+from training.ranker.artifact import Artifact
 
 # A busy machine may keep a healthy Redis silent for longer than the defaults allow.
 PATIENT = {"connect_timeout_ms": 5_000, "read_timeout_ms": 5_000, "deadline_ms": 20_000}

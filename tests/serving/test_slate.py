@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from feast_fusion.errors import SchemaError
 from feast_fusion.redis_matrix import online_store_of
 from serving.slate import Slate, Slates
 from tests.conftest import Project
 from tests.serving.recommending import Bench, open_bench
-from training.artifact import Artifact, probabilities
-from training.batching import Batch
-from transformations.errors import SchemaError
+from training.ranker.artifact import Artifact, probabilities
+from training.ranker.batching import Batch
 
 ITEMS = [f"f{i}" for i in range(60)] + ["nothing", "f3~"]
 

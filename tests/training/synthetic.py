@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
-from transformations.dataset import Dataset, Interactions, Items, Users
-from transformations.schema import TIMESTAMP
+from intake.dataset import Dataset, Interactions, Items, Users
 
 WIDTH = 6
 N_ITEMS = 30

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feast_fusion.errors import SchemaError
 from training.split import split_by_time
-from transformations.errors import SchemaError
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ROWS = st.lists(

@@ -5,16 +5,16 @@ import pyarrow as pa
 import pytest
 import torch
 
+from feast_fusion.errors import SchemaError
 from feast_fusion.training_set import TrainingSet
+from intake.dataset import Dataset
 from tests.training.synthetic import make_dataset, make_training_set, with_column, without
 from training.baselines import boosted_trees_scores, popularity_scores
 from training.losses import LossName
 from training.metrics import auc
-from training.ranker import RankerConfig
+from training.ranker.model import RankerConfig
 from training.split import split_by_time
 from training.trainer import TrainerConfig, TrainResult, train
-from transformations.dataset import Dataset
-from transformations.errors import SchemaError
 
 SMALL = {"batch_size": 128, "rank": 4, "text_width": 4, "learning_rate": 1e-2}
 

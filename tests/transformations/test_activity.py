@@ -11,19 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feast_fusion.errors import SchemaError
+from feast_fusion.times import TIMESTAMP
+from intake.dataset import Activity, Dataset, Interactions, Items
 from tests.oracles.activity import ActivityOracle, Row
 from transformations import activity, categories
 from transformations.activity import build_activity
-from transformations.dataset import Activity, Dataset, Interactions, Items
-from transformations.errors import SchemaError
-from transformations.schema import (
-    ITEM_STATS,
-    TIMESTAMP,
-    USER_EVENTS,
-    USER_RECENT,
-    USER_SNAPSHOTS,
-    USER_STATS,
-)
+from transformations.schema import ITEM_STATS, USER_EVENTS, USER_RECENT, USER_SNAPSHOTS, USER_STATS
 
 SCHEMAS = {
     "item_stats": ITEM_STATS,

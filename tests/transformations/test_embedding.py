@@ -9,13 +9,13 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from feast_fusion.encoding.encoder import describe_encoder
+from feast_fusion.errors import EncoderMismatchError, SchemaError
+from intake.dataset import load_dataset
+from intake.workspace import Workspace, open_workspace
 from tests.datasets import START, make_films
-from transformations.dataset import load_dataset
 from transformations.embedding import embed_behaviour, embed_items, track_interest
-from transformations.encoder import describe_encoder
-from transformations.errors import EncoderMismatchError, SchemaError
-from transformations.sources import write_sources
-from transformations.workspace import Workspace, open_workspace
+from transformations.prepared_sources import write_sources
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feast_fusion.errors import SchemaError
+from feast_fusion.times import TIMESTAMP
+from intake.journal import Event, Journal, events_to_table
+from intake.positive import PositiveRule
+from intake.workspace import Workspace, open_workspace
 from tests.datasets import START, make_films
-from transformations.errors import SchemaError
-from transformations.journal import Event, Journal, events_to_table
-from transformations.positive import PositiveRule
-from transformations.schema import TIMESTAMP
-from transformations.sources import SourcesReport, write_sources
-from transformations.workspace import Workspace, open_workspace
+from transformations.prepared_sources import SourcesReport, write_sources
 
 T0 = int(START.timestamp()) * 1_000_000
 HOUR = 3_600_000_000

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.transformations.conftest import SaveDecoder
-from transformations.dataset import Cleaning
-from transformations.encoder import load_encoder
-from transformations.errors import SchemaError
+from feast_fusion.encoding.encoder import load_encoder
+from feast_fusion.encoding.transformer_encoder import TransformerEncoder
+from feast_fusion.errors import SchemaError
+from intake.dataset import Cleaning
+from tests.feast_fusion.encoding.conftest import SaveDecoder
 from transformations.text import (
     clean,
     render_behaviour,
@@ -19,7 +20,6 @@ from transformations.text import (
     render_item,
     render_items,
 )
-from transformations.transformer_encoder import TransformerEncoder
 
 FILM = "{title} ({year}). Genres: {genres}. Directed by {director}. Starring {cast}."
 WHOLE = {

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from feast_fusion.cli import main
-from feast_fusion.embedded_redis import RunningRedis, redis_status
+from cli import main
+from cli.embedded_redis import RunningRedis, redis_status
+from intake.journal import read_journal
 from tests.conftest import Project
 from tests.serving.http.service_process import (
     KEY,
@@ -24,7 +25,6 @@ from tests.serving.http.service_process import (
     service_process,
     wait_until,
 )
-from transformations.journal import read_journal
 
 QUERY = "a western with an unmistakable title"
 

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from feast_fusion.cli.context import open_store
-from feast_fusion.cli.refresh import rewrite_online
+from cli.context import open_store
+from cli.refresh import rewrite_online
 from feast_fusion.redis_matrix import online_store_of
+from intake.journal import read_journal
 from serving.answers import OVERLOADED, STORE_EMPTY, STORE_UNAVAILABLE
 from tests.conftest import Project
-from tests.feast_fusion.redis_faults import RedisProcess, redis_process
+from tests.feast_fusion.online.redis_faults import RedisProcess, redis_process
 from tests.serving.http.service_process import Service, copy_project, service_process, wait_until
 from tests.serving.live.live_repo import differences, offline_rows, online_rows
-from transformations.journal import read_journal
 
 CLIENTS = 200
 # The service promises one second. What a client sees beyond it is the machine, which here runs

@@ -15,15 +15,15 @@ import pyarrow.parquet as pq
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.types import Array, Float32, Float64, Int64, String
 
+from feast_fusion.encoding.encoder import describe_encoder
+from feast_fusion.errors import SchemaError
 from feast_fusion.redis_matrix import online_store_of
-from serving.live.features import LiveFeatures
+from intake.workspace import Workspace, open_workspace
+from serving.live.live_features import LiveFeatures
 from tests.datasets import make_films
 from transformations.embedding import load_item_vectors, track_interest
-from transformations.encoder import describe_encoder
-from transformations.errors import SchemaError
+from transformations.prepared_sources import write_sources
 from transformations.schema import ITEM_STATS, USER_RECENT, USER_STATS
-from transformations.sources import write_sources
-from transformations.workspace import Workspace, open_workspace
 
 SCALARS = {pa.int64(): Int64, pa.float32(): Float32, pa.float64(): Float64, pa.string(): String}
 VIEWS = {"item_stats": ITEM_STATS, "user_stats": USER_STATS, "user_recent": USER_RECENT}

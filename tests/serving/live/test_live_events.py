@@ -19,11 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from feast_fusion.embedded_redis import embedded_redis, find_redis_server, start_redis, stop_redis
-from feast_fusion.redis_url import connection_string
+from cli.embedded_redis import embedded_redis, find_redis_server, start_redis, stop_redis
+from cli.redis_url import connection_string
+from feast_fusion.errors import StoreUnavailableError
+from intake.journal import Journal, read_events, read_journal
+from intake.workspace import Workspace, open_workspace
+from serving.live.event_screening import CLOCK_SKEW, FIELDS
 from serving.live.events import EventIntake
-from serving.live.features import LiveFeatures
-from serving.live.screening import CLOCK_SKEW, FIELDS
+from serving.live.live_features import LiveFeatures
 from tests.serving.live.live_repo import (
     apply_views,
     close,
@@ -34,9 +37,6 @@ from tests.serving.live.live_repo import (
     open_features,
     open_store,
 )
-from transformations.errors import StoreUnavailableError
-from transformations.journal import Journal, read_events, read_journal
-from transformations.workspace import Workspace, open_workspace
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 RATING = {
@@ -317,8 +317,8 @@ from datetime import UTC, datetime
 from serving.live.events import EventIntake
 from tests.serving.live.live_repo import open_features
 from tests.serving.live.test_live_events import NOW, ratings
-from transformations.journal import Journal
-from transformations.workspace import open_workspace
+from intake.journal import Journal
+from intake.workspace import open_workspace
 
 dataset, home, url = sys.argv[1:]
 workspace = open_workspace(dataset, home)

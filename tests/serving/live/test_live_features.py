@@ -12,10 +12,13 @@ import pytest
 from feast import FeatureStore
 from redis import Redis
 
-from feast_fusion.embedded_redis import RunningRedis, embedded_redis
-from feast_fusion.redis_url import connection_string
+from cli.embedded_redis import RunningRedis, embedded_redis
+from cli.redis_url import connection_string
+from feast_fusion.errors import StoreUnavailableError
+from intake.journal import Event, Journal
+from intake.workspace import Workspace, open_workspace
 from serving.live.entity import LiveEntity
-from serving.live.features import LiveFeatures, write_online
+from serving.live.live_features import LiveFeatures, write_online
 from serving.live.log import Addition, LiveKey, LiveLog
 from tests.datasets import START
 from tests.serving.live.live_repo import (
@@ -29,12 +32,9 @@ from tests.serving.live.live_repo import (
     open_features,
     open_store,
 )
-from transformations.errors import StoreUnavailableError
 from transformations.interest import step
-from transformations.journal import Event, Journal
+from transformations.prepared_sources import write_sources
 from transformations.running_activity import Occurrence, RunningInterest
-from transformations.sources import write_sources
-from transformations.workspace import Workspace, open_workspace
 
 HOUR = 3_600_000_000
 T0 = int(START.timestamp()) * 1_000_000
@@ -183,7 +183,7 @@ PUSH = """
 import random, sys
 from tests.serving.live.live_repo import close, open_features
 from tests.serving.live.test_live_features import push, random_events
-from transformations.workspace import open_workspace
+from intake.workspace import open_workspace
 
 dataset, home, url, seed = sys.argv[1:]
 workspace = open_workspace(dataset, home)

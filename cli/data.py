@@ -1,0 +1,70 @@
+"""`feast-fusion prepare` and `feast-fusion training-set`: from files to features to examples."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context import SERVICE, open_store, progress_bar, say, then, with_workspace
+from intake.workspace import Workspace
+from transformations.prepared_sources import SourcesReport, write_sources
+
+if TYPE_CHECKING:
+    from feast_fusion.training_set import TrainingSet
+
+
+@click.command()
+@with_workspace
+def prepare(workspace: Workspace) -> None:
+    """Validate the three files and derive the point-in-time sources.
+
+    Rows that cannot be used go to sources/rejects/ with their reason; the rest goes on. Unchanged
+    files are not prepared again.
+    """
+    prepare_sources(workspace)
+    then("Next: feast-fusion run (everything), or feast apply and feast materialize.")
+
+
+def prepare_sources(workspace: Workspace) -> None:
+    """Write the sources of a workspace and say what came of it."""
+    with progress_bar("Preparing") as advance:
+        report = write_sources(workspace, progress=advance)
+    for line in _report_lines(workspace, report):
+        say(line)
+
+
+@click.command("training-set")
+@click.option("--service", default=SERVICE, show_default=True, help="Which feature service.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder. Default: in the workspace.")
+@with_workspace
+def training_set(workspace: Workspace, service: str, out: Path | None) -> None:
+    """Build the training set: each label with the features as they were just before it."""
+    built = retrieve_training_set(workspace, service)
+    folder = built.save(out or workspace.training_set)
+    say(f"{len(built):,} rows in {folder}.")
+    then("Next: feast-fusion train.")
+
+
+def retrieve_training_set(workspace: Workspace, service: str = SERVICE) -> "TrainingSet":
+    """The training set of a workspace, straight from Feast."""
+    from training.retrieval import build_training_set
+    from training.spine import build_spine
+
+    spine = build_spine(workspace.dataset, workspace.sources)
+    return build_training_set(open_store(workspace), service, spine)
+
+
+def _report_lines(workspace: Workspace, report: SourcesReport) -> list[str]:
+    read = ", ".join(f"{n:,} {name}" for name, n in report.read.items())
+    if report.is_unchanged:
+        return [f"Unchanged: the sources of {read} are kept."]
+    rows = ", ".join(f"{name} {n:,}" for name, n in report.rows.items())
+    lines = [f"Read {read} in {report.seconds:.1f} s.", f"Wrote {rows}."]
+    for file, reasons in report.rejects.items():
+        for reason, n in reasons.items():
+            lines.append(f"Rejected {n:,} rows of {file}: {reason}.")
+    if any(report.rejects.values()):
+        lines.append(f"They are in {workspace.sources / 'rejects'}, each with its reason.")
+    if report.users_without_profile:
+        lines.append(f"{report.users_without_profile:,} users have events but no row in users.")
+    return lines

@@ -1,0 +1,184 @@
+"""`feast-fusion train`, `evaluate` and `recommend`: from examples to a model to an answer."""
+
+import dataclasses
+import json
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.context import (
+    SERVICE,
+    open_store,
+    progress_bar,
+    redis_of,
+    say,
+    then,
+    with_workspace,
+)
+from feast_fusion.errors import FeatureNotFoundError
+from feast_fusion.training_set import TrainingSet
+from intake.workspace import Workspace
+
+if TYPE_CHECKING:
+    from serving.answers import Recommendations
+    from training.ranker.artifact import Artifact
+
+
+@click.command()
+@click.option("--seed", default=0, show_default=True, help="Same seed, same model (on a CPU).")
+@with_workspace
+def train(workspace: Workspace, seed: int) -> None:
+    """Fit the fusion ranker to the training set and save it as the workspace's artifact."""
+    artifact = train_ranker(workspace, open_training_set(workspace), seed)
+    artifact.save(workspace.artifact)
+    then(f"Saved to {workspace.artifact}. Next: feast-fusion evaluate.")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@with_workspace
+def evaluate(workspace: Workspace, as_json: bool) -> None:
+    """Measure the artifact on the test rows, beside popularity and boosted trees.
+
+    The test rows are the last 10 % of the training set by (time, user, item).
+    """
+    from training.ranker.artifact import Artifact
+
+    measured = evaluate_ranker(
+        workspace, open_training_set(workspace), Artifact.load(workspace.artifact)
+    )
+    if as_json:
+        click.echo(json.dumps(measured))
+        return
+    for line in metric_lines(measured):
+        say(line)
+    then("Next: feast-fusion recommend USER.")
+
+
+@click.command()
+@click.argument("user")
+@click.option("-n", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many.")
+@click.option("--query", metavar="TEXT", help="What the user asks for, in words.")
+@click.option("--explain", is_flag=True, help="Also say why, item by item.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@with_workspace
+def recommend(
+    workspace: Workspace, user: str, n: int, query: str | None, explain: bool, as_json: bool
+) -> None:
+    """Print the top N items for USER, with features read from Redis."""
+    answer = recommend_to(workspace, [user], n, query=query, explain=explain)[0]
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(answer)))
+        return
+    for line in answer_lines(answer):
+        say(line)
+
+
+def open_training_set(workspace: Workspace) -> TrainingSet:
+    """The training set last built.
+
+    Raises
+    ------
+    FeatureNotFoundError
+        None was built.
+    """
+    if not workspace.training_set.is_dir():
+        raise FeatureNotFoundError(
+            f"{workspace.training_set}: got no such folder, expected a training set. "
+            "Run feast-fusion training-set first."
+        )
+    return TrainingSet.open(workspace.training_set)
+
+
+def train_ranker(workspace: Workspace, training_set: TrainingSet, seed: int = 0) -> "Artifact":
+    """The ranker fitted to a training set; says how it went."""
+    from feast_fusion.feature_service import encoder_of, open_service
+    from training.trainer import TrainerConfig, train
+
+    service = open_service(open_store(workspace), SERVICE)
+    with progress_bar("Training") as advance:
+        result = train(
+            training_set,
+            workspace.dataset,
+            TrainerConfig(),
+            seed=seed,
+            progress=advance,
+            encoder_id=encoder_of(service),
+            service=SERVICE,
+        )
+    say(f"Trained: {result.summary()}")
+    return result.artifact
+
+
+def evaluate_ranker(
+    workspace: Workspace, training_set: TrainingSet, artifact: "Artifact"
+) -> dict[str, Any]:
+    """Metrics on the test rows by model: the ranker, boosted trees, popularity."""
+    from training.baselines import boosted_trees_scores, popularity_scores
+    from training.metrics import evaluate_scores
+    from training.split import split_by_time
+
+    split = split_by_time(training_set.table)
+    test = training_set.take(split.test)
+    scores = {
+        "ranker": artifact.score(test),
+        "boosted trees": boosted_trees_scores(training_set.take(split.past), test),
+        "popularity": popularity_scores(test),
+    }
+    measured = {name: evaluate_scores(test.table, found) for name, found in scores.items()}
+    return {"test_rows": len(test), **measured}
+
+
+def metric_lines(measured: dict[str, Any]) -> list[str]:
+    """A table of metrics, one line per model."""
+    models = [name for name in measured if name != "test_rows"]
+    metrics = list(measured[models[0]])
+    lines = [f"{measured['test_rows']:,} test rows"]
+    lines.append(f"{'':14}" + "".join(f"{metric:>12}" for metric in metrics))
+    for model in models:
+        values = "".join(f"{measured[model][metric]:>12.4f}" for metric in metrics)
+        lines.append(f"{model:14}{values}")
+    return lines
+
+
+def recommend_to(
+    workspace: Workspace,
+    users: list[str],
+    n: int,
+    *,
+    query: str | None = None,
+    explain: bool = False,
+) -> list["Recommendations"]:
+    """Answers for some users, from the Redis of this workspace."""
+    from feast_fusion.redis_matrix import online_store_of
+    from serving.recommender import Recommender
+
+    with redis_of(workspace) as redis, ExitStack() as stack:
+        store = open_store(workspace, redis)
+        # Before Redis stops: the item cache would take that for an outage.
+        stack.callback(online_store_of(store).disconnect)
+        recommender = stack.enter_context(Recommender.open(workspace, store, SERVICE))
+        return [recommender.recommend(user, n, query=query, explain=explain) for user in users]
+
+
+_USERS = {
+    "known": "",
+    "profile_only": " (only a profile is known of this user)",
+    "unknown": " (nothing known of this user: popular and new items)",
+}
+
+
+def answer_lines(answer: "Recommendations") -> list[str]:
+    """The answer for a person: a line of context, then one line per item and per reason."""
+    lines = [
+        f"Top {len(answer.items)} for user {answer.user_id}{_USERS[answer.user]}: "
+        f"{answer.n_candidates} candidates in {answer.latency_ms:.0f} ms"
+    ]
+    lines += [f"Degraded: {reason}." for reason in answer.reasons]
+    for rank, item in enumerate(answer.items, start=1):
+        lines.append(f"{rank:>3}. {item.title or item.item_id:<50} {item.score:.3f}")
+        for reason in item.reasons:
+            added = f" ({reason.value:+.2f})" if reason.kind in ("modality", "likeness") else ""
+            lines.append(f"       {reason.text}{added}")
+    return lines

@@ -1,0 +1,238 @@
+"""`feast-fusion run` and `demo`: the main job from files to recommendations, every step real."""
+
+import hashlib
+import json
+import os
+import resource
+import runpy
+import statistics
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import torch
+
+import training
+from cli.context import (
+    SERVICE,
+    example_dataset,
+    feast,
+    open_store,
+    redis_of,
+    say,
+    then,
+    with_workspace,
+)
+from cli.data import prepare_sources, retrieve_training_set
+from cli.model import (
+    answer_lines,
+    evaluate_ranker,
+    metric_lines,
+    recommend_to,
+    train_ranker,
+)
+from feast_fusion.encoding.encoder import describe_encoder
+from feast_fusion.errors import FeastFusionError
+from feast_fusion.feature_service import open_service
+from feast_fusion.training_set import TrainingSet
+from intake.workspace import Workspace
+from training.audit.leakage import audit_training_set
+from training.ranker.artifact import Artifact
+from transformations.embedding import Embedder
+
+_LATENCY_USERS = 50
+_STARTED = time.perf_counter()
+
+
+@click.command()
+@with_workspace
+def run(workspace: Workspace) -> None:
+    """Go the whole way on a data set.
+
+    \b
+    prepare       files -> point-in-time sources
+    apply         declarations -> registry
+    materialize   texts -> vectors; history -> sinks, newest -> Redis
+    training-set  labels -> features as they were, and an audit of that
+    train         -> fusion ranker (skipped when training set and code are unchanged)
+    evaluate      -> metrics on the last 10 % of the events
+    recommend     -> top 10 from Redis
+
+    Every step can be repeated: what is done is not done again. Numbers go to summary.json.
+    """
+    run_all(workspace)
+    then(f"Next: feast-fusion recommend USER{_dataset_option(workspace)}")
+
+
+@click.command()
+@with_workspace
+def demo(workspace: Workspace) -> None:
+    """Prepare MovieLens-100k and run everything on it."""
+    if workspace.dataset.path == example_dataset() and not _has_files(workspace):
+        _step("MovieLens-100k")
+        script = runpy.run_path(str(example_dataset().parent / "prepare.py"))
+        made = script["prepare_movielens"](
+            workspace.dataset.items.path.parent, cache=workspace.home / "downloads"
+        )
+        say(
+            f"{made.n_interactions:,} ratings, {made.n_items:,} films, {made.n_users:,} users; "
+            f"{made.n_joined:,} films have a director, cast and country."
+        )
+    run_all(workspace)
+    then("Next: feast-fusion recommend 100, or feast-fusion run --dataset with your own data.")
+
+
+def _has_files(workspace: Workspace) -> bool:
+    dataset = workspace.dataset
+    return dataset.items.path.is_file() and dataset.interactions.path.is_file()
+
+
+def run_all(workspace: Workspace) -> dict[str, Any]:
+    """Every step in order; returns and writes the summary."""
+    started = time.perf_counter()
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    _step("1/7 Prepare")
+    prepare_sources(workspace)
+    cached = _vectors_cached(workspace)
+    with redis_of(workspace) as redis:
+        _step("2/7 feast apply")
+        # The engine makes the sinks only now; their absence is no news.
+        feast(workspace, redis, "apply", "--skip-source-validation")
+        _step("3/7 feast materialize")
+        feast(workspace, redis, "materialize", *_window(workspace))
+        calls = _vectors_cached(workspace) - cached
+        _step("4/7 Training set")
+        training_set = retrieve_training_set(workspace)
+        training_set.save(workspace.training_set)
+        say(f"{len(training_set):,} rows.")
+        store = open_store(workspace)
+        audit = audit_training_set(training_set, store, open_service(store, SERVICE))
+        for line in audit.lines():
+            say(line)
+        _step("5/7 Train")
+        artifact = _trained(workspace, training_set)
+        _step("6/7 Evaluate")
+        measured = evaluate_ranker(workspace, training_set, artifact)
+        for line in metric_lines(measured):
+            say(line)
+        _step("7/7 Recommend")
+        users = _last_users(training_set.table)
+        answers = recommend_to(workspace, users, 10)
+    for line in answer_lines(answers[-1]):
+        say(line)
+    summary = {
+        "seconds": round(time.perf_counter() - started, 1),
+        "encoder_calls": calls,
+        "item_vectors": _n_rows(workspace, "item_embedding"),
+        "user_vectors": _n_rows(workspace, "user_embedding"),
+        "training_rows": len(training_set),
+        "test_auc": round(measured["ranker"]["auc"], 4),
+        "popularity_auc": round(measured["popularity"]["auc"], 4),
+        "online_p50_ms": round(statistics.median(a.latency_ms for a in answers), 1),
+        "peak_rss_mb": _peak_rss_mb(),
+    }
+    _write_json(workspace.summary, summary)
+    _step("Summary")
+    for line in _summary_lines(summary):
+        say(line)
+    return summary
+
+
+def _trained(workspace: Workspace, training_set: TrainingSet) -> Artifact:
+    """The ranker of this training set and this code: loaded if it exists, else trained."""
+    fingerprint = _fingerprint(workspace)
+    stamp = workspace.root / "trained.json"
+    if stamp.is_file() and json.loads(stamp.read_text())["fingerprint"] == fingerprint:
+        say("Unchanged since the last training: the artifact is kept.")
+        return Artifact.load(workspace.artifact)
+    artifact = train_ranker(workspace, training_set)
+    artifact.save(workspace.artifact)
+    _write_json(stamp, {"fingerprint": fingerprint})
+    return artifact
+
+
+def _fingerprint(workspace: Workspace) -> str:
+    """Digest of the saved training set and of the code that trains on it."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    files = [*workspace.training_set.rglob("*"), *Path(training.__file__).parent.rglob("*.py")]
+    for path in sorted(path for path in files if path.is_file()):
+        with path.open("rb") as file:
+            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _window(workspace: Workspace) -> tuple[str, str]:
+    """From before the first row of any source until now, as Feast's command takes it."""
+    first = min(
+        pl.scan_parquet(workspace.sources / f"{name}.parquet")
+        .select(pl.col("event_timestamp").min())
+        .collect()
+        .item()
+        for name in ("items", "interactions")
+    )
+    start = (first - timedelta(days=1)).astimezone(UTC)
+    return start.strftime("%Y-%m-%dT%H:%M:%S"), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _vectors_cached(workspace: Workspace) -> int:
+    """How many texts this workspace's encoder has ever encoded: the growth is encoder calls."""
+    return len(Embedder(workspace, _encoder_id(workspace)).cache)
+
+
+def _encoder_id(workspace: Workspace) -> str:
+    encoder = workspace.dataset.encoder
+    return describe_encoder(encoder.model, **encoder.options).encoder_id
+
+
+def _n_rows(workspace: Workspace, view: str) -> int:
+    sink = workspace.sinks / f"{view}__{_encoder_id(workspace)}"
+    return int(ds.dataset(sink, format="parquet").count_rows())
+
+
+def _last_users(table: pa.Table) -> list[str]:
+    """Users of the newest examples, the newest last."""
+    users = pl.DataFrame(table.select(["event_timestamp", "user_id"])).sort("event_timestamp")
+    return users["user_id"].unique(maintain_order=True).tail(_LATENCY_USERS).to_list()
+
+
+def _peak_rss_mb() -> int:
+    """The largest process so far: this one or a command it ran."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(kind).ru_maxrss for kind in kinds) // 1024
+
+
+def _summary_lines(summary: dict[str, Any]) -> list[str]:
+    return [
+        f"Rows and vectors   {summary['training_rows']:,} training rows, "
+        f"{summary['item_vectors']:,} item vectors, {summary['user_vectors']:,} user vectors",
+        f"Encoder calls      {summary['encoder_calls']:,}",
+        f"Test AUC           {summary['test_auc']:.4f} "
+        f"(popularity {summary['popularity_auc']:.4f})",
+        f"Online latency     {summary['online_p50_ms']:.1f} ms p50: Redis, features and ranking",
+        f"Time and memory    {summary['seconds']:.0f} s, {summary['peak_rss_mb']:,} MB peak",
+    ]
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    building = path.with_name(f".{path.name}.{os.getpid()}")
+    building.write_text(json.dumps(content, indent=2) + "\n")
+    building.replace(path)
+
+
+def _step(title: str) -> None:
+    """Announce a step, and how long this process has been at work."""
+    click.secho(f"\n{title}", bold=True, nl=False)
+    click.echo(f"  ({time.perf_counter() - _STARTED:.0f} s)")
+
+
+def _dataset_option(workspace: Workspace) -> str:
+    try:
+        is_default = workspace.dataset.path == example_dataset()
+    except FeastFusionError:
+        is_default = False
+    return "" if is_default else f" --dataset {workspace.dataset.path}"

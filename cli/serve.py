@@ -1,0 +1,262 @@
+"""`feast-fusion serve`: the recommender of a data set as an HTTP service."""
+
+import gc
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+import uvicorn
+
+from cli.context import SERVICE, open_store, say, with_workspace
+from cli.embedded_redis import connection_string, redis_status, start_redis, stop_redis
+from feast_fusion.errors import FeastFusionError, schema_error
+from intake.workspace import Workspace
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from serving.http.embeddings import TextEncoding
+    from serving.http.settings import ServiceSettings
+    from serving.live.events import EventIntake
+    from serving.recommender import Recommender
+
+_KEY_VARIABLE = "FUSION_API_KEY"
+_WARM_UP = "feast-fusion:warm-up"
+_FINISH_S = 30  # for what is in flight when asked to stop
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65_535), help="0: a free one."
+)
+@click.option(
+    "--api-key-env",
+    metavar="NAME",
+    help=f"The variable that holds the API key. Default: {_KEY_VARIABLE}, if there is one.",
+)
+@click.option("--insecure", is_flag=True, help="Listen beyond this machine without an API key.")
+@click.option("--rank-threads", type=click.IntRange(1, 64), help="Default: cores, at most 4.")
+@click.option("--max-concurrency", type=click.IntRange(1), help="Requests at once; more: 429.")
+@click.option("--deadline-ms", type=click.IntRange(1, 600_000), help="Of an answer; later: 503.")
+@click.option("--max-body-bytes", type=click.IntRange(1), help="Of a request; larger: 413.")
+@click.option("--docs/--no-docs", default=True, show_default=True, help="The page /docs.")
+@click.option(
+    "--log-served",
+    default=0.0,
+    type=click.FloatRange(0, 1),
+    help="Share of answers whose features are kept for `audit skew`.",
+)
+@click.option(
+    "--log-requests/--no-log-requests",
+    default=True,
+    show_default=True,
+    help="A line of JSON per request on standard error, without ids or texts.",
+)
+@with_workspace
+def serve(
+    workspace: Workspace,
+    /,
+    host: str,
+    port: int,
+    api_key_env: str | None,
+    insecure: bool,
+    log_served: float,
+    **options: Any,
+) -> None:
+    """Answer over HTTP until interrupted: recommend, rank, similar, events, embeddings.
+
+    One process with one model; it uses about one core. For more, start it again on another port
+    with the same --home and REDIS_URL: the events of all of them meet there.
+    """
+    settings = _settings(api_key_env, options)
+    _check_exposure(host, settings, insecure)
+    stop = _StopSignals()
+    with stop.caught(), _listener(host, port) as listener:
+        _send_logs_to_stderr()
+        with _redis(workspace) as redis, open_library(workspace, redis, log_served) as library:
+            from serving.http.app import create_app
+
+            app = create_app(*library, settings)
+            gc.collect()
+            gc.freeze()  # what is loaded stays: collecting among it would only delay requests
+            _Server(_configure(app), workspace.dataset.name, stop).run(sockets=[listener])
+
+
+class _StopSignals:
+    """SIGTERM and SIGINT: they end the loading at once, and the service when it has finished."""
+
+    def __init__(self) -> None:
+        self.is_loading = True
+        self.was_asked = False
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, self._note) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, former in zip(numbers, before, strict=True):
+                signal.signal(number, former)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        # The server catches signals itself and, when it has finished, raises them again for us.
+        self.was_asked = True
+        if self.is_loading:
+            sys.exit(0)
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens as soon as it does."""
+
+    def __init__(self, config: uvicorn.Config, name: str, stop: _StopSignals) -> None:
+        super().__init__(config)
+        self._name = name
+        self._stop = stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._stop.is_loading = False
+        self.should_exit |= self._stop.was_asked
+        for listener in sockets or []:
+            host, port = listener.getsockname()[:2]
+            at = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            say(f"Serving {self._name} at {at} (documentation: /docs; stop: Ctrl-C)")
+
+
+def _configure(app: "FastAPI") -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # it would show user ids; the gate writes its own lines
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="on",
+        http="h11",  # the faster parser takes headers of any length into memory
+        timeout_graceful_shutdown=_FINISH_S,
+    )
+
+
+@contextmanager
+def open_library(
+    workspace: Workspace, redis: str, log_served: float = 0.0
+) -> Iterator[tuple["Recommender", "EventIntake", "TextEncoding"]]:
+    """What the application stands on, warm; at the end accepted events are applied."""
+    # seconds to import: only where it is used
+    from feast_fusion.feature_service import encoder_of, open_service
+    from feast_fusion.redis_matrix import online_store_of
+    from intake.journal import Journal
+    from serving.http.embeddings import TextEncoding
+    from serving.live.events import EventIntake
+    from serving.live.live_features import LiveFeatures
+    from serving.recommender import Recommender
+    from serving.served_log import ServedLog
+
+    store = open_store(workspace, redis)
+    encoder_id = encoder_of(open_service(store, SERVICE))
+    with ExitStack() as stack:
+        stack.callback(online_store_of(store).disconnect)
+        features = LiveFeatures.open(workspace, store, encoder_id)
+        served_log = None
+        if log_served:
+            served_log = stack.enter_context(ServedLog(workspace.served, log_served))
+        recommender = stack.enter_context(
+            Recommender.open(
+                workspace, store, SERVICE, live_items=features.acted_on, served_log=served_log
+            )
+        )
+        with EventIntake(Journal(workspace.events), features) as intake:
+            recommender.recommend(_WARM_UP, query="warm up")  # loads the encoder
+            yield recommender, intake, TextEncoding(workspace.dataset.encoder, recommender.embed)
+
+
+@contextmanager
+def _redis(workspace: Workspace) -> Iterator[str]:
+    """Feast's connection string of REDIS_URL, else of the embedded Redis, running meanwhile."""
+    url = os.environ.get("REDIS_URL")
+    if url:
+        yield connection_string(url)
+        return
+    running = redis_status(workspace.redis)
+    # Detached, so that Ctrl-C reaches it only when we have finished.
+    found = running or start_redis(workspace.redis, detach=True)
+    try:
+        yield connection_string(found.url)
+    finally:
+        if running is None:
+            stop_redis(workspace.redis)
+
+
+@contextmanager
+def _listener(host: str, port: int) -> Iterator[socket.socket]:
+    """A bound socket: a port that is taken is found out before the model is loaded."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise FeastFusionError(
+                f"{host}:{port}: got {error.strerror}, expected an address of this machine and a "
+                "free port. Choose another --host or --port."
+            ) from None
+        yield listener
+
+
+def _settings(api_key_env: str | None, options: dict[str, Any]) -> "ServiceSettings":
+    from pydantic import SecretStr
+
+    from serving.http.settings import ServiceSettings
+
+    key = os.environ.get(api_key_env or _KEY_VARIABLE, "").strip()
+    if api_key_env is not None and not key:
+        raise schema_error(
+            "--api-key-env",
+            got=f"{api_key_env}, which is not set or empty",
+            expected="the name of a variable that holds the key",
+            remedy="Set it, or leave the option out to ask for no key.",
+        )
+    given = {name: value for name, value in options.items() if value is not None}
+    return ServiceSettings(api_key=SecretStr(key) if key else None, **given)
+
+
+def _check_exposure(host: str, settings: "ServiceSettings", insecure: bool) -> None:
+    """Refuse to let everyone who reaches this machine read and write."""
+    if _is_loopback(host) or settings.api_key is not None or insecure:
+        return
+    raise schema_error(
+        "--host",
+        got=f"{host}, which others can reach, and no API key",
+        expected="127.0.0.1, or an API key",
+        remedy=f"Set {_KEY_VARIABLE}, or say --insecure if something else guards the address.",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _send_logs_to_stderr() -> None:
+    """Warnings of everyone in words; requests as JSON, one a line."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    requests = logging.getLogger("serving.http.requests")
+    requests.setLevel(logging.INFO)
+    requests.propagate = False
+    lines = logging.StreamHandler()
+    lines.setFormatter(logging.Formatter("%(message)s"))
+    requests.addHandler(lines)

@@ -1,0 +1,235 @@
+"""What Redis says has changed, told to a `RowCache` (client-side caching in broadcasting mode)."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+
+from feast_fusion.online.cache.row_cache import RowCache
+
+HEARTBEAT_S = 0.05
+REPLY_DEADLINE_S = 0.25
+_CONNECT_TIMEOUT_S = 1.0
+_FIRST_DELAY_S = 0.05
+_LONGEST_DELAY_S = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class InvalidationListener:
+    """A thread with a connection of its own that keeps a `RowCache` right.
+
+    Redis (6.0 or later) is asked to name every changed key of some prefixes (`CLIENT TRACKING ON
+    BCAST`, RESP3), so it remembers nothing per key or client. The cache is opened when Redis has
+    acknowledged that, and suspended on any doubt: the connection is lost, an answer is late, the
+    server is no master any more, a prefix is added. Then a new connection is tried until one
+    answers, with growing delays up to 2 s.
+
+    How stale a row from the cache can be: while the connection lives, as long as the invalidation
+    message takes, which Redis sends before it acknowledges the write. When the connection dies
+    silently (paused server, half-open network), at most `heartbeat_s + reply_deadline_s`, 0.3 s by
+    default: an answered heartbeat gives the cache a lease of that length from the moment it was
+    sent, which the readers check, so the bound holds even if this thread is not scheduled. A key
+    whose own time to live runs out (`key_ttl_seconds`) is named when Redis removes it, which Redis
+    may do some time after the expiry.
+
+    Parameters
+    ----------
+    client : Redis
+        Of a single Redis or of `Sentinel.master_for`. Only its settings are used (address, TLS,
+        credentials, database), never its connections.
+    cache : RowCache
+        Suspended until `start`.
+    prefixes : iterable of bytes
+        Of the keys to be cached, Feast's `serialize_entity_key_prefix`. More may come by `watch`.
+        With none, the cache stays suspended.
+    heartbeat_s, reply_deadline_s : float
+        Seconds between questions, and to wait for an answer.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        cache: RowCache,
+        prefixes: Iterable[bytes] = (),
+        *,
+        heartbeat_s: float = HEARTBEAT_S,
+        reply_deadline_s: float = REPLY_DEADLINE_S,
+    ) -> None:
+        self._client = client
+        self._cache = cache
+        self._heartbeat_s = heartbeat_s
+        self._reply_deadline_s = reply_deadline_s
+        self._lock = threading.Lock()  # no prefix is added between the tracking and the opening
+        self._prefixes = frozenset(prefixes)
+        self._stopping = False
+        self._changed = threading.Event()  # ends a pause: prefixes were added, or it must stop
+        self._opened = threading.Event()
+        self._delay_s = _FIRST_DELAY_S
+        self._is_reported = False
+        self._thread = threading.Thread(target=self._run, name="redis-invalidation", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen; the cache opens as soon as Redis has answered."""
+        self._thread.start()
+
+    def watch(self, prefixes: Iterable[bytes]) -> None:
+        """Add prefixes; to be called before the first read of keys that have one of them.
+
+        New ones suspend the cache, before this returns, until Redis tracks them too. Cheap when
+        there is nothing new.
+        """
+        wanted = frozenset(prefixes)
+        if wanted <= self._prefixes:
+            return
+        with self._lock:
+            self._prefixes |= wanted
+            self._suspend()
+            self._changed.set()
+
+    def wait_until_open(self, timeout_s: float) -> bool:
+        """Whether the cache is open, after waiting for it if need be."""
+        return self._opened.wait(timeout_s)
+
+    def close(self) -> None:
+        """Stop listening, and close the cache for good."""
+        with self._lock:
+            self._stopping = True
+            self._suspend()
+            self._cache.close()
+            self._changed.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._changed.clear()
+            prefixes = self._prefixes  # after the clear: an addition from now on ends the pause
+            try:
+                if prefixes:
+                    self._listen(prefixes)
+                elif not self._stopping:
+                    self._changed.wait()
+            except (RedisError, OSError) as error:
+                self._report(error)
+                self._changed.wait(self._delay_s)
+                self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
+
+    def _listen(self, prefixes: frozenset[bytes]) -> None:
+        """Track `prefixes` and keep the cache right, until they change or something fails."""
+        connection = self._connection()
+        try:
+            connection.connect()
+            # redis-py's own client-side cache sets it so; there is no public way.
+            connection._parser.set_invalidation_push_handler(_unchanged)
+            self._ask(connection, *_tracking(prefixes))
+            lease_end = self._lease_end(connection)
+            self._open(prefixes, lease_end)
+            while self._is_wanted(prefixes):
+                self._apply_until(connection, lease_end - self._reply_deadline_s)
+                lease_end = self._lease_end(connection)
+                self._cache.renew(lease_end)
+        finally:
+            self._suspend()
+            connection.disconnect()
+
+    def _connection(self) -> Any:  # what redis-py leaves without annotations
+        pool = self._client.connection_pool
+        settings = {
+            **pool.connection_kwargs,
+            "protocol": 3,
+            "decode_responses": False,
+            "socket_timeout": self._reply_deadline_s,
+            "socket_connect_timeout": _CONNECT_TIMEOUT_S,
+            "retry": Retry(NoBackoff(), 0),
+            "health_check_interval": 0,
+            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        }
+        for name in ("parser_class", "maint_notifications_pool_handler"):
+            settings.pop(name, None)
+        return pool.connection_class(**settings)
+
+    def _open(self, prefixes: frozenset[bytes], lease_end: float) -> None:
+        with self._lock:
+            if not self._is_wanted(prefixes):
+                return
+            self._cache.open(lease_end)
+            self._opened.set()
+        self._delay_s = _FIRST_DELAY_S
+        self._is_reported = False
+
+    def _is_wanted(self, prefixes: frozenset[bytes]) -> bool:
+        return not self._stopping and prefixes == self._prefixes
+
+    def _suspend(self) -> None:
+        self._opened.clear()
+        self._cache.suspend()
+
+    def _lease_end(self, connection: Any) -> float:
+        """Until when rows may be served, by an answer that the server gives now.
+
+        HELLO is the heartbeat, since its answer also has the server's role: a master that became a
+        replica may be replaced as a whole by what its new master has, and names no key of that.
+        """
+        sent = time.monotonic()
+        answer = self._ask(connection, "HELLO", 3)
+        if answer[b"role"] != b"master":
+            raise ConnectionError(f"the server's role is {answer[b'role'].decode()}, not master")
+        return sent + self._heartbeat_s + self._reply_deadline_s
+
+    def _ask(self, connection: Any, *command: bytes | str | int) -> Any:
+        """The answer to `command`; what is pushed before it is applied."""
+        deadline = time.monotonic() + self._reply_deadline_s
+        connection.send_command(*command, check_health=False)
+        while (remaining := deadline - time.monotonic()) > 0:
+            if (answer := self._next_answer(connection, remaining)) is not None:
+                return answer
+        raise TimeoutError(f"no answer within {self._reply_deadline_s * 1000:.0f} ms")
+
+    def _apply_until(self, connection: Any, moment: float) -> None:
+        """Apply what is pushed, as it comes, until `moment`."""
+        while (remaining := moment - time.monotonic()) > 0:
+            self._next_answer(connection, remaining)
+
+    def _next_answer(self, connection: Any, timeout_s: float) -> Any:
+        """The next message if it is an answer; None if it was pushed, or nothing came in time."""
+        if not connection.can_read(timeout_s):
+            return None
+        message = connection.read_response(push_request=True)
+        if not isinstance(message, list):  # no command that is sent here is answered by a list
+            return message
+        if message[0] == b"invalidate":
+            self._apply(message[1])
+        return None
+
+    def _apply(self, keys: list[bytes] | None) -> None:
+        if keys is None:  # FLUSHALL or FLUSHDB
+            self._cache.drop()
+        else:
+            self._cache.invalidate(keys)
+
+    def _report(self, error: Exception) -> None:
+        if not self._is_reported:  # once an outage, not at every attempt
+            _log.warning("Item cache of Redis is off until its invalidations come again: %s", error)
+        self._is_reported = True
+
+
+def _tracking(prefixes: frozenset[bytes]) -> list[bytes | str]:
+    """The command for `prefixes`; without those that another begins, which Redis refuses."""
+    shortest: list[bytes] = []
+    for prefix in sorted(prefixes):
+        if not (shortest and prefix.startswith(shortest[-1])):
+            shortest.append(prefix)
+    command: list[bytes | str] = ["CLIENT", "TRACKING", "ON", "BCAST"]
+    return command + [part for prefix in shortest for part in ("PREFIX", prefix)]
+
+
+def _unchanged(message: list[Any]) -> list[Any]:
+    return message

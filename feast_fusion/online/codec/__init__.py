@@ -1,0 +1,1 @@
+"""Feast's values and keys as bytes, a column at a time."""

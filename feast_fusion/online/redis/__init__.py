@@ -1,0 +1,1 @@
+"""Commands to Redis and their replies, within a deadline."""

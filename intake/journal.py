@@ -1,0 +1,234 @@
+"""The journal of live events: what a service has acknowledged is here, once, whatever happens next.
+
+A folder of append-only files (`intake.journal_file`), one per writer. Nothing here
+deletes. To rotate: stop the service, append `read_journal` to the interactions file (equal
+event_ids are folded once, so an overlap does no harm), then move the journal's files away.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import pyarrow as pa
+
+from feast_fusion.errors import StoreUnavailableError
+from feast_fusion.times import TIMESTAMP
+from intake.journal_file import (
+    Event,
+    create_file,
+    encode_event,
+    format_line,
+    journal_files,
+    repair_file,
+    scan_file,
+    sync_folder,
+)
+
+__all__ = ["JOURNAL", "Event", "Journal", "events_to_table", "read_events", "read_journal"]
+
+JOURNAL = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("event_timestamp", TIMESTAMP),
+        ("value", pa.float64()),  # null where the event has none
+        ("event_type", pa.string()),  # null where the event has none
+        ("received", TIMESTAMP),
+    ]
+)
+
+
+class Journal:
+    """The journal in `folder`, open for appending by any number of threads.
+
+    The folder may have other writers: each has its own file. The ids of all events that were
+    there when it was opened or came through this object are kept in memory.
+
+    Raises
+    ------
+    SchemaError
+        A file in the folder is damaged.
+    StoreUnavailableError
+        The folder cannot be made or read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()  # what is in memory
+        self._commit = threading.Lock()  # the file: held while a group is written and synced
+        self._next = _Group()
+        self._in_flight: dict[str, _Group] = {}
+        self._file: int | None = None
+        self._size = 0
+        self._is_closed = False
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(folder.parent)
+            self._ids = {
+                event.event_id for path in journal_files(folder) for event in repair_file(path)
+            }
+        except OSError as error:
+            raise self._unavailable(error) from error
+
+    def __contains__(self, event_id: str) -> bool:
+        """Whether the event is in the journal and synced."""
+        return event_id in self._ids
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append(self, events: Sequence[Event]) -> list[bool]:
+        """Whether each event is new; when this returns, all of them survive a loss of power.
+
+        Callers that append at the same time share one sync. An event whose id is in the journal
+        already, or twice among `events`, is a duplicate and not written.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Disk full or an error of it, or the journal is closed: none of the new events counts
+            as written. The next call starts a new file.
+        """
+        bodies = [encode_event(event) for event in events]
+        with self._lock:
+            is_new, groups = self._join(events, bodies)
+            group = self._next
+            leads = bool(group.bodies) and not group.has_leader
+            group.has_leader |= leads
+        if leads:
+            with self._commit:
+                self._commit_group(group)
+        for joined in groups:
+            joined.done.wait()
+            if joined.error is not None:
+                raise self._unavailable(joined.error) from joined.error
+        return is_new
+
+    def close(self) -> None:
+        """Waits for what is being written; later appends are refused. Safe to repeat."""
+        with self._commit:
+            with self._lock:
+                self._is_closed = True
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+    def _join(
+        self, events: Sequence[Event], bodies: list[bytes]
+    ) -> tuple[list[bool], "set[_Group]"]:
+        """Adds new events to the next group; which are new, and the groups to wait for.
+
+        A duplicate of an event that is not synced yet waits for it: it must not be acknowledged
+        on the word of a write that may still fail.
+        """
+        is_new, groups = [], set()
+        for event, body in zip(events, bodies, strict=True):
+            group = self._in_flight.get(event.event_id)
+            is_new.append(group is None and event.event_id not in self._ids)
+            if is_new[-1]:
+                group = self._in_flight[event.event_id] = self._next
+                group.bodies[event.event_id] = body
+            if group is not None:
+                groups.add(group)
+        return is_new, groups
+
+    def _commit_group(self, group: "_Group") -> None:
+        with self._lock:
+            self._next = _Group()
+            is_closed = self._is_closed
+        try:
+            if is_closed:
+                raise OSError("the journal is closed")
+            self._write(list(group.bodies.values()))
+        except BaseException as error:
+            group.error = error
+            if not isinstance(error, OSError):
+                raise
+        finally:
+            with self._lock:
+                for event_id in group.bodies:
+                    del self._in_flight[event_id]
+                if group.error is None:
+                    self._ids.update(group.bodies)
+            group.done.set()
+
+    def _write(self, bodies: list[bytes]) -> None:
+        if self._file is None:
+            self._file, self._size = create_file(self.folder), 0
+        data = b"".join(format_line(self._size, body) for body in bodies)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+            os.fsync(self._file)
+        except BaseException:
+            # After a failed sync the kernel may count lost pages as written: this file is over.
+            with suppress(OSError):
+                os.ftruncate(self._file, self._size)
+            os.close(self._file)
+            self._file = None
+            raise
+        self._size += len(data)
+
+    def _unavailable(self, error: BaseException) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"event journal {self.folder}: got {error}, expected to write and sync there. "
+            "Free space or correct the permissions, then send the events again."
+        )
+
+
+class _Group:
+    """Events that are written and synced together: lines by event_id, and how it went."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, bytes] = {}
+        self.has_leader = False
+        self.done = threading.Event()
+        self.error: BaseException | None = None
+
+
+def read_journal(folder: Path) -> pa.Table:
+    """All events of the journal in `folder`, each event_id once, in the order they were received.
+
+    Of several lines with one event_id the first received stays. A file that is being written is
+    read up to its last whole line. Without a journal the table is empty.
+
+    Returns
+    -------
+    Table of the schema `JOURNAL`.
+
+    Raises
+    ------
+    SchemaError
+        A line that had been synced is damaged; the message names the file and the line.
+    """
+    return events_to_table(read_events(folder))
+
+
+def read_events(folder: Path) -> list[Event]:
+    """What `read_journal` gives, as events."""
+    events = [event for path in journal_files(folder) for event in scan_file(path)[0]]
+    events.sort(key=lambda event: event.received)
+    first: dict[str, Event] = {}
+    for event in events:
+        first.setdefault(event.event_id, event)
+    return list(first.values())
+
+
+def events_to_table(events: Sequence[Event]) -> pa.Table:
+    """A table of the schema `JOURNAL`, one row per event."""
+    columns = zip(*events, strict=True) if events else ([] for _ in JOURNAL)
+    arrays = [
+        pa.array(column, pa.int64()).cast(field.type)
+        if pa.types.is_timestamp(field.type)
+        else pa.array(column, field.type)
+        for field, column in zip(JOURNAL, columns, strict=True)
+    ]
+    return pa.table(arrays, schema=JOURNAL)

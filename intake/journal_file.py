@@ -1,0 +1,129 @@
+"""One file of the event journal: JSON lines with checksums, and where the sound part of it ends.
+
+Each line carries a checksum, and the offset in its file at which its group began: the events that
+were written and synced together. A group that begins after a damaged line proves that the line had
+been synced, so it is damage, and an error. Without one the line belongs to the last write before a
+crash, which nobody was told about: the file ends before it.
+"""
+
+import fcntl
+import json
+import os
+import re
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from feast_fusion.errors import schema_error
+
+_SUFFIX = ".jsonl"
+_LINE = re.compile(rb'\{"crc":"([0-9a-f]{8})","group":(\d+),"event":(\{.*\})\}\n')
+
+
+class Event(NamedTuple):
+    """One event of a user with an item; times are microseconds since the epoch, UTC."""
+
+    event_id: str
+    user_id: str
+    item_id: str
+    time: int
+    value: float | None
+    event_type: str | None
+    received: int
+
+
+def encode_event(event: Event) -> bytes:
+    """The event as its line has it."""
+    fields = event._asdict()
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def format_line(group: int, body: bytes) -> bytes:
+    """The line of an encoded event whose group begins at the offset `group`."""
+    return b'{"crc":"%08x","group":%d,"event":%b}\n' % (_checksum(group, body), group, body)
+
+
+def _checksum(group: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(b"%d" % group))
+
+
+def _parse(line: bytes) -> tuple[int, bytes] | None:
+    """Group and event of a whole and sound line, else None."""
+    found = _LINE.fullmatch(line)
+    if found is None:
+        return None
+    group, body = int(found[2]), found[3]
+    return (group, body) if int(found[1], 16) == _checksum(group, body) else None
+
+
+def journal_files(folder: Path) -> list[Path]:
+    """The files of a journal, in the order in which they were begun."""
+    return sorted(folder.glob(f"*{_SUFFIX}"))
+
+
+def scan_file(path: Path) -> tuple[list[Event], int]:
+    """The events of a file, and the length of the part that is sound.
+
+    Raises
+    ------
+    SchemaError
+        A line that had been synced is damaged.
+    """
+    events: list[Event] = []
+    damage: tuple[int, int] | None = None  # number and offset of the first line that is not sound
+    for number, offset, line in _lines(path):
+        parsed = _parse(line)
+        if parsed is None:
+            damage = damage or (number, offset)
+        elif damage is None:
+            events.append(Event(**json.loads(parsed[1])))
+        elif parsed[0] > damage[1]:
+            raise schema_error(
+                f"{path}: line {damage[0]}",
+                got="a line that does not match its checksum, with later events behind it",
+                expected="the line as it was written",
+                remedy="Restore the file from a backup, or remove that line if it is lost.",
+            )
+    return events, path.stat().st_size if damage is None else damage[1]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            yield number, offset, line
+            offset += len(line)
+
+
+def repair_file(path: Path) -> list[Event]:
+    """The events of a file; a torn end is cut off, unless its writer lives and is at it."""
+    with path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return scan_file(path)[0]
+        events, length = scan_file(path)
+        if length < path.stat().st_size:
+            file.truncate(length)
+            os.fsync(file.fileno())
+        return events
+
+
+def create_file(folder: Path) -> int:
+    """The descriptor of a new empty file, locked as long as its writer lives."""
+    path = folder / f"{time.time_ns():020d}-{os.getpid()}{_SUFFIX}"
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    sync_folder(folder)
+    return file
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in it survive a loss of power: syncing a file does not."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

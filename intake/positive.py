@@ -1,0 +1,110 @@
+"""`[interactions] positive`: the condition under which an event is a liked one."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from feast_fusion.errors import schema_error
+from intake.dataset import Dataset
+from intake.journal import Event, events_to_table
+
+_SAMPLE_ROWS = 32
+# Verdicts kept in memory: a rating has few values, and a value of its own per event has no use.
+_MAX_VERDICTS = 65_536
+
+Columns = Mapping[str, pa.ChunkedArray]
+
+
+def evaluate_positive(expression: str, columns: Columns, path: Path) -> pl.Series:
+    """(n,) booleans, null where undecided, of an SQL expression over `columns`.
+
+    Raises
+    ------
+    SchemaError
+        It cannot be evaluated, is not boolean, or depends on other rows.
+    """
+    what = f"{path}: positive = {expression!r}"
+    try:
+        condition = pl.sql_expr(expression)
+        frame = _frame(condition, columns)
+        answer = frame.with_columns(positive=condition)["positive"]
+        sample = range(0, len(frame), len(frame) // _SAMPLE_ROWS + 1)
+        alone = [frame[row].with_columns(positive=condition)["positive"][0] for row in sample]
+    except pl.exceptions.PolarsError as error:
+        raise schema_error(
+            what,
+            got=f"an expression that cannot be evaluated ({error})",
+            expected=f"a condition over the columns {list(columns)}",
+            remedy="Correct [interactions] positive.",
+        ) from error
+    if answer.dtype != pl.Boolean:
+        raise schema_error(
+            what,
+            got=f"values of type {answer.dtype}",
+            expected="true or false",
+            remedy="Make it a condition, such as 'value >= 4'.",
+        )
+    if answer.gather(list(sample)).to_list() != alone:
+        raise schema_error(
+            what,
+            got="an answer that depends on other rows",
+            expected="a condition on the columns of one row",
+            remedy="An average or rank over the file would let labels see the future.",
+        )
+    return answer
+
+
+class PositiveRule:
+    """Whether live events are positive, as prepare will decide when it folds them in.
+
+    Parameters
+    ----------
+    others : the columns of the interactions file; those that a live event lacks are null to it
+    """
+
+    def __init__(self, dataset: Dataset, others: pa.Schema) -> None:
+        interactions = dataset.interactions
+        self._expression = interactions.positive if interactions.explicit else None
+        self._others = others
+        self._verdicts: dict[tuple[object, ...], bool | None] = {}
+        self._roots: tuple[int, ...] = ()
+        if self._expression is not None:
+            names = pl.sql_expr(self._expression).meta.root_names()
+            fields = {"event_timestamp": "time"}
+            known = [fields.get(name, name) for name in names]
+            self._roots = tuple(Event._fields.index(n) for n in known if n in Event._fields)
+
+    def decide(self, events: Sequence[Event]) -> list[bool | None]:
+        """True or false per event; None where it is undecided, which makes the event unusable."""
+        if self._expression is None:
+            return [True] * len(events)
+        kinds = [tuple(event[root] for root in self._roots) for event in events]
+        missing = {k: e for k, e in zip(kinds, events, strict=True) if k not in self._verdicts}
+        if missing:
+            if len(self._verdicts) + len(missing) > _MAX_VERDICTS:
+                self._verdicts.clear()
+                missing = dict(zip(kinds, events, strict=True))
+            verdicts = self._evaluate(self._expression, list(missing.values()))
+            self._verdicts.update(zip(missing, verdicts, strict=True))
+        return [self._verdicts[kind] for kind in kinds]
+
+    def _evaluate(self, expression: str, events: list[Event]) -> list[bool | None]:
+        table = events_to_table(events).drop_columns(["received"])
+        for field in self._others:
+            if field.name not in table.column_names:
+                table = table.append_column(field, pa.nulls(len(table), field.type))
+        condition = pl.sql_expr(expression)
+        for name in condition.meta.root_names():
+            if name not in table.column_names:
+                table = table.append_column(name, pa.nulls(len(table)))
+        frame = _frame(condition, dict(zip(table.column_names, table.columns, strict=True)))
+        found: list[bool | None] = frame.with_columns(positive=condition)["positive"].to_list()
+        return found
+
+
+def _frame(condition: pl.Expr, columns: Columns) -> pl.DataFrame:
+    """The columns that the condition names; any one column where it names none."""
+    wanted = [name for name in dict.fromkeys(condition.meta.root_names()) if name in columns]
+    return pl.DataFrame({name: pl.Series(columns[name]) for name in wanted or ["user_id"]})

@@ -1,0 +1,131 @@
+"""A column of timestamps of any kind, as microseconds since the epoch in UTC."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from feast_fusion.errors import schema_error
+
+# ISO 8601 as it is met in files: a space for the T, no seconds, a comma, a zone without colon.
+_ISO = (
+    r"^\s*(?<date>\d{4}-\d{2}-\d{2})"
+    r"(?:[Tt ](?<time>\d{2}:\d{2})(?<second>:\d{2})?(?:[.,](?<fraction>\d{1,9}))?)?"
+    r"\s*(?:(?<utc>[Zz]|UTC)|(?<sign>[+-])(?<hours>\d{2})(?::?(?<minutes>\d{2}))?)?\s*$"
+)
+_TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+_TEXT_KINDS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+
+# The years 1 to 9999, which is what a datetime of Python can hold.
+_EARLIEST_US = -62_135_596_800_000_000
+_LATEST_US = 253_402_300_799_999_999
+
+NULL, NO_ZONE, UNPARSABLE, OUT_OF_RANGE = (
+    "null {}",
+    "{} without zone",
+    "unparsable {}",
+    "{} out of range",
+)
+
+
+@dataclass(frozen=True)
+class ParsedTimes:
+    """n parsed timestamps.
+
+    Attributes
+    ----------
+    time : (n,) int64 microseconds since the epoch, 0 where there is a defect
+    defects : (n,) bool per defect, keyed by its wording; a row has one defect at most
+    """
+
+    time: NDArray[np.int64]
+    defects: dict[str, NDArray[np.bool_]]
+
+
+def parse_times(column: pa.ChunkedArray, name: str, what: str) -> ParsedTimes:
+    """The instants of `column`: timestamps of any unit and zone, or ISO 8601 strings with a zone.
+
+    Finer units are cut to microseconds. Rows that are null, have no zone, cannot be parsed, or
+    lie outside the years 1 to 9999 are marked; `name` names the column in the wording.
+
+    Raises
+    ------
+    SchemaError
+        The column is of another type; `what` names file and column.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        parsed = _parse_native(column)
+    elif pa.types.is_null(column.type):
+        parsed = _parsed(np.zeros(len(column), np.int64), {})
+    elif _is_text(column.type):
+        parsed = _parse_text(column)
+    else:
+        raise schema_error(
+            what,
+            got=column.type,
+            expected="a timestamp with a zone, or ISO 8601 text with a zone",
+            remedy="Convert it, such as with pandas.to_datetime(column, unit='s', utc=True).",
+        )
+    defects = {NULL: np.asarray(column.is_null()), **parsed.defects}
+    return ParsedTimes(parsed.time, {words.format(name): bad for words, bad in defects.items()})
+
+
+def _parsed(time: NDArray[np.int64], defects: dict[str, NDArray[np.bool_]]) -> ParsedTimes:
+    for bad in defects.values():
+        time = np.where(bad, 0, time)
+    return ParsedTimes(time, defects)
+
+
+def _is_text(found: pa.DataType) -> bool:
+    return any(is_kind(found) for is_kind in _TEXT_KINDS)
+
+
+def _parse_native(column: pa.ChunkedArray) -> ParsedTimes:
+    n = len(column)
+    if pa.types.is_date(column.type) or column.type.tz is None:
+        return _parsed(np.zeros(n, np.int64), {NO_ZONE: np.asarray(column.is_valid())})
+    ticks = np.asarray(pc.fill_null(column.cast(pa.int64()), 0))
+    per_second = _TICKS_PER_SECOND[column.type.unit]
+    if per_second > 1_000_000:
+        return _bounded(ticks // (per_second // 1_000_000))
+    factor = 1_000_000 // per_second
+    # compared before the multiplication, which would wrap around
+    is_outside = (ticks < _EARLIEST_US // factor) | (ticks > _LATEST_US // factor)
+    return _parsed(np.where(is_outside, 0, ticks) * factor, {OUT_OF_RANGE: is_outside})
+
+
+def _bounded(time: NDArray[np.int64]) -> ParsedTimes:
+    return _parsed(time, {OUT_OF_RANGE: (time < _EARLIEST_US) | (time > _LATEST_US)})
+
+
+def _parse_text(column: pa.ChunkedArray) -> ParsedTimes:
+    text = pl.Series("text", column, dtype=pl.String)
+    part = text.str.extract_groups(_ISO).struct.unnest()
+    clock = pl.concat_str(
+        pl.col("date"),
+        pl.lit(" "),
+        pl.col("time").fill_null("00:00"),
+        pl.col("second").fill_null(":00"),
+    )
+    fraction = pl.col("fraction").fill_null("0").str.slice(0, 6).str.pad_end(6, "0").cast(pl.Int64)
+    minutes = pl.col("hours").cast(pl.Int64) * 60 + pl.col("minutes").fill_null("0").cast(pl.Int64)
+    offset = minutes.fill_null(0) * pl.when(pl.col("sign") == "-").then(-60_000_000).otherwise(
+        60_000_000
+    )
+    local = clock.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False).cast(pl.Int64)
+    found = part.select(
+        time=local + fraction - offset,
+        has_zone=pl.col("utc").is_not_null() | pl.col("sign").is_not_null(),
+    )
+    is_parsed = found["time"].is_not_null().to_numpy()
+    has_zone = found["has_zone"].to_numpy()
+    has_text = np.asarray(column.is_valid())
+    bounded = _bounded(found["time"].fill_null(0).to_numpy())
+    defects = {UNPARSABLE: has_text & ~is_parsed, NO_ZONE: is_parsed & ~has_zone}
+    return _parsed(bounded.time, {**defects, **bounded.defects})

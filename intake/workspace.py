@@ -1,0 +1,74 @@
+"""Where one data set's files live at run time, and nothing else."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from intake.dataset import Dataset, load_dataset
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder `<home>/<data-set name>` and the places in it. Creates nothing."""
+
+    dataset: Dataset
+    home: Path
+
+    @property
+    def root(self) -> Path:
+        """Everything of this data set."""
+        return self.home / self.dataset.name
+
+    @property
+    def sources(self) -> Path:
+        """Prepared point-in-time sources, one Parquet file each, and `rejects/`."""
+        return self.root / "sources"
+
+    @property
+    def events(self) -> Path:
+        """The journal of live events (`intake.journal`), which prepare folds in."""
+        return self.root / "events"
+
+    @property
+    def served(self) -> Path:
+        """Features as they were served, of a share of the requests, which audit skew checks."""
+        return self.root / "served"
+
+    @property
+    def sinks(self) -> Path:
+        """Offline history written by batch transformations, one Parquet folder per view."""
+        return self.root / "sinks"
+
+    @property
+    def registry(self) -> Path:
+        """Feast's SQL registry (SQLite)."""
+        return self.root / "registry.db"
+
+    @property
+    def vectors(self) -> Path:
+        """The vector cache, shared by all data sets of this home."""
+        return self.home / "vectors"
+
+    @property
+    def training_set(self) -> Path:
+        """The last training set built."""
+        return self.root / "training_set"
+
+    @property
+    def artifact(self) -> Path:
+        """The last model trained."""
+        return self.root / "artifact"
+
+    @property
+    def summary(self) -> Path:
+        """Numbers of the last `run`."""
+        return self.root / "summary.json"
+
+    @property
+    def redis(self) -> Path:
+        """State of the embedded Redis."""
+        return self.root / "redis"
+
+
+def open_workspace(dataset: str | Path, home: str | Path) -> Workspace:
+    """The workspace of the data set described at `dataset` under `home` (both made absolute)."""
+    return Workspace(load_dataset(dataset), Path(home).expanduser().resolve())

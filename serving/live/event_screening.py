@@ -1,0 +1,142 @@
+"""Which live events can be used, and why the others cannot, before they are journaled."""
+
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from intake.journal import Event
+from serving.live.prepared_history import BaseHistory
+
+FIELDS = ("event_id", "user_id", "item_id", "event_timestamp", "value", "event_type")
+MAX_CHARACTERS = 512  # of an id or type
+CLOCK_SKEW = timedelta(minutes=5)  # how far ahead a client's clock may be
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one event.
+
+    Attributes
+    ----------
+    status : "accepted": it is in the journal; "duplicate": its event_id was there already;
+        "rejected": it cannot be used
+    event_id : the client's, or the one it was given; None where it was rejected without one
+    reason : why it was rejected, in the words of the rejects files where these have it
+    """
+
+    status: Literal["accepted", "duplicate", "rejected"]
+    event_id: str | None
+    reason: str | None = None
+
+
+def screen_events(
+    events: Sequence[Mapping[str, Any]], base: BaseHistory, now: datetime
+) -> list[Event | Outcome]:
+    """Each event as it is journaled, or its rejection; `now` is when they were received."""
+    received = microseconds(now)
+    found: list[Event | Outcome] = []
+    for raw in events:
+        try:
+            found.append(_parse(raw, base, received))
+        except _RejectedError as error:
+            event_id = raw.get("event_id") if isinstance(raw, Mapping) else None
+            is_id = isinstance(event_id, str) and len(event_id) <= MAX_CHARACTERS
+            found.append(Outcome("rejected", event_id if is_id else None, str(error)))
+    usable = [at for at, each in enumerate(found) if isinstance(each, Event)]
+    parsed = [each for each in found if isinstance(each, Event)]
+    for at, event, positive in zip(usable, parsed, base.positives(parsed), strict=True):
+        if positive is None:
+            reason = "null value" if event.value is None else "undecided positive"
+            found[at] = Outcome("rejected", event.event_id, reason)
+    return found
+
+
+def microseconds(time: datetime) -> int:
+    """Since the epoch, of an aware time."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+class _RejectedError(Exception):
+    """An event cannot be used, and why."""
+
+
+def _parse(raw: Mapping[str, Any], base: BaseHistory, now: int) -> Event:
+    if not isinstance(raw, Mapping):
+        raise _RejectedError(f"got {type(raw).__name__}, expected an object")
+    unknown = [str(name) for name in raw if name not in FIELDS]
+    if unknown:
+        raise _RejectedError(f"unknown field {unknown[0][:MAX_CHARACTERS]!r}")
+    event = Event(
+        event_id=_text(raw, "event_id") or uuid.uuid4().hex,
+        user_id=_key(raw, "user_id"),
+        item_id=_key(raw, "item_id"),
+        time=_time(raw.get("event_timestamp"), now),
+        value=_value(raw.get("value")),
+        event_type=_text(raw, "event_type"),
+        received=now,
+    )
+    if base.item(event.item_id) is None:
+        raise _RejectedError("unknown item_id")
+    return event
+
+
+def _key(raw: Mapping[str, Any], name: str) -> str:
+    text = _text(raw, name)
+    if text is None:
+        raise _RejectedError(f"null {name}")
+    return text
+
+
+def _text(raw: Mapping[str, Any], name: str) -> str | None:
+    value = raw.get(name)
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value) if abs(value) < 10**18 else "long" * MAX_CHARACTERS
+    if not isinstance(value, str):
+        raise _RejectedError(f"{name} is a {type(value).__name__}, expected a string")
+    if not value:
+        raise _RejectedError(f"empty {name}")
+    if len(value) > MAX_CHARACTERS:
+        raise _RejectedError(f"{name} longer than {MAX_CHARACTERS} characters")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which no store can keep
+            raise _RejectedError(f"{name} is not valid Unicode") from None
+    return value
+
+
+def _time(value: object, now: int) -> int:
+    if value is None:
+        raise _RejectedError("null event_timestamp")
+    try:
+        found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        if found.tzinfo is None:
+            raise _RejectedError("event_timestamp without zone")
+        time = microseconds(found)
+    except (ValueError, OverflowError):
+        raise _RejectedError("unparsable event_timestamp") from None
+    if time > now + CLOCK_SKEW // _MICROSECOND:
+        raise _RejectedError("event_timestamp in the future")
+    return time
+
+
+def _value(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _RejectedError(f"value is a {type(value).__name__}, expected a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise _RejectedError("infinite value")
+    return number

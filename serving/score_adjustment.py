@@ -1,0 +1,116 @@
+"""What likeness adds to the ranker's scores: to a query, and to what a new user has chosen.
+
+The score of an item is sigmoid(logit(p) + the additions), p the ranker's probability. An addition
+is a weight times by how many standard deviations the item is more like than the average item of the
+catalogue; an item of which that is not known is average.
+
+The ranker learnt from items that people had chosen to rate, so of a user with few events it reads
+little more than which items are good. Until there is enough to read, two kinds of likeness to the
+liked items count as well, with a weight that falls as NEW_USER_EVENTS / (NEW_USER_EVENTS + n).
+On the next liked film of MovieLens-100k among all films (60 users each, the time after training,
+mean reciprocal rank without, by text, by company, by both with the weights below): 1-5 events
+0.009, 0.014, 0.112, 0.140; 6-15 events 0.008, 0.012, 0.093, 0.089; 30-60 events 0.026, 0.026,
+0.045, 0.045.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from feast_fusion.training_set import TrainingSet
+from serving.slate import Slate
+from serving.vector_index import Moments, VectorIndex
+from training.ranker.feature_encoder import FeatureEncoder
+from training.ranker.recent_lists import code_items
+from training.ranker.request_features import ItemBlock
+
+Vectors = NDArray[np.float32]
+
+# The ranker has no feature of the query, so this is a choice: an item that fits a query as one in
+# a hundred does (2.3 deviations) gains what tells a very good item from an average one.
+QUERY_WEIGHT = 1.0
+INTEREST_WEIGHT = 0.5
+COMPANY_WEIGHT = 2.0
+NEW_USER_EVENTS = 10.0
+
+_INTEREST = "user_interest"
+_N_EVENTS = "user_stats__n_events"
+_CO_OCCURRENCE = 1  # of the kinds of factors of `training.ranker.item_factors`
+_EPSILON = 1e-6
+
+
+class Likeness:
+    """Measures likeness with the factors that an artifact's encoder has. Safe for many threads."""
+
+    def __init__(self, features: FeatureEncoder) -> None:
+        self._codes = features.codes
+        self._factors = features.signal.factors[-1, :, _CO_OCCURRENCE]  # (v + 1, r)
+        self._moments = Moments.of(self._factors[1:])
+
+    def measure(
+        self, index: VectorIndex, slate: Slate, query: Vectors | None
+    ) -> dict[str, Vectors]:
+        """By name the (m,) additions to the logits of a slate's m items.
+
+        "query": nearness by text to the query; "interest": nearness by text to the user's
+        interest; "company": how often it is chosen by those who choose what the user likes. A name
+        is absent where there is nothing to compare with.
+        """
+        additions: dict[str, Vectors] = {}
+        block = slate.items.block
+        if query is not None:
+            additions["query"] = _by_text(index, block, query) * np.float32(QUERY_WEIGHT)
+        interest = slate.user.vector(_INTEREST)
+        liked = liked_items(slate.own)
+        weight = NEW_USER_EVENTS / (NEW_USER_EVENTS + _events_of(slate.own))
+        if interest is not None:
+            deviations = _by_text(index, block, interest)
+            additions["interest"] = deviations * np.float32(INTEREST_WEIGHT * weight)
+        if liked:
+            deviations = self._by_company(block, liked)
+            additions["company"] = deviations * np.float32(COMPANY_WEIGHT * weight)
+        return additions
+
+    def _by_company(self, block: ItemBlock, liked: Sequence[str]) -> Vectors:
+        """(m,) deviations of the inner product with the sum of the liked items' factors."""
+        together = self._factors[code_items(pa.array(liked), self._codes)].sum(axis=0)  # (r,)
+        products = self._factors[block.codes] @ together
+        deviations = self._moments.standardise(together, products)
+        return np.where(block.codes > 0, deviations, np.float32(0.0))
+
+
+def blend(scores: Vectors, additions: Mapping[str, Vectors]) -> Vectors:
+    """(m,) scores with (m,) additions to their logits; as they are without any."""
+    if not additions:
+        return scores
+    bounded = np.clip(scores.astype(np.float64), _EPSILON, 1 - _EPSILON)
+    logits = np.log(bounded / (1 - bounded)) + sum(additions.values())
+    blended: Vectors = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    return blended
+
+
+def liked_items(rows: TrainingSet) -> list[str]:
+    """The positive ones of the recent items of these rows' one user, newest first, each once."""
+    ids, positives = (rows.lists.get(f"user_recent__{name}") for name in ("item_ids", "positives"))
+    if ids is None or positives is None or not len(rows) or ids.index[0] < 0:
+        return []
+    newest = ids.values[int(ids.index[0])].as_py()
+    answers = positives.values[int(positives.index[0])].as_py()
+    return list(dict.fromkeys(item for item, yes in zip(newest, answers, strict=True) if yes))
+
+
+def _by_text(index: VectorIndex, block: ItemBlock, vector: Vectors) -> Vectors:
+    """(m,) deviations of the cosine of each item to the vector."""
+    if not block.has_vector.any():
+        return np.zeros(len(block), dtype=np.float32)
+    deviations = index.moments.standardise(vector, block.vectors @ vector)
+    return np.where(block.has_vector, deviations, np.float32(0.0))
+
+
+def _events_of(rows: TrainingSet) -> float:
+    """How many events the user of these rows has had; 0 where it is not known."""
+    if len(rows) == 0 or _N_EVENTS not in rows.table.column_names:
+        return 0.0
+    return float(rows.table[_N_EVENTS][0].as_py() or 0)

@@ -1,0 +1,36 @@
+"""`feast-fusion bench`: runs the real benchmark on tiny sizes, and says so where there is none."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli.bench import bench, run_benchmark
+from feast_fusion.errors import FeatureNotFoundError
+
+CASE = {"case", "metric", "unit", "ours", "peers", "floor", "ratios"}
+
+
+def test_training_set_prints_and_writes_every_case(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "training-set.json"
+    done = CliRunner().invoke(bench, ["training-set", "--quick", "--json", str(path)])
+    assert done.exit_code == 0, done.output
+    result = json.loads(path.read_text())
+    assert result["name"] == "training-set"
+    assert all(case.keys() == CASE for case in result["cases"])
+    table = [line for line in done.output.splitlines() if "feast_duckdb" in line and "rows" in line]
+    assert any("added memory" in line for line in table)
+    for case in result["cases"]:
+        assert any(line.startswith(case["case"]) for line in done.output.splitlines())
+
+
+def test_without_a_clone_it_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FeatureNotFoundError, match="only there in a clone"):
+        run_benchmark("training-set", tmp_path)
+
+
+def test_an_unknown_name_is_refused() -> None:
+    done = CliRunner().invoke(bench, ["nothing"])
+    assert done.exit_code == 2
+    assert "training-set" in done.output

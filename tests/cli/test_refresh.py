@@ -1,0 +1,77 @@
+"""`feast-fusion refresh`: after a full one everything is as if all events had come in time."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cli.context import open_store
+from cli.embedded_redis import connection_string, embedded_redis
+from feast_fusion.redis_matrix import online_store_of, read_online
+from intake.journal import Event, Journal
+from tests.conftest import Project
+from tests.serving.http.service_process import copy_project
+from transformations.schema import CAUSED_AFTER_US
+
+
+@pytest.fixture
+def project(films: Project, tmp_path: Path) -> Project:
+    copied = copy_project(films, tmp_path / "home")
+    with embedded_redis(copied.workspace.redis) as running:
+        # The registry has the paths of the folder that it was copied from.
+        copied.run("run", REDIS_URL=running.url)
+        yield copied
+
+
+def newest_interest(project: Project, user_id: str) -> tuple[datetime, np.ndarray]:
+    (folder,) = project.workspace.sinks.glob("user_interest__*")
+    rows = pl.read_parquet(folder / "*.parquet").filter(pl.col("user_id") == user_id)
+    last = rows.sort("event_timestamp").row(-1, named=True)
+    return last["event_timestamp"], np.array(last["user_interest"], dtype=np.float32)
+
+
+def online_interest(project: Project, user_id: str) -> np.ndarray:
+    with embedded_redis(project.workspace.redis) as running:
+        store = open_store(project.workspace, connection_string(running.url))
+        (view,) = [v.name for v in store.list_batch_feature_views() if "interest" in v.name]
+        found = read_online(store, [f"{view}:user_interest"], {"user_id": [user_id]})
+        online_store_of(store).disconnect()
+    vector: np.ndarray = found.columns["user_interest"][0]  # type: ignore[index]
+    return vector
+
+
+def post_late(project: Project, user_id: str, item_id: str, event_id: str) -> datetime:
+    """An event between the user's others, which is in no file."""
+    events = pl.read_parquet(project.workspace.sources / "interactions.parquet")
+    times = events.filter(pl.col("user_id") == user_id)["event_timestamp"].sort()
+    moment: datetime = times[-2] + timedelta(seconds=1)
+    journal = Journal(project.workspace.events)
+    micros = int(moment.timestamp() * 1_000_000)
+    now = int(datetime.now(UTC).timestamp() * 1_000_000)
+    assert journal.append([Event(event_id, user_id, item_id, micros, 5.0, None, now)]) == [True]
+    journal.close()
+    return moment
+
+
+@pytest.mark.timeout(400)
+def test_a_late_event_is_everywhere_after_a_full_refresh(project: Project) -> None:
+    user = "u1"
+    stamp, before = newest_interest(project, user)
+    moment = post_late(project, user, "f77", "late-1")
+    printed = project.run("refresh", "incremental").stdout
+    assert "rows computed anew" not in printed
+    same_stamp, unchanged = newest_interest(project, user)
+    assert same_stamp == stamp
+    np.testing.assert_array_equal(unchanged, before)  # a run adds, and changes no row
+    assert "full this time" in project.run("refresh", "hybrid").stdout
+    same_stamp, after = newest_interest(project, user)
+    assert same_stamp == stamp
+    assert not np.array_equal(after, before)
+    (folder,) = project.workspace.sinks.glob("user_interest__*")
+    rows = pl.read_parquet(folder / "*.parquet").filter(pl.col("user_id") == user)
+    caused = moment + timedelta(microseconds=CAUSED_AFTER_US)
+    assert (rows["event_timestamp"] == caused).sum() == 1
+    np.testing.assert_array_equal(online_interest(project, user), after)
+    assert "incremental this time" in project.run("refresh", "hybrid").stdout

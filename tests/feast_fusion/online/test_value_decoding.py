@@ -1,0 +1,138 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from feast import Field
+from feast.protos.feast.types.Value_pb2 import FloatList
+from feast.protos.feast.types.Value_pb2 import Value as ValueProto
+from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
+from feast.types import Array, Float32, Float64, Int64, from_value_type
+from feast.value_type import ValueType
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from feast_fusion.errors import SchemaError
+from feast_fusion.online.codec.value_decoding import (
+    Ragged,
+    decode_timestamps,
+    decoder_of,
+    vector_heads,
+    vector_value,
+)
+from tests.feast_fusion.online.value_types import TYPES, VALUES, same
+
+WIDTH = 4
+VECTOR = Field(name="v", dtype=Array(Float32), vector_index=True, vector_length=WIDTH)
+FLOATS = arrays(np.float32, WIDTH, elements=st.floats(-1e3, 1e3, width=32))
+
+
+def float32(vector: Any) -> bytes:
+    stored: bytes = ValueProto(float_list_val=FloatList(val=vector)).SerializeToString()
+    return stored
+
+
+def float16(vector: Any) -> bytes:
+    stored: bytes = ValueProto(bytes_val=vector.astype("<f2").tobytes()).SerializeToString()
+    return stored
+
+
+def cells(column: Any) -> list[Any]:
+    """A column's values as Feast gives them to users."""
+    if isinstance(column, Ragged):
+        pairs = zip(column.offsets[:-1], column.offsets[1:], strict=True)
+        return [[cell(v) for v in column.values[start:end]] for start, end in pairs]
+    return [cell(value) for value in column]
+
+
+def cell(value: Any) -> Any:
+    if isinstance(value, np.datetime64):
+        if np.isnat(value):
+            return None
+        return datetime.fromtimestamp(int(value.astype(np.int64)), tz=UTC)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@pytest.mark.parametrize("name", TYPES)
+@given(data=st.data())
+def test_a_column_holds_what_feast_reads(name: str, data: st.DataObject) -> None:
+    kind = ValueType[name]
+    values = data.draw(st.lists(st.none() | VALUES[name], max_size=6))
+    protos = [
+        ValueProto() if value is None else python_values_to_proto_values([value], kind)[0]
+        for value in values
+    ]
+    stored = [proto.SerializeToString() for proto in protos]
+    column, valid = decoder_of("w", Field(name="f", dtype=from_value_type(kind))).column(stored)
+    assert valid.tolist() == [bool(each) for each in stored]
+    found = cells(column)
+    assert len(found) == len(values)
+    for value, proto, is_valid in zip(found, protos, valid, strict=True):
+        if is_valid:
+            assert same(value, feast_value_type_to_python_type(proto, kind)), (value, proto)
+
+
+@given(st.lists(st.none() | st.tuples(FLOATS, st.booleans()), max_size=8))
+def test_vectors_of_either_width_of_float_in_one_column(rows: list[Any]) -> None:
+    stored = [None if row is None else (float16 if row[1] else float32)(row[0]) for row in rows]
+    column, valid = decoder_of("w", VECTOR).column(stored)
+    assert isinstance(column, np.ndarray)
+    assert column.shape == (len(rows), WIDTH) and column.dtype == np.float32
+    for row, vector, is_valid in zip(rows, column, valid, strict=True):
+        if row is None:
+            assert not is_valid and np.isnan(vector).all()
+        else:
+            expected = row[0].astype("<f2").astype(np.float32) if row[1] else row[0]
+            np.testing.assert_array_equal(vector, expected)
+
+
+@given(FLOATS)
+def test_a_stored_vector_in_either_form_is_a_stock_message(vector: Any) -> None:
+    assert vector_value(float32(vector)).SerializeToString() == float32(vector)
+    half = vector.astype("<f2").astype(np.float32)
+    assert vector_value(float16(vector)) == ValueProto(float_list_val=FloatList(val=half))
+
+
+@pytest.mark.parametrize("width", [1, 3, 32, 33, 384, 4096, 70_000])
+def test_heads_are_what_protobuf_writes(width: int) -> None:
+    zeros = np.zeros(width, dtype=np.float32)
+    full, half = vector_heads(width)
+    assert float32(zeros) == full + bytes(4 * width)
+    assert float16(zeros) == half + bytes(2 * width)
+
+
+MICROS = st.integers(-(10**15), 4 * 10**15) | st.sampled_from([0, 1, 10**6, -1, 10**15])
+
+
+@given(st.lists(st.none() | MICROS, max_size=8))
+def test_timestamps_are_those_of_protobuf(micros: list[int | None]) -> None:
+    stored = []
+    for value in micros:
+        stamp = Timestamp()
+        stamp.FromMicroseconds(value or 0)
+        stored.append(None if value is None else stamp.SerializeToString())
+    found = decode_timestamps(stored)
+    assert [None if np.isnat(at) else int(at.astype(np.int64)) for at in found] == micros
+
+
+def test_a_value_of_an_earlier_type_is_converted() -> None:
+    stored = [ValueProto(int64_val=3).SerializeToString(), ValueProto(double_val=0.5)]
+    stored[1] = stored[1].SerializeToString()
+    column, _ = decoder_of("w", Field(name="f", dtype=Float64)).column(stored)
+    assert column.tolist() == [3.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("field", "stored", "says"),
+    [
+        (VECTOR, float32([1.0, 2.0]), "view w, feature v.*float_list_val.*vector of 4 floats"),
+        (Field(name="n", dtype=Int64), ValueProto(string_val="x"), "feature n.*string_val.*int64"),
+        (Field(name="l", dtype=Array(Int64)), ValueProto(string_val="x"), "feature l.*string_val"),
+    ],
+)
+def test_a_value_that_cannot_be_of_the_type_is_named(field: Field, stored: Any, says: str) -> None:
+    value = stored if isinstance(stored, bytes) else stored.SerializeToString()
+    with pytest.raises(SchemaError, match=says):
+        decoder_of("w", field).column([value])

@@ -1,0 +1,267 @@
+"""Inputs of the ranker: equal to a plain loop, independent of other rows, the same at serving."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from feast_fusion.errors import SchemaError
+from feast_fusion.training_set import Indexed, TrainingSet
+from tests.training.synthetic import make_dataset, make_training_set, with_column, without
+from training.ranker.batching import Batch
+from training.ranker.columns import RATE_PRIOR, Profile, derive_numbers
+from training.ranker.feature_encoder import FeatureEncoder
+from training.ranker.recent_lists import WINDOW_PRIOR, WINDOWS, Recents
+
+TRAIN = np.arange(1000)
+
+
+@pytest.fixture(scope="module")
+def rows() -> TrainingSet:
+    return make_training_set()
+
+
+@pytest.fixture(scope="module")
+def encoder(rows: TrainingSet) -> FeatureEncoder:
+    return FeatureEncoder.fit(rows, TRAIN, make_dataset(), rank=8)
+
+
+def batch_of(encoder: FeatureEncoder, rows: TrainingSet) -> Batch:
+    return encoder.transform(rows).batch(torch.arange(len(rows)))
+
+
+def assert_equal(found: Batch, expected: Batch, *, atol: float = 1e-6) -> None:
+    for field in fields(Batch):
+        one, other = getattr(found, field.name), getattr(expected, field.name)
+        torch.testing.assert_close(one, other, atol=atol, rtol=0, msg=field.name)
+
+
+def repeated(rows: TrainingSet, row: int, n: int) -> TrainingSet:
+    return rows.take(np.full(n, row))
+
+
+def as_served(rows: TrainingSet) -> TrainingSet:
+    """The same rows with every distinct value laid out anew, as a request has them."""
+
+    def relaid(column: Indexed) -> Indexed:
+        used, index = np.unique(column.index, return_inverse=True)
+        index = index - int((used < 0).any())
+        used = used[used >= 0]
+        if isinstance(column.values, np.ndarray):
+            return Indexed(column.values[used], index.astype(np.int32))
+        return Indexed(column.values.take(pa.array(used)), index.astype(np.int32))
+
+    return TrainingSet(
+        rows.table,
+        {name: relaid(column) for name, column in rows.vectors.items()},
+        {name: relaid(column) for name, column in rows.lists.items()},
+    )
+
+
+def test_numbers_are_those_of_a_loop(rows: TrainingSet) -> None:
+    found = derive_numbers(rows, Profile.of(make_dataset()), prior=0.6)
+    for at in (0, 1, 30, 777, 1439):
+        row = rows.table.slice(at, 1).to_pylist()[0]
+        now = row["event_timestamp"].timestamp()
+        n, k, last = (
+            row[f"user_stats__{name}"] for name in ("n_events", "n_positive", "last_event_s")
+        )
+        expected = {"item_profile__year": row["item_profile__year"]}
+        known = n is not None
+        expected["user_stats__n_events"] = np.log1p(n) if known else None
+        expected["user_stats__last_event_s"] = np.log1p(now - last) if known else None
+        expected["user_stats__smoothed_rate"] = (
+            (k + RATE_PRIOR * 0.6) / (n + RATE_PRIOR) if known else None
+        )
+        expected["affinity__rate"] = affinity_by_loop(rows, at, 0.6) if known else None
+        for name, value in expected.items():
+            wanted = np.nan if value is None else value
+            np.testing.assert_allclose(found[name][at], wanted, err_msg=name)
+
+
+def affinity_by_loop(rows: TrainingSet, at: int, prior: float) -> float:
+    genres, names, events, positives = (
+        rows.lists[name].values[rows.lists[name].index[at]].as_py()
+        for name in (
+            "item_profile__genres",
+            "user_stats__categories",
+            "user_stats__category_events",
+            "user_stats__category_positives",
+        )
+    )
+    n = sum(n for name, n in zip(names, events, strict=True) if name in genres)
+    k = sum(k for name, k in zip(names, positives, strict=True) if name in genres)
+    return (k + RATE_PRIOR * prior) / (n + RATE_PRIOR)
+
+
+def test_several_categorical_columns_are_counted_by_column_and_value(rows: TrainingSet) -> None:
+    counted = rows.lists["user_stats__categories"]
+    flat = pa.array([f"genres={name}" for name in counted.values.flatten().to_pylist()])
+    prefixed = pa.ListArray.from_arrays(counted.values.offsets, flat)
+    lists = dict(rows.lists) | {"user_stats__categories": Indexed(prefixed, counted.index)}
+    colour = pa.array(["red"] * len(rows))
+    table = rows.table.append_column("item_profile__colour", colour)
+    two = Profile.of(make_dataset(categorical=("genres", "colour")))
+    found = derive_numbers(TrainingSet(table, rows.vectors, lists), two, 0.6)
+    expected = derive_numbers(rows, Profile.of(make_dataset()), 0.6)
+    np.testing.assert_array_equal(found["affinity__rate"], expected["affinity__rate"])
+
+
+def test_means_of_recent_windows_by_loop(rows: TrainingSet) -> None:
+    lists = rows.lists["user_recent__positives"]
+    found = Recents.of(rows, {}, 50).summary(0.6)
+    for at in (0, 1, 10, 23, 900):
+        for k in WINDOWS:
+            value = found[f"recent__positives_{k}"][at]
+            if lists.index[at] < 0:
+                assert np.isnan(value)
+                continue
+            newest = lists.values[lists.index[at]].as_py()[:k]
+            expected = (sum(newest) + WINDOW_PRIOR * 0.6) / (len(newest) + WINDOW_PRIOR)
+            assert value == pytest.approx(expected)
+
+
+def test_recent_lists_are_cut_to_the_newest_and_unknown_items_are_zero(rows: TrainingSet) -> None:
+    recents = Recents.of(rows, {"i3": 1}, 4)
+    lists = rows.lists["user_recent__item_ids"].values
+    at = len(lists) - 1
+    assert recents.mask.shape == (len(lists) + 1, 4)
+    assert recents.items[at].tolist() == [int(item == "i3") for item in lists[at].as_py()[:4]]
+    assert recents.items.max() == 1
+    assert not recents.mask[-1].any(), "the absent list"
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it(
+    encoder: FeatureEncoder, rows: TrainingSet
+) -> None:
+    chosen = np.random.default_rng(0).permutation(len(rows))[:64]
+    together = batch_of(encoder, rows.take(chosen))
+    everything = encoder.transform(rows).batch(torch.from_numpy(chosen))
+    assert_equal(together, everything)
+
+
+def every_row(batch: Batch) -> Batch:
+    """The recent events that all rows share, once per row."""
+    shared = {
+        field.name: getattr(batch, field.name)
+        for field in fields(Batch)
+        if field.name.startswith("recent_")
+    }
+    n = len(batch.structured)
+    return replace(batch, **{k: v.expand(n, *v.shape[1:]) for k, v in shared.items()})
+
+
+def test_a_request_is_encoded_as_the_same_rows_of_a_training_set(
+    encoder: FeatureEncoder, rows: TrainingSet
+) -> None:
+    candidates = rows.take(np.arange(1200, 1220))
+    user = repeated(rows, 1210, 20)
+    lists = dict(candidates.lists) | {
+        name: column for name, column in user.lists.items() if name.startswith("user")
+    }
+    request = TrainingSet(candidates.table, candidates.vectors, lists)
+    served = every_row(batch_of(encoder, as_served(request)))
+    length = served.recent_mask.shape[1]
+    expected = batch_of(encoder, request)
+    # A request is as wide as its longest list; beyond it there are only absent events.
+    assert not expected.recent_mask[:, length:].any()
+    cut = {
+        field.name: getattr(expected, field.name)[:, :length]
+        for field in fields(Batch)
+        if field.name.startswith("recent_")
+    }
+    others = {
+        field.name: getattr(expected, field.name)
+        for field in fields(Batch)
+        if not field.name.startswith("recent_")
+    }
+    assert_equal(served, Batch(**cut, **others))
+
+
+def test_rows_that_are_not_fitted_on_change_nothing(rows: TrainingSet) -> None:
+    labels = rows.table["label"].to_numpy().copy()
+    labels[1000:] = 1 - labels[1000:]
+    changed = with_column(rows, "label", pa.array(labels))
+    before, after = (FeatureEncoder.fit(r, TRAIN, make_dataset(), rank=8) for r in (rows, changed))
+    assert before.scales == after.scales
+    np.testing.assert_array_equal(before.signal.factors, after.signal.factors)
+    alone = FeatureEncoder.fit(rows.take(TRAIN), TRAIN, make_dataset(), rank=8)
+    assert before.scales == alone.scales and before.item_ids == alone.item_ids
+    np.testing.assert_array_equal(before.item_texts, alone.item_texts)
+
+
+def test_training_rows_look_up_the_fold_that_leaves_their_user_out(
+    encoder: FeatureEncoder, rows: TrainingSet
+) -> None:
+    learned = encoder.transform(rows.take(TRAIN), cross_fitted=True)
+    assert learned.folds.unique().tolist() == [0, 1, 2, 3, 4]
+    assert encoder.transform(rows).folds.unique().tolist() == [5]
+
+
+def test_absent_values_are_marked_not_made_up(encoder: FeatureEncoder, rows: TrainingSet) -> None:
+    names = list(encoder.scales)
+    structured = encoder.transform(rows).structured
+    absent = structured[:, len(names) + names.index("user_stats__n_events")]
+    n_events = rows.table["user_stats__n_events"]
+    assert absent.tolist() == n_events.is_null().to_pylist()
+    scaled = structured[:, names.index("user_stats__n_events")]
+    assert not scaled[absent > 0].any()
+
+
+def test_categories_have_places_for_other_and_absent(rows: TrainingSet) -> None:
+    encoder = FeatureEncoder.fit(rows, TRAIN, make_dataset(), rank=8)
+    gender = pa.array(["f", "m", "x", None] * (len(rows) // 4))
+    given = with_column(rows, "user_profile__gender", gender)
+    one_hot = encoder.transform(given).structured[:4, -4:]
+    assert encoder.vocabularies["user_profile__gender"] == ("f", "m")
+    assert one_hot.tolist() == np.eye(4).tolist()
+
+
+def test_absent_vectors_and_lists_are_masked(encoder: FeatureEncoder, rows: TrainingSet) -> None:
+    def absent(columns: dict[str, Indexed]) -> dict[str, Indexed]:
+        return {
+            name: Indexed(column.values, np.full(len(rows), -1, np.int32))
+            for name, column in columns.items()
+        }
+
+    batch = batch_of(encoder, TrainingSet(rows.table, absent(rows.vectors), absent(rows.lists)))
+    assert not batch.text_mask.any() and not batch.texts.any()
+    assert not batch.recent_mask.any() and not batch.recent_values.any()
+
+
+def test_an_item_of_after_the_training_has_its_text_but_no_factors(
+    encoder: FeatureEncoder, rows: TrainingSet
+) -> None:
+    new = with_column(rows, "item_id", pa.array(["new"] * len(rows)))
+    batch = batch_of(encoder, new)
+    assert not batch.item_known.any() and not batch.item_factors.any()
+    assert batch.text_mask[:, 0].all()
+
+
+@pytest.mark.parametrize("feature", ["item_stats", "user_recent", "item_embedding"])
+def test_rows_without_a_trained_feature_are_refused(
+    encoder: FeatureEncoder, rows: TrainingSet, feature: str
+) -> None:
+    with pytest.raises(SchemaError, match=f"rows without .*{feature}"):
+        encoder.transform(without(rows, feature))
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ("user_profile",),
+        ("item_embedding",),
+        ("user_recent", "user_stats"),
+        ("item_profile__genres", "item_stats"),
+    ],
+)
+def test_any_view_may_be_missing_from_a_service(
+    rows: TrainingSet, missing: tuple[str, ...]
+) -> None:
+    fewer = without(rows, *missing)
+    encoder = FeatureEncoder.fit(fewer, TRAIN, make_dataset(), rank=8)
+    batch = batch_of(encoder, fewer)
+    assert torch.isfinite(batch.structured).all()
+    assert len(batch.structured) == len(rows)

@@ -1,0 +1,114 @@
+"""A request encoded side by side gives the inputs that its joined rows give."""
+
+from dataclasses import fields
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feast_fusion.training_set import Indexed, TrainingSet
+from tests.training.synthetic import make_dataset, make_training_set, with_column, without
+from training.ranker.batching import Batch
+from training.ranker.feature_encoder import FeatureEncoder
+from training.ranker.request_features import RequestEncoder
+
+USER = ("user_id", "user_", "event_timestamp")
+
+
+@pytest.fixture(scope="module")
+def rows() -> TrainingSet:
+    rows = make_training_set(20)
+    instants = pa.array([None if i % 4 == 0 else i for i in range(len(rows))], pa.int64())
+    table = rows.table.append_column("item_stats__last_event_s", instants)
+    return TrainingSet(table, rows.vectors, rows.lists)
+
+
+@pytest.fixture(scope="module", params=[("genres",), ("genres", "country")])
+def encoder(rows: TrainingSet, request: pytest.FixtureRequest) -> FeatureEncoder:
+    dataset = make_dataset(categorical=request.param)
+    return FeatureEncoder.fit(rows, np.arange(300), dataset, rank=4)
+
+
+def joined(rows: TrainingSet, user: int, items: list[int]) -> TrainingSet:
+    """The rows of `items` as if all were of the user of the row `user`, at its time."""
+    taken, own = rows.take(np.array(items, np.int64)), rows.take(np.full(len(items), user))
+    for name in rows.table.column_names:
+        if name.startswith(USER):
+            taken = with_column(taken, name, own.table[name])
+    pick = {True: own, False: taken}
+    return TrainingSet(
+        taken.table,
+        {name: pick[name.startswith("user")].vectors[name] for name in rows.vectors},
+        {name: pick[name.startswith("user")].lists[name] for name in rows.lists},
+    )
+
+
+def of_items(rows: TrainingSet) -> TrainingSet:
+    """What an item row of the online store has: nothing of users, and another time."""
+    own = without(rows, "user_")
+    return with_column(
+        own, "event_timestamp", pa.nulls(len(rows), own.table["event_timestamp"].type)
+    )
+
+
+def assert_same(found: Batch, expected: Batch) -> None:
+    for field in fields(Batch):
+        one, other = getattr(found, field.name), getattr(expected, field.name)
+        if field.name.startswith("recent_"):
+            width = one.shape[1]
+            assert not other[:, width:].any(), field.name
+            one, other = one.expand(len(other), *one.shape[1:]), other[:, :width]
+        torch.testing.assert_close(one, other, msg=f"{field.name}: {one} != {other}")
+
+
+@settings(max_examples=60, deadline=None)
+@given(user=st.integers(0, 479), items=st.lists(st.integers(0, 479), min_size=1, max_size=12))
+def test_apart_and_joined_are_the_same(
+    encoder: FeatureEncoder, rows: TrainingSet, user: int, items: list[int]
+) -> None:
+    request = RequestEncoder(encoder)
+    none = request.encode_items(of_items(rows.take(np.zeros(0, np.int64))))
+    block, at = none.with_room(len(items)), 0
+    for part in np.array_split(np.array(items, np.int64), 3):
+        more = request.encode_items(of_items(rows.take(part)))
+        block = block.put(np.arange(at, at + len(part)), more)
+        at += len(part)
+    whole = joined(rows, user, items)
+    now_s = whole.table["event_timestamp"].cast(pa.int64())[0].as_py() / 1e6
+    found = request.transform(without(whole.take(np.zeros(1, np.int64)), "item_"), block, now_s)
+    expected = encoder.transform(whole)
+    every = torch.arange(len(items))
+    assert_same(found.batch(every), expected.batch(every))
+    order = np.random.default_rng(0).permutation(len(items))
+    again = request.transform(
+        without(whole.take(np.zeros(1, np.int64)), "item_"), block.take(order), now_s
+    )
+    assert_same(again.batch(every), expected.batch(torch.from_numpy(order)))
+
+
+def test_a_user_without_anything(encoder: FeatureEncoder, rows: TrainingSet) -> None:
+    whole = joined(rows, 5, [3, 300])
+    nothing = {
+        name: pa.nulls(2, whole.table[name].type)
+        for name in whole.table.column_names
+        if name.startswith(("user_stats", "user_profile"))
+    }
+    for name, column in nothing.items():
+        whole = with_column(whole, name, column)
+
+    def absent(column: Indexed) -> Indexed:
+        return Indexed(column.values, np.full(2, -1, np.int32))
+
+    whole = TrainingSet(
+        whole.table,
+        {n: absent(c) if n.startswith("user") else c for n, c in whole.vectors.items()},
+        {n: absent(c) if n.startswith("user") else c for n, c in whole.lists.items()},
+    )
+    request = RequestEncoder(encoder)
+    block = request.encode_items(of_items(whole))
+    now_s = whole.table["event_timestamp"].cast(pa.int64())[0].as_py() / 1e6
+    found = request.transform(without(whole.take(np.zeros(1, np.int64)), "item_"), block, now_s)
+    assert_same(found.batch(torch.arange(2)), encoder.transform(whole).batch(torch.arange(2)))

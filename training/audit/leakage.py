@@ -1,0 +1,271 @@
+"""The leakage audit: every feature of a training set recomputed the slow way, and what differs.
+
+A value that the slow path does not give is traced to the source rows that hold it, and their times
+say what went wrong. Two checks need no source: a single column that tells the label almost by
+itself, and examples on both sides of a split.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from feast import FeatureService, FeatureStore, OnDemandFeatureView
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from feast_fusion.errors import schema_error
+from feast_fusion.feature_service import logical_name
+from feast_fusion.training_set import TrainingSet
+from training.audit.source_history import SourceHistory
+from training.audit.view_audit import Difference, ViewAudit
+from training.spine import SPINE_COLUMNS
+from training.split import ORDER, Split, split_by_time
+
+KINDS = (
+    "future",
+    "own instant",
+    "expired",
+    "created late",
+    "encoder",
+    "mismatch",
+    "suspicious",
+    "split overlap",
+)
+_MIN_AUC_ROWS = 100
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of leak in one feature.
+
+    Parameters
+    ----------
+    kind
+        One of `KINDS`.
+    feature
+        Its name in the training set; for `split overlap` the splits.
+    count
+        Rows it was found in.
+    example
+        One of them in words.
+    """
+
+    kind: str
+    feature: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True)
+class LeakageReport:
+    """The result of an audit; clean when there is no finding.
+
+    Parameters
+    ----------
+    n_rows_checked, n_rows
+        How many rows were recomputed, of how many.
+    n_features
+        Features recomputed per row.
+    findings
+        By kind, then feature.
+    notes
+        What could not be checked, and why.
+    """
+
+    n_rows_checked: int
+    n_rows: int
+    n_features: int
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    def lines(self) -> list[str]:
+        """For people: one line, then a table of the findings and the notes, if there are any."""
+        noun = "finding" if len(self.findings) == 1 else "findings"
+        title = (
+            f"Leakage audit: {len(self.findings)} {noun} in {self.n_rows_checked:,} of "
+            f"{self.n_rows:,} rows x {self.n_features} features."
+        )
+        return [title, *self._table(), *(f"Note: {note}" for note in self.notes)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For programs: the fields, with `is_clean`."""
+        return {"is_clean": self.is_clean, **asdict(self)}
+
+    def _table(self) -> list[str]:
+        if not self.findings:
+            return []
+        width = max(len("feature"), *(len(finding.feature) for finding in self.findings))
+        return [
+            f"{'kind':15}{'feature':{width}}{'rows':>9}  example",
+            *(f"{f.kind:15}{f.feature:{width}}{f.count:>9,}  {f.example}" for f in self.findings),
+        ]
+
+
+def audit_training_set(
+    training_set: TrainingSet,
+    store: FeatureStore,
+    service: FeatureService,
+    *,
+    n_rows: int = 2000,
+    seed: int = 0,
+    suspicious_auc: float = 0.95,
+    split: Split | None = None,
+) -> LeakageReport:
+    """What in `training_set` its labels could not have known, after the service's sources.
+
+    Features of `n_rows` random rows are recomputed; columns' AUCs and splits are of all rows.
+
+    Parameters
+    ----------
+    training_set
+        With the names that `build_training_set` gives.
+    n_rows
+        0 for all rows.
+    suspicious_auc
+        A scalar feature is reported whose AUC against the label, or 1 - AUC, is at least this,
+        over at least 100 rows that have it.
+    split
+        Default: `split_by_time`, as training splits.
+
+    Raises
+    ------
+    SchemaError
+        The training set lacks a feature of the service, or a source lacks a column.
+    StoreUnavailableError
+        A source is gone.
+    """
+    rows = _sample(len(training_set), n_rows, seed)
+    strictly = bool(getattr(store.config.offline_store, "strictly_before", False))
+    histories, notes = _histories(store, service)
+    findings: list[Finding] = list(_other_encoders(service, len(training_set)))
+    audited: list[str] = []
+    for history in histories:
+        audit = ViewAudit(training_set, history, rows, strictly)
+        for feature, name in _features(history, training_set).items():
+            findings += _count(name, audit.differences(feature, name), training_set.table)
+            audited.append(name)
+    keys = {key for history in histories for key in history.keys}
+    findings += _suspicious(training_set.table, keys, suspicious_auc)
+    findings += _split_overlaps(training_set.table, split)
+    findings.sort(key=lambda finding: (KINDS.index(finding.kind), finding.feature))
+    notes += _unaudited(training_set, {*audited, *keys, *SPINE_COLUMNS})
+    return LeakageReport(len(rows), len(training_set), len(audited), tuple(findings), tuple(notes))
+
+
+def _sample(n: int, wanted: int, seed: int) -> NDArray[np.int64]:
+    if wanted <= 0 or wanted >= n:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, wanted, replace=False))
+
+
+def _histories(
+    store: FeatureStore, service: FeatureService
+) -> tuple[list[SourceHistory], list[str]]:
+    histories, notes = [], []
+    for projection in service.feature_view_projections:
+        view = store.registry.get_any_feature_view(projection.name, store.project)
+        if isinstance(view, OnDemandFeatureView):
+            notes.append(f"{projection.name} is computed on demand and was not recomputed.")
+        else:
+            histories.append(SourceHistory(view, projection, Path(store.config.repo_path)))
+    return histories, notes
+
+
+def _features(history: SourceHistory, training_set: TrainingSet) -> dict[str, str]:
+    """Features of a view and their names in the training set."""
+    view = history.projection.name_to_use()
+    names = {f.name: logical_name(f"{view}__{f.name}") for f in history.projection.features}
+    there = {*training_set.table.column_names, *training_set.vectors, *training_set.lists}
+    for name in names.values():
+        if name not in there:
+            raise schema_error(
+                "training set",
+                got=f"columns {sorted(there)}",
+                expected=f"also {name!r}, a feature of the service",
+                remedy="Name the service it was built for, or build it again.",
+            )
+    return names
+
+
+def _unaudited(training_set: TrainingSet, known: set[str]) -> list[str]:
+    names = [*training_set.table.column_names, *training_set.vectors, *training_set.lists]
+    unknown = [name for name in names if name not in known]
+    return [f"{name} is no feature of the service and was not recomputed." for name in unknown]
+
+
+def _other_encoders(service: FeatureService, n_rows: int) -> Iterator[Finding]:
+    """Views whose name carries another encoder id than the service's, or than most views."""
+    views = [p.name for p in service.feature_view_projections]
+    encoder = {view: view.split("__", 1)[1] for view in views if "__" in view}
+    most_common = Counter(encoder.values()).most_common(1)
+    expected = service.tags.get("encoder_id") or (most_common[0][0] if most_common else "")
+    for view, found in encoder.items():
+        if found != expected:
+            example = f"{view} holds vectors of {found}, the service's are of {expected}"
+            yield Finding("encoder", view.split("__")[0], n_rows, example)
+
+
+def _count(feature: str, found: Iterator[Difference], table: pa.Table) -> Iterator[Finding]:
+    """One finding per kind, with the first row as its example."""
+    by_kind: dict[str, list[Difference]] = {}
+    for difference in found:
+        by_kind.setdefault(difference.kind, []).append(difference)
+    for kind, differences in by_kind.items():
+        first = differences[0]
+        who = [n for n in SPINE_COLUMNS[:2] if n in table.column_names]
+        names = ", ".join(str(table.column(name)[first.row]) for name in who)
+        when = table.column("event_timestamp")[first.row].as_py()
+        example = f"row {first.row} ({names}, {when:%Y-%m-%d %H:%M:%S.%f}): {first.text}"
+        yield Finding(kind, feature, len(differences), example)
+
+
+def _suspicious(table: pa.Table, keys: set[str], threshold: float) -> Iterator[Finding]:
+    """Columns of numbers or booleans that order the examples almost as the label does."""
+    if "label" not in table.column_names:
+        return
+    labels = table.column("label").cast(pa.float64()).to_numpy()
+    for field in table.schema:
+        kind = field.type
+        is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        if field.name in {*keys, *SPINE_COLUMNS} or not (is_number or pa.types.is_boolean(kind)):
+            continue
+        values = table.column(field.name).cast(pa.float64(), safe=False).to_numpy()
+        usable = np.isfinite(values) & np.isfinite(labels)
+        if usable.sum() < _MIN_AUC_ROWS or len(np.unique(labels[usable])) != 2:
+            continue
+        positive = labels[usable] == labels[usable].max()
+        auc = float(roc_auc_score(positive, values[usable]))
+        if max(auc, 1 - auc) >= threshold:
+            example = f"AUC {auc:.4f} against the label, by itself"
+            yield Finding("suspicious", field.name, int(usable.sum()), example)
+
+
+def _split_overlaps(table: pa.Table, split: Split | None) -> Iterator[Finding]:
+    """Rows and examples that two splits share, and rows later than the first of a later split."""
+    if not set(ORDER) <= set(table.column_names):
+        return
+    split = split or split_by_time(table)
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    examples = pl.DataFrame(table.select(list(ORDER)))
+    times = examples["event_timestamp"].to_physical().to_numpy()
+    for earlier, later in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        a, b = parts[earlier], parts[later]
+        name = f"{earlier} and {later}"
+        shared = examples[a].join(examples[b], on=list(ORDER), how="semi", nulls_equal=True)
+        if len(shared):
+            user, item, when = (str(shared[c][0]) for c in ("user_id", "item_id", ORDER[0]))
+            example = f"both hold user {user}, item {item}, {when}"
+            yield Finding("split overlap", name, len(shared), example)
+        if len(a) and len(b) and (after := int((times[a] > times[b].min()).sum())):
+            example = f"{earlier} has rows later than the first of {later}"
+            yield Finding("split overlap", name, after, example)

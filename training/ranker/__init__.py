@@ -1,0 +1,1 @@
+"""The fusion ranker: all that serving needs of training."""

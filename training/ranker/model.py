@@ -1,0 +1,204 @@
+"""The fusion ranker: one encoder per modality, their fusion, and a logit.
+
+Modalities: structured features; the collaborative signal and the text of a candidate, each
+compared with the user's recent events by target attention (after Deep Interest Network, Zhou et
+al. 2018, arXiv:1706.06978) over constant item factors and text vectors.
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from training.ranker.batching import Batch
+from training.ranker.fusion import FusionName, build_fusion
+
+Modality = Literal["structured", "collaborative", "text"]
+
+MODALITIES: tuple[Modality, ...] = ("structured", "collaborative", "text")
+# Events that zero is worth in a user's mean residual.
+RESIDUAL_PRIOR = 5.0
+
+
+class RankerConfig(BaseModel):
+    """Size and form of the ranker.
+
+    content: leading directions of a text vector that are read as such; all of them serve to compare
+    texts, but read as such they identify the item, and its training labels are memorised.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fusion: FusionName = "gated"
+    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = MODALITIES
+    width: Annotated[int, Field(ge=4, multiple_of=4)] = 32
+    heads: Annotated[int, Field(ge=1)] = 2
+    content: Annotated[int, Field(ge=0)] = 0
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
+
+
+class InputShape(BaseModel):
+    """Widths of the ranker's inputs: S, U, K, r and p of `Batch`; spread of text products."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    structured: int
+    user_texts: int
+    kinds: int
+    rank: int
+    text: int
+    text_spread: float
+
+
+class TargetAttention(nn.Module):
+    """Summaries of what a user's recent events answer, weighted by likeness to the candidate.
+
+    `likeness` deviates by about one. Per head a softmax over sharpness * likeness - decay * age,
+    both learned; beside it two sums in which an unlike event speaks against.
+    """
+
+    def __init__(self, heads: int, responses: int) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.linspace(0.5, 2.0, heads))
+        self.decay = nn.Parameter(torch.full((heads,), 0.1))
+        self.n_outputs = (heads + 2) * responses + heads
+
+    def forward(self, likeness: Tensor, responses: Tensor, ages: Tensor, mask: Tensor) -> Tensor:
+        """(B, n_outputs) from (B, H), (R, H, R'), (R, H) and (R, H); zeros without an event.
+
+        R is B or 1, as in `Batch`.
+        """
+        likeness = likeness * mask  # (B, H)
+        # (B, heads, H): the softmax runs over what lies together in memory
+        scores = self.sharpness[:, None] * likeness[:, None] - self.decay[:, None] * ages[:, None]
+        scores = scores.masked_fill(~mask[:, None], -1e9)
+        weights = scores.softmax(dim=2) * mask[:, None]
+        attended = weigh(weights, responses).flatten(1)  # (B, heads * R')
+        alike = (weights * likeness[:, None]).sum(dim=2)  # (B, heads)
+        total = weigh(likeness[:, None], responses)[:, 0]  # (B, R')
+        n = mask.sum(dim=1, keepdim=True)
+        summed = total / (n + 10.0).sqrt()
+        mean = total / (likeness.abs().sum(dim=1, keepdim=True) + 1.0)
+        return torch.cat([attended, alike, summed, mean], dim=1)
+
+
+def weigh(weights: Tensor, values: Tensor) -> Tensor:
+    """(B, k, v) sums of `values` (R, H, v) by `weights` (B, k, H); R is B or 1."""
+    if len(values) == 1:  # one product of matrices is several times as fast as B small ones
+        n, k, _ = weights.shape
+        return (weights.flatten(0, 1) @ values[0]).view(n, k, values.shape[2])
+    return weights @ values
+
+
+def compare(items: Tensor, events: Tensor) -> Tensor:
+    """(B, H) inner products of `items` (B, d) with `events` (R, H, d); R is B or 1."""
+    if len(events) == 1:
+        return items @ events[0].T
+    return torch.einsum("bd,bhd->bh", items, events)
+
+
+def tower(n_inputs: int, config: RankerConfig) -> nn.Sequential:
+    """Inputs of one modality to (B, width)."""
+    return nn.Sequential(
+        nn.Linear(n_inputs, 2 * config.width),
+        nn.GELU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(2 * config.width, config.width),
+    )
+
+
+class Ranker(nn.Module):
+    """Logit that the user will like the item."""
+
+    def __init__(self, config: RankerConfig, shape: InputShape) -> None:
+        super().__init__()
+        self.config, self.shape = config, shape
+        responses = 3
+        towers: dict[str, nn.Module] = {}
+        if "structured" in config.modalities:
+            towers["structured"] = tower(shape.structured, config)
+        if "collaborative" in config.modalities:
+            attentions = [TargetAttention(config.heads, responses) for _ in range(shape.kinds)]
+            self.by_factors = nn.ModuleList(attentions)
+            n_attended = sum(attention.n_outputs for attention in attentions)
+            towers["collaborative"] = tower(n_attended + 4, config)
+        if "text" in config.modalities:
+            self.by_text = TargetAttention(config.heads, responses)
+            self.content = min(config.content, shape.text)
+            n_read = (1 + 2 * shape.user_texts) * self.content
+            n_numbers = self.by_text.n_outputs + 1 + 2 * shape.user_texts
+            towers["text"] = tower(n_numbers + n_read, config)
+        self.towers = nn.ModuleDict(towers)
+        self.fusion = build_fusion(config.fusion, len(towers), config.width)
+        self.head = nn.Sequential(
+            nn.LayerNorm(config.width),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.width, config.width),
+            nn.GELU(),
+            nn.Linear(config.width, 1),
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B,) logits."""
+        responses = self._responses(batch)  # (R, H, 3)
+        encoders = {
+            "structured": self._structured,
+            "collaborative": self._collaborative,
+            "text": self._text,
+        }
+        encoded = [encoders[name](batch, responses) for name in self.towers]
+        stacked = torch.stack([values for values, _ in encoded], dim=1)  # (B, M, d)
+        mask = torch.stack([present for _, present in encoded], dim=1)  # (B, M)
+        fused = self.fusion(stacked * mask[..., None], mask)  # (B, d)
+        logits: Tensor = self.head(fused).squeeze(1)
+        return logits
+
+    @staticmethod
+    def _responses(batch: Batch) -> Tensor:
+        """(R, H, 3) what each event answered: against item and user, against user, by value."""
+        mask = batch.recent_mask.float()  # (B, H)
+        n = mask.sum(dim=1, keepdim=True)
+        surprise = (batch.recent_positives - batch.recent_bias) * mask
+        liked = batch.recent_positives * mask
+        responses = [
+            surprise - surprise.sum(dim=1, keepdim=True) / n.clamp(min=1),
+            liked - liked.sum(dim=1, keepdim=True) / n.clamp(min=1),
+            batch.recent_values,
+        ]
+        return torch.stack(responses, dim=2) * mask[..., None]
+
+    def _structured(self, batch: Batch, responses: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, d); always present, absent numbers and categories have columns of their own."""
+        known = torch.ones_like(batch.item_known)
+        return self.towers["structured"](batch.structured), known
+
+    def _collaborative(self, batch: Batch, responses: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, d), and whether the item or any recent event is known."""
+        mask = batch.recent_mask
+        n = mask.sum(dim=1)
+        surprise = ((batch.recent_positives - batch.recent_bias) * mask).sum(dim=1)
+        leniency = (surprise / (n + RESIDUAL_PRIOR)).expand_as(batch.item_bias)  # (B,)
+        attended = []
+        for kind, attention in enumerate(self.by_factors):
+            item, recent = batch.item_factors[:, kind], batch.recent_factors[:, :, kind]
+            likeness = compare(item, recent)
+            attended.append(attention(likeness, responses, batch.recent_ages, mask))
+        known = batch.item_known.float()
+        numbers = torch.stack(
+            [4 * leniency, 4 * batch.item_bias, 4 * (leniency + batch.item_bias), known], dim=1
+        )
+        encoded = self.towers["collaborative"](torch.cat([*attended, numbers], dim=1))
+        return encoded, batch.item_known | mask.any(dim=1)
+
+    def _text(self, batch: Batch, responses: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, d), and whether the item has a vector."""
+        item = batch.texts[:, 0]  # (B, p)
+        likeness = compare(item, batch.recent_texts) / self.shape.text_spread
+        attended = self.by_text(likeness, responses, batch.recent_ages, batch.recent_text_mask)
+        read = batch.texts[..., : self.content] * self.shape.text**0.5  # (B, 1 + U, content)
+        products = read[:, 1:] * read[:, :1]
+        numbers = torch.cat([attended, 4 * batch.cosines, batch.text_mask.float()], dim=1)
+        inputs = torch.cat([numbers, read.flatten(1), products.flatten(1)], dim=1)
+        encoded = self.towers["text"](inputs)
+        return encoded, batch.text_mask[:, 0]
