@@ -2,6 +2,7 @@
 
 from feast import FeatureService, FeatureStore
 
+from feast_fusion.column_names import split_view
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError
 
 
@@ -31,22 +32,10 @@ def encoder_of(service: FeatureService) -> str | None:
         The service has vectors of two encoders.
     """
     names = [projection.name for projection in service.feature_view_projections]
-    found = sorted({name.split("__", 1)[1] for name in names if "__" in name})
+    found = sorted({encoder for name in names if (encoder := split_view(name)[1])})
     if len(found) > 1:
         raise EncoderMismatchError(
             f"feature service {service.name}: got vectors of the encoders {found}, expected those "
             "of one. Name views of a single encoder in the service and run feast apply."
         )
     return found[0] if found else None
-
-
-def logical_name(column: str) -> str:
-    """`view__feature`, or the feature's name alone where the view's name carries an encoder id.
-
-    >>> logical_name("user_stats__n_events")
-    'user_stats__n_events'
-    >>> logical_name("item_embedding__minilm_1f2e__item_embedding")
-    'item_embedding'
-    """
-    parts = column.split("__")
-    return parts[-1] if len(parts) > 2 else column

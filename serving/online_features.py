@@ -10,8 +10,9 @@ from feast import FeatureStore
 from feast.types import from_feast_to_pyarrow_type
 from numpy.typing import NDArray
 
+from feast_fusion.column_names import logical_name
 from feast_fusion.errors import schema_error
-from feast_fusion.feature_service import encoder_of, logical_name, open_service
+from feast_fusion.feature_service import encoder_of, open_service
 from feast_fusion.online.codec.value_decoding import Column, Ragged
 from feast_fusion.online.read_plan import KeyGroup
 from feast_fusion.online.reader import ViewRows, decode_group

@@ -1,6 +1,6 @@
 """What the online features say of a user beside their values: how well known, and seen items."""
 
-from feast_fusion.feature_service import logical_name
+from feast_fusion.column_names import logical_name
 from feast_fusion.redis_matrix import Ragged
 from serving.answers import UserKind
 from serving.online_features import UserFeatures

@@ -3,7 +3,8 @@
 import pyarrow as pa
 from feast import FeatureStore
 
-from feast_fusion.feature_service import encoder_of, logical_name, open_service
+from feast_fusion.column_names import logical_name
+from feast_fusion.feature_service import encoder_of, open_service
 from feast_fusion.training_set import TrainingSet
 
 

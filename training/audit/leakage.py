@@ -18,8 +18,8 @@ from feast import FeatureService, FeatureStore, OnDemandFeatureView
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from feast_fusion.column_names import logical_name
 from feast_fusion.errors import schema_error
-from feast_fusion.feature_service import logical_name
 from feast_fusion.training_set import TrainingSet
 from training.audit.source_history import SourceHistory
 from training.audit.view_audit import Difference, ViewAudit

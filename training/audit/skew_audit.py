@@ -12,8 +12,8 @@ import pyarrow.dataset as ds
 from feast import FeatureService, FeatureStore
 from numpy.typing import NDArray
 
+from feast_fusion.column_names import logical_name
 from feast_fusion.errors import schema_error
-from feast_fusion.feature_service import logical_name
 from feast_fusion.times import TIMESTAMP
 from intake.journal import Event
 from training.audit.skew import (

@@ -1,0 +1,60 @@
+"""What the columns of a retrieval are called: `view__feature`, said once.
+
+A view of vectors carries the id of its encoder in its name, `item_embedding__minilm_1f2e`.
+"""
+
+_SEPARATOR = "__"
+
+
+def feature_column(view: str, feature: str) -> str:
+    """The column of a feature of a view.
+
+    >>> feature_column("user_stats", "n_events")
+    'user_stats__n_events'
+    """
+    return f"{view}{_SEPARATOR}{feature}"
+
+
+def split_column(column: str) -> tuple[str, str]:
+    """View and feature of a column; the feature is empty where the column is not of a view.
+
+    >>> split_column("user_stats__n_events")
+    ('user_stats', 'n_events')
+    >>> split_column("label")
+    ('label', '')
+    """
+    view, _, feature = column.partition(_SEPARATOR)
+    return view, feature
+
+
+def vector_view(view: str, encoder_id: str) -> str:
+    """The view of that name whose vectors are of that encoder.
+
+    >>> vector_view("item_embedding", "minilm_1f2e")
+    'item_embedding__minilm_1f2e'
+    """
+    return f"{view}{_SEPARATOR}{encoder_id}"
+
+
+def split_view(view: str) -> tuple[str, str | None]:
+    """A view's name without its encoder, and the encoder id; None where it has none.
+
+    >>> split_view("item_embedding__minilm_1f2e")
+    ('item_embedding', 'minilm_1f2e')
+    >>> split_view("user_stats")
+    ('user_stats', None)
+    """
+    base, _, encoder_id = view.partition(_SEPARATOR)
+    return base, encoder_id or None
+
+
+def logical_name(column: str) -> str:
+    """`view__feature`, or the feature's name alone where the view's name carries an encoder id.
+
+    >>> logical_name("user_stats__n_events")
+    'user_stats__n_events'
+    >>> logical_name("item_embedding__minilm_1f2e__item_embedding")
+    'item_embedding'
+    """
+    parts = column.split(_SEPARATOR)
+    return parts[-1] if len(parts) > 2 else column

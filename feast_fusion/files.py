@@ -1,0 +1,78 @@
+"""A file or folder replaced all or nothing: readers see the old one or the new one, never half."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+
+@contextmanager
+def replaced_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """A hidden path to write to, which takes the place of `path` when the block succeeds.
+
+    A block that fails leaves `path` as it was. `sync` : the content and the name are on disk,
+    safe from a loss of power, when the block ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = _hidden(path, f"{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield building
+        if sync:
+            sync_path(building)
+        building.replace(path)
+        if sync:
+            sync_path(path.parent)
+    finally:
+        building.unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to build in, which takes the place of `folder` when the block succeeds.
+
+    A block that fails leaves `folder` as it was. A process killed in the middle of the exchange
+    leaves the old folder beside it: `recover_folder`, which the next exchange also calls, puts
+    that one back.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = _hidden(folder, f"{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        building.mkdir()
+        yield building
+        recover_folder(folder)
+        with FileLock(_hidden(folder, "lock")):
+            retired = _hidden(folder, "retired")
+            if folder.exists():
+                folder.rename(retired)
+            building.rename(folder)
+            shutil.rmtree(retired, ignore_errors=True)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def recover_folder(folder: Path) -> None:
+    """Put `folder` back if a process was killed while it replaced it; else change nothing."""
+    if not _hidden(folder, "retired").is_dir():
+        return
+    with FileLock(_hidden(folder, "lock")):
+        retired = _hidden(folder, "retired")
+        if retired.is_dir() and not folder.exists():
+            retired.rename(folder)
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+def sync_path(path: Path) -> None:
+    """Bring a file's content, or the names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _hidden(path: Path, state: str) -> Path:
+    return path.with_name(f".{path.name}.{state}")

@@ -1,0 +1,26 @@
+"""The names of the views, of their sources and of the service, said once.
+
+A view of vectors holds one feature, which has the view's own name.
+"""
+
+ITEM_PROFILE = "item_profile"
+ITEM_STATS = "item_stats"
+ITEM_EMBEDDING = "item_embedding"
+USER_PROFILE = "user_profile"
+USER_STATS = "user_stats"
+USER_RECENT = "user_recent"
+USER_EMBEDDING = "user_embedding"
+USER_INTEREST = "user_interest"
+
+# What the user's transformations read; never online.
+USER_SNAPSHOT = "user_snapshot"
+USER_EVENT = "user_event"
+
+# Computed when they are asked for.
+QUERY_EMBEDDING = "query_embedding"
+USER_ITEM_AFFINITY = "user_item_affinity"
+
+# What a live event changes online at once; the other views wait for feast materialize.
+LIVE_VIEWS = (ITEM_STATS, USER_STATS, USER_RECENT, USER_INTEREST)
+
+SERVICE = "fusion_ranker_v1"
