@@ -1,7 +1,5 @@
 """Candidates: sources in turns, nothing seen, as many as there are, from a current catalogue."""
 
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from serving.catalogue_watch import CatalogueWatch
 from serving.seen_items import SeenItems, load_seen_items
 from serving.vector_index import VectorIndex
 from tests.datasets import make_films
+from tests.waiting import wait_until
 from transformations.prepared_sources import write_sources
 
 NOBODY = SeenItems({}, np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32))
@@ -240,18 +239,11 @@ def test_an_unprepared_workspace_is_refused_with_the_remedy(tmp_path: Path) -> N
         load_catalogue(workspace, None, 0)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
 def test_new_items_and_new_vectors_appear_without_a_restart(prepared: Workspace) -> None:
     with CatalogueWatch(prepared, "e", D, refresh_s=0.05) as watch:
         before = watch.current
         write_part(prepared, "1", [("f9", 2, [0.0, 0.0, 0.0, 1.0])])
-        wait_for(lambda: watch.current is not before)
+        wait_until(lambda: watch.current is not before)
         np.testing.assert_array_equal(watch.current.vector("f9"), [0, 0, 0, 1])
         path = prepared.dataset.items.path
         items = pl.read_parquet(path)
@@ -260,7 +252,7 @@ def test_new_items_and_new_vectors_appear_without_a_restart(prepared: Workspace)
         )
         pl.concat([items, new]).write_parquet(path)
         write_sources(prepared)
-        wait_for(lambda: "new" in watch.current.row_of)
+        wait_until(lambda: "new" in watch.current.row_of)
         assert watch.current.item_ids[watch.current.fresh[0]] == "new"
         assert before.title("new") is None, "an answer under way keeps its catalogue"
 
@@ -272,8 +264,8 @@ def test_a_catalogue_that_cannot_be_loaded_leaves_the_old_one(
         before = watch.current
         damaged = prepared.sinks / "item_embedding__e" / "part-2.parquet"
         damaged.write_bytes(b"not a Parquet file")
-        wait_for(lambda: "kept the old one" in caplog.text)
+        wait_until(lambda: "kept the old one" in caplog.text)
         assert watch.current is before
         damaged.unlink()
         write_part(prepared, "3", [("f9", 2, [0.0, 1.0, 0.0, 0.0])])
-        wait_for(lambda: watch.current is not before)
+        wait_until(lambda: watch.current is not before)

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ from serving.score_adjustment import (
 )
 from tests.conftest import Project
 from tests.serving.recommending import Bench, open_bench
+from tests.waiting import wait_until
 from training.ranker.artifact import Artifact
 
 
@@ -321,10 +322,3 @@ def test_closing_stops_the_thread(bench: Bench, films: Project) -> None:
     assert threading.active_count() == before + 1
     opened.close()
     assert threading.active_count() == before
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -22,10 +21,9 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from cli.embedded_redis import find_redis_server
+from tests.waiting import PATIENCE_S, wait_until
 
 HOST = "127.0.0.1"
-_PATIENCE_S = 20.0
-_POLL_S = 0.01
 
 
 class RedisProcess:
@@ -53,7 +51,7 @@ class RedisProcess:
         command = [str(find_redis_server()), str(file)]
         command += ["--sentinel"] if self._is_sentinel else []
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        eventually(self._accepts, f"redis-server on port {self.port}")
+        wait_until(self._accepts, f"redis-server on port {self.port}")
 
     def stop(self) -> None:
         """Kill it: its port refuses connections from then on."""
@@ -77,9 +75,7 @@ class RedisProcess:
     def client(self, **options: Any) -> Iterator[Any]:
         """A plain redis-py client with patience, closed in the end."""
         never = Retry(NoBackoff(), 0)
-        client = Redis(
-            host=HOST, port=self.port, socket_timeout=_PATIENCE_S, retry=never, **options
-        )
+        client = Redis(host=HOST, port=self.port, socket_timeout=PATIENCE_S, retry=never, **options)
         try:
             yield client
         finally:
@@ -125,7 +121,7 @@ def redis_cluster(folder: Path, n_nodes: int) -> Iterator[list[RedisProcess]]:
                 client.execute_command("CLUSTER ADDSLOTS", *range(first, end))
                 client.execute_command("CLUSTER MEET", HOST, nodes[0].port)
         for node in nodes:
-            eventually(partial(_is_whole, node, n_nodes), "a whole cluster")
+            wait_until(partial(_is_whole, node, n_nodes), "a whole cluster")
         yield nodes
     finally:
         for node in nodes:
@@ -185,7 +181,7 @@ class Proxy:
         for sock in [self._listener, *self._sockets]:
             _close(sock)
         for thread in list(self._threads):
-            thread.join(_PATIENCE_S)
+            thread.join(PATIENCE_S)
 
     def _run(self, target: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
@@ -264,15 +260,6 @@ def free_port() -> int:
             return port
 
 
-def eventually(is_so: Callable[[], bool], what: str, patience_s: float = _PATIENCE_S) -> float:
-    """Poll until `is_so()`; the seconds that it took."""
-    started = time.monotonic()
-    while not is_so():
-        assert time.monotonic() < started + patience_s, f"{what}: not within {patience_s} s"
-        time.sleep(_POLL_S)
-    return time.monotonic() - started
-
-
 def run_threads(work: Sequence[Callable[[], None]]) -> None:
     """Run all at once; the first failure of any of them is raised here."""
     failures: list[BaseException] = []
@@ -287,7 +274,7 @@ def run_threads(work: Sequence[Callable[[], None]]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(_PATIENCE_S * 3)
+        thread.join(PATIENCE_S * 3)
         assert not thread.is_alive(), "a thread hangs"
     if failures:
         raise failures[0]

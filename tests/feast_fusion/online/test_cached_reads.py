@@ -1,7 +1,6 @@
 """The item cache behind `read_online`: fewer reads, never an old row."""
 
 import threading
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from cli.embedded_redis import RunningRedis, embedded_redis
 from feast_fusion.redis_matrix import MatrixRedisOnlineStoreConfig, read_online
 from tests.feast_fusion.online.online_repo import NOW, Pair, online, open_pair, view_of, write
+from tests.waiting import wait_until
 
 ITEM = Entity(name="item", join_keys=["item_id"], value_type=ValueType.INT64)
 USER = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
@@ -71,20 +71,20 @@ def calls(server: RunningRedis) -> int:
 
 
 def until(pair: Pair, version: int) -> None:
-    deadline = time.monotonic() + 20
-    while read(pair) != [version] * N_ITEMS:
-        assert time.monotonic() < deadline, "the change did not arrive"
+    wait_until(lambda: read(pair) == [version] * N_ITEMS, "the change to arrive")
 
 
 def test_a_warm_read_asks_redis_for_users_only(pair: Pair, server: RunningRedis) -> None:
     set_version(pair, 1)
     write(pair.stock, USERS, [({"user_id": "u"}, {"clicks": 3}, NOW, None)])
     until(pair, 1)
-    deadline, before = time.monotonic() + 20, -1
-    while calls(server) != before:  # a reply that an invalidation overtook is not kept
+
+    def is_kept() -> bool:  # a reply that an invalidation overtook is not kept
         before = calls(server)
         assert read(pair) == [1] * N_ITEMS
-        assert time.monotonic() < deadline, "the rows are never kept"
+        return calls(server) == before
+
+    wait_until(is_kept, "a read without Redis")
     found = read_online(
         pair.ours,
         ["items:version", "users:clicks"],
@@ -132,9 +132,7 @@ def test_a_lost_connection_drops_the_cache_and_it_comes_back(
                 client.client_kill_filter(_id=each["id"])
     set_version(pair, 2)
     until(pair, 2)
-    deadline = time.monotonic() + 20
-    while cache(pair).stats.drops == drops:
-        assert time.monotonic() < deadline
+    wait_until(lambda: cache(pair).stats.drops > drops, "the drop")
     assert cache(pair).wait_until_open(20)
     set_version(pair, 3)
     until(pair, 3)

@@ -7,11 +7,10 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from feast.infra.key_encoding_utils import serialize_entity_key_prefix
@@ -27,12 +26,12 @@ from feast_fusion.online.cache.invalidation import (
 )
 from feast_fusion.online.cache.row_cache import Row, RowCache
 from tests.feast_fusion.online.redis_faults import proxy
+from tests.waiting import PATIENCE_S, wait_until
 
 ITEMS = serialize_entity_key_prefix(["item"])
 USERS = serialize_entity_key_prefix(["user"])
 FIELDS = [b"a", b"b", b"c"]
 PASSWORD = "hunter2"
-PATIENCE_S = 20.0
 
 
 class Unguarded(RowCache):
@@ -40,13 +39,6 @@ class Unguarded(RowCache):
 
     def begin(self) -> int:
         return 1 << 60
-
-
-def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.001)
 
 
 class Server:

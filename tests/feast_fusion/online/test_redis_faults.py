@@ -23,12 +23,12 @@ from tests.feast_fusion.online.redis_faults import (
     HOST,
     Proxy,
     RedisProcess,
-    eventually,
     proxy,
     redis_cluster,
     redis_process,
     run_threads,
 )
+from tests.waiting import wait_until
 
 N_ROWS = 60
 FIELDS = [b"vector", b"n", b"absent"]
@@ -108,7 +108,7 @@ def recovers(transport: Transport) -> float:
         except StoreUnavailableError:
             return False
 
-    return eventually(reads, "reading again")
+    return wait_until(reads, "reading again")
 
 
 def test_a_stopped_redis_fails_fast_and_is_used_again_when_it_is_back(

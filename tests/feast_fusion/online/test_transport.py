@@ -33,12 +33,12 @@ from feast_fusion.online.redis.transport import (
 from tests.feast_fusion.online.redis_faults import (
     HOST,
     RedisProcess,
-    eventually,
     proxy,
     redis_cluster,
     redis_process,
     run_threads,
 )
+from tests.waiting import wait_until
 
 PATIENT = TransportSettings(
     connect_timeout_ms=5000, read_timeout_ms=5000, deadline_ms=20_000, write_deadline_ms=30_000
@@ -311,7 +311,7 @@ def test_a_closed_transport_opens_again(server: RedisProcess) -> None:
             transport.close()
             assert link.exchange(resp.pack_command("PING"), 1, 9, time.monotonic() + 9) == [b"PONG"]
         assert not link.is_open
-        eventually(lambda: client.info("clients")["connected_clients"] == 1, "all closed")
+        wait_until(lambda: client.info("clients")["connected_clients"] == 1, "all closed")
 
 
 def test_tls(server: RedisProcess, tmp_path: Path) -> None:
@@ -478,7 +478,7 @@ def test_cluster_whose_primary_died_is_looked_up_anew(tmp_path: Path) -> None:
             except StoreUnavailableError:
                 return False
 
-        eventually(reads, "the slots at their new server")
+        wait_until(reads, "the slots at their new server")
 
 
 @contextmanager

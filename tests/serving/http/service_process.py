@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from tests.conftest import Project, open_project
+from tests.waiting import wait_until
 
 KEY = "correct-horse-battery-staple"
 _START_S, _END_S = 120.0, 60.0
@@ -156,11 +156,3 @@ def serving_here(app: FastAPI) -> Iterator[Service]:
         finally:
             server.should_exit = True
             thread.join(_END_S)
-
-
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    """Polls until the condition holds; fails when it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline, f"not so within {timeout_s:.0f} s"
-        time.sleep(0.02)

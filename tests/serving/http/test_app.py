@@ -23,8 +23,8 @@ from tests.serving.http.service_process import (
     ServiceProcess,
     copy_project,
     service_process,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 QUERY = "a western with an unmistakable title"
 

@@ -23,7 +23,8 @@ from serving.http.settings import ServiceSettings
 from serving.http.work_queue import DeadlineExceededError, WorkQueue
 from serving.recommender import Recommender
 from tests.serving.conftest import Library
-from tests.serving.http.service_process import Service, serving_here, wait_until
+from tests.serving.http.service_process import Service, serving_here
+from tests.waiting import wait_until
 
 LONG_TEXT = "x" * (MAX_TEXT_CHARACTERS + 1)
 LONG_ID = "i" * (MAX_ID_CHARACTERS + 1)

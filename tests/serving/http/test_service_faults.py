@@ -20,8 +20,9 @@ from intake.journal import read_journal
 from serving.answers import OVERLOADED, STORE_EMPTY, STORE_UNAVAILABLE
 from tests.conftest import Project
 from tests.feast_fusion.online.redis_faults import RedisProcess, redis_process
-from tests.serving.http.service_process import Service, copy_project, service_process, wait_until
+from tests.serving.http.service_process import Service, copy_project, service_process
 from tests.serving.live.live_repo import differences, offline_rows, online_rows
+from tests.waiting import wait_until
 
 CLIENTS = 200
 # The service promises one second. What a client sees beyond it is the machine, which here runs

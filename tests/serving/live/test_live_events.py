@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -37,6 +37,7 @@ from tests.serving.live.live_repo import (
     open_features,
     open_store,
 )
+from tests.waiting import wait_until
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 RATING = {
@@ -103,13 +104,6 @@ def ratings(n: int, **changed: Any) -> list[dict[str, Any]]:
         | changed
         for at in range(n)
     ]
-
-
-def wait_until(is_true: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def mismatches(workspace: Workspace, url: str, folder: Path) -> list[str]:
