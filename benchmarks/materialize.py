@@ -8,13 +8,8 @@ child process grew by while it materialized, after it had warmed up on a few row
 ours leave in Redis is checked to be the same.
 """
 
-import argparse
 import contextlib
 import io
-import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,17 +23,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
-from feast.repo_config import RegistryConfig, RepoConfig
-from feast.types import Array, Float32, Int64
+from feast.types import Int64
 from redis import Redis
 
+from benchmarks.report import (
+    Case,
+    added_memory_mb,
+    child_memory_mb,
+    compared,
+    new_store,
+    report,
+    unit_vectors,
+    vector_field,
+)
 from cli.embedded_redis import RunningRedis, embedded_redis
 
 WIDTH = 384
 PART_ROWS = 10_000
 START = datetime(2024, 1, 1, tzinfo=UTC)
 END = datetime(2025, 1, 1, tzinfo=UTC)
-TARGET_RATE = 4.0  # times the rows per second of stock
+TARGETS = ["4.0 x the rate of stock, memory that does not grow with the rows"]
 MATRIX = "feast_fusion.redis_matrix.MatrixRedisOnlineStore"
 OURS: dict[str, Any] = {
     "offline_store": {"type": "feast_fusion.point_in_time.PointInTimeOfflineStore"},
@@ -78,32 +82,15 @@ def make_data(folder: Path, n: int) -> None:
     with pq.ParquetWriter(folder / f"items-{n}.parquet", schema) as writer:
         for first in range(0, n, PART_ROWS):
             ids = np.arange(first, min(n, first + PART_ROWS))
-            vectors = rng.standard_normal((len(ids), WIDTH), dtype=np.float32)
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            offsets = pa.array(np.arange(len(ids) + 1, dtype=np.int32) * WIDTH)
             at = pa.array(int(START.timestamp() * 1e6) + 1_000_003 * (ids + 1)).cast(times)
-            emb = pa.ListArray.from_arrays(offsets, pa.array(vectors.reshape(-1)))
+            emb = unit_vectors(rng, len(ids), WIDTH)
             writer.write_table(pa.table([pa.array(ids), at, at, emb], schema=schema))
 
 
 def open_store(folder: Path, case: str, n: int, server: RunningRedis) -> FeatureStore:
     """A repository of one view over `n` items."""
     config, online = CASES[case]
-    repo = folder / f"{case}-{n}"
-    repo.mkdir(exist_ok=True)
-    store = FeatureStore(
-        config=RepoConfig(
-            project="bench",
-            provider="local",
-            registry=RegistryConfig(path=str(repo / "registry.db"), cache_ttl_seconds=3600),
-            online_store={"connection_string": f"{server.host}:{server.port}", **online},
-            entity_key_serialization_version=3,
-            repo_path=repo,
-            **config,
-        )
-    )
     item = Entity(name="item", join_keys=["item_id"], value_type=ValueType.INT64)
-    vector = Field(name="emb", dtype=Array(Float32), vector_index=True, vector_length=WIDTH)
     source = FileSource(
         name="items",
         path=str(folder / f"items-{n}.parquet"),
@@ -114,11 +101,11 @@ def open_store(folder: Path, case: str, n: int, server: RunningRedis) -> Feature
         name="items",
         entities=[item],
         ttl=timedelta(0),
-        schema=[Field(name="item_id", dtype=Int64), vector],
+        schema=[Field(name="item_id", dtype=Int64), vector_field("emb", WIDTH)],
         source=source,
     )
-    store.apply([item, view])
-    return store
+    online = {"connection_string": f"{server.host}:{server.port}", **online}
+    return new_store(folder / f"{case}-{n}", online, [item, view], **config)
 
 
 def materialize(store: FeatureStore) -> None:
@@ -200,16 +187,12 @@ def measure_child(
     folder: Path, case: str, n: int, small: int, server: RunningRedis
 ) -> tuple[float, float]:
     """Growth of a child's peak while it materializes, and what Redis grew by; megabytes."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "IS_TEST": "True"}
     with client_of(server) as client:
         client.flushall()
         empty = client.info("memory")["used_memory"]
-        command = [sys.executable, __file__, "--child", case, str(folder), str(n), str(small)]
-        command += [server.host, str(server.port)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        added = child_memory_mb("materialize", case, folder, n, small, server.host, server.port)
         assert client.dbsize() == n
-        grown = (client.info("memory")["used_memory"] - empty) / 2**20
-    return float(done.stdout.strip().splitlines()[-1]), grown
+        return added, (client.info("memory")["used_memory"] - empty) / 2**20
 
 
 def child(case: str, folder: Path, n: int, small: int, server: RunningRedis) -> None:
@@ -218,21 +201,13 @@ def child(case: str, folder: Path, n: int, small: int, server: RunningRedis) -> 
     with client_of(server) as client:
         client.flushall()
     store = open_store(folder, case, n, server)
-    before = _status_kb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")
-    materialize(store)
-    print((_status_kb("VmHWM") - before) / 1024)
-
-
-def _status_kb(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
+    print(added_memory_mb(lambda: materialize(store)))
 
 
 def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, Any]:
     """Measure, print a table, and write the JSON of DESIGN.md, section Benchmarks."""
     size = QUICK if quick else FULL
-    small = 16
+    small, most = 16, size.memory_rows[-1]
     with tempfile.TemporaryDirectory(prefix="bench-materialize-") as name:
         folder = Path(name)
         with embedded_redis(folder / "redis") as server:
@@ -240,99 +215,32 @@ def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, A
                 make_data(folder, n)
             rates = time_rounds(folder, size, server)
             added, stored = {}, {}
-            most = size.memory_rows[-1]
             wanted = [(case, n) for n in size.memory_rows for case in ("float32", STOCK)]
             for case, n in [*wanted, ("float16", most)]:
                 added[case, n], stored[case, n] = measure_child(folder, case, n, small, server)
                 print(f"  {n:>9,} rows  {case:20} {added[case, n]:8.0f} MB added", flush=True)
-    result = {
-        "name": "materialize",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}",
-        "cases": _results(size, rates, added, stored),
-    }
-    print_table(result)
-    if json_path is not None:
-        Path(json_path).parent.mkdir(parents=True, exist_ok=True)
-        Path(json_path).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return result
+    return report("materialize", _results(size, rates, added, stored), TARGETS, json_path)
 
 
 Measured = dict[tuple[str, int], float]
 
 
-def _results(
-    size: Size, rates: dict[str, float], added: Measured, stored: Measured
-) -> list[dict[str, Any]]:
-    most = size.memory_rows[-1]
-    cases = [
-        _case(
-            f"{case}, {size.rows:,} rows",
-            "rate",
-            "rows/s",
-            rates[case],
-            rates[STOCK],
-            rates["floor"],
-        )
-        for case in ("float32", "float16")
+def _results(size: Size, rates: dict[str, float], added: Measured, stored: Measured) -> list[Case]:
+    def memory(case: str, metric: str, n: int, found: Measured) -> Case:
+        name, stock = f"{case}, {n:,} rows", {STOCK: found[STOCK, n]}
+        return compared(name, metric, "MB", found[case, n], stock, {})
+
+    floor, stock, most = {"floor": rates["floor"]}, {STOCK: rates[STOCK]}, size.memory_rows[-1]
+    return [
+        *(
+            compared(f"{case}, {size.rows:,} rows", "rate", "rows/s", rates[case], stock, floor)
+            for case in ("float32", "float16")
+        ),
+        *(memory("float32", "added memory", n, added) for n in size.memory_rows),
+        *(memory(case, "Redis memory", most, stored) for case in ("float32", "float16")),
     ]
-    cases += [
-        _case(f"float32, {n:,} rows", "added memory", "MB", added["float32", n], added[STOCK, n])
-        for n in size.memory_rows
-    ]
-    cases += [
-        _case(
-            f"{case}, {most:,} rows", "Redis memory", "MB", stored[case, most], stored[STOCK, most]
-        )
-        for case in ("float32", "float16")
-    ]
-    return cases
 
 
-def _case(
-    case: str, metric: str, unit: str, ours: float, stock: float, floor: float | None = None
-) -> dict[str, Any]:
-    """Of a rate the ratio is ours to the peer, of anything else the peer to ours."""
-    others = {STOCK: stock} | ({} if floor is None else {"floor": floor})
-    return {
-        "case": case,
-        "metric": metric,
-        "unit": unit,
-        "ours": ours,
-        "peers": {STOCK: stock},
-        "floor": floor,
-        "ratios": {
-            name: ours / value if metric == "rate" else value / ours
-            for name, value in others.items()
-        },
-    }
-
-
-def print_table(result: dict[str, Any]) -> None:
-    print(f"\n{result['name']} on {result['machine']}")
-    print(f"{'case':28}{'metric':18}{'ours':>12}{'stock':>12}{'floor':>12}  ours better by")
-    for case in result["cases"]:
-        floor = "" if case["floor"] is None else f"{case['floor']:,.1f}"
-        stock = case["peers"][STOCK]
-        ratios = ", ".join(f"{name} {value:.2f}x" for name, value in case["ratios"].items())
-        numbers = f"{case['ours']:12,.1f}{stock:12,.1f}{floor:>12}"
-        print(f"{case['case']:28}{case['metric']:18}{numbers}  {ratios}")
-    print(f"target: {TARGET_RATE} x the rate of stock, memory that does not grow with the rows")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true")
-    names = ("CASE", "FOLDER", "ROWS", "SMALL", "HOST", "PORT")
-    parser.add_argument("--child", nargs=6, metavar=names)
-    arguments = parser.parse_args()
-    if arguments.child:
-        case, folder, n, small, host, port = arguments.child
-        child(case, Path(folder), int(n), int(small), RunningRedis(host, int(port), 0))
-    else:
-        run(arguments.json, arguments.quick)
-
-
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # the child whose memory is measured
+    _case, _folder, _n, _small, _host, _port = sys.argv[1:]
+    child(_case, Path(_folder), int(_n), int(_small), RunningRedis(_host, int(_port), 0))

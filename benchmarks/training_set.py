@@ -6,11 +6,6 @@ what the peak of a child process grew by while it ran one case, after it had war
 return the same rows, which is checked.
 """
 
-import argparse
-import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,9 +21,18 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
-from feast.repo_config import RegistryConfig, RepoConfig
-from feast.types import Array, Float32, Float64, Int64
+from feast.types import Float64, Int64
 
+from benchmarks.report import (
+    Case,
+    added_memory_mb,
+    child_memory_mb,
+    compared,
+    new_store,
+    report,
+    unit_vectors,
+    vector_field,
+)
 from feast_fusion.training_set import TrainingSet
 
 OURS = "feast_fusion.point_in_time.PointInTimeOfflineStore"
@@ -38,7 +42,10 @@ START_US = 1_600_000_000_000_000
 VIEWS = {"user": [f"u{i}" for i in range(5)], "item": [f"i{i}" for i in range(3)], "vec": ["emb"]}
 KEYS = {"user": "user_id", "item": "item_id", "vec": "item_id"}
 FEATURES = [f"{view}:{name}" for view, names in VIEWS.items() for name in names]
-TARGETS = {"to_arrow": (1.3, 1.3), "to_training_set": (0.5, 0.35)}  # of the floor: time, memory
+TARGETS = [
+    "to_arrow: time and memory at most 1.3 of polars",
+    "to_training_set: time at most 0.5, memory at most 0.35 of polars",
+]
 
 
 @dataclass(frozen=True)
@@ -71,9 +78,7 @@ def make_data(folder: Path, size: Size) -> None:
     items = np.tile(np.arange(size.items), 10)
     write("user", users, {name: rng.random(len(users)) for name in VIEWS["user"]})
     write("item", items, {name: rng.random(len(items)) for name in VIEWS["item"]})
-    vectors = rng.standard_normal((len(items), WIDTH), dtype=np.float32)
-    offsets = pa.array(np.arange(len(items) + 1, dtype=np.int32) * WIDTH)
-    write("vec", items, {"emb": pa.ListArray.from_arrays(offsets, pa.array(vectors.reshape(-1)))})
+    write("vec", items, {"emb": unit_vectors(rng, len(items), WIDTH)})
     for n in size.entities:
         columns = {
             "user_id": rng.integers(0, size.users, n),
@@ -86,24 +91,10 @@ def make_data(folder: Path, size: Size) -> None:
 
 def open_store(folder: Path, kind: str) -> FeatureStore:
     """The same three views on one of the offline stores."""
-    repo = folder / kind.rsplit(".", 1)[-1]
-    repo.mkdir(exist_ok=True)
-    store = FeatureStore(
-        config=RepoConfig(
-            project="bench",
-            provider="local",
-            registry=RegistryConfig(path=str(repo / "registry.db"), cache_ttl_seconds=3600),
-            online_store={"type": "sqlite", "path": str(repo / "online.db")},
-            offline_store={"type": kind},
-            entity_key_serialization_version=3,
-            repo_path=repo,
-        )
-    )
     entities = {
         key: Entity(name=key.removesuffix("_id"), join_keys=[key], value_type=ValueType.INT64)
         for key in dict.fromkeys(KEYS.values())
     }
-    vector = Field(name="emb", dtype=Array(Float32), vector_index=True, vector_length=WIDTH)
     views = [
         FeatureView(
             name=name,
@@ -111,7 +102,10 @@ def open_store(folder: Path, kind: str) -> FeatureStore:
             ttl=timedelta(0),
             schema=[
                 Field(name=KEYS[name], dtype=Int64),
-                *(vector if n == "emb" else Field(name=n, dtype=Float64) for n in names),
+                *(
+                    vector_field(n, WIDTH) if n == "emb" else Field(name=n, dtype=Float64)
+                    for n in names
+                ),
             ],
             source=FileSource(
                 name=name, path=str(folder / f"{name}.parquet"), timestamp_field="event_timestamp"
@@ -119,8 +113,10 @@ def open_store(folder: Path, kind: str) -> FeatureStore:
         )
         for name, names in VIEWS.items()
     ]
-    store.apply([*entities.values(), *views])
-    return store
+    repo = folder / kind.rsplit(".", 1)[-1]
+    online = {"type": "sqlite", "path": str(repo / "online.db")}
+    objects = [*entities.values(), *views]
+    return new_store(repo, online, objects, offline_store={"type": kind})
 
 
 def polars_by_hand(folder: Path, n: int) -> pa.Table:
@@ -176,28 +172,10 @@ def time_rounds(folder: Path, n: int, rounds: int, names: list[str]) -> dict[str
     return best
 
 
-def added_memory_mb(folder: Path, n: int, name: str, small: int) -> float:
-    """Growth of a child's peak while it runs one case, megabytes."""
-    command = [sys.executable, __file__, "--child", name, str(folder), str(n), str(small)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "IS_TEST": "True"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    return float(done.stdout.strip().splitlines()[-1])
-
-
 def child(name: str, folder: Path, n: int, small: int) -> None:
     """Warm up on a few rows, forget the peak so far, run the case, print what it added."""
     cases(folder, small)[name]()
-    running = cases(folder, n)[name]
-    before = _status_kb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")
-    result = running()
-    print((_status_kb("VmHWM") - before) / 1024)
-    del result
-
-
-def _status_kb(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
+    print(added_memory_mb(cases(folder, n)[name]))
 
 
 def check_same_rows(folder: Path, n: int) -> None:
@@ -226,39 +204,21 @@ def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, A
         seconds |= time_rounds(folder, small, 1, peers[1:])
         at_large = time_rounds(folder, large, size.rounds[1], ["polars", *ours])
         tiny = _tiny(folder)
-        memory = {c: added_memory_mb(folder, small, c, tiny) for c in ["polars", *ours, *peers]}
-        large_memory = {c: added_memory_mb(folder, large, c, tiny) for c in ["polars", *ours]}
-    python = platform.python_version()
-    result = {
-        "name": "training-set",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {python}",
-        "cases": [
-            *(_case(f"{c}, {small:,} rows", "time", "s", c, seconds, peers) for c in ours),
-            *(_case(f"{c}, {small:,} rows", "added memory", "MB", c, memory, peers) for c in ours),
-            *(_case(f"{c}, {large:,} rows", "time", "s", c, at_large, []) for c in ours),
-            *(
-                _case(f"{c}, {large:,} rows", "added memory", "MB", c, large_memory, [])
-                for c in ours
-            ),
-            *(
-                {
-                    "case": f"{c}, {small:,} to {large:,} rows",
-                    "metric": "growth of time",
-                    "unit": "x",
-                    "ours": at_large[c] / seconds[c],
-                    "peers": {},
-                    "floor": at_large["polars"] / seconds["polars"],
-                    "ratios": {},
-                }
-                for c in ours
-            ),
-        ],
-    }
-    print_table(result)
-    if json_path is not None:
-        Path(json_path).parent.mkdir(parents=True, exist_ok=True)
-        Path(json_path).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return result
+
+        def memory_of(case: str, n: int) -> float:
+            return child_memory_mb("training_set", case, folder, n, tiny)
+
+        memory = {c: memory_of(c, small) for c in ["polars", *ours, *peers]}
+        large_memory = {c: memory_of(c, large) for c in ["polars", *ours]}
+    found = [
+        *_cases(f"{small:,} rows", "time", "s", seconds),
+        *_cases(f"{small:,} rows", "added memory", "MB", memory),
+        *_cases(f"{large:,} rows", "time", "s", at_large),
+        *_cases(f"{large:,} rows", "added memory", "MB", large_memory),
+    ]
+    growth = {case: at_large[case] / seconds[case] for case in ["polars", *ours]}
+    found += _cases(f"{small:,} to {large:,} rows", "growth of time", "x", growth)
+    return report("training-set", found, TARGETS, json_path)
 
 
 def _tiny(folder: Path) -> int:
@@ -268,48 +228,15 @@ def _tiny(folder: Path) -> int:
     return len(first)
 
 
-def _case(
-    case: str, metric: str, unit: str, ours: str, found: dict[str, float], peers: list[str]
-) -> dict[str, Any]:
-    others = {peer: found[peer] for peer in peers if peer in found}
-    return {
-        "case": case,
-        "metric": metric,
-        "unit": unit,
-        "ours": found[ours],
-        "peers": others,
-        "floor": found["polars"],
-        "ratios": {
-            name: value / found[ours]
-            for name, value in (others | {"polars": found["polars"]}).items()
-        },
-    }
+def _cases(rows: str, metric: str, unit: str, found: dict[str, float]) -> list[Case]:
+    peers = {name: value for name, value in found.items() if name.startswith("feast_")}
+    floor = {"polars": found["polars"]}
+    return [
+        compared(f"{case}, {rows}", metric, unit, found[case], peers, floor)
+        for case in ("to_arrow", "to_training_set")
+    ]
 
 
-def print_table(result: dict[str, Any]) -> None:
-    print(f"\n{result['name']} on {result['machine']}")
-    print(f"{'case':44}{'metric':16}{'ours':>10}{'polars':>10}{'of polars':>11}  peers (x ours)")
-    for case in result["cases"]:
-        peers = ", ".join(f"{n} {case['ratios'][n]:.1f}x" for n in case["peers"])
-        share = case["ours"] / case["floor"]
-        numbers = f"{case['ours']:10.3f}{case['floor']:10.3f}{share:11.2f}"
-        print(f"{case['case']:44}{case['metric']:16}{numbers}  {peers}")
-    for name, (time_share, memory_share) in TARGETS.items():
-        print(f"target of {name}: time {time_share} and memory {memory_share} of polars")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--child", nargs=4, metavar=("CASE", "FOLDER", "ROWS", "SMALL"))
-    arguments = parser.parse_args()
-    if arguments.child:
-        name, folder, n, small = arguments.child
-        child(name, Path(folder), int(n), int(small))
-    else:
-        run(arguments.json, arguments.quick)
-
-
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # the child whose memory is measured
+    _name, _folder, _n, _small = sys.argv[1:]
+    child(_name, Path(_folder), int(_n), int(_small))
