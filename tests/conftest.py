@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
 
 # Before any test imports a library that reads them.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -14,8 +16,16 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 for name in ("FUSION_DATASET", "FUSION_HOME", "REDIS_URL"):
     os.environ.pop(name, None)
 
+# The same examples in every run and on every machine, however busy it is.
+settings.register_profile("suite", derandomize=True, database=None, deadline=None)
+settings.load_profile("suite")
 from intake.workspace import Workspace, open_workspace  # noqa: E402
 from tests.datasets import make_films, make_shop  # noqa: E402
+
+
+def pytest_collection_finish() -> None:
+    # Hypothesis builds its table of Unicode: seconds, which no test's first example should hold.
+    st.text().validate()
 
 
 @dataclass(frozen=True)

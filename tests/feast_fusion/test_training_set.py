@@ -47,7 +47,7 @@ def test_a_row_is_the_value_at_its_index() -> None:
     assert example().vectors["emb"].present.tolist() == [True, False, True, True]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 3)))
 def test_take_moves_indices_only(wanted: list[int]) -> None:
     whole = example()

@@ -49,7 +49,7 @@ def ids(folder: Path) -> list[str]:
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches=st.lists(st.lists(events, max_size=6), max_size=4))
 def test_what_goes_in_comes_out_once_in_order_of_arrival(
     batches: list[list[Event]], tmp_path_factory: pytest.TempPathFactory

@@ -153,7 +153,7 @@ def check(log: ActivityOracle, name: str) -> None:
     assert_same(build(log)[name].to_pylist(), log.table(name))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(log=logs())
 def test_each_table_equals_the_nested_loop(log: ActivityOracle) -> None:
     tables = build(log)
@@ -163,7 +163,7 @@ def test_each_table_equals_the_nested_loop(log: ActivityOracle) -> None:
         assert_same(table.to_pylist(), log.table(name))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(log=logs(), n_rows=st.integers(1, 3))
 def test_small_chunks_change_nothing(log: ActivityOracle, n_rows: int) -> None:
     whole = build(log)
@@ -182,7 +182,7 @@ def same_tables(left: dict[str, pa.Table], right: dict[str, pa.Table]) -> bool:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(log=logs(), until=moments)
 def test_later_events_leave_every_row_as_it_is(log: ActivityOracle, until: datetime) -> None:
     past = [e for e in log.events if e["event_timestamp"] <= until]

@@ -72,7 +72,7 @@ events = st.builds(
 )
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(batch=st.lists(events, min_size=1, max_size=12, unique_by=lambda each: each.event_id))
 def test_folding_gives_what_the_file_would_give_with_the_events_in_it(
     batch: list[Event], tmp_path_factory: pytest.TempPathFactory

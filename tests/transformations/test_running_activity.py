@@ -107,13 +107,13 @@ def assert_newest_rows(log: ActivityOracle) -> None:
                 assert same(value, expected[key][column]), (name, key, column)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(log=logs())
 def test_the_running_rows_are_the_newest_of_the_batch(log: ActivityOracle) -> None:
     assert_newest_rows(log)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40), seed=st.integers(0, 9))
 def test_sums_of_any_numbers_round_as_in_the_batch(values: list[float], seed: int) -> None:
     rng = np.random.default_rng(seed)

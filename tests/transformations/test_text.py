@@ -174,7 +174,7 @@ title = st.one_of(
 titles_of_rows = st.lists(st.lists(title, max_size=8), min_size=1, max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(liked=titles_of_rows, disliked=titles_of_rows, max_tokens=st.integers(4, 40))
 def test_the_budget_holds_for_two_kinds_of_tokenizer(
     minilm: TransformerEncoder,

@@ -82,7 +82,7 @@ def test_the_oracle_catches_a_mean_over_padding(side: str) -> None:
     assert not pools_as_by_hand(mean_over_padding, "mean", side)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     texts=st.lists(st.text(max_size=40), min_size=1, max_size=6),
     seed=st.integers(0, 1000),

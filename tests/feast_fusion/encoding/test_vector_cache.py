@@ -32,7 +32,7 @@ def refuse(texts: list[str]) -> NDArray[np.float32]:
 texts_of = st.lists(st.text(st.characters(), max_size=6), max_size=20)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(batches=st.lists(texts_of, max_size=4), chunk=st.integers(1, 8))
 def test_each_distinct_text_is_encoded_once(batches: list[list[str]], chunk: int) -> None:
     asked: list[str] = []
@@ -278,7 +278,7 @@ def test_a_vector_that_fails_its_checksum_is_encoded_again(
     cache.encode(TEXTS, refuse)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_no_damage_to_the_file_gives_a_wrong_vector(filled: Path, data: st.DataObject) -> None:
     content = bytearray((filled / "tiny_0123.sqlite").read_bytes())

@@ -13,7 +13,7 @@ import pytest
 from feast import BatchFeatureView, Entity, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.infra.common.materialization_job import MaterializationJobStatus, MaterializationTask
 from feast.types import Int64, String
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from feast_fusion.history_engine import HistoryEngine
@@ -119,7 +119,7 @@ def run(steps: list[Step], folder: Path, batch_rows: int) -> tuple[list[Row], in
     return rows, len(log.read_text())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(STEPS, st.integers(1, 4))
 def test_each_row_is_stored_once_and_transformed_once(steps: list[Step], batch_rows: int) -> None:
     with TemporaryDirectory() as folder:

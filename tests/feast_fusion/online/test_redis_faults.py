@@ -186,9 +186,7 @@ def assert_true(is_so: bool) -> None:
     assert is_so
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(n_bytes=st.integers(0, 24_000), seed=st.integers(0, 99), retries=st.integers(0, 2))
 def test_a_cut_in_mid_reply_never_gives_a_wrong_value(
     relay: Proxy, n_bytes: int, seed: int, retries: int

@@ -134,7 +134,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(OPERATIONS)
 def test_it_is_a_dict_that_forgets_and_never_exceeds_its_bytes(
     operations: list[tuple[str, int, list[bytes], int]],
@@ -257,7 +257,7 @@ class History:
 EVENTS = ["begin", "ask", "put", "get", "write", "deliver", "drop", "evict"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 2)), max_size=60))
 def test_no_order_of_events_shows_an_old_row(events: list[tuple[str, int]]) -> None:
     replay(RowCache, events)

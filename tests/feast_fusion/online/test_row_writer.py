@@ -162,9 +162,7 @@ IDS = {
 
 
 @pytest.mark.parametrize("keys", [{"id": Int64}, {"id": String}, {"id": Int64, "shop": String}])
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_hashes_are_those_of_stock_to_the_byte(
     stores: Stores, keys: dict[str, FeastType], data: st.DataObject
@@ -328,9 +326,7 @@ def marked(stores: Stores, entity: int = 1) -> tuple[int, int | None, int]:
     return at, None if made == -1 else made, mark
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes=WRITES, as_rows=st.booleans())
 def test_the_newest_write_is_what_is_stored(
     stores: Stores, writes: list[Write], as_rows: bool
@@ -346,9 +342,7 @@ def test_the_oracle_catches(bug: Callable[[Sequence[Write]], int], stores: Store
     )
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(orders=st.lists(st.tuples(TIMES, st.none() | TIMES), min_size=1, max_size=8, unique=True))
 def test_rows_of_one_entity_in_one_batch(
     stores: Stores, orders: list[tuple[int, int | None]]

@@ -134,7 +134,7 @@ def stock(column: pa.Array, kind: ValueType) -> list[bytes]:
 
 @pytest.mark.parametrize("kind", COLUMNS)
 def test_bytes_are_those_of_stock_feast(kind: str) -> None:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(columns(st.just(kind)))
     def check(given: tuple[pa.Array, ValueType]) -> None:
         assert encode_column("v", *given) == stock(*given)

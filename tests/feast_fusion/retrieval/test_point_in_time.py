@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.types import Array, Bool, Float32, Int64, String, UnixTimestamp
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from feast_fusion.retrieval import asof_join, feature_join
@@ -302,11 +302,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
 def check(stores: Stores, n_cases: int) -> None:
     @settings(
         max_examples=n_cases,
-        deadline=None,
-        derandomize=True,
         report_multiple_bugs=False,
         phases=[Phase.generate],  # an example says enough, and shrinking one takes minutes
-        suppress_health_check=list(HealthCheck),
     )
     @given(cases())
     def agrees(case: Case) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 import schemathesis
 from fastapi import FastAPI
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import Failure, FailureGroup
 from schemathesis.generation import GenerationMode
@@ -43,11 +43,7 @@ def check_operations(app: FastAPI, n_examples: int, paths: Sequence[str] = ()) -
 
             @settings(
                 max_examples=n_examples,
-                deadline=None,
-                derandomize=True,
-                database=None,
                 phases=[Phase.explicit, Phase.generate],
-                suppress_health_check=list(HealthCheck),
             )
             @given(case=operation.as_strategy(generation_mode=mode))
             def check(case: Case) -> None:

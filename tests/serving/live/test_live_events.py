@@ -203,7 +203,7 @@ json_like = st.recursive(
 some_value = json_like | st.sampled_from(["u1", "f1", "f2", "2024-05-01T10:00:00Z", 3.0])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(batch=st.lists(st.dictionaries(st.sampled_from([*FIELDS, "?"]), some_value) | json_like))
 def test_nothing_that_json_can_say_breaks_the_intake(
     batch: list[Any], tmp_path_factory: pytest.TempPathFactory

@@ -329,7 +329,7 @@ SOURCE_ROW = st.tuples(st.sampled_from(["u0", "u1"]), STEPS, st.none() | STEPS)
 LABEL_ROW = st.tuples(st.sampled_from(["u0", "u1", None]), STEPS)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(SOURCE_ROW, min_size=1, max_size=12), st.lists(LABEL_ROW, min_size=1, max_size=8))
 def test_the_slow_path_agrees_with_the_store(
     tmp_path_factory: pytest.TempPathFactory,

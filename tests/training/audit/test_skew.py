@@ -195,7 +195,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(STEPS, st.lists(st.integers(0, 200 * SECOND), min_size=1, max_size=8))
 def test_late_events_and_events_applied_late_are_no_mismatch(
     steps: list[tuple[int, int, int]], requests: list[int]
@@ -249,7 +249,7 @@ def test_views_that_wait_for_materialization_may_be_absent_until_then() -> None:
     assert not materialized.unapplied.any()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(SECOND // 4, 20 * SECOND), min_size=1, max_size=10),
     st.lists(st.integers(0, 200 * SECOND), min_size=1, max_size=8),

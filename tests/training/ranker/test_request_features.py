@@ -64,7 +64,7 @@ def assert_same(found: Batch, expected: Batch) -> None:
         torch.testing.assert_close(one, other, msg=f"{field.name}: {one} != {other}")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(user=st.integers(0, 479), items=st.lists(st.integers(0, 479), min_size=1, max_size=12))
 def test_apart_and_joined_are_the_same(
     encoder: FeatureEncoder, rows: TrainingSet, user: int, items: list[int]
