@@ -1,23 +1,49 @@
 """The command `feast-fusion`. Only this package may import every other."""
 
 import sys
+from importlib import import_module
 
 import click
 
-from cli.audit import audit
-from cli.bench import bench
-from cli.data import prepare, training_set
-from cli.model import evaluate, recommend, train
-from cli.redis import redis
-from cli.refresh import refresh
-from cli.run import demo, run
-from cli.serve import serve
-from cli.shell import env
 from feast_fusion.errors import FeastFusionError
 
+# Command -> its module and what `--help` says of it, so that help loads no command.
+_COMMANDS = {
+    "prepare": ("cli.data", "Validate the three files and derive the point-in-time sources."),
+    "refresh": ("cli.refresh", "Fold live events into the sources and update the stores."),
+    "run": ("cli.run", "Go the whole way on a data set."),
+    "training-set": ("cli.data", "Build the training set: each label with its features."),
+    "train": ("cli.model", "Fit the fusion ranker to the training set."),
+    "evaluate": ("cli.model", "Measure the artifact beside popularity and boosted trees."),
+    "recommend": ("cli.model", "Print the top N items for USER, with features from Redis."),
+    "serve": ("cli.serve", "Answer over HTTP until interrupted."),
+    "redis": ("cli.redis", "Start, stop or look at the embedded Redis of a data set."),
+    "demo": ("cli.run", "Prepare MovieLens-100k and run everything on it."),
+    "env": ("cli.shell", "Print what Feast's own command needs to know, as shell exports."),
+    "audit": ("cli.audit", "Check what was built, or served, against its sources."),
+    "bench": ("cli.bench", "Measure ours, the peers and the floor in one run."),
+}
 
-class _Group(click.Group):
-    """Errors raised on purpose end in one line and exit code 1; all others keep their traceback."""
+
+class _Commands(click.Group):
+    """Loads a command when it is called.
+
+    Errors raised on purpose end in one line and exit code 1; all others keep their traceback.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), cmd_name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -27,7 +53,7 @@ class _Group(click.Group):
             sys.exit(1)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="feast-fusion")
 def main() -> None:
     """LLM user and item embeddings as Feast features, a ranker on them, and top N from Redis.
@@ -41,22 +67,3 @@ def main() -> None:
     On your own data:          feast-fusion run --dataset my/dataset.toml
     Feast's own commands:      eval "$(feast-fusion env)"; cd feature_repo; feast materialize ...
     """
-
-
-_COMMANDS = (
-    prepare,
-    refresh,
-    run,
-    training_set,
-    train,
-    evaluate,
-    recommend,
-    serve,
-    redis,
-    demo,
-    env,
-    audit,
-    bench,
-)
-for command in _COMMANDS:
-    main.add_command(command)
