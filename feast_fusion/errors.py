@@ -13,16 +13,8 @@ class EncoderMismatchError(FeastFusionError, ValueError):
     """Vectors of two different encoders were about to meet."""
 
 
-class FutureLeakError(FeastFusionError, ValueError):
-    """A feature row from after the label was about to be used for it."""
-
-
 class FeatureNotFoundError(FeastFusionError, LookupError):
     """A feature, view, entity or artifact that was asked for does not exist."""
-
-
-class StaleFeatureError(FeastFusionError, RuntimeError):
-    """A feature is older than its time to live allows."""
 
 
 class StoreUnavailableError(FeastFusionError, ConnectionError):

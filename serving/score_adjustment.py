@@ -16,15 +16,14 @@ mean reciprocal rank without, by text, by company, by both with the weights belo
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from feast_fusion.training_set import TrainingSet
 from serving.slate import Slate
 from serving.vector_index import Moments, VectorIndex
 from training.ranker.feature_encoder import FeatureEncoder
-from training.ranker.recent_lists import code_items
-from training.ranker.request_features import ItemBlock
+from training.ranker.item_block import ItemBlock
+from training.ranker.item_tables import code_items
 
 Vectors = NDArray[np.float32]
 
@@ -45,8 +44,8 @@ class Likeness:
     """Measures likeness with the factors that an artifact's encoder has. Safe for many threads."""
 
     def __init__(self, features: FeatureEncoder) -> None:
-        self._codes = features.codes
-        self._factors = features.signal.factors[-1, :, _CO_OCCURRENCE]  # (v + 1, r)
+        self._known_items = features.items
+        self._factors = features.item_factors.factors[-1, :, _CO_OCCURRENCE]  # (v + 1, r)
         self._moments = Moments.of(self._factors[1:])
 
     def measure(
@@ -75,7 +74,7 @@ class Likeness:
 
     def _by_company(self, block: ItemBlock, liked: Sequence[str]) -> Vectors:
         """(m,) deviations of the inner product with the sum of the liked items' factors."""
-        together = self._factors[code_items(pa.array(liked), self._codes)].sum(axis=0)  # (r,)
+        together = self._factors[code_items(self._known_items, liked)].sum(axis=0)  # (r,)
         products = self._factors[block.codes] @ together
         deviations = self._moments.standardise(together, products)
         return np.where(block.codes > 0, deviations, np.float32(0.0))

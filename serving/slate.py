@@ -18,7 +18,8 @@ from feast_fusion.training_set import TrainingSet
 from serving.online_features import OnlineFeatures, UserFeatures
 from training.ranker.batching import RankerInputs
 from training.ranker.feature_encoder import FeatureEncoder
-from training.ranker.request_features import ItemBlock, RequestEncoder
+from training.ranker.item_block import ItemBlock
+from training.ranker.request_features import RequestEncoder
 
 # Encoded items that are kept; beyond it all are forgotten. A MovieLens item takes about 3 KB.
 MAX_ITEMS = 20_000

@@ -5,8 +5,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from feast_fusion.column_names import feature_column, split_column
 from feast_fusion.training_set import TrainingSet
 from training.ranker.columns import epoch_seconds, number
+from transformations.names import ITEM_STATS
 
 Floats = NDArray[np.float32]
 
@@ -17,9 +19,9 @@ def popularity_scores(rows: TrainingSet) -> Floats:
     Raises
     ------
     SchemaError
-        The rows have no `item_stats__n_positive`.
+        The rows have no count of positives per item.
     """
-    return np.nan_to_num(number(rows, "item_stats__n_positive")).astype(np.float32)
+    return np.nan_to_num(number(rows, feature_column(ITEM_STATS, "n_positive"))).astype(np.float32)
 
 
 def boosted_trees_scores(train: TrainingSet, test: TrainingSet, *, seed: int = 0) -> Floats:
@@ -37,7 +39,7 @@ def boosted_trees_scores(train: TrainingSet, test: TrainingSet, *, seed: int = 0
         random_state=seed,
     )
     known = _columns(train)
-    used = np.isfinite(known).any(axis=0)  # a column without a value, as of data without values
+    used = np.isfinite(known).any(axis=0)  # not a column without any value
     trees.fit(known[:, used], number(train, "label") > 0)
     probabilities: Floats = trees.predict_proba(_columns(test)[:, used])[:, 1].astype(np.float32)
     return probabilities
@@ -48,7 +50,7 @@ def _columns(rows: TrainingSet) -> NDArray[np.float64]:
     now = epoch_seconds(rows)
     columns = []
     for field in rows.table.schema:
-        if "__" not in field.name or not _is_number(field.type):
+        if not split_column(field.name)[1] or not _is_number(field.type):
             continue
         values = number(rows, field.name)
         is_instant = field.name.endswith("_event_s")

@@ -20,7 +20,7 @@ from intake.dataset import Dataset
 from training.losses import LossName, build_loss, is_pairwise
 from training.metrics import auc
 from training.ranker.artifact import Artifact, probabilities
-from training.ranker.batching import RankerInputs, iterate_rows, truncate_recents
+from training.ranker.batching import RankerInputs, iterate_rows, truncate_recent_lists
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.model import InputShape, Ranker, RankerConfig
 from training.split import split_by_time
@@ -162,7 +162,7 @@ class _Fitting:
         for rows in iterate_rows(len(inputs), config.batch_size, self._generator, together):
             batch = inputs.batch(rows)
             if config.truncate:
-                batch = truncate_recents(batch, config.truncate, self._generator)
+                batch = truncate_recent_lists(batch, config.truncate, self._generator)
             self._optimizer.zero_grad()
             found = loss(self.ranker(batch), labels[rows], inputs.users[rows])
             torch.autograd.backward(found)
@@ -206,7 +206,7 @@ def _shape(features: FeatureEncoder, inputs: RankerInputs) -> InputShape:
         kinds=inputs.tables.factors.shape[2],
         rank=inputs.tables.factors.shape[3],
         text=inputs.tables.text.shape[1],
-        text_spread=features.basis.spread if features.basis else 1.0,
+        text_spread=features.text_projection.spread if features.text_projection else 1.0,
     )
 
 

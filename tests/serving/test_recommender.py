@@ -114,12 +114,12 @@ def test_scores_are_the_rankers_moved_by_likeness(bench: Bench, films: Project) 
     logits = np.log(p / (1 - p))
     logits += QUERY_WEIGHT * deviations(matrix @ asked, items @ asked)
     logits += weight * INTEREST_WEIGHT * deviations(matrix @ interest, items @ interest)
-    at = [artifact.features.item_ids.index(item_id) + 1 for item_id in given]
-    factors = artifact.features.signal.factors[-1, :, 1]
+    at = artifact.features.items.codes(given) + 1
+    factors = artifact.features.item_factors.factors[-1, :, 1]
     recent = rows.lists["user_recent__item_ids"].values[0].as_py()
     positive = rows.lists["user_recent__positives"].values[0].as_py()
     liked = {item for item, yes in zip(recent, positive, strict=True) if yes}
-    known = [artifact.features.item_ids.index(item_id) + 1 for item_id in liked]
+    known = artifact.features.items.codes(liked) + 1
     shared = factors @ factors[known].sum(axis=0)
     logits += weight * COMPANY_WEIGHT * deviations(shared[1:], shared[at])
     expected = dict(zip(given, 1 / (1 + np.exp(-logits)), strict=True))

@@ -1,13 +1,11 @@
 """A trained ranker on disk: everything that scoring needs, and what it was made of.
 
 `artifact.json` holds configuration, vocabularies and provenance, `arrays.safetensors` every
-array. The folder is replaced as a whole, so a reader sees the old model or the new one.
+array. A reader sees the old model or the new model, never half of one.
 """
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -15,23 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError, SchemaError
+from feast_fusion.files import recover_folder, replaced_folder
 from feast_fusion.training_set import TrainingSet
 from training.ranker.batching import RankerInputs
 from training.ranker.columns import Profile
 from training.ranker.feature_encoder import FeatureEncoder
-from training.ranker.item_factors import ItemSignal
+from training.ranker.item_factors import ItemFactors
 from training.ranker.model import InputShape, Ranker, RankerConfig
-from training.ranker.text_projection import TextBasis
+from training.ranker.text_projection import TextProjection
+from transformations.id_map import IdMap
 
-FORMAT = 1
+FORMAT = 2
 _DESCRIPTION = "artifact.json"
 _ARRAYS = "arrays.safetensors"
+_RANKER = "ranker."  # before the name of a weight
 _SCORED_TOGETHER = 4096
 
 
@@ -79,18 +81,10 @@ class Artifact:
     def save(self, folder: str | Path) -> Path:
         """Write to `folder`, replacing what is there; it appears complete or not at all."""
         folder = Path(folder).expanduser().absolute()
-        building = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-        save_file(self._arrays(), building / _ARRAYS)
-        described = self._description() | {"sha256": _digest(building / _ARRAYS)}
-        description = json.dumps(described, indent=1)
-        (building / _DESCRIPTION).write_text(description, encoding="utf-8")
-        replaced = folder.with_name(f".{folder.name}.replaced.{os.getpid()}")
-        if folder.exists():
-            folder.rename(replaced)
-        building.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
+        with replaced_folder(folder) as building:
+            save_file(self._arrays(), building / _ARRAYS)
+            described = self._description() | {"sha256": _digest(building / _ARRAYS)}
+            (building / _DESCRIPTION).write_text(json.dumps(described, indent=1), encoding="utf-8")
         return folder
 
     @classmethod
@@ -105,17 +99,19 @@ class Artifact:
             A file is damaged or of another version.
         """
         folder = Path(folder)
+        recover_folder(folder)
         description, arrays = _read(folder)
         try:
             ranker = Ranker(
                 RankerConfig(**description["ranker"]), InputShape(**description["shape"])
             )
-            weights = {
-                name.removeprefix("ranker."): array
-                for name, array in arrays.items()
-                if name.startswith("ranker.")
-            }
-            ranker.load_state_dict(weights)
+            ranker.load_state_dict(
+                {
+                    name.removeprefix(_RANKER): array
+                    for name, array in arrays.items()
+                    if name.startswith(_RANKER)
+                }
+            )
             return cls(
                 _features(description["features"], arrays),
                 ranker.eval(),
@@ -131,23 +127,20 @@ class Artifact:
 
     def _arrays(self) -> dict[str, torch.Tensor]:
         features = self.features
-        signal = features.signal.last_fold
+        factors, projection = features.item_factors.last_fold, features.text_projection
         arrays = {
-            "signal.bias": signal.bias,
-            "signal.factors": signal.factors,
-            "item_texts": features.item_texts,
+            "items.bias": factors.bias,
+            "items.factors": factors.factors,
+            "items.texts": features.item_texts,
         }
-        if features.basis is not None:
-            arrays |= {
-                "basis.mean": features.basis.mean,
-                "basis.components": features.basis.components,
-            }
+        if projection is not None:
+            arrays |= {"text.mean": projection.mean, "text.components": projection.components}
         tensors = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
         weights = self.ranker.state_dict()
-        return tensors | {f"ranker.{name}": w.contiguous() for name, w in weights.items()}
+        return tensors | {f"{_RANKER}{name}": w.contiguous() for name, w in weights.items()}
 
     def _description(self) -> dict[str, Any]:
-        features = self.features
+        features, projection = self.features, self.features.text_projection
         return {
             "format": FORMAT,
             "versions": {name: version(name) for name in ("feast-fusion", "torch", "numpy")},
@@ -164,9 +157,9 @@ class Artifact:
                 "columns": features.columns,
                 "scales": dict(features.scales),
                 "vocabularies": dict(features.vocabularies),
-                "item_ids": features.item_ids,
+                "item_ids": features.items.ids.to_pylist(),
                 "user_texts": features.user_texts,
-                "basis_spread": features.basis.spread if features.basis else None,
+                "text_spread": projection.spread if projection else None,
             },
         }
 
@@ -217,12 +210,10 @@ def _digest(path: Path) -> str:
 
 
 def _features(known: dict[str, Any], arrays: dict[str, torch.Tensor]) -> FeatureEncoder:
-    basis = None
-    if known["basis_spread"] is not None:
-        basis = TextBasis(
-            arrays["basis.mean"].numpy(),
-            arrays["basis.components"].numpy(),
-            known["basis_spread"],
+    projection = None
+    if known["text_spread"] is not None:
+        projection = TextProjection(
+            arrays["text.mean"].numpy(), arrays["text.components"].numpy(), known["text_spread"]
         )
     return FeatureEncoder(
         profile=Profile(**{name: tuple(columns) for name, columns in known["profile"].items()}),
@@ -232,9 +223,9 @@ def _features(known: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Feature
         columns=tuple(known["columns"]),
         scales={name: tuple(scale) for name, scale in known["scales"].items()},
         vocabularies={name: tuple(values) for name, values in known["vocabularies"].items()},
-        item_ids=tuple(known["item_ids"]),
+        items=IdMap(pa.array(known["item_ids"], pa.string())),
         user_texts=tuple(known["user_texts"]),
-        signal=ItemSignal(arrays["signal.bias"].numpy(), arrays["signal.factors"].numpy()),
-        basis=basis,
-        item_texts=arrays["item_texts"].numpy(),
+        item_factors=ItemFactors(arrays["items.bias"].numpy(), arrays["items.factors"].numpy()),
+        text_projection=projection,
+        item_texts=arrays["items.texts"].numpy(),
     )

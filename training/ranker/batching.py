@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.ranker.item_tables import ItemTables
+
 
 @dataclass(frozen=True)
 class Distinct:
@@ -28,31 +30,6 @@ class Distinct:
     def to(self, device: torch.device) -> "Distinct":
         """The same on a device."""
         return Distinct(self.values.to(device), self.index.to(device))
-
-
-@dataclass(frozen=True)
-class ItemTables:
-    """Looked up by an item's code; code 0 is the unknown item. Constant, not trained.
-
-    Attributes
-    ----------
-    bias : (F, V)
-    factors : (F, V, K, r)
-    text : (V, p), zeros where the item has no vector
-    """
-
-    bias: Tensor
-    factors: Tensor
-    text: Tensor
-
-    @cached_property
-    def text_mask(self) -> Tensor:
-        """(V,) bool."""
-        return (self.text != 0).any(dim=1)
-
-    def to(self, device: torch.device) -> "ItemTables":
-        """The same on a device."""
-        return ItemTables(self.bias.to(device), self.factors.to(device), self.text.to(device))
 
 
 @dataclass(frozen=True)
@@ -165,7 +142,7 @@ def _look_up(table: Tensor, at: Tensor) -> Tensor:
     return found.view(*at.shape, *table.shape[1:])
 
 
-def truncate_recents(batch: Batch, share: float, generator: torch.Generator) -> Batch:
+def truncate_recent_lists(batch: Batch, share: float, generator: torch.Generator) -> Batch:
     """The batch where a `share` of rows forget all but their newest events, how many at random.
 
     Training then also sees short histories of users who have long ones.

@@ -10,37 +10,49 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from feast_fusion.errors import schema_error
-from feast_fusion.training_set import Indexed, TrainingSet
+from feast_fusion.training_set import TrainingSet
 from intake.dataset import Dataset
-from training.ranker.batching import Distinct, ItemTables, RankerInputs
-from training.ranker.columns import Profile, category_lists, derive_numbers, has_feature, number
-from training.ranker.item_factors import ItemSignal, fit_item_signal, fold_of
-from training.ranker.recent_lists import Recents, code_items
-from training.ranker.text_projection import TextBasis
+from training.ranker.batching import Distinct, RankerInputs
+from training.ranker.category_columns import fit_vocabulary, one_hot
+from training.ranker.columns import (
+    Numbers,
+    Profile,
+    feature_names,
+    has_feature,
+    number,
+    vectors,
+)
+from training.ranker.derived_numbers import derive_numbers
+from training.ranker.item_factors import ItemFactors, fit_item_factors, fold_of
+from training.ranker.item_tables import ItemTables, code_items
+from training.ranker.recent_lists import RecentLists
+from training.ranker.text_projection import TextProjection
+from transformations.id_map import IdMap
+from transformations.names import ITEM_EMBEDDING, USER_EMBEDDING, USER_INTEREST
 
 Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
-ITEM_TEXT = "item_embedding"
-USER_TEXTS = ("user_embedding", "user_interest")
-MAX_CATEGORIES = 64
+USER_TEXTS = (USER_EMBEDDING, USER_INTEREST)
 CLIP = 4.0  # standard deviations
 CHUNK = 16_384  # rows whose vectors are laid out at a time
 
 
 @dataclass(frozen=True)
 class FeatureEncoder:
-    """Everything about the training rows that encoding a row needs.
+    """What the encoding of a row needs to know of the training rows.
 
     Attributes
     ----------
+    history : how many of a user's recent events are read
     prior : mean label
     value_spread : standard deviation of the values in the recent lists, 1 without values
     columns : features of the training rows, all of which any other rows must have
     scales : mean and standard deviation per number
     vocabularies : per categorical column its most frequent values
-    item_ids : known items; an item's code is its position + 1
+    items : known items
     user_texts : which text vectors of users there are
+    text_projection : of text vectors, None where the training rows have none
+    item_texts : (v + 1, p) projected vectors of the unknown item (zeros) and the v known items
     """
 
     profile: Profile
@@ -50,11 +62,11 @@ class FeatureEncoder:
     columns: tuple[str, ...]
     scales: Mapping[str, tuple[float, float]]
     vocabularies: Mapping[str, tuple[str, ...]]
-    item_ids: tuple[str, ...]
+    items: IdMap
     user_texts: tuple[str, ...]
-    signal: ItemSignal
-    basis: TextBasis | None
-    item_texts: Floats  # (v + 1, p)
+    item_factors: ItemFactors
+    text_projection: TextProjection | None
+    item_texts: Floats
 
     @classmethod
     def fit(
@@ -71,76 +83,57 @@ class FeatureEncoder:
 
         Parameters
         ----------
-        rank : int
-            Width of the collaborative factors of an item, per kind.
-        text_width : int
-            Width that text vectors are projected to.
+        rank : width of the collaborative factors of an item, per kind
+        text_width : width that text vectors are projected to
         """
         past = training_set.take(rows)
         labels = number(past, "label").astype(np.float32)
         prior = float(labels.mean()) if len(labels) else 0.5
-        profile = Profile.of(dataset)
-        item_ids = _item_ids(past)
-        codes = _codes(item_ids)
-        recents = Recents.of(past, codes, dataset.activity.history)
-        values = recents.values[recents.mask & np.isfinite(recents.values)]
-        numbers = derive_numbers(past, profile, prior) | recents.summary(prior)
-        items = code_items(past.table["item_id"].combine_chunks(), codes)
-        users = past.table["user_id"].to_numpy().astype(object)
-        signal = fit_item_signal(
-            np.unique(users.astype(str), return_inverse=True)[1],
-            items.astype(np.int64),
-            labels,
-            fold_of(users),
-            n_items=len(item_ids),
-            explicit=dataset.interactions.explicit,
-            rank=rank,
-            seed=seed,
-        )
-        basis, item_texts = _fit_texts(past, items, len(item_ids) + 1, text_width)
+        profile, history = Profile.of(dataset), dataset.activity.history
+        items = IdMap.of(past.table["item_id"])
+        recent = RecentLists.of(past, items, history)
+        numbers = derive_numbers(past, profile, prior) | recent.summary(prior)
+        categorical = [name for name in profile.categorical if has_feature(past, name)]
+        projection, item_texts = _fit_texts(past, items, text_width)
+        user_texts = USER_TEXTS if projection else ()
         return cls(
             profile=profile,
-            history=dataset.activity.history,
+            history=history,
             prior=prior,
-            value_spread=float(values.std()) if len(values) and values.std() > 0 else 1.0,
-            columns=_feature_names(past),
+            value_spread=recent.value_spread,
+            columns=feature_names(past),
             scales={name: _scale(column) for name, column in numbers.items()},
-            vocabularies={
-                name: _vocabulary(past, name)
-                for name in profile.categorical
-                if has_feature(past, name)
-            },
-            item_ids=item_ids,
-            user_texts=tuple(
-                name for name in USER_TEXTS if basis is not None and vectors(past, name)
+            vocabularies={name: fit_vocabulary(past, name) for name in categorical},
+            items=items,
+            user_texts=tuple(name for name in user_texts if vectors(past, name)),
+            item_factors=_fit_factors(
+                past, items, labels, explicit=dataset.interactions.explicit, rank=rank, seed=seed
             ),
-            signal=signal,
-            basis=basis,
+            text_projection=projection,
             item_texts=item_texts,
         )
-
-    @cached_property
-    def codes(self) -> dict[str, int]:
-        """Item id to code, from 1."""
-        return _codes(self.item_ids)
 
     @cached_property
     def tables(self) -> ItemTables:
         """The item tables as tensors."""
         return ItemTables(
-            torch.from_numpy(self.signal.bias),
-            torch.from_numpy(self.signal.factors),
+            torch.from_numpy(self.item_factors.bias),
+            torch.from_numpy(self.item_factors.factors),
             torch.from_numpy(self.item_texts),
         )
+
+    @property
+    def last_fold(self) -> int:
+        """The fold of the item factors that all users are in."""
+        return len(self.item_factors.bias) - 1
 
     def transform(self, rows: TrainingSet, *, cross_fitted: bool = False) -> RankerInputs:
         """The rows as tensors.
 
         Parameters
         ----------
-        cross_fitted : bool
-            True for the rows that the encoder was fitted on and the ranker learns from: they look
-            up item factors that leave their user out (see `training.ranker.item_factors`).
+        cross_fitted : True for the rows that the encoder was fitted on and the ranker learns from:
+            they look up item factors that leave their user out (see `item_factors`)
 
         Raises
         ------
@@ -148,25 +141,62 @@ class FeatureEncoder:
             A feature that the encoder was fitted on is missing.
         """
         self._require_columns(rows)
-        recents = Recents.of(rows, self.codes, self.history)
-        users = rows.table["user_id"].to_numpy().astype(object)
-        last = len(self.signal.bias) - 1
-        folds = fold_of(users) if cross_fitted else np.full(len(rows), last, dtype=np.int64)
-        index = torch.from_numpy(recents.index)
+        recent = self.recent_lists(rows)
+        users = IdMap.of(rows.table["user_id"])
+        codes = users.codes(rows.table["user_id"])
+        folds = fold_of(users)[codes] if cross_fitted else np.full(len(rows), self.last_fold)
+        blocks = [one_hot(rows, name, values) for name, values in self.vocabularies.items()]
+        structured = [*self.standardise(self.numbers(rows, recent), len(rows)), *blocks]
+        index = torch.from_numpy(recent.index)
         return RankerInputs(
-            structured=torch.from_numpy(self._structured(rows, recents)),
+            structured=torch.from_numpy(np.concatenate(structured, axis=1, dtype=np.float32)),
             cosines=torch.from_numpy(self._cosines(rows)),
-            users=torch.from_numpy(np.unique(users.astype(str), return_inverse=True)[1]),
-            items=torch.from_numpy(code_items(rows.table["item_id"].combine_chunks(), self.codes)),
+            users=torch.from_numpy(codes),
+            items=torch.from_numpy(code_items(self.items, rows.table["item_id"])),
             folds=torch.from_numpy(folds),
-            texts=tuple(self.text(rows, name) for name in (ITEM_TEXT, *self.user_texts)),
-            recent_items=Distinct(torch.from_numpy(recents.items), index),
-            recent_events=Distinct(self.events(recents), index),
+            texts=tuple(self.text(rows, name) for name in (ITEM_EMBEDDING, *self.user_texts)),
+            recent_items=Distinct(torch.from_numpy(recent.items), index),
+            recent_events=Distinct(self.events(recent), index),
             tables=self.tables,
         )
 
+    def recent_lists(self, rows: TrainingSet) -> RecentLists:
+        """The recent events of the rows' users."""
+        return RecentLists.of(rows, self.items, self.history)
+
+    def numbers(self, rows: TrainingSet, recent: RecentLists) -> dict[str, Numbers]:
+        """(n,) by name: the numbers that the rows have, on their own scales."""
+        return derive_numbers(rows, self.profile, self.prior) | recent.summary(self.prior)
+
+    def standardise(
+        self, numbers: Mapping[str, Numbers], n: int
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """(n, k) numbers in the order of `scales` in deviations, 0 where absent; what is absent."""
+        absent = np.full(n, np.nan)
+        raw = np.stack([numbers.get(name, absent) for name in self.scales], axis=1)
+        mean, deviation = np.array(list(self.scales.values())).T
+        scaled = np.clip((raw - mean) / deviation, -CLIP, CLIP)
+        missing = np.isnan(scaled)
+        return np.where(missing, 0.0, scaled).astype(np.float32), missing
+
+    def text(self, rows: TrainingSet, name: str) -> Distinct:
+        """The vector feature `name` of the rows, projected."""
+        found = vectors(rows, name)
+        if found is None or self.text_projection is None:
+            width = self.item_texts.shape[1]
+            return Distinct(torch.zeros(1, width), torch.full((len(rows),), -1))
+        projected = self.text_projection.project(np.asarray(found.values))
+        with_zeros = torch.from_numpy(np.pad(projected, ((0, 1), (0, 0))))
+        return Distinct(with_zeros, torch.from_numpy(found.index.copy()))
+
+    def events(self, recent: RecentLists) -> Tensor:
+        """(m + 1, H, 4): mask, positive, centred value, age."""
+        values = recent.centred_values(self.value_spread)
+        columns = (recent.mask.astype(np.float32), recent.positives, values, recent.ages)
+        return torch.from_numpy(np.stack(columns, axis=2))
+
     def _require_columns(self, rows: TrainingSet) -> None:
-        missing = sorted(set(self.columns) - set(_feature_names(rows)))
+        missing = sorted(set(self.columns) - set(feature_names(rows)))
         if missing:
             raise schema_error(
                 "features of the ranker",
@@ -175,28 +205,10 @@ class FeatureEncoder:
                 remedy="Retrieve the feature service it was trained on, or train again.",
             )
 
-    def _structured(self, rows: TrainingSet, recents: Recents) -> Floats:
-        """(N, S): standardised numbers, 1 where absent, categories."""
-        found = derive_numbers(rows, self.profile, self.prior) | recents.summary(self.prior)
-        absent = np.full(len(rows), np.nan)
-        raw = np.stack([found.get(name, absent) for name in self.scales], axis=1)
-        blocks = [*self.standardise(raw)]
-        blocks += [
-            one_hot(rows, name, vocabulary) for name, vocabulary in self.vocabularies.items()
-        ]
-        return np.concatenate(blocks, axis=1, dtype=np.float32)
-
-    def standardise(self, raw: NDArray[np.float64]) -> tuple[Floats, NDArray[np.bool_]]:
-        """(N, k) numbers in the order of `scales` in deviations, 0 where absent; what is absent."""
-        mean, deviation = np.array(list(self.scales.values())).T
-        scaled = np.clip((raw - mean) / deviation, -CLIP, CLIP)
-        missing = np.isnan(scaled)
-        return np.where(missing, 0.0, scaled).astype(np.float32), missing
-
     def _cosines(self, rows: TrainingSet) -> Floats:
         """(N, U) of the item with each vector of the user, 0 where one is absent."""
         cosines = np.zeros((len(rows), len(self.user_texts)), dtype=np.float32)
-        item = vectors(rows, ITEM_TEXT)
+        item = vectors(rows, ITEM_EMBEDDING)
         for at, name in enumerate(self.user_texts):
             user = vectors(rows, name)
             if item is None or user is None:
@@ -208,96 +220,48 @@ class FeatureEncoder:
                 cosines[chunk, at] = np.einsum("nd,nd->n", one, other)
         return cosines
 
-    def text(self, rows: TrainingSet, name: str) -> Distinct:
-        """The vector feature `name` of the rows in the ranker's basis."""
-        found = vectors(rows, name)
-        if found is None or self.basis is None:
-            width = self.item_texts.shape[1]
-            return Distinct(torch.zeros(1, width), torch.full((len(rows),), -1))
-        projected = self.basis.project(np.asarray(found.values))
-        return Distinct(_with_zero_row(projected), torch.from_numpy(found.index.copy()))
 
-    def events(self, recents: Recents) -> Tensor:
-        """(m + 1, H, 4): mask, positive, centred value, age."""
-        values = recents.centred_values(self.value_spread)
-        columns = (recents.mask.astype(np.float32), recents.positives, values, recents.ages)
-        return torch.from_numpy(np.stack(columns, axis=2))
-
-
-def vectors(rows: TrainingSet, view: str) -> Indexed | None:
-    """The vector feature of a view, named after the view or `view__feature`; None without one."""
-    return next(
-        (column for name, column in rows.vectors.items() if name.partition("__")[0] == view), None
+def _fit_factors(
+    rows: TrainingSet, items: IdMap, labels: Floats, *, explicit: bool, rank: int, seed: int
+) -> ItemFactors:
+    users = IdMap.of(rows.table["user_id"])
+    codes = users.codes(rows.table["user_id"])
+    return fit_item_factors(
+        codes,
+        code_items(items, rows.table["item_id"]).astype(np.int64),
+        labels,
+        fold_of(users)[codes],
+        n_items=len(items),
+        explicit=explicit,
+        rank=rank,
+        seed=seed,
     )
 
 
-def _feature_names(rows: TrainingSet) -> tuple[str, ...]:
-    scalars = [name for name in rows.table.column_names if "__" in name]
-    return tuple(sorted([*scalars, *rows.vectors, *rows.lists]))
+def _fit_texts(rows: TrainingSet, items: IdMap, width: int) -> tuple[TextProjection | None, Floats]:
+    """The projection of the rows' item vectors, and the newest vector of each item in it.
 
-
-def _with_zero_row(matrix: Floats) -> Tensor:
-    return torch.from_numpy(np.pad(matrix, ((0, 1), (0, 0))))
-
-
-def _codes(item_ids: tuple[str, ...]) -> dict[str, int]:
-    return {item_id: code for code, item_id in enumerate(item_ids, start=1)}
-
-
-def _item_ids(rows: TrainingSet) -> tuple[str, ...]:
-    return tuple(sorted(rows.table["item_id"].unique().drop_null().to_pylist()))
-
-
-def _fit_texts(
-    rows: TrainingSet, items: NDArray[np.int32], n_codes: int, width: int
-) -> tuple[TextBasis | None, Floats]:
-    """The basis of the rows' item vectors, and each known item's newest vector in it."""
-    found = vectors(rows, ITEM_TEXT)
+    Rows in the order of time, of the items a b a with the vectors 0 1 2: the newest vector of a is
+    2, that of b is 1. The unknown item in row 0 has zeros.
+    """
+    found = vectors(rows, ITEM_EMBEDDING)
     present = np.flatnonzero(found.index >= 0) if found is not None else np.array([], dtype=int)
     if found is None or len(present) == 0:
-        return None, np.zeros((n_codes, 1), dtype=np.float32)
-    matrix = np.asarray(found.values)
-    basis = TextBasis.fit(matrix[np.unique(found.index[present])], width)
-    newest = np.full(n_codes, -1)
-    newest[items[present]] = found.index[present]  # of several, numpy keeps the last: the newest
+        return None, np.zeros((len(items) + 1, 1), dtype=np.float32)
+    matrix, index = np.asarray(found.values), found.index[present]
+    projection = TextProjection.fit(matrix[np.unique(index)], width)
+    newest = np.full(len(items) + 1, -1)
+    newest[code_items(items, rows.table["item_id"])[present]] = index  # numpy keeps the last one
     newest[0] = -1
-    texts = np.zeros((n_codes, basis.width), dtype=np.float32)
-    texts[newest >= 0] = basis.project(matrix[newest[newest >= 0]])
-    return basis, texts
+    texts = np.zeros((len(newest), projection.width), dtype=np.float32)
+    texts[newest >= 0] = projection.project(matrix[newest[newest >= 0]])
+    return projection, texts
 
 
-def _scale(column: NDArray[np.float64]) -> tuple[float, float]:
+def _scale(column: Numbers) -> tuple[float, float]:
+    """Mean and standard deviation of what is known; 0 and 1 where they say nothing."""
     known = column[np.isfinite(column)]
     if len(known) == 0:
         return 0.0, 1.0
     deviation = float(known.std())
     return float(known.mean()), deviation if deviation > 1e-9 else 1.0
-
-
-def _vocabulary(rows: TrainingSet, name: str) -> tuple[str, ...]:
-    """The most frequent values, ties by name; each distinct list counts once per row."""
-    flat, lengths, index = category_lists(rows, name)
-    uses = np.bincount(index[index >= 0], minlength=len(lengths))
-    coded = flat.dictionary_encode()
-    totals = np.bincount(
-        coded.indices.to_numpy(), np.repeat(uses, lengths), minlength=len(coded.dictionary)
-    )
-    ranked = sorted(zip((-totals).tolist(), coded.dictionary.to_pylist(), strict=True))
-    return tuple(value for _, value in ranked[:MAX_CATEGORIES])
-
-
-def one_hot(rows: TrainingSet, name: str, vocabulary: tuple[str, ...]) -> Floats:
-    """(N, c + 2): the vocabulary's values, then any other value, then absent."""
-    width = len(vocabulary) + 2
-    if not has_feature(rows, name):
-        return np.tile(np.eye(width, dtype=np.float32)[-1], (len(rows), 1))
-    flat, lengths, index = category_lists(rows, name)
-    coded = flat.dictionary_encode()
-    place = {value: at for at, value in enumerate(vocabulary)}
-    places = np.array(
-        [place.get(value, width - 2) for value in coded.dictionary.to_pylist()], dtype=np.int64
-    )
-    matrix = np.zeros((len(lengths) + 1, width), dtype=np.float32)
-    matrix[np.repeat(np.arange(len(lengths)), lengths), places[coded.indices.to_numpy()]] = 1.0
-    matrix[-1, -1] = 1.0  # the index -1
-    return matrix[index]

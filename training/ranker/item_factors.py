@@ -1,12 +1,15 @@
 """What other people's labels say of an item: its bias, and factors by which items resemble.
 
-Two kinds of resemblance, both as inner products of low-rank factors: of residuals (who likes one
-more than expected likes the other) and of co-occurrence (who touches one touches the other). They
-are fitted once, not by gradient, since embeddings trained end to end memorise their own labels.
+Two kinds of resemblance, each an inner product of low-rank factors:
 
-The label of a row is part of what the factors are fitted on. So the rows that the ranker learns
-from look up factors of a *fold* that leaves their user out, as they will find it for a new user;
-every other row looks up the factors of all users.
+- residual: who likes one item more than expected likes the other
+- co-occurrence: who touches one item touches the other
+
+Factors are fitted once, not by gradient: embeddings trained end to end memorise their own labels.
+
+The label of a row is part of what the factors are fitted on. So a row that the ranker learns from
+looks up the factors of a *fold* that leaves the row's user out, as if the user were new. Every
+other row looks up the factors of all users.
 """
 
 from dataclasses import dataclass
@@ -17,44 +20,45 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix
 from sklearn.utils.extmath import randomized_svd
 
+from transformations.id_map import IdMap
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 N_FOLDS = 5
 KINDS = 2  # residual, co-occurrence
-# Events that a mean of no event is worth: pulls biases of rare items and users to zero.
+# Events that zero is worth in a bias: the bias of a rare item or user is near to zero.
 BIAS_PRIOR = 5.0
 CO_OCCURRENCE_PRIOR = 10.0
 
 
 @dataclass(frozen=True)
-class ItemSignal:
+class ItemFactors:
     """Fitted tables of f folds and v items; row 0 is the unknown item, all zeros.
 
     Attributes
     ----------
     bias : (f, v) float32, how much more often than the mean an item is liked
-    factors : (f, v, KINDS, rank) float32, scaled so that inner products of pairs that one user
-        touched have a standard deviation of one
+    factors : (f, v, KINDS, rank) float32; the inner products of two items that one user touched
+        have a standard deviation of one
     """
 
     bias: Floats
     factors: Floats
 
     @property
-    def last_fold(self) -> "ItemSignal":
-        """Only the tables of all users, which are all that serving needs."""
-        return ItemSignal(self.bias[-1:], self.factors[-1:])
+    def last_fold(self) -> "ItemFactors":
+        """The tables of all users alone: serving needs no other fold."""
+        return ItemFactors(self.bias[-1:], self.factors[-1:])
 
 
-def fold_of(users: NDArray[np.object_]) -> Ints:
-    """(n,) the fold that leaves each user out, by a hash that is the same on every machine."""
-    distinct, inverse = np.unique(users.astype(str), return_inverse=True)
-    folds = np.array([crc32(user.encode()) % N_FOLDS for user in distinct], dtype=np.int64)
-    return folds[inverse]
+def fold_of(users: IdMap) -> Ints:
+    """(u,) the fold that leaves each user out, by a hash that is the same on every machine."""
+    folds = (crc32(user.encode()) % N_FOLDS for user in users.ids.to_pylist())
+    return np.fromiter(folds, dtype=np.int64, count=len(users))
 
 
-def fit_item_signal(
+def fit_item_factors(
     users: Ints,
     items: Ints,
     labels: Floats,
@@ -64,17 +68,15 @@ def fit_item_signal(
     explicit: bool,
     rank: int,
     seed: int,
-) -> ItemSignal:
+) -> ItemFactors:
     """Tables for each fold's complement, and last for all users.
 
     Parameters
     ----------
-    users, items, labels, folds : (n,)
-        One per example; `items` from 1, `labels` 0 or 1, `folds` of the users.
-    n_items : int
-        Known items, the unknown one not counted.
-    explicit : bool
-        False where label 0 is a sampled item, which nobody touched.
+    users, items, labels, folds : (n,) one per example
+        Codes of users, rows of items in tables (from 1), labels 0 or 1, folds of the users.
+    n_items : known items, without the unknown item
+    explicit : False where label 0 is a sampled item, which nobody touched
     """
     fitted = []
     for fold in range(N_FOLDS + 1):
@@ -82,7 +84,7 @@ def fit_item_signal(
         fitted.append(
             _fit(users[rows], items[rows], labels[rows], n_items + 1, explicit, rank, seed)
         )
-    return ItemSignal(
+    return ItemFactors(
         np.stack([bias for bias, _ in fitted]),
         np.stack([factors for _, factors in fitted]),
     )

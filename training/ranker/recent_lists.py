@@ -1,6 +1,5 @@
-"""The `user_recent` lists of a training set as padded arrays, once per distinct list."""
+"""The lists of a user's recent events as padded arrays, once per distinct list."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -8,27 +7,33 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
 from training.ranker.columns import list_values
+from training.ranker.item_tables import code_items
+from transformations.id_map import IdMap
+from transformations.names import USER_RECENT
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 _T = TypeVar("_T", bound=np.generic)
 
-VIEW = "user_recent"
-# Means over the newest k events: how a session goes, and what the user is like.
+ITEM_IDS, POSITIVES, VALUES, AGES = (
+    feature_column(USER_RECENT, name) for name in ("item_ids", "positives", "values", "ages_s")
+)
+# Means over the newest k events: of few for the session, of many for the user's taste.
 WINDOWS = (1, 3, 5, 10, 20, 50)
 # Events that the mean is worth in a window's mean.
 WINDOW_PRIOR = 2.0
 
 
 @dataclass(frozen=True)
-class Recents:
-    """m distinct lists of at most h events, newest first, then one empty list, which -1 means.
+class RecentLists:
+    """m distinct lists of at most h events, newest first, and last an empty list for the index -1.
 
     Attributes
     ----------
-    items : (m + 1, h) int32, codes of items, 0 where unknown or past the end
+    items : (m + 1, h) int32, rows in the item tables, 0 where unknown or past the end
     positives : (m + 1, h) float32, 0 or 1
     values : (m + 1, h) float32, NaN where the event has no value
     ages : (m + 1, h) float32, log of 1 + hours before the newest event of the list
@@ -44,57 +49,70 @@ class Recents:
     index: Ints
 
     @classmethod
-    def of(cls, rows: TrainingSet, codes: Mapping[str, int], history: int) -> "Recents":
+    def of(cls, rows: TrainingSet, items: IdMap, history: int) -> "RecentLists":
         """The newest `history` events of each list; rows without the view have the empty list."""
-        if f"{VIEW}__item_ids" not in rows.lists:
+        if ITEM_IDS not in rows.lists:
             nothing = np.zeros((1, 1), dtype=np.float32)
             absent = np.full(len(rows), -1, dtype=np.int64)
             return cls(nothing.astype(np.int32), nothing, nothing, nothing, nothing > 0, absent)
-        lists = list_values(rows, f"{VIEW}__item_ids")
+        lists = list_values(rows, ITEM_IDS)
         given = lists.value_lengths().to_numpy()
         lengths = np.minimum(given, history)
         mask = np.arange(max(1, lengths.max(initial=0))) < np.append(lengths, 0)[:, None]
         pad = _Padding(given, mask)
         return cls(
-            items=pad.fill(code_items(lists.flatten(), codes), 0),
-            positives=pad.fill(_flat(rows, "positives"), 0),
-            values=pad.fill(_flat(rows, "values"), np.nan),
-            ages=pad.fill(np.log1p(_flat(rows, "ages_s") / 3600), 0),
+            items=pad.fill(code_items(items, lists.flatten()), 0),
+            positives=pad.fill(_flat(rows, POSITIVES), 0),
+            values=pad.fill(_flat(rows, VALUES), np.nan),
+            ages=pad.fill(np.log1p(_flat(rows, AGES) / 3600), 0),
             mask=mask,
-            index=rows.lists[f"{VIEW}__item_ids"].index.astype(np.int64),
+            index=rows.lists[ITEM_IDS].index.astype(np.int64),
         )
+
+    @property
+    def value_spread(self) -> float:
+        """Standard deviation of the values, 1 where there is none."""
+        values = self.values[self._valued]
+        deviation = float(values.std()) if len(values) else 0.0
+        return deviation if deviation > 0 else 1.0
+
+    @property
+    def _valued(self) -> NDArray[np.bool_]:
+        """(m + 1, h) whether there is an event with a value."""
+        return self.mask & np.isfinite(self.values)
 
     def summary(self, prior: float) -> dict[str, NDArray[np.float64]]:
         """(n,) per name: mean of positives and of values of the newest k; NaN where absent."""
-        known = np.isfinite(self.values) & self.mask
+        known = self._valued
         summary = {
-            f"recent__positives_{k}": _window_mean(self.positives, self.mask, k, prior)
+            feature_column("recent", f"positives_{k}"): _window_mean(
+                self.positives, self.mask, k, prior
+            )
             for k in WINDOWS
         }
         values = np.nan_to_num(self.values)
         own = _window_mean(values, known, known.shape[1], 0.0, weight=0.0)
-        summary |= {f"recent__values_{k}": _window_mean(values, known, k, own) for k in WINDOWS}
+        summary |= {
+            feature_column("recent", f"values_{k}"): _window_mean(values, known, k, own)
+            for k in WINDOWS
+        }
         return {name: column[self.index] for name, column in summary.items()}
 
     def centred_values(self, spread: float) -> Floats:
         """(m + 1, h) values minus the list's mean, in units of `spread`; 0 where absent."""
-        known = np.isfinite(self.values) & self.mask
+        known = self._valued
         values = np.where(known, self.values, 0.0)
         mean = values.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         centred = np.where(known, values - mean[:, None], 0.0) / spread
         return centred.astype(np.float32)
 
 
-def code_items(item_ids: pa.Array, codes: Mapping[str, int]) -> NDArray[np.int32]:
-    """(n,) the code of each item id, 0 where unknown; looked up once per distinct id."""
-    coded = item_ids.cast(pa.string()).dictionary_encode()
-    known = [codes.get(item_id, 0) for item_id in coded.dictionary.to_pylist()]
-    coded_items: NDArray[np.int32] = np.asarray(known, dtype=np.int32)[coded.indices.to_numpy()]
-    return coded_items
-
-
 class _Padding:
-    """Lays flat values of ragged lists into a matrix, each list cut to the matrix's width."""
+    """Lays the flat values of lists into the True places of a mask, a row for each list.
+
+    Lists of lengths 3 and 1 in a mask of two columns: of the flat values a b c d, the first row
+    has a b, the second d. The mask's last row has no list.
+    """
 
     def __init__(self, lengths: Ints, mask: NDArray[np.bool_]) -> None:
         self._mask = mask
@@ -108,8 +126,8 @@ class _Padding:
         return filled
 
 
-def _flat(rows: TrainingSet, feature: str) -> Floats:
-    flat = list_values(rows, f"{VIEW}__{feature}").flatten()
+def _flat(rows: TrainingSet, name: str) -> Floats:
+    flat = list_values(rows, name).flatten()
     values: Floats = flat.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
     return values
 
@@ -121,7 +139,10 @@ def _window_mean(
     prior: float | NDArray[np.float64],
     weight: float = WINDOW_PRIOR,
 ) -> NDArray[np.float64]:
-    """(m + 1,) mean of the known values among the newest k, pulled to the prior; NaN if none."""
+    """(m + 1,) mean of the known values among the newest k; NaN where the list has none.
+
+    The prior counts as `weight` more events.
+    """
     window = known[:, :k]
     n = window.sum(axis=1)
     total = np.where(window, values[:, :k], 0.0).sum(axis=1, dtype=np.float64)

@@ -1,103 +1,47 @@
 """One user against many items: items are encoded once per version of their row, not per request.
 
-The inputs are those that `FeatureEncoder.transform` makes of the joined rows; here the two sides
-are encoded apart and only what depends on both, or on the time of the request, is computed for it.
+The inputs are those that `FeatureEncoder.transform` makes of the joined rows. Here user and items
+are encoded apart; a request computes what depends on both, or on its time.
 """
 
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
-from typing import Any
-
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from feast_fusion.training_set import TrainingSet
 from training.ranker.batching import Distinct, RankerInputs
-from training.ranker.columns import (
-    RATE_PRIOR,
-    categories_of_items,
+from training.ranker.category_columns import categories_of_items, one_hot
+from training.ranker.columns import Numbers, list_values, number, vectors
+from training.ranker.derived_numbers import (
+    CATEGORIES,
+    CATEGORY_EVENTS,
+    CATEGORY_POSITIVES,
+    affinity_numbers,
     derive_numbers,
     is_age,
-    list_values,
     log_age,
-    number,
 )
-from training.ranker.feature_encoder import ITEM_TEXT, FeatureEncoder, one_hot, vectors
-from training.ranker.recent_lists import Recents, code_items
+from training.ranker.feature_encoder import FeatureEncoder
+from training.ranker.item_block import ItemBlock
+from training.ranker.item_tables import code_items
+from transformations.names import ITEM_EMBEDDING, ITEM_PROFILE, ITEM_STATS
 
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ItemBlock:
-    """n encoded items.
-
-    Attributes
-    ----------
-    codes : (n,) int32, 0 for an item that was not in training
-    numbers : (n, k) float64 in the order of `RequestEncoder.item_numbers`; NaN where absent, ages
-        as the instant in seconds since the epoch
-    blocks : (n, c) float32, one-hot columns of the items' categories
-    categories : (n, w) int32, numbers of `RequestEncoder.category`, 0 past the end
-    has_categories : (n,) bool
-    vectors : (n, d) float32, zeros where absent
-    has_vector : (n,) bool
-    texts : (n, p) float32, the vectors in the ranker's basis
-    """
-
-    codes: NDArray[np.int32]
-    numbers: NDArray[np.float64]
-    blocks: Floats
-    categories: NDArray[np.int32]
-    has_categories: NDArray[np.bool_]
-    vectors: Floats
-    has_vector: NDArray[np.bool_]
-    texts: Floats
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def take(self, rows: NDArray[np.int64]) -> "ItemBlock":
-        """The given rows, in the given order."""
-        return ItemBlock(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def with_room(self, n: int) -> "ItemBlock":
-        """n empty rows of the same widths. The system gives them memory as they are filled."""
-        arrays = (getattr(self, field.name) for field in fields(self))
-        return ItemBlock(*(np.zeros((n, *array.shape[1:]), array.dtype) for array in arrays))
-
-    def put(self, rows: NDArray[np.int64], items: "ItemBlock") -> "ItemBlock":
-        """These items with `items` in the given rows, which are changed in place."""
-        width, needed = self.categories.shape[1], items.categories.shape[1]
-        wide = self
-        if needed > width:
-            more = np.pad(self.categories, ((0, 0), (0, needed - width)))
-            wide = replace(self, categories=more)
-        elif needed < width:
-            padded = np.pad(items.categories, ((0, 0), (0, width - needed)))
-            items = replace(items, categories=padded)
-        for field in fields(self):
-            getattr(wide, field.name)[rows] = getattr(items, field.name)
-        return wide
+Ints = NDArray[np.int32]
 
 
 class RequestEncoder:
     """Encodes items, and one user against encoded items, as `encoder` would their joined rows.
 
-    Not to be shared by threads that encode items at once: new categories are numbered.
+    Threads must not encode items at once: each new category gets a number.
     """
 
     def __init__(self, encoder: FeatureEncoder) -> None:
         self._encoder = encoder
         self._category: dict[str, int] = {}
-        names = list(encoder.scales)
-        self.item_numbers = [
-            name for name in names if name.startswith(("item_stats", "item_profile"))
-        ]
-        self._item_columns = np.array([names.index(name) for name in self.item_numbers], dtype=int)
-        self._ages = np.array([is_age(name) for name in self.item_numbers], dtype=bool)
+        of_items = (ITEM_STATS, ITEM_PROFILE)
+        self.item_numbers = [name for name in encoder.scales if name.startswith(of_items)]
         self._item_vocabularies = {
             name: values
             for name, values in encoder.vocabularies.items()
@@ -108,21 +52,18 @@ class RequestEncoder:
         """The items of rows of item features; columns of users are not looked at."""
         encoder, n = self._encoder, len(rows)
         found = derive_numbers(rows, encoder.profile, encoder.prior)
-        found |= {name: number(rows, name) for name in self._age_names if name in found}
+        found |= {
+            name: number(rows, name) for name in self.item_numbers if name in found and is_age(name)
+        }
         absent = np.full(n, np.nan)
         numbers = [found.get(name, absent) for name in self.item_numbers]
         blocks = [one_hot(rows, name, values) for name, values in self._item_vocabularies.items()]
         categories, has_categories = self._categories(rows)
-        vector = vectors(rows, ITEM_TEXT)
-        width = vector.values.shape[1] if vector is not None else 0
-        matrix, has_vector = np.zeros((n, width), np.float32), np.zeros(n, dtype=bool)
-        if vector is not None:
-            has_vector = vector.index >= 0
-            matrix[has_vector] = vector.values[vector.index[has_vector]]
+        matrix, has_vector = _item_vectors(rows)
         return ItemBlock(
-            codes=code_items(rows.table["item_id"].combine_chunks(), encoder.codes),
+            codes=code_items(encoder.items, rows.table["item_id"]),
             numbers=np.stack(numbers, axis=1) if numbers else np.zeros((n, 0)),
-            blocks=np.concatenate([*blocks, np.zeros((n, 0), np.float32)], axis=1),
+            one_hot=np.concatenate([*blocks, np.zeros((n, 0), np.float32)], axis=1),
             categories=categories,
             has_categories=has_categories,
             vectors=matrix,
@@ -139,35 +80,42 @@ class RequestEncoder:
         now_s : the same time, seconds since the epoch
         """
         encoder, n = self._encoder, len(items)
-        recents = Recents.of(user, encoder.codes, encoder.history)
-        index = torch.from_numpy(np.repeat(recents.index, n))
+        recent = encoder.recent_lists(user)
+        numbers = {
+            name: np.broadcast_to(column, n)
+            for name, column in encoder.numbers(user, recent).items()
+        }
+        numbers |= self._numbers_of(items, now_s) | self._affinity(user, items)
+        structured = [*encoder.standardise(numbers, n), *self._one_hot(user, items)]
+        index = torch.from_numpy(np.repeat(recent.index, n))
+        user_texts = [encoder.text(user, name) for name in encoder.user_texts]
         return RankerInputs(
-            structured=torch.from_numpy(self._structured(user, recents, items, now_s)),
+            structured=torch.from_numpy(np.concatenate(structured, axis=1, dtype=np.float32)),
             cosines=torch.from_numpy(self._cosines(user, items)),
             users=torch.zeros(n, dtype=torch.int64),
             items=torch.from_numpy(items.codes),
-            folds=torch.full((n,), len(encoder.signal.bias) - 1),
-            texts=(self._item_texts(items), *self._user_texts(user, n)),
-            recent_items=Distinct(torch.from_numpy(recents.items), index),
-            recent_events=Distinct(encoder.events(recents), index),
+            folds=torch.full((n,), encoder.last_fold),
+            texts=(
+                self._item_texts(items),
+                *(Distinct(text.values, text.index[:1].expand(n)) for text in user_texts),
+            ),
+            recent_items=Distinct(torch.from_numpy(recent.items), index),
+            recent_events=Distinct(encoder.events(recent), index),
             tables=encoder.tables,
         )
 
-    @cached_property
-    def _age_names(self) -> list[str]:
-        return [name for name in self.item_numbers if is_age(name)]
-
-    def _categories(self, rows: TrainingSet) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        columns = categories_of_items(rows, self._encoder.profile)
+    def _categories(self, rows: TrainingSet) -> tuple[Ints, NDArray[np.bool_]]:
+        """(n, w) numbers of the items' categories, 0 past the end; (n,) whether there are any."""
         lists: list[list[int]] = [[] for _ in range(len(rows))]
         known = np.zeros(len(rows), dtype=bool)
-        for flat, lengths, index in columns:
-            codes = [self._number_of(value) for value in flat.to_pylist()]
-            starts = (np.cumsum(lengths) - lengths).tolist()
-            for row, at in enumerate(index.tolist()):
+        for column in categories_of_items(rows, self._encoder.profile):
+            numbers = [self._number_of(value) for value in column.flat.to_pylist()]
+            ends = np.cumsum(column.lengths).tolist()
+            lengths = column.lengths.tolist()
+            for row, at in enumerate(column.index.tolist()):
                 if at >= 0:
-                    lists[row] += codes[starts[at] : starts[at] + int(lengths[at])]
-            known |= index >= 0
+                    lists[row] += numbers[ends[at] - lengths[at] : ends[at]]
+            known |= column.index >= 0
         width = max(map(len, lists), default=0)
         padded = np.array([each + [0] * (width - len(each)) for each in lists], dtype=np.int32)
         return padded.reshape(len(rows), width), known
@@ -175,56 +123,39 @@ class RequestEncoder:
     def _number_of(self, category: str) -> int:
         return self._category.setdefault(category, len(self._category) + 1)
 
-    def _structured(
-        self, user: TrainingSet, recents: Recents, items: ItemBlock, now_s: float
-    ) -> Floats:
-        encoder, n = self._encoder, len(items)
-        own = derive_numbers(user, encoder.profile, encoder.prior) | recents.summary(encoder.prior)
-        raw = np.full((n, len(encoder.scales)), np.nan)
-        for column, name in enumerate(encoder.scales):
-            if name in own:
-                raw[:, column] = own[name][0]
-        numbers = items.numbers.copy()
-        numbers[:, self._ages] = log_age(numbers[:, self._ages], now_s)
-        raw[:, self._item_columns] = numbers
-        names = list(encoder.scales)
-        for name, column_values in self._affinity(user, items).items():
-            if name in encoder.scales:
-                raw[:, names.index(name)] = column_values
-        scaled, missing = encoder.standardise(raw)
-        return np.concatenate(
-            [scaled, missing, *self._category_blocks(user, items)], axis=1, dtype=np.float32
-        )
+    def _numbers_of(self, items: ItemBlock, now_s: float) -> dict[str, Numbers]:
+        """(n,) by name: the items' own numbers at the time of the request."""
+        return {
+            name: log_age(column, now_s) if is_age(name) else column
+            for name, column in zip(self.item_numbers, items.numbers.T, strict=True)
+        }
 
-    def _category_blocks(self, user: TrainingSet, items: ItemBlock) -> list[Floats]:
-        """One-hot blocks in the order of the encoder's vocabularies."""
+    def _one_hot(self, user: TrainingSet, items: ItemBlock) -> list[Floats]:
+        """One-hot columns in the order of the encoder's vocabularies."""
         blocks, at = [], 0
         for name, values in self._encoder.vocabularies.items():
             width = len(values) + 2
             if name in self._item_vocabularies:
-                blocks.append(items.blocks[:, at : at + width])
+                blocks.append(items.one_hot[:, at : at + width])
                 at += width
             else:
                 blocks.append(np.repeat(one_hot(user, name, values), len(items), axis=0))
         return blocks
 
-    def _affinity(self, user: TrainingSet, items: ItemBlock) -> dict[str, NDArray[np.float64]]:
-        if "user_stats__categories" not in user.lists:
+    def _affinity(self, user: TrainingSet, items: ItemBlock) -> dict[str, Numbers]:
+        if CATEGORIES not in user.lists:
             return {}
+        there = bool(user.lists[CATEGORIES].index[0] >= 0)
         counts = np.zeros((2, len(self._category) + 1))
-        listed = user.lists["user_stats__categories"]
-        if listed.index[0] >= 0:
-            places = [self._category.get(c, 0) for c in _only(user, "user_stats__categories")]
-            for row, name in enumerate(("category_events", "category_positives")):
-                np.add.at(counts[row], places, _only(user, f"user_stats__{name}"))
+        if there:
+            places = [self._category.get(name, 0) for name in _only(user, CATEGORIES).to_pylist()]
+            for row, name in enumerate((CATEGORY_EVENTS, CATEGORY_POSITIVES)):
+                np.add.at(counts[row], places, _only(user, name))
         counts[:, 0] = 0.0  # past the end of a list, or of no item
         events, positives = counts[:, items.categories].sum(axis=2)
-        known = items.has_categories & bool(listed.index[0] >= 0)
-        rate = (positives + RATE_PRIOR * self._encoder.prior) / (events + RATE_PRIOR)
-        return {
-            "affinity__rate": np.where(known, rate, np.nan),
-            "affinity__n_events": np.where(known, np.log1p(events), np.nan),
-        }
+        return affinity_numbers(
+            events, positives, items.has_categories & there, self._encoder.prior
+        )
 
     def _cosines(self, user: TrainingSet, items: ItemBlock) -> Floats:
         """(n, U) of the items with each vector of the user, 0 where one is absent."""
@@ -236,34 +167,29 @@ class RequestEncoder:
         return cosines
 
     def _texts(self, matrix: Floats, present: NDArray[np.bool_]) -> Floats:
-        basis = self._encoder.basis
-        width = self._encoder.item_texts.shape[1]
-        texts = np.zeros((len(matrix), width), dtype=np.float32)
-        if basis is not None and present.any():
-            texts[present] = basis.project(matrix[present])
+        """(n, p) the item vectors projected, zeros where absent."""
+        texts = np.zeros((len(matrix), self._encoder.item_texts.shape[1]), dtype=np.float32)
+        if self._encoder.text_projection is not None and present.any():
+            texts[present] = self._encoder.text_projection.project(matrix[present])
         return texts
 
     def _item_texts(self, items: ItemBlock) -> Distinct:
-        n = len(items)
-        values = torch.from_numpy(np.concatenate([items.texts, np.zeros_like(items.texts[:1])]))
-        if n == 0:
-            values = torch.zeros(1, self._encoder.item_texts.shape[1])
-        index = np.where(items.has_vector & (self._encoder.basis is not None), np.arange(n), -1)
-        return Distinct(values, torch.from_numpy(index))
-
-    def _user_texts(self, user: TrainingSet, n: int) -> list[Distinct]:
-        return [
-            self._spread(self._encoder.text(user, name), n) for name in self._encoder.user_texts
-        ]
-
-    @staticmethod
-    def _spread(text: Distinct, n: int) -> Distinct:
-        index: Tensor = text.index[:1].expand(n)
-        return Distinct(text.values, index)
+        values = torch.from_numpy(np.pad(items.texts, ((0, 1), (0, 0))))
+        readable = items.has_vector & (self._encoder.text_projection is not None)
+        return Distinct(values, torch.from_numpy(np.where(readable, np.arange(len(items)), -1)))
 
 
-def _only(user: TrainingSet, name: str) -> list[Any]:
+def _item_vectors(rows: TrainingSet) -> tuple[Floats, NDArray[np.bool_]]:
+    """(n, d) the item vectors, zeros where absent; (n,) whether there is one."""
+    found = vectors(rows, ITEM_EMBEDDING)
+    if found is None:
+        return np.zeros((len(rows), 0), np.float32), np.zeros(len(rows), dtype=bool)
+    present = found.index >= 0
+    matrix = np.zeros((len(rows), found.values.shape[1]), np.float32)
+    matrix[present] = found.values[found.index[present]]
+    return matrix, present
+
+
+def _only(user: TrainingSet, name: str) -> pa.Array:
     """The list of the one user."""
-    column = user.lists[name]
-    values: list[Any] = list_values(user, name)[int(column.index[0])].as_py()
-    return values
+    return list_values(user, name)[user.lists[name].index[0]].values

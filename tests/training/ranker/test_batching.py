@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from feast_fusion.training_set import Indexed, TrainingSet
 from tests.training.synthetic import make_dataset, make_training_set
-from training.ranker.batching import Batch, iterate_rows, truncate_recents
+from training.ranker.batching import Batch, iterate_rows, truncate_recent_lists
 from training.ranker.feature_encoder import FeatureEncoder
 
 
@@ -72,7 +72,7 @@ def test_truncation_forgets_only_the_oldest_events(
     encoder: FeatureEncoder, rows: TrainingSet
 ) -> None:
     batch = encoder.transform(rows).batch(torch.arange(200, 400))
-    cut = truncate_recents(batch, 0.5, torch.Generator().manual_seed(0))
+    cut = truncate_recent_lists(batch, 0.5, torch.Generator().manual_seed(0))
     before, after = batch.recent_mask.sum(dim=1), cut.recent_mask.sum(dim=1)
     assert (after <= before).all() and (after < before).any() and (after == before).any()
     kept = torch.arange(cut.recent_mask.shape[1]) < after[:, None]

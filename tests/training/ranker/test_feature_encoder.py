@@ -11,9 +11,11 @@ from feast_fusion.errors import SchemaError
 from feast_fusion.training_set import Indexed, TrainingSet
 from tests.training.synthetic import make_dataset, make_training_set, with_column, without
 from training.ranker.batching import Batch
-from training.ranker.columns import RATE_PRIOR, Profile, derive_numbers
+from training.ranker.columns import Profile
+from training.ranker.derived_numbers import RATE_PRIOR, derive_numbers
 from training.ranker.feature_encoder import FeatureEncoder
-from training.ranker.recent_lists import WINDOW_PRIOR, WINDOWS, Recents
+from training.ranker.recent_lists import WINDOW_PRIOR, WINDOWS, RecentLists
+from transformations.id_map import IdMap
 
 TRAIN = np.arange(1000)
 
@@ -111,7 +113,7 @@ def test_several_categorical_columns_are_counted_by_column_and_value(rows: Train
 
 def test_means_of_recent_windows_by_loop(rows: TrainingSet) -> None:
     lists = rows.lists["user_recent__positives"]
-    found = Recents.of(rows, {}, 50).summary(0.6)
+    found = RecentLists.of(rows, IdMap.of([]), 50).summary(0.6)
     for at in (0, 1, 10, 23, 900):
         for k in WINDOWS:
             value = found[f"recent__positives_{k}"][at]
@@ -124,13 +126,13 @@ def test_means_of_recent_windows_by_loop(rows: TrainingSet) -> None:
 
 
 def test_recent_lists_are_cut_to_the_newest_and_unknown_items_are_zero(rows: TrainingSet) -> None:
-    recents = Recents.of(rows, {"i3": 1}, 4)
+    recent = RecentLists.of(rows, IdMap.of(["i3"]), 4)
     lists = rows.lists["user_recent__item_ids"].values
     at = len(lists) - 1
-    assert recents.mask.shape == (len(lists) + 1, 4)
-    assert recents.items[at].tolist() == [int(item == "i3") for item in lists[at].as_py()[:4]]
-    assert recents.items.max() == 1
-    assert not recents.mask[-1].any(), "the absent list"
+    assert recent.mask.shape == (len(lists) + 1, 4)
+    assert recent.items[at].tolist() == [int(item == "i3") for item in lists[at].as_py()[:4]]
+    assert recent.items.max() == 1
+    assert not recent.mask[-1].any(), "the absent list"
 
 
 def test_a_row_does_not_depend_on_the_rows_beside_it(
@@ -186,9 +188,9 @@ def test_rows_that_are_not_fitted_on_change_nothing(rows: TrainingSet) -> None:
     changed = with_column(rows, "label", pa.array(labels))
     before, after = (FeatureEncoder.fit(r, TRAIN, make_dataset(), rank=8) for r in (rows, changed))
     assert before.scales == after.scales
-    np.testing.assert_array_equal(before.signal.factors, after.signal.factors)
+    np.testing.assert_array_equal(before.item_factors.factors, after.item_factors.factors)
     alone = FeatureEncoder.fit(rows.take(TRAIN), TRAIN, make_dataset(), rank=8)
-    assert before.scales == alone.scales and before.item_ids == alone.item_ids
+    assert before.scales == alone.scales and before.items.ids == alone.items.ids
     np.testing.assert_array_equal(before.item_texts, alone.item_texts)
 
 

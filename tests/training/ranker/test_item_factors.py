@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from training.ranker.item_factors import N_FOLDS, ItemSignal, fit_item_signal, fold_of
+from training.ranker.item_factors import N_FOLDS, ItemFactors, fit_item_factors, fold_of
+from transformations.id_map import IdMap
 
 N_USERS, N_ITEMS = 80, 12
 
@@ -17,13 +18,14 @@ def events(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return users, items, labels.astype(np.float32)
 
 
-def fit(users: np.ndarray, items: np.ndarray, labels: np.ndarray, **options: bool) -> ItemSignal:
-    names = np.array([f"u{user}" for user in users], dtype=object)
-    return fit_item_signal(
+def fit(users: np.ndarray, items: np.ndarray, labels: np.ndarray, **options: bool) -> ItemFactors:
+    names = [f"u{user}" for user in users]
+    known = IdMap.of(names)
+    return fit_item_factors(
         users,
         items,
         labels,
-        fold_of(names),
+        fold_of(known)[known.codes(names)],
         n_items=N_ITEMS,
         explicit=options.get("explicit", True),
         rank=4,
@@ -56,7 +58,7 @@ def test_a_users_labels_do_not_reach_the_fold_that_leaves_the_user_out() -> None
     changed = labels.copy()
     changed[users == 7] = 1 - changed[users == 7]
     after = fit(users, items, changed)
-    own = fold_of(np.array(["u7"], dtype=object))[0]
+    own = fold_of(IdMap.of(["u7"]))[0]
     np.testing.assert_array_equal(before.bias[own], after.bias[own])
     np.testing.assert_array_equal(before.factors[own], after.factors[own])
     others = [fold for fold in range(N_FOLDS + 1) if fold != own]
@@ -85,12 +87,12 @@ def test_a_fold_without_other_users_is_empty_not_an_error() -> None:
     one = np.zeros(3, dtype=np.int64)
     signal = fit(one, np.array([1, 2, 3]), np.array([1, 0, 1], dtype=np.float32))
     assert signal.factors.shape == (N_FOLDS + 1, N_ITEMS + 1, 2, 4)
-    own = fold_of(np.array(["u0"], dtype=object))[0]
+    own = fold_of(IdMap.of(["u0"]))[0]
     assert not signal.factors[own].any() and not signal.bias[own].any()
 
 
 def test_folds_are_the_same_for_one_user_wherever_it_stands() -> None:
-    names = np.array(["a", "b", "a", "c", "用户"], dtype=object)
-    folds = fold_of(names)
-    assert folds[0] == folds[2] == fold_of(names[:1])[0]
+    users = IdMap.of(["b", "a", "c", "用户"])
+    folds = fold_of(users)
+    assert folds[users.code("b")] == fold_of(IdMap.of(["b"]))[0]
     assert ((folds >= 0) & (folds < N_FOLDS)).all()
