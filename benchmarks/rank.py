@@ -46,7 +46,7 @@ from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.online.codec.entity_keys import encode_keys
 from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace, open_workspace
-from serving.recommender import Recommender
+from serving.assembly import open_recommender
 
 N_ITEMS = 500
 N_CATALOGUE = 100_000
@@ -285,7 +285,7 @@ def measure(size: Size) -> list[dict[str, Any]]:
     cases: list[dict[str, Any]] = []
     with redis_of(workspace) as address:
         store = open_store(workspace, address)
-        with Recommender.open(workspace, store, SERVICE) as recommender:
+        with open_recommender(workspace, store, SERVICE) as recommender:
             items = _some_items(workspace)
             floor = by_hand(address, commands_of(store, user, items))
             _warm(store, lambda: recommender.rank(user, items))
@@ -313,7 +313,7 @@ def measure_large(
         feast(large, address, "apply")
         store = open_store(large, address)
         fill_online(store)
-        with Recommender.open(large, store, SERVICE) as recommender:
+        with open_recommender(large, store, SERVICE) as recommender:
             name = "recommend of 100,000"
             answer = recommender.recommend(user)
             assert answer.n_candidates == N_ITEMS and not answer.degraded, answer

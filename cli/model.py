@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -151,14 +150,12 @@ def recommend_to(
     explain: bool = False,
 ) -> list["Recommendations"]:
     """Answers for some users, from the Redis of this workspace."""
-    from feast_fusion.redis_matrix import online_store_of
-    from serving.recommender import Recommender
+    from serving.assembly import open_recommender
 
-    with redis_of(workspace) as redis, ExitStack() as stack:
-        store = open_store(workspace, redis)
-        # Before Redis stops: the item cache would take that for an outage.
-        stack.callback(online_store_of(store).disconnect)
-        recommender = stack.enter_context(Recommender.open(workspace, store, SERVICE))
+    with (
+        redis_of(workspace) as redis,
+        open_recommender(workspace, open_store(workspace, redis), SERVICE) as recommender,
+    ):
         return [recommender.recommend(user, n, query=query, explain=explain) for user in users]
 
 

@@ -90,9 +90,9 @@ def rewrite_online(store: "FeatureStore", created: datetime) -> int:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    from serving.live.live_features import write_online
+    from serving.online_views import OnlineViews
 
-    write, n_rows = write_online(store), 0
+    online, n_rows = OnlineViews(store), 0
     views = [*store.list_feature_views(), *store.list_batch_feature_views()]
     for view in {view.name: view for view in views if view.online}.values():
         (key,) = view.join_keys
@@ -102,7 +102,7 @@ def rewrite_online(store: "FeatureStore", created: datetime) -> int:
         names = [name for name in rows.schema.names if name != "created"]
         table = rows.take(newest["at"].sort().to_numpy(), columns=names)
         stamp = pa.scalar(created, pa.timestamp("us", tz="UTC"))
-        write(view.name, table.append_column("created", pa.repeat(stamp, len(table))))
+        online.write(view.name, table.append_column("created", pa.repeat(stamp, len(table))))
         n_rows += len(table)
     return n_rows
 

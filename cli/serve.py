@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,9 @@ from intake.workspace import Workspace
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from serving.http.embeddings import TextEncoding
     from serving.http.settings import ServiceSettings
-    from serving.live.events import EventIntake
-    from serving.recommender import Recommender
 
 _KEY_VARIABLE = "FUSION_API_KEY"
-_WARM_UP = "feast-fusion:warm-up"
 _FINISH_S = 30  # for what is in flight when asked to stop
 
 
@@ -82,13 +78,18 @@ def serve(
     stop = _StopSignals()
     with stop.caught(), _listener(host, port) as listener:
         _send_logs_to_stderr()
-        with _redis(workspace) as redis, open_library(workspace, redis, log_served) as library:
+        with _redis(workspace) as redis:
+            # seconds to import: only where they are used
             from serving.http.app import create_app
+            from serving.http.library import open_library
 
-            app = create_app(*library, settings)
-            gc.collect()
-            gc.freeze()  # what is loaded stays: collecting among it would only delay requests
-            _Server(_configure(app), workspace.dataset.name, stop).run(sockets=[listener])
+            with open_library(
+                workspace, open_store(workspace, redis), SERVICE, log_served
+            ) as parts:
+                app = create_app(*parts, settings)
+                gc.collect()
+                gc.freeze()  # what is loaded stays: collecting among it would only delay requests
+                _Server(_configure(app), workspace.dataset.name, stop).run(sockets=[listener])
 
 
 class _StopSignals:
@@ -145,39 +146,6 @@ def _configure(app: "FastAPI") -> uvicorn.Config:
         http="h11",  # the faster parser takes headers of any length into memory
         timeout_graceful_shutdown=_FINISH_S,
     )
-
-
-@contextmanager
-def open_library(
-    workspace: Workspace, redis: str, log_served: float = 0.0
-) -> Iterator[tuple["Recommender", "EventIntake", "TextEncoding"]]:
-    """What the application stands on, warm; at the end accepted events are applied."""
-    # seconds to import: only where it is used
-    from feast_fusion.feature_service import encoder_of, open_service
-    from feast_fusion.redis_matrix import online_store_of
-    from intake.journal import Journal
-    from serving.http.embeddings import TextEncoding
-    from serving.live.events import EventIntake
-    from serving.live.live_features import LiveFeatures
-    from serving.recommender import Recommender
-    from serving.served_log import ServedLog
-
-    store = open_store(workspace, redis)
-    encoder_id = encoder_of(open_service(store, SERVICE))
-    with ExitStack() as stack:
-        stack.callback(online_store_of(store).disconnect)
-        features = LiveFeatures.open(workspace, store, encoder_id)
-        served_log = None
-        if log_served:
-            served_log = stack.enter_context(ServedLog(workspace.served, log_served))
-        recommender = stack.enter_context(
-            Recommender.open(
-                workspace, store, SERVICE, live_items=features.acted_on, served_log=served_log
-            )
-        )
-        with EventIntake(Journal(workspace.events), features) as intake:
-            recommender.recommend(_WARM_UP, query="warm up")  # loads the encoder
-            yield recommender, intake, TextEncoding(workspace.dataset.encoder, recommender.embed)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from cli.context import SERVICE, feast, open_store, redis_of, say, with_workspac
 from cli.data import prepare_sources
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.feature_service import open_service
-from intake.journal import Event, read_events
+from intake.event import Event
+from intake.journal import read_events
 from intake.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -15,30 +15,15 @@ from typing import Self
 import pyarrow as pa
 
 from feast_fusion.errors import StoreUnavailableError
-from feast_fusion.times import TIMESTAMP
+from feast_fusion.files import sync_path
+from intake.event import Event, events_to_table
 from intake.journal_file import (
-    Event,
     create_file,
     encode_event,
     format_line,
     journal_files,
     repair_file,
     scan_file,
-    sync_folder,
-)
-
-__all__ = ["JOURNAL", "Event", "Journal", "events_to_table", "read_events", "read_journal"]
-
-JOURNAL = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("user_id", pa.string()),
-        ("item_id", pa.string()),
-        ("event_timestamp", TIMESTAMP),
-        ("value", pa.float64()),  # null where the event has none
-        ("event_type", pa.string()),  # null where the event has none
-        ("received", TIMESTAMP),
-    ]
 )
 
 
@@ -67,16 +52,12 @@ class Journal:
         self._is_closed = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            sync_folder(folder.parent)
+            sync_path(folder.parent)
             self._ids = {
                 event.event_id for path in journal_files(folder) for event in repair_file(path)
             }
         except OSError as error:
             raise self._unavailable(error) from error
-
-    def __contains__(self, event_id: str) -> bool:
-        """Whether the event is in the journal and synced."""
-        return event_id in self._ids
 
     def __enter__(self) -> Self:
         return self
@@ -202,7 +183,7 @@ def read_journal(folder: Path) -> pa.Table:
 
     Returns
     -------
-    Table of the schema `JOURNAL`.
+    Table of the schema `intake.event.EVENTS`.
 
     Raises
     ------
@@ -220,15 +201,3 @@ def read_events(folder: Path) -> list[Event]:
     for event in events:
         first.setdefault(event.event_id, event)
     return list(first.values())
-
-
-def events_to_table(events: Sequence[Event]) -> pa.Table:
-    """A table of the schema `JOURNAL`, one row per event."""
-    columns = zip(*events, strict=True) if events else ([] for _ in JOURNAL)
-    arrays = [
-        pa.array(column, pa.int64()).cast(field.type)
-        if pa.types.is_timestamp(field.type)
-        else pa.array(column, field.type)
-        for field, column in zip(JOURNAL, columns, strict=True)
-    ]
-    return pa.table(arrays, schema=JOURNAL)

@@ -14,24 +14,13 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from feast_fusion.errors import schema_error
+from feast_fusion.files import sync_path
+from intake.event import Event
 
 _SUFFIX = ".jsonl"
 _LINE = re.compile(rb'\{"crc":"([0-9a-f]{8})","group":(\d+),"event":(\{.*\})\}\n')
-
-
-class Event(NamedTuple):
-    """One event of a user with an item; times are microseconds since the epoch, UTC."""
-
-    event_id: str
-    user_id: str
-    item_id: str
-    time: int
-    value: float | None
-    event_type: str | None
-    received: int
 
 
 def encode_event(event: Event) -> bytes:
@@ -116,14 +105,5 @@ def create_file(folder: Path) -> int:
     path = folder / f"{time.time_ns():020d}-{os.getpid()}{_SUFFIX}"
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     fcntl.flock(file, fcntl.LOCK_EX)
-    sync_folder(folder)
+    sync_path(folder)
     return file
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in it survive a loss of power: syncing a file does not."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from feast_fusion.errors import schema_error
 from intake.dataset import Dataset
-from intake.journal import Event, events_to_table
+from intake.event import EVENTS, Event, events_to_table
 
 _SAMPLE_ROWS = 32
 # Verdicts kept in memory: a rating has few values, and a value of its own per event has no use.
@@ -72,9 +72,7 @@ class PositiveRule:
         self._roots: tuple[int, ...] = ()
         if self._expression is not None:
             names = pl.sql_expr(self._expression).meta.root_names()
-            fields = {"event_timestamp": "time"}
-            known = [fields.get(name, name) for name in names]
-            self._roots = tuple(Event._fields.index(n) for n in known if n in Event._fields)
+            self._roots = tuple(EVENTS.names.index(n) for n in names if n in EVENTS.names)
 
     def decide(self, events: Sequence[Event]) -> list[bool | None]:
         """True or false per event; None where it is undecided, which makes the event unusable."""

@@ -67,7 +67,7 @@ def validate_dataset(
 ) -> ValidatedData:
     """The usable rows of the data set's files; the others go to Parquet files in `rejects`.
 
-    The events of `journal` (`intake.journal.JOURNAL`) follow the interactions of the
+    The events of `journal` (`intake.event.EVENTS`) follow the interactions of the
     file and are screened as they are. To `positive` they have null in the other columns of the
     file; one whose event_id a usable row of the file has is a duplicate.
 

@@ -23,8 +23,8 @@ class Reason:
     ----------
     kind : what it speaks of
     text : in English
-    value : liked: the cosine of the two items; modality and likeness: what is added to the logit of
-        the score; fact: the number; None of a source
+    value : liked: the cosine of the two items; modality and likeness (a score adjustment): what
+        is added to the logit of the score; fact: the number; source: None
     item_id : liked: the item that the user liked
     """
 

@@ -31,7 +31,7 @@ _SOURCES = {
     "popular": "popular",
     "fresh": "new",
 }
-_LIKENESS = {
+_ADJUSTMENTS = {
     "query": "your request",
     "interest": "its likeness to what you like",
     "company": "the choices of those who liked the same",
@@ -92,7 +92,7 @@ def explain_items(
     ----------
     sources : n tuples
     contributions : by modality (n,)
-    additions : by name (n,) what likeness adds (see `Likeness.measure`)
+    additions : by name (n,) what is added to the logits (see `ScoreAdjustment.measure`)
     """
     item_ids = rows.table["item_id"].to_pylist()
     liked = nearest_liked(catalogue, liked_items(rows), item_ids)
@@ -102,7 +102,7 @@ def explain_items(
         reasons = source_reasons(names)
         reasons += liked[at]
         reasons += [
-            Reason("likeness", _moves(_LIKENESS[name], added[at]), float(added[at]))
+            Reason("likeness", _moves(_ADJUSTMENTS[name], added[at]), float(added[at]))
             for name, added in additions.items()
         ]
         by_strength = sorted(contributions.items(), key=lambda each: -abs(float(each[1][at])))

@@ -121,12 +121,14 @@ class OnlineFeatures:
     ) -> TrainingSet:
         """`rows` of items that have been read before."""
         items = self.item_rows(item_ids, self.decode_items(replies, now), now)
-        own = self.user_row(user, now).take(np.zeros(len(items), dtype=np.int64))
+        repeated = self.user_row(user, now).take(np.zeros(len(items), dtype=np.int64))
         table = items.table
-        for name in own.table.column_names:
+        for name in repeated.table.column_names:
             if name not in table.column_names:
-                table = table.append_column(name, own.table[name])
-        return TrainingSet(table, {**items.vectors, **own.vectors}, {**items.lists, **own.lists})
+                table = table.append_column(name, repeated.table[name])
+        return TrainingSet(
+            table, {**items.vectors, **repeated.vectors}, {**items.lists, **repeated.lists}
+        )
 
     def _replies(self, wanted: Sequence[tuple[str, Sequence[str]]]) -> list[list[Reply]]:
         groups = [(self._group(key), [list(ids)]) for key, ids in wanted]

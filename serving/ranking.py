@@ -9,7 +9,7 @@ from serving.answers import ItemKind, RankedItem, Reason
 from serving.candidates import Candidates
 from serving.catalogue import Catalogue
 from serving.explanation import Ablations, explain_items, source_reasons
-from serving.score_adjustment import QUERY_WEIGHT, Likeness, blend
+from serving.score_adjustment import QUERY_WEIGHT, ScoreAdjustment, blend
 from serving.slate import Slate
 from training.ranker.artifact import Artifact, probabilities
 
@@ -24,7 +24,7 @@ class Ranking:
     def __init__(self, artifact: Artifact) -> None:
         self._ranker = artifact.ranker
         self._ablations = Ablations(artifact)
-        self._likeness = Likeness(artifact.features)
+        self._adjustment = ScoreAdjustment(artifact.features)
 
     def rank(
         self,
@@ -44,7 +44,7 @@ class Ranking:
         query : (d,) vector, towards which scores are moved (see `serving.score_adjustment`);
             may be None
         """
-        additions = self._likeness.measure(catalogue.index, slate, query)
+        additions = self._adjustment.measure(catalogue.index, slate, query)
         scores = blend(probabilities(self._ranker, slate.inputs()), additions)  # (m,)
         acted_on, described = slate.items.acted_on, slate.items.described
         scores = _hold_back(scores, acted_on | described)
@@ -81,7 +81,7 @@ def rank_by_popularity(
     acted_on, described = np.zeros_like(known), known
     acted_on[known] = catalogue.acted_on[rows[known]]
     if query is not None:
-        scores = blend(scores, {"query": QUERY_WEIGHT * _likeness(catalogue, rows, query)})
+        scores = blend(scores, {"query": QUERY_WEIGHT * _deviations(catalogue, rows, query)})
     order = _order(scores, known, np.where(known, rows, len(catalogue)))[:n]
     reasons = None
     if explain:
@@ -90,14 +90,14 @@ def rank_by_popularity(
     return _items(catalogue, candidates, order, scores, kinds, reasons)
 
 
-def _likeness(catalogue: Catalogue, rows: Numbers, query: Vectors) -> Vectors:
+def _deviations(catalogue: Catalogue, rows: Numbers, query: Vectors) -> Vectors:
     """(m,) standardised cosine of each catalogue row to the query, 0 where there is no vector."""
-    likeness = np.zeros(len(rows), dtype=np.float32)
+    deviations = np.zeros(len(rows), dtype=np.float32)
     known = np.flatnonzero(rows >= 0)
     found = known[catalogue.index.present[rows[known]]]
     cosines = catalogue.index.vectors[rows[found]] @ query
-    likeness[found] = catalogue.index.moments.standardise(query, cosines)
-    return likeness
+    deviations[found] = catalogue.index.moments.standardise(query, cosines)
+    return deviations
 
 
 def _hold_back(scores: Vectors, known: Flags) -> Vectors:

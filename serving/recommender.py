@@ -12,15 +12,11 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
 
 import numpy as np
-import torch
-from feast import FeatureStore
 from numpy.typing import NDArray
 
 from feast_fusion.errors import StoreUnavailableError
-from intake.workspace import Workspace
 from serving.answers import (
     QUERY_NOT_ENCODED,
     STORE_EMPTY,
@@ -85,9 +81,6 @@ class _Request:
 class Recommender:
     """Ranks the catalogue of one workspace with one artifact. Safe for many threads.
 
-    Close it when done, or use it as a context manager: it looks for changes of the catalogue in a
-    thread of its own.
-
     Parameters
     ----------
     n_candidates : how many items a recommendation ranks
@@ -104,7 +97,7 @@ class Recommender:
         queries: QueryEncoder,
         *,
         n_candidates: int = N_CANDIDATES,
-        live_items: LiveItems | None = None,
+        live_items: LiveItems = lambda user_id: (),
         served_log: ServedLog | None = None,
     ) -> None:
         self._features = features
@@ -115,66 +108,8 @@ class Recommender:
         self._n_candidates = n_candidates
         self._warn_again_at = -math.inf
         self._turns = threading.Semaphore(_RANKED_AT_ONCE)
-        self._live_items: LiveItems = live_items or (lambda user_id: ())
+        self._live_items = live_items
         self._served_log = served_log
-
-    @classmethod
-    def open(
-        cls,
-        workspace: Workspace,
-        store: FeatureStore,
-        service: str,
-        *,
-        n_candidates: int = N_CANDIDATES,
-        live_items: LiveItems | None = None,
-        served_log: ServedLog | None = None,
-        refresh_s: float = 2.0,
-    ) -> "Recommender":
-        """The recommender of a workspace's newest artifact.
-
-        Parameters
-        ----------
-        refresh_s : how often the catalogue's files are looked at for changes
-
-        Raises
-        ------
-        FeatureNotFoundError
-            There is no artifact, service or prepared data yet.
-        EncoderMismatchError
-            The artifact was trained on vectors of another encoder than the service has.
-        """
-        # A few hundred rows of a small model: threads cost more in waiting for each other (five
-        # times, on a machine with one busy core) than they save. Callers scale by processes.
-        torch.set_num_threads(1)
-        artifact = Artifact.load(workspace.artifact)
-        features = OnlineFeatures(store, service)
-        encoder_id = features.encoder_id
-        if encoder_id is not None:
-            artifact.require_encoder(encoder_id)
-        return cls(
-            features,
-            artifact,
-            CatalogueWatch(workspace, encoder_id, features.dimension, refresh_s),
-            QueryEncoder(workspace.dataset.encoder, encoder_id),
-            n_candidates=n_candidates,
-            live_items=live_items,
-            served_log=served_log,
-        )
-
-    def __enter__(self) -> "Recommender":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop the background thread. The store stays open: it is the caller's."""
-        self._watch.close()
 
     def check(self) -> None:
         """Read the most popular items from the online store.

@@ -40,8 +40,8 @@ _CO_OCCURRENCE = 1  # of the kinds of factors of `training.ranker.item_factors`
 _EPSILON = 1e-6
 
 
-class Likeness:
-    """Measures likeness with the factors that an artifact's encoder has. Safe for many threads."""
+class ScoreAdjustment:
+    """Adjusts scores with the item factors of an artifact's encoder. Safe for many threads."""
 
     def __init__(self, features: FeatureEncoder) -> None:
         self._known_items = features.items
@@ -62,8 +62,8 @@ class Likeness:
         if query is not None:
             additions["query"] = _by_text(index, block, query) * np.float32(QUERY_WEIGHT)
         interest = slate.user.vector(_INTEREST)
-        liked = liked_items(slate.own)
-        weight = NEW_USER_EVENTS / (NEW_USER_EVENTS + _events_of(slate.own))
+        liked = liked_items(slate.user_row)
+        weight = NEW_USER_EVENTS / (NEW_USER_EVENTS + _events_of(slate.user_row))
         if interest is not None:
             deviations = _by_text(index, block, interest)
             additions["interest"] = deviations * np.float32(INTEREST_WEIGHT * weight)

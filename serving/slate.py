@@ -61,11 +61,11 @@ class Slate:
 
     Attributes
     ----------
-    own : the user's one row of features
+    user_row : the features of the user, one row
     """
 
     user: UserFeatures
-    own: TrainingSet
+    user_row: TrainingSet
     item_ids: Sequence[str]
     items: Items
     now: datetime
@@ -78,7 +78,7 @@ class Slate:
 
     def inputs(self) -> RankerInputs:
         """What the ranker reads, one row per item."""
-        return self.encoder.transform(self.own, self.items.block, self.now.timestamp())
+        return self.encoder.transform(self.user_row, self.items.block, self.now.timestamp())
 
     def rows(self, at: NDArray[np.int64]) -> TrainingSet:
         """The features of the items in the given places joined with those of the user."""
@@ -134,8 +134,8 @@ class Slates:
         self, user: UserFeatures, item_ids: Sequence[str], replies: Sequence[Reply], now: datetime
     ) -> Slate:
         items = self._encoded(item_ids, replies, now)
-        own = self._features.user_row(user, now)
-        return Slate(user, own, item_ids, items, now, replies, self._features, self._encoder)
+        user_row = self._features.user_row(user, now)
+        return Slate(user, user_row, item_ids, items, now, replies, self._features, self._encoder)
 
     def _encoded(self, item_ids: Sequence[str], replies: Sequence[Reply], now: datetime) -> Items:
         with self._lock:

@@ -32,7 +32,7 @@ from serving.http.requests import (
 )
 from serving.http.settings import ServiceSettings
 from serving.http.work_queue import DeadlineExceededError, WorkQueue
-from serving.live.events import EventIntake, Submission
+from serving.live.event_intake import EventIntake, Submission
 from serving.recommender import Recommender
 
 _READY_DEADLINE_S = 2.0

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from feast_fusion.times import TIMESTAMP
 from serving.live.log import LiveKey, Read
-from serving.live.prepared_history import BaseHistory
+from serving.live.prepared_history import PreparedHistory
 from transformations.running_activity import (
     Occurrence,
     RunningInterest,
@@ -35,7 +35,7 @@ class LiveEntity:
     seen : the newest score that was read
     """
 
-    def __init__(self, base: BaseHistory, key: LiveKey) -> None:
+    def __init__(self, base: PreparedHistory, key: LiveKey) -> None:
         self.seen = 0
         self._base = base
         self._key = key

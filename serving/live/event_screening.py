@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from intake.journal import Event
-from serving.live.prepared_history import BaseHistory
+from intake.event import Event
+from serving.live.prepared_history import PreparedHistory
 
 FIELDS = ("event_id", "user_id", "item_id", "event_timestamp", "value", "event_type")
 MAX_CHARACTERS = 512  # of an id or type
 CLOCK_SKEW = timedelta(minutes=5)  # how far ahead a client's clock may be
 
+_MAX_INTEGER = 10**18
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -36,7 +37,7 @@ class Outcome:
 
 
 def screen_events(
-    events: Sequence[Mapping[str, Any]], base: BaseHistory, now: datetime
+    events: Sequence[Mapping[str, Any]], base: PreparedHistory, now: datetime
 ) -> list[Event | Outcome]:
     """Each event as it is journaled, or its rejection; `now` is when they were received."""
     received = microseconds(now)
@@ -66,7 +67,7 @@ class _RejectedError(Exception):
     """An event cannot be used, and why."""
 
 
-def _parse(raw: Mapping[str, Any], base: BaseHistory, now: int) -> Event:
+def _parse(raw: Mapping[str, Any], base: PreparedHistory, now: int) -> Event:
     if not isinstance(raw, Mapping):
         raise _RejectedError(f"got {type(raw).__name__}, expected an object")
     unknown = [str(name) for name in raw if name not in FIELDS]
@@ -98,7 +99,9 @@ def _text(raw: Mapping[str, Any], name: str) -> str | None:
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value) if abs(value) < 10**18 else "long" * MAX_CHARACTERS
+        if abs(value) >= _MAX_INTEGER:  # printing one of thousands of digits takes seconds
+            raise _RejectedError(f"{name} is an integer of more than 18 digits, expected a string")
+        value = str(value)
     if not isinstance(value, str):
         raise _RejectedError(f"{name} is a {type(value).__name__}, expected a string")
     if not value:

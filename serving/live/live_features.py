@@ -11,19 +11,19 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
-from typing import Any
 
 import pyarrow as pa
 from feast import FeatureStore
 
 from feast_fusion.errors import FeatureNotFoundError, StoreUnavailableError
 from feast_fusion.redis_matrix import online_store_of
-from intake.journal import Event, read_events
+from intake.event import Event
+from intake.journal import read_events
 from intake.workspace import Workspace
 from serving.live.entity import LiveEntity, LiveRow, item_tables, user_tables
 from serving.live.log import Addition, LiveKey, LiveLog, Read, decode_members, encode_member
-from serving.live.prepared_history import BaseHistory, read_stamp
+from serving.live.prepared_history import PreparedHistory, read_stamp
+from serving.online_views import OnlineViews
 from transformations.running_activity import Occurrence
 
 # Writes the rows of one view; one that is not newer than the stored row must be left out.
@@ -74,7 +74,7 @@ class LiveFeatures:
         # processes wrote meanwhile came on top of the old one.
         self._touches = False
         self._entities: OrderedDict[LiveKey, LiveEntity] = OrderedDict()
-        self._base = BaseHistory(workspace, encoder_id)
+        self._base = PreparedHistory(workspace, encoder_id)
 
     @classmethod
     def open(
@@ -83,10 +83,10 @@ class LiveFeatures:
         """On the online store of a Feast repository, which must be a `MatrixRedisOnlineStore`."""
         online = online_store_of(store)
         log = LiveLog(online.transport(store.config.online_store), store.project)
-        return cls(workspace, log, write_online(store), encoder_id)
+        return cls(workspace, log, OnlineViews(store).write, encoder_id)
 
     @property
-    def base(self) -> BaseHistory:
+    def base(self) -> PreparedHistory:
         """The prepared history in use: which items there are, and which events are in it."""
         return self._base
 
@@ -165,11 +165,11 @@ class LiveFeatures:
             self._touches = False
             return len(events)
 
-    def _newest_base(self) -> BaseHistory:
+    def _newest_base(self) -> PreparedHistory:
         try:
             if read_stamp(self._workspace) == self._base.stamp:
                 return self._base
-            return BaseHistory(self._workspace, self._encoder_id)
+            return PreparedHistory(self._workspace, self._encoder_id)
         except FeatureNotFoundError as error:
             # For a moment while one takes the place of the other; the old one holds until then.
             _log.info("Live events stay on the preparation in memory: %s", error)
@@ -260,7 +260,7 @@ class LiveFeatures:
             if len(table):
                 self._write(view, table)
 
-    def _remove_long_folded(self, previous: BaseHistory) -> None:
+    def _remove_long_folded(self, previous: PreparedHistory) -> None:
         """Takes out of Redis what the previous preparation had too: every process knows it."""
         events = read_events(self._workspace.events)
         ids = [event.event_id for event in events]
@@ -271,29 +271,6 @@ class LiveFeatures:
                 for key in _keys(event):
                     gone.setdefault(key, []).append(encode_member(event))
         self._live.remove(gone)
-
-
-def write_online(store: FeatureStore) -> WriteRows:
-    """Writes rows with a `created` column to a store's views, which need not have that column."""
-    online = online_store_of(store)
-    views: dict[str, Any] = {}
-
-    def write(name: str, table: pa.Table) -> None:
-        if name not in views:
-            views[name] = _with_created(store.get_feature_view(name))
-        online.write_table(store.config, views[name], table)
-
-    return write
-
-
-def _with_created(view: Any) -> Any:
-    """The view as if its rows had a created timestamp: ours are newer than equal ones without."""
-    # Feast's own copy of a view leaves its version out.
-    found = object.__new__(type(view))
-    vars(found).update(vars(view))
-    found.batch_source = copy(view.batch_source)
-    found.batch_source.created_timestamp_column = "created"
-    return found
 
 
 def _keys(event: Event) -> tuple[LiveKey, LiveKey]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from feast_fusion.online.redis.transport import Transport
-from intake.journal import Event
+from intake.event import Event
 
 # An empty member is no event: `touch` moves it to the end, so that rows written anew are newer.
 _ADD = """

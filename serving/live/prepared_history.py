@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from feast_fusion.errors import FeatureNotFoundError
-from intake.journal import Event
+from intake.event import Event
 from intake.positive import PositiveRule
 from intake.workspace import Workspace
 from transformations.categories import CategoryLookup
@@ -30,7 +30,7 @@ from transformations.running_activity import (
 Stamp = tuple[int, int]
 
 
-class BaseHistory:
+class PreparedHistory:
     """One preparation of a workspace: what prepare has folded in. Never changes.
 
     Parameters

@@ -10,7 +10,8 @@ import pytest
 from cli.context import open_store
 from cli.embedded_redis import connection_string, embedded_redis
 from feast_fusion.redis_matrix import online_store_of, read_online
-from intake.journal import Event, Journal
+from intake.event import Event
+from intake.journal import Journal
 from tests.conftest import Project
 from tests.serving.http.service_process import copy_project
 from transformations.schema import CAUSED_AFTER_US

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError, StoreUnavailableError
-from intake.journal import JOURNAL, Event, Journal, read_events, read_journal
+from intake.event import EVENTS, Event
+from intake.journal import Journal, read_events, read_journal
 
 T0 = 1_700_000_000_000_000
 
@@ -64,7 +65,7 @@ def test_what_goes_in_comes_out_once_in_order_of_arrival(
             first.setdefault(each.event_id, each)
     assert read_events(folder) == sorted(first.values(), key=lambda each: each.received)
     table = read_journal(folder)
-    assert table.schema == JOURNAL
+    assert table.schema == EVENTS
     assert table["event_timestamp"].cast(pa.int64()).to_pylist() == [
         each.time for each in read_events(folder)
     ]
@@ -78,7 +79,7 @@ def test_lines_are_json_that_other_tools_can_read(tmp_path: Path) -> None:
 
 
 def test_without_a_journal_there_are_no_events(tmp_path: Path) -> None:
-    assert read_journal(tmp_path / "none").equals(JOURNAL.empty_table())
+    assert read_journal(tmp_path / "none").equals(EVENTS.empty_table())
     Journal(tmp_path / "opened").close()
     assert list((tmp_path / "opened").iterdir()) == []  # only an append makes a file
 
@@ -103,7 +104,8 @@ def test_concurrent_callers_share_a_sync_and_lose_nothing(tmp_path: Path) -> Non
 WRITER = """
 import sys, threading
 from pathlib import Path
-from intake.journal import Event, Journal
+from intake.event import Event
+from intake.journal import Journal
 
 journal = Journal(Path(sys.argv[1]))
 lock = threading.Lock()
@@ -259,7 +261,6 @@ def test_a_full_disk_acknowledges_nothing_and_the_next_append_works(tmp_path: Pa
             with pytest.raises(StoreUnavailableError, match="Free space") as refused:
                 journal.append([event(2), event(1)])
             assert str(tmp_path) in str(refused.value)
-        assert "e2" not in journal
         assert journal.append([event(2), event(3)]) == [True, True]
     assert len(list(tmp_path.glob("*.jsonl"))) == 2  # never again the file that failed
     assert ids(tmp_path) == ["e1", "e2", "e3"]

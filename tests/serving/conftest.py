@@ -4,15 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from cli.context import SERVICE, open_store
 from cli.embedded_redis import RunningRedis, connection_string, start_redis, stop_redis
-from cli.serve import open_library
-from serving.http.embeddings import TextEncoding
-from serving.live.events import EventIntake
-from serving.recommender import Recommender
+from serving.http.library import Library, open_library
 from tests.conftest import Project
 from tests.serving.http.service_process import copy_project
-
-Library = tuple[Recommender, EventIntake, TextEncoding]
 
 
 @pytest.fixture(scope="session")
@@ -30,5 +26,7 @@ def films_redis(served_films: Project) -> Iterator[RunningRedis]:
 @pytest.fixture(scope="session")
 def library(served_films: Project, films_redis: RunningRedis) -> Iterator[Library]:
     """What the application stands on, in this process."""
-    with open_library(served_films.workspace, connection_string(films_redis.url)) as opened:
+    workspace = served_films.workspace
+    store = open_store(workspace, connection_string(films_redis.url))
+    with open_library(workspace, store, SERVICE) as opened:
         yield opened

@@ -14,8 +14,8 @@ from feast import FeatureStore
 
 from cli.context import SERVICE, open_store
 from cli.embedded_redis import RunningRedis, connection_string, embedded_redis
-from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace
+from serving.assembly import open_recommender
 from serving.catalogue import Catalogue, load_catalogue
 from serving.online_features import OnlineFeatures
 from serving.recommender import Recommender
@@ -89,8 +89,5 @@ def open_bench(
             store.config._online_store = online.model_copy(update=_PATIENT)
         features = OnlineFeatures(store, SERVICE)
         catalogue = load_catalogue(workspace, features.encoder_id, features.dimension)
-        try:
-            with Recommender.open(workspace, store, SERVICE, **options) as recommender:
-                yield Bench(recommender, store, features, catalogue, redis)
-        finally:
-            online_store_of(store).disconnect()
+        with open_recommender(workspace, store, SERVICE, **options) as recommender:
+            yield Bench(recommender, store, features, catalogue, redis)

@@ -95,7 +95,7 @@ def test_items_acted_on_since_the_last_prepare_are_seen(
         assert not {"f2", "f4"} & set(ids(bench.recommender.recommend("late", 80)))
 
 
-def test_scores_are_the_rankers_moved_by_likeness(bench: Bench, films: Project) -> None:
+def test_scores_are_the_rankers_adjusted(bench: Bench, films: Project) -> None:
     """Every addition again, from its definition, by plain numpy over the whole catalogue."""
     artifact = Artifact.load(films.workspace.artifact)
     given = [f"f{i}" for i in range(0, 80, 3)]
@@ -167,7 +167,7 @@ def test_the_one_liked_film_is_the_reason_named(bench: Bench) -> None:
     )
 
 
-def test_reasons_say_sources_likeness_modalities_and_facts(
+def test_reasons_say_sources_adjustments_modalities_and_facts(
     bench: Bench, events: pl.DataFrame
 ) -> None:
     answer = bench.recommender.recommend("u7", 5, query="Horror", explain=True)
@@ -242,12 +242,13 @@ def test_queries_are_encoded_once(bench: Bench, films: Project) -> None:
 def test_an_encoder_that_fails_is_done_without_and_said(bench: Bench, films: Project) -> None:
     other = describe_encoder(Encoder().model, max_tokens=17).encoder_id
     features, workspace = bench.features, films.workspace
-    with Recommender(
-        features,
-        Artifact.load(workspace.artifact),
-        CatalogueWatch(workspace, features.encoder_id, features.dimension),
-        QueryEncoder(workspace.dataset.encoder, other),
-    ) as recommender:
+    with CatalogueWatch(workspace, features.encoder_id, features.dimension) as watch:
+        recommender = Recommender(
+            features,
+            Artifact.load(workspace.artifact),
+            watch,
+            QueryEncoder(workspace.dataset.encoder, other),
+        )
         answer = recommender.recommend("u2", 5, query="anything")
         assert (answer.degraded, answer.reasons) == (True, (QUERY_NOT_ENCODED,))
         assert ids(answer) == ids(bench.recommender.recommend("u2", 5))
@@ -317,8 +318,7 @@ def test_a_query_is_answered_during_an_outage(films: Project, tmp_path: Path) ->
 
 
 def test_closing_stops_the_thread(bench: Bench, films: Project) -> None:
-    before = threading.active_count()
-    opened = Recommender.open(films.workspace, bench.store, "fusion_ranker_v1")
-    assert threading.active_count() == before + 1
-    opened.close()
+    features, before = bench.features, threading.active_count()
+    with CatalogueWatch(films.workspace, features.encoder_id, features.dimension):
+        assert threading.active_count() == before + 1
     assert threading.active_count() == before

@@ -32,7 +32,7 @@ from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
 from intake.journal import Journal
 from intake.workspace import Workspace
-from serving.live.events import EventIntake
+from serving.live.event_intake import EventIntake
 from serving.live.live_features import LiveFeatures
 from serving.online_features import OnlineFeatures
 from serving.served_log import ServedLog

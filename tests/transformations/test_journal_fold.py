@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError
 from feast_fusion.times import TIMESTAMP
-from intake.journal import Event, Journal, events_to_table
+from intake.event import Event, events_to_table
+from intake.journal import Journal
 from intake.positive import PositiveRule
 from intake.workspace import Workspace, open_workspace
 from tests.datasets import START, make_films

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from feast_fusion.column_names import logical_name
 from feast_fusion.errors import schema_error
 from feast_fusion.times import TIMESTAMP
-from intake.journal import Event
+from intake.event import Event
 from training.audit.skew import (
     FLOAT16,
     FLOAT32,

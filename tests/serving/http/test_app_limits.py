@@ -9,6 +9,7 @@ import pytest
 
 from serving.answers import OVERLOADED
 from serving.http.app import create_app
+from serving.http.library import Library
 from serving.http.requests import (
     MAX_EVENTS,
     MAX_EXCLUDE,
@@ -22,7 +23,6 @@ from serving.http.requests import (
 from serving.http.settings import ServiceSettings
 from serving.http.work_queue import DeadlineExceededError, WorkQueue
 from serving.recommender import Recommender
-from tests.serving.conftest import Library
 from tests.serving.http.service_process import Service, serving_here
 from tests.waiting import wait_until
 

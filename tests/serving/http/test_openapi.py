@@ -17,9 +17,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from serving.http.app import create_app
+from serving.http.library import Library
 from serving.http.settings import ServiceSettings
 from serving.recommender import Recommender
-from tests.serving.conftest import Library
 
 CHECKS = [
     not_a_server_error,

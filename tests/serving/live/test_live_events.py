@@ -24,8 +24,8 @@ from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
 from intake.journal import Journal, read_events, read_journal
 from intake.workspace import Workspace, open_workspace
+from serving.live.event_intake import EventIntake
 from serving.live.event_screening import CLOCK_SKEW, FIELDS
-from serving.live.events import EventIntake
 from serving.live.live_features import LiveFeatures
 from tests.serving.live.live_repo import (
     apply_views,
@@ -152,7 +152,8 @@ def test_an_event_without_id_gets_one_and_a_repeated_or_prepared_id_is_a_duplica
         ({"user_id": ["u1"]}, "user_id is a list"),
         ({"user_id": True}, "user_id is a bool"),
         ({"user_id": "u" * 513}, "user_id longer than 512"),
-        ({"user_id": 10**5000}, "user_id longer than 512"),
+        ({"user_id": 10**5000}, "user_id is an integer of more than 18 digits"),
+        ({"item_id": -(10**18)}, "item_id is an integer of more than 18 digits"),
         ({"event_id": "\ud800"}, "event_id is not valid Unicode"),
         ({"event_type": 4.5}, "event_type is a float"),
         ({"event_timestamp": None}, "null event_timestamp"),
@@ -308,7 +309,7 @@ def test_closing_does_not_wait_for_a_store_that_is_down(
 SERVE = """
 import json, sys, threading
 from datetime import UTC, datetime
-from serving.live.events import EventIntake
+from serving.live.event_intake import EventIntake
 from tests.serving.live.live_repo import open_features
 from tests.serving.live.test_live_events import NOW, ratings
 from intake.journal import Journal

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from feast import FeatureStore
 from redis import Redis
@@ -15,11 +16,13 @@ from redis import Redis
 from cli.embedded_redis import RunningRedis, embedded_redis
 from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
-from intake.journal import Event, Journal
+from intake.event import Event
+from intake.journal import Journal
 from intake.workspace import Workspace, open_workspace
 from serving.live.entity import LiveEntity
-from serving.live.live_features import LiveFeatures, write_online
+from serving.live.live_features import LiveFeatures
 from serving.live.log import Addition, LiveKey, LiveLog
+from serving.online_views import OnlineViews
 from tests.datasets import START
 from tests.serving.live.live_repo import (
     apply_views,
@@ -309,11 +312,11 @@ def test_a_write_that_fails_is_made_good_by_applying_again(
     online = store._get_provider().online_store
     failing = [True, True]
 
-    def write(view: str, table: object) -> None:
+    def write(view: str, table: pa.Table) -> None:
         if view == "user_recent" and failing:
             failing.pop()
             raise StoreUnavailableError("Redis: got nothing, expected an answer. Start it.")
-        write_online(store)(view, table)
+        OnlineViews(store).write(view, table)
 
     log = LiveLog(online.transport(store.config.online_store), store.project)
     features = LiveFeatures(workspace, log, write, encoder_id(workspace))

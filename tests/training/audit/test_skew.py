@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from cli import main
 from feast_fusion.errors import SchemaError
 from feast_fusion.times import TIMESTAMP
-from intake.journal import Event
+from intake.event import Event
 from tests.datasets import make_films
 from tests.feast_fusion.retrieval.offline_repo import make_store
 from training.audit.skew import EXACT, FLOAT16, FLOAT32, FeatureSkew, compare_feature

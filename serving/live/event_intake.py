@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from feast_fusion.errors import FeastFusionError, StoreUnavailableError
-from intake.journal import Event, Journal
+from intake.event import Event
+from intake.journal import Journal
 from serving.live.event_screening import Outcome, screen_events
 from serving.live.live_features import LiveFeatures
 

@@ -1,0 +1,44 @@
+"""One event of a user with an item, as it is journaled, and a table of such events."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from feast_fusion.times import TIMESTAMP
+
+EVENTS = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("event_timestamp", TIMESTAMP),
+        ("value", pa.float64()),  # null where the event has none
+        ("event_type", pa.string()),  # null where the event has none
+        ("received", TIMESTAMP),
+    ]
+)
+
+
+class Event(NamedTuple):
+    """An event in the order of `EVENTS`; its times are microseconds since the epoch, UTC."""
+
+    event_id: str
+    user_id: str
+    item_id: str
+    time: int
+    value: float | None
+    event_type: str | None
+    received: int
+
+
+def events_to_table(events: Sequence[Event]) -> pa.Table:
+    """A table of the schema `EVENTS`, one row per event."""
+    columns = zip(*events, strict=True) if events else ([] for _ in EVENTS)
+    arrays = [
+        pa.array(column, pa.int64()).cast(field.type)
+        if pa.types.is_timestamp(field.type)
+        else pa.array(column, field.type)
+        for field, column in zip(EVENTS, columns, strict=True)
+    ]
+    return pa.table(arrays, schema=EVENTS)

@@ -1,0 +1,63 @@
+"""A recommender with all that it reads, opened in order and closed in the opposite order."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from feast import FeatureStore
+
+from feast_fusion.redis_matrix import online_store_of
+from intake.workspace import Workspace
+from serving.catalogue_watch import CatalogueWatch
+from serving.online_features import OnlineFeatures
+from serving.queries import QueryEncoder
+from serving.recommender import N_CANDIDATES, LiveItems, Recommender
+from serving.served_log import ServedLog
+from training.ranker.artifact import Artifact
+
+
+@contextmanager
+def open_recommender(
+    workspace: Workspace,
+    store: FeatureStore,
+    service: str,
+    *,
+    n_candidates: int = N_CANDIDATES,
+    live_items: LiveItems = lambda user_id: (),
+    served_log: ServedLog | None = None,
+) -> Iterator[Recommender]:
+    """The recommender of a workspace's newest artifact; at the end the store leaves Redis.
+
+    Parameters
+    ----------
+    service : name of the feature service whose features the artifact was trained on
+    n_candidates, live_items, served_log : see `Recommender`
+
+    Raises
+    ------
+    FeatureNotFoundError
+        There is no artifact, service or prepared data yet.
+    EncoderMismatchError
+        The artifact was trained on vectors of another encoder than the service has.
+    """
+    # A few hundred rows of a small model: threads cost more in waiting for each other (five
+    # times, on a machine with one busy core) than they save. Callers scale by processes.
+    torch.set_num_threads(1)
+    with ExitStack() as stack:
+        # Before Redis stops: the item cache would take a stopped Redis for an outage.
+        stack.callback(online_store_of(store).disconnect)
+        artifact = Artifact.load(workspace.artifact)
+        features = OnlineFeatures(store, service)
+        encoder_id = features.encoder_id
+        if encoder_id is not None:
+            artifact.require_encoder(encoder_id)
+        watch = stack.enter_context(CatalogueWatch(workspace, encoder_id, features.dimension))
+        yield Recommender(
+            features,
+            artifact,
+            watch,
+            QueryEncoder(workspace.dataset.encoder, encoder_id),
+            n_candidates=n_candidates,
+            live_items=live_items,
+            served_log=served_log,
+        )

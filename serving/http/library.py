@@ -1,0 +1,53 @@
+"""What the HTTP application stands on: the recommender, live events, and the encoder of texts."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from feast import FeatureStore
+
+from feast_fusion.feature_service import encoder_of, open_service
+from intake.journal import Journal
+from intake.workspace import Workspace
+from serving.assembly import open_recommender
+from serving.http.embeddings import TextEncoding
+from serving.live.event_intake import EventIntake
+from serving.live.live_features import LiveFeatures
+from serving.recommender import Recommender
+from serving.served_log import ServedLog
+
+Library = tuple[Recommender, EventIntake, TextEncoding]
+
+_WARM_UP = "feast-fusion:warm-up"
+
+
+@contextmanager
+def open_library(
+    workspace: Workspace, store: FeatureStore, service: str, log_served: float = 0.0
+) -> Iterator[Library]:
+    """What the HTTP application stands on, warm; at the end accepted events are applied.
+
+    Parameters
+    ----------
+    log_served : share of answers, 0 to 1, whose features are kept for the skew audit
+
+    Raises
+    ------
+    FeatureNotFoundError, EncoderMismatchError
+        As `open_recommender`.
+    SchemaError, StoreUnavailableError
+        The journal of live events is damaged, or its folder cannot be read.
+    """
+    with ExitStack() as stack:
+        encoder_id = encoder_of(open_service(store, service))
+        features = LiveFeatures.open(workspace, store, encoder_id)
+        log = None
+        if log_served:
+            log = stack.enter_context(ServedLog(workspace.served, log_served))
+        recommender = stack.enter_context(
+            open_recommender(
+                workspace, store, service, live_items=features.acted_on, served_log=log
+            )
+        )
+        intake = stack.enter_context(EventIntake(Journal(workspace.events), features))
+        recommender.recommend(_WARM_UP, query="warm up")  # loads the encoder
+        yield recommender, intake, TextEncoding(workspace.dataset.encoder, recommender.embed)
