@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from feast_fusion.errors import schema_error
 from feast_fusion.times import TIMESTAMP
 from intake.dataset import Activity, Dataset
-from transformations.categories import iter_top_categories
 from transformations.event_log import DAY_US, SECOND_US, EventLog, Ints, build_event_log
 from transformations.item_versions import ItemVersions, build_item_versions
 from transformations.schema import (
@@ -27,6 +26,7 @@ from transformations.schema import (
     USER_SNAPSHOTS,
     USER_STATS,
 )
+from transformations.top_categories import iter_top_categories
 
 # A chunk holds at most this many rows, and lists of at most about this many elements together.
 CHUNK_ROWS = 65_536
@@ -65,11 +65,11 @@ def build_activity(
     """
     activity = dataset.activity
     versions = build_item_versions(items)
-    by_item = build_event_log(interactions, versions.names, "item_id")
+    by_item = build_event_log(interactions, versions.ids, "item_id")
     n_rows = len(by_item.instants)
     yield ActivityTable("item_stats", ITEM_STATS, n_rows, _item_stats(by_item, activity))
     del by_item
-    log = build_event_log(interactions, versions.names, "user_id")
+    log = build_event_log(interactions, versions.ids, "user_id")
     n_rows = len(log.instants)
     categorical = dataset.items.categorical
     stats = _user_stats(log, versions, categorical, activity)
@@ -157,7 +157,7 @@ def _user_recent(log: EventLog, versions: ItemVersions, history: int) -> Iterato
             log,
             rows,
             offsets,
-            item_ids=versions.names.take(pa.array(log.item[event])),
+            item_ids=versions.ids.take(log.item[event]),
             values=pa.array(log.value[event].astype(np.float32)),
             positives=pa.array(log.positive[event].astype(np.int64)),
             ages_s=pa.array(age // SECOND_US),
@@ -173,7 +173,7 @@ def _user_events(log: EventLog, versions: ItemVersions) -> Iterator[pa.Table]:
             log,
             rows,
             np.append(instants.start[rows], event.stop) - event.start,
-            item_ids=versions.names.take(pa.array(log.item[event])),
+            item_ids=versions.ids.take(log.item[event]),
             positives=pa.array(log.positive[event].astype(np.int64)),
             types=log.event_type[event].cast(pa.string()),
         )
@@ -194,7 +194,7 @@ def _user_snapshots(
         event, offsets = _last_events(log, chunk, history)
         row = np.repeat(np.arange(len(chunk)), np.diff(offsets))
         # the first of equal pairs is the most recent event of that item
-        _, newest = np.unique(row * len(versions.names) + log.item[event], return_index=True)
+        _, newest = np.unique(row * len(versions.ids) + log.item[event], return_index=True)
         newest.sort()
         row, event = row[newest], event[newest]
         known_at = log.time[log.instants.start[chunk]][row]
@@ -238,7 +238,7 @@ def _listed(log: EventLog, rows: Ints, offsets: NDArray[Any], **lists: pa.Array)
 
 
 def _names(log: EventLog, rows: Ints | slice = slice(None)) -> pa.Array:
-    return log.names.take(pa.array(log.key[log.instants.start[rows]]))
+    return log.ids.take(log.key[log.instants.start[rows]])
 
 
 def _times(log: EventLog, rows: Ints) -> pa.Array:

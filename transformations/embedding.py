@@ -227,7 +227,7 @@ def _vectors_of_events(
 ) -> tuple[Vectors, NDArray[np.bool_], NDArray[np.int64]]:
     """Vectors of all item versions, their presence, and each event's version as known then."""
     versions, vectors, present = _current_vectors(embedder)
-    item = pc.index_in(pa.array(events["item_id"]), versions.names).to_numpy().astype(np.int64)
+    item = versions.ids.codes(events["item_id"].to_arrow())
     time = events["event_timestamp"].dt.epoch("us").to_numpy() - CAUSED_AFTER_US
     return vectors, present, versions.as_of(item, time)
 

@@ -8,6 +8,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from transformations.id_map import IdMap
+
 Ints = NDArray[np.int64]
 
 SECOND_US = 1_000_000
@@ -20,16 +22,16 @@ class EventLog:
 
     Attributes
     ----------
-    names : ids of the keys, ascending
-    key : (n,) index into `names`, ascending
-    item : (n,) index into the ascending ids of all items
+    ids : the keys
+    key : (n,) codes of `ids`, ascending
+    item : (n,) codes of all items
     time : (n,) microseconds since the epoch
     positive : (n,) bool
     value : (n,) float64, NaN where the event has none
     event_type : (n,) strings, null where the event has none; of type null where no event has one
     """
 
-    names: pa.Array
+    ids: IdMap
     key: Ints
     item: Ints
     time: Ints
@@ -90,18 +92,17 @@ class Instants:
         return len(self.start)
 
 
-def build_event_log(interactions: pa.Table, items: pa.Array, key: str) -> EventLog:
+def build_event_log(interactions: pa.Table, items: IdMap, key: str) -> EventLog:
     """The log of validated `interactions` by `key`, either "user_id" or "item_id".
 
-    items : ascending ids of all items; every item_id of `interactions` is among them
+    items : all items; every item_id of `interactions` is among them
     """
     frame = sort_events(interactions, key)
-    item_names = pl.Series(items, dtype=pl.String)
-    names = item_names if key == "item_id" else frame[key].unique().sort()
+    ids = items if key == "item_id" else IdMap.of(frame[key].to_arrow())
     return EventLog(
-        names=names.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string()),
-        key=_codes(frame[key], names),
-        item=_codes(frame["item_id"], item_names),
+        ids=ids,
+        key=ids.codes(frame[key].to_arrow()),
+        item=items.codes(frame["item_id"].to_arrow()),
         time=frame["event_timestamp"].to_physical().to_numpy(),
         positive=frame["positive"].to_numpy(),
         value=frame["value"].fill_null(float("nan")).to_numpy(),
@@ -120,9 +121,4 @@ def sort_events(interactions: pa.Table, key: str) -> pl.DataFrame:
 def _event_types(frame: pl.DataFrame) -> pa.Array:
     if "event_type" not in frame.columns:
         return pa.nulls(len(frame))
-    types = frame["event_type"].cast(pl.String)
-    return types.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string())
-
-
-def _codes(ids: pl.Series, names: pl.Series) -> Ints:
-    return ids.cast(pl.Enum(names)).to_physical().cast(pl.Int64).to_numpy()
+    return frame["event_type"].to_arrow().cast(pa.string())

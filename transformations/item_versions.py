@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from transformations.id_map import IdMap
+
 Ints = NDArray[np.int64]
 
 
@@ -19,13 +21,13 @@ class ItemVersions:
 
     Attributes
     ----------
-    names : (k,) ids of the items, ascending
-    item : (v,) index into `names`
+    ids : the k items
+    item : (v,) codes of `ids`
     known_from : (v,) microseconds since the epoch
     table : (v,) rows of the prepared items, aligned
     """
 
-    names: pa.Array
+    ids: IdMap
     item: Ints
     known_from: Ints
     table: pa.Table
@@ -40,7 +42,7 @@ class ItemVersions:
 
     @cached_property
     def _first(self) -> Ints:
-        return np.searchsorted(self.item, np.arange(len(self.names)))
+        return np.searchsorted(self.item, np.arange(len(self.ids)))
 
     def _at(self, item: Ints, moment: Ints) -> Ints:
         return item * (len(self._moments) + 1) + moment
@@ -91,10 +93,11 @@ def build_item_versions(items: pa.Table) -> ItemVersions:
         # of versions that become known at one moment only the newest is ever the newest known
         .unique(["item_id", "known_from"], keep="last", maintain_order=True)
     )
-    names = frame["item_id"].unique().sort()
+    item_ids = frame["item_id"].to_arrow()
+    ids = IdMap.of(item_ids)
     return ItemVersions(
-        names=names.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string()),
-        item=frame["item_id"].cast(pl.Enum(names)).to_physical().cast(pl.Int64).to_numpy(),
+        ids=ids,
+        item=ids.codes(item_ids),
         known_from=frame["known_from"].to_numpy(),
         table=items.take(frame["row"].to_numpy()),
     )

@@ -96,7 +96,7 @@ class LiveFeatures:
         Asked while others apply events, it knows of all that were applied before.
         """
         entity = self._entities.get(LiveKey("user", user_id))
-        names = self._base.versions.names
+        names = self._base.versions.ids.ids
         return set() if entity is None else {names[at].as_py() for at in entity.live_items}
 
     def apply(self, events: Sequence[Event]) -> None:
@@ -254,7 +254,7 @@ class LiveFeatures:
             row = self._entities[key].row()
             if row is not None:
                 rows[key.kind].append(row)
-        names = self._base.versions.names
+        names = self._base.versions.ids.ids
         tables = item_tables(rows["item"]) | user_tables(rows["user"], names, self._encoder_id)
         for view, table in tables.items():
             if len(table):

@@ -56,7 +56,7 @@ class PreparedHistory:
             raise _nothing_prepared(workspace) from error
         self.fingerprint: str = manifest["fingerprint"]
         self.versions = build_item_versions(items)
-        self.item_ids: list[str] = self.versions.names.to_pylist()
+        self.item_ids: list[str] = self.versions.ids.ids.to_pylist()
         self._items = {item_id: place for place, item_id in enumerate(self.item_ids)}
         self._categories = CategoryLookup(self.versions, workspace.dataset.items.categorical)
         self._events = _read_events(interactions, self._items)

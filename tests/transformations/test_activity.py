@@ -15,7 +15,7 @@ from feast_fusion.errors import SchemaError
 from feast_fusion.times import TIMESTAMP
 from intake.dataset import Activity, Dataset, Interactions, Items
 from tests.oracles.activity import ActivityOracle, Row
-from transformations import activity, categories
+from transformations import activity, top_categories
 from transformations.activity import build_activity
 from transformations.schema import ITEM_STATS, USER_EVENTS, USER_RECENT, USER_SNAPSHOTS, USER_STATS
 
@@ -169,8 +169,8 @@ def test_small_chunks_change_nothing(log: ActivityOracle, n_rows: int) -> None:
     whole = build(log)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(activity, "CHUNK_ROWS", n_rows)
-        patch.setattr(categories, "BLOCK_ROWS", n_rows)
-        patch.setattr(categories, "BLOCK_CELLS", 3)
+        patch.setattr(top_categories, "BLOCK_ROWS", n_rows)
+        patch.setattr(top_categories, "BLOCK_CELLS", 3)
         assert same_tables(build(log), whole)
 
 

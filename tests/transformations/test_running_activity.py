@@ -49,7 +49,7 @@ LOG = ActivityOracle(
 def occurrences(log: ActivityOracle, key: str) -> dict[str, list[Occurrence]]:
     """Events by key in the order of the log, which `order` alone must not contradict."""
     events = event_table(log.events)
-    names = build_item_versions(item_table(log.items)).names.to_pylist()
+    names = build_item_versions(item_table(log.items)).ids.ids.to_pylist()
     found: dict[str, list[Occurrence]] = {}
     for row in sort_events(events, key).iter_rows(named=True):
         found.setdefault(row[key], []).append(
@@ -92,7 +92,7 @@ def running_rows(log: ActivityOracle) -> dict[str, dict[str, Row]]:
         rows["user_stats"][user_id] = dict(zip(USER_STATS.names[2:], user.row(), strict=True))
         items, values, *others = user.recent_row()
         stored = pa.array(values, pa.float32()).to_pylist()
-        recent = [versions.names.take(pa.array(items)).to_pylist(), stored, *others]
+        recent = [versions.ids.take(np.array(items, np.int64)).to_pylist(), stored, *others]
         rows["user_recent"][user_id] = dict(zip(USER_RECENT.names[2:], recent, strict=True))
     return rows
 
