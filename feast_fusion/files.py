@@ -34,24 +34,24 @@ def replaced_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
 def replaced_folder(folder: Path) -> Iterator[Path]:
     """An empty folder to build in, which takes the place of `folder` when the block succeeds.
 
-    A block that fails leaves `folder` as it was. A process killed in the middle of the exchange
-    leaves the old folder beside it: `recover_folder`, which the next exchange also calls, puts
-    that one back.
+    One process at a time builds; the next one waits. A block that fails leaves `folder` as it was.
+    A process killed in the middle of the exchange leaves the old folder beside it, where
+    `recover_folder` and the next `replaced_folder` put it back.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    building = _hidden(folder, f"{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        building.mkdir()
-        yield building
-        recover_folder(folder)
-        with FileLock(_hidden(folder, "lock")):
-            retired = _hidden(folder, "retired")
+    building, retired = _hidden(folder, "new.tmp"), _hidden(folder, "retired")
+    with FileLock(_hidden(folder, "lock")):
+        _recover(folder)
+        shutil.rmtree(building, ignore_errors=True)  # of a killed process
+        try:
+            building.mkdir()
+            yield building
             if folder.exists():
                 folder.rename(retired)
             building.rename(folder)
             shutil.rmtree(retired, ignore_errors=True)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
 
 
 def recover_folder(folder: Path) -> None:
@@ -59,10 +59,7 @@ def recover_folder(folder: Path) -> None:
     if not _hidden(folder, "retired").is_dir():
         return
     with FileLock(_hidden(folder, "lock")):
-        retired = _hidden(folder, "retired")
-        if retired.is_dir() and not folder.exists():
-            retired.rename(folder)
-        shutil.rmtree(retired, ignore_errors=True)
+        _recover(folder)
 
 
 def sync_path(path: Path) -> None:
@@ -72,6 +69,13 @@ def sync_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _recover(folder: Path) -> None:
+    retired = _hidden(folder, "retired")
+    if retired.is_dir() and not folder.exists():
+        retired.rename(folder)
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def _hidden(path: Path, state: str) -> Path:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
+from feast_fusion.files import replaced_file
 from feast_fusion.times import TIMESTAMP
 from intake.timestamps import parse_times
 
@@ -136,16 +137,14 @@ class Screening:
 
     def write_rejects(self, folder: Path) -> None:
         """All columns of the rejected rows, their `row` (from 0) and `reason`, in `folder`."""
-        folder.mkdir(parents=True, exist_ok=True)
         rows = np.flatnonzero(~self.is_usable)
         rejected = self.table.take(pa.array(rows))
         taken = {"row": "row_in_file", "reason": "reason_in_file"}
         rejected = rejected.rename_columns([taken.get(c, c) for c in rejected.column_names])
         reasons = pa.array(self._reasons, pa.string()).take(pa.array(self._reason[rows]))
         rejected = rejected.append_column("row", pa.array(rows)).append_column("reason", reasons)
-        unfinished = folder / f"{self.name}.parquet.new"
-        pq.write_table(rejected, unfinished, compression="zstd")
-        unfinished.replace(folder / f"{self.name}.parquet")
+        with replaced_file(folder / f"{self.name}.parquet") as building:
+            pq.write_table(rejected, building, compression="zstd")
 
     def _cast(self, name: str, expected: pa.DataType) -> pa.Array | pa.ChunkedArray:
         if name in self.columns:

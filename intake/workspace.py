@@ -23,6 +23,15 @@ class Workspace:
         """Prepared point-in-time sources, one Parquet file each, and `rejects/`."""
         return self.root / "sources"
 
+    def source(self, name: str) -> Path:
+        """The prepared source of that name."""
+        return self.sources / f"{name}.parquet"
+
+    @property
+    def manifest(self) -> Path:
+        """What the sources were prepared from, as JSON; it changes with every preparation."""
+        return self.sources / "prepared.json"
+
     @property
     def events(self) -> Path:
         """The journal of live events (`intake.journal`), which prepare folds in."""

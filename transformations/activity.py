@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from feast_fusion.errors import schema_error
 from feast_fusion.times import TIMESTAMP
 from intake.dataset import Activity, Dataset
+from transformations import names
 from transformations.event_log import DAY_US, SECOND_US, EventLog, Ints, build_event_log
 from transformations.item_versions import ItemVersions, build_item_versions
 from transformations.schema import (
@@ -67,20 +68,20 @@ def build_activity(
     versions = build_item_versions(items)
     by_item = build_event_log(interactions, versions.ids, "item_id")
     n_rows = len(by_item.instants)
-    yield ActivityTable("item_stats", ITEM_STATS, n_rows, _item_stats(by_item, activity))
+    yield ActivityTable(names.ITEM_STATS, ITEM_STATS, n_rows, _item_stats(by_item, activity))
     del by_item
     log = build_event_log(interactions, versions.ids, "user_id")
     n_rows = len(log.instants)
     categorical = dataset.items.categorical
     stats = _user_stats(log, versions, categorical, activity)
-    yield ActivityTable("user_stats", USER_STATS, n_rows, stats)
+    yield ActivityTable(names.USER_STATS, USER_STATS, n_rows, stats)
     recent = _user_recent(log, versions, activity.history)
-    yield ActivityTable("user_recent", USER_RECENT, n_rows, recent)
-    yield ActivityTable("user_events", USER_EVENTS, n_rows, _user_events(log, versions))
+    yield ActivityTable(names.USER_RECENT, USER_RECENT, n_rows, recent)
+    yield ActivityTable(names.USER_EVENTS, USER_EVENTS, n_rows, _user_events(log, versions))
     rows = snapshot_rows(log, activity.snapshot_every)
     titles = _titles(versions, dataset)
     snapshots = _user_snapshots(log, versions, titles, rows, activity.history)
-    yield ActivityTable("user_snapshots", USER_SNAPSHOTS, len(rows), snapshots)
+    yield ActivityTable(names.USER_SNAPSHOTS, USER_SNAPSHOTS, len(rows), snapshots)
 
 
 def _item_stats(log: EventLog, activity: Activity) -> Iterator[pa.Table]:

@@ -1,4 +1,4 @@
-"""The names of the views, of their sources and of the service, said once.
+"""The names of the views, of the prepared sources and of the service, said once.
 
 A view of vectors holds one feature, which has the view's own name.
 """
@@ -15,6 +15,13 @@ USER_INTEREST = "user_interest"
 # What the user's transformations read; never online.
 USER_SNAPSHOT = "user_snapshot"
 USER_EVENT = "user_event"
+
+# Prepared sources; item_stats, user_stats and user_recent have the names of their views.
+ITEMS = "items"
+USERS = "users"
+INTERACTIONS = "interactions"
+USER_EVENTS = "user_events"
+USER_SNAPSHOTS = "user_snapshots"
 
 # Computed when they are asked for.
 QUERY_EMBEDDING = "query_embedding"

@@ -1,8 +1,6 @@
 """From the three files of a data set to its prepared point-in-time sources, all or nothing."""
 
-import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -15,18 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
+from feast_fusion.files import recover_folder, replaced_folder
 from intake.dataset import Dataset
 from intake.journal import read_journal
 from intake.validation import ValidatedData, validate_dataset
 from intake.workspace import Workspace
+from transformations import names
 from transformations.activity import ActivityTable, build_activity
-
-# Raise it whenever the same inputs would give other sources than before.
-SOURCES_VERSION = 2
+from transformations.fingerprint import fingerprint_inputs
 
 Progress = Callable[[str, int, int], None]
 
-_MANIFEST = "prepared.json"
 _ROW_GROUP_ROWS = 65_536
 _ROW_GROUP_BYTES = 128 << 20
 
@@ -62,12 +59,10 @@ def write_sources(
     The events of `workspace.events` are folded in: they become interactions beside those of the
     file, so that training sees what serving saw.
 
-    They are items, users (where there is a table of them), interactions, item_stats, user_stats,
-    user_recent, user_events and user_snapshots, each `<name>.parquet` in the schema of
-    `transformations.schema`. All appear together: they are written beside the folder and then
-    take its place, so an interrupted run leaves the old ones. Nothing is done when the files,
-    what dataset.toml says of them, and the code are those of the last time. Rejected rows go to
-    `rejects/`, also when validation fails.
+    The sources are items, users (where there is a table of users), interactions, and the tables of
+    `build_activity`, each a file `<name>.parquet`. All appear together, and an interrupted run
+    leaves the old ones. Nothing is done when the files, what dataset.toml says of them, and the
+    code are those of the last time. Rejected rows go to `rejects/`, also when validation fails.
 
     Parameters
     ----------
@@ -83,10 +78,10 @@ def write_sources(
     now = now or datetime.now(UTC)
     workspace.root.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace.root / "sources.lock"):
-        _recover(workspace.sources)
+        recover_folder(workspace.sources)
         journal = read_journal(workspace.events)
-        fingerprint = _fingerprint(workspace.dataset, journal)
-        manifest = _read_manifest(workspace.sources)
+        fingerprint = fingerprint_inputs(workspace.dataset, journal)
+        manifest = _read_manifest(workspace)
         is_unchanged = manifest is not None and _still_holds(manifest, fingerprint, now)
         if manifest is None or not is_unchanged:
             manifest = _prepare(workspace, journal, fingerprint, now, progress or (lambda *_: None))
@@ -99,26 +94,23 @@ def _prepare(
 ) -> dict[str, Any]:
     dataset, sources = workspace.dataset, workspace.sources
     data = validate_dataset(dataset, sources / "rejects", journal=journal, now=now)
-    unfinished = _beside(sources, "unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
     rows = {}
-    for table in _tables(dataset, data):
-        _write(unfinished / f"{table.name}.parquet", table, progress)
-        rows[table.name] = table.n_rows
-    manifest = {**asdict(data.report), "fingerprint": fingerprint, "rows": rows}
-    text = json.dumps(manifest, indent=2, default=datetime.isoformat)
-    (unfinished / _MANIFEST).write_text(text, encoding="utf-8")
-    (sources / "rejects").rename(unfinished / "rejects")
-    _swap(sources, unfinished)
+    with replaced_folder(sources) as building:
+        for table in _tables(dataset, data):
+            _write(building / workspace.source(table.name).name, table, progress)
+            rows[table.name] = table.n_rows
+        manifest = {**asdict(data.report), "fingerprint": fingerprint, "rows": rows}
+        text = json.dumps(manifest, indent=2, default=datetime.isoformat)
+        (building / workspace.manifest.name).write_text(text, encoding="utf-8")
+        (sources / "rejects").rename(building / "rejects")
     return manifest
 
 
 def _tables(dataset: Dataset, data: ValidatedData) -> Iterator[ActivityTable]:
-    yield _whole("items", data.items, "item_id", "event_timestamp")
+    yield _whole(names.ITEMS, data.items, "item_id", "event_timestamp")
     if data.users is not None:
-        yield _whole("users", data.users, "user_id", "event_timestamp")
-    yield _whole("interactions", data.interactions, "event_timestamp", "user_id", "item_id")
+        yield _whole(names.USERS, data.users, "user_id", "event_timestamp")
+    yield _whole(names.INTERACTIONS, data.interactions, "event_timestamp", "user_id", "item_id")
     yield from build_activity(dataset, data.items, data.interactions)
 
 
@@ -156,43 +148,11 @@ def _row_groups(chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held)
 
 
-def _fingerprint(dataset: Dataset, journal: pa.Table) -> str:
-    """A digest of all that decides the sources: files, journal, their description, the code."""
-    sections = dataset.model_dump(
-        mode="json", include={"items", "users", "interactions", "activity"}
-    )
-    digests = {
-        str(section.path): _digest(section.path)
-        for section in (dataset.items, dataset.users, dataset.interactions)
-        if section is not None
-    }
-    if journal:
-        digests["events"] = _digest_rows(journal)
-    text = json.dumps([SOURCES_VERSION, sections, digests], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _digest(path: Path) -> str | None:
-    if not path.is_file():
-        return None  # validation says what is wrong with it
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _digest_rows(table: pa.Table) -> str:
-    rows = table.combine_chunks()
-    buffer = pa.BufferOutputStream()
-    with pa.ipc.new_stream(buffer, rows.schema) as stream:
-        stream.write_table(rows)
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
-
-
-def _read_manifest(sources: Path) -> dict[str, Any] | None:
-    path = sources / _MANIFEST
-    if not path.is_file():
+def _read_manifest(workspace: Workspace) -> dict[str, Any] | None:
+    if not workspace.manifest.is_file():
         return None
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    is_whole = all((sources / f"{name}.parquet").is_file() for name in manifest["rows"])
+    manifest: dict[str, Any] = json.loads(workspace.manifest.read_text(encoding="utf-8"))
+    is_whole = all(workspace.source(name).is_file() for name in manifest["rows"])
     return manifest if is_whole else None
 
 
@@ -200,22 +160,3 @@ def _still_holds(manifest: dict[str, Any], fingerprint: str, now: datetime) -> b
     until = manifest["valid_until"]
     is_due = until is not None and now >= datetime.fromisoformat(until)
     return manifest["fingerprint"] == fingerprint and not is_due
-
-
-def _beside(sources: Path, state: str) -> Path:
-    return sources.with_name(f"{sources.name}.{state}")
-
-
-def _swap(sources: Path, finished: Path) -> None:
-    previous = _beside(sources, "previous")
-    shutil.rmtree(previous, ignore_errors=True)
-    sources.rename(previous)
-    finished.rename(sources)
-    shutil.rmtree(previous)
-
-
-def _recover(sources: Path) -> None:
-    """Undoes a swap that was killed between its two renames."""
-    previous = _beside(sources, "previous")
-    if previous.is_dir() and not sources.exists():
-        previous.rename(sources)

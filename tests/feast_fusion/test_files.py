@@ -55,6 +55,20 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == ["folder"]
 
 
+def test_what_a_killed_process_had_built_is_gone_after_the_next(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    code = (
+        "import os, sys; from pathlib import Path; from feast_fusion.files import replaced_folder\n"
+        "with replaced_folder(Path(sys.argv[1])) as building:\n"
+        "    (building / 'half').touch(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
+    assert len(names(tmp_path)) == 1 and not folder.exists()
+    with replaced_folder(folder) as building:
+        assert names(building) == []
+    assert names(tmp_path) == ["folder"]
+
+
 def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -185,7 +185,7 @@ if sys.argv[3] == "while writing":
 rename = Path.rename
 def rename_once(path, target):
     rename(path, target)
-    if Path(target).name == "sources.previous":
+    if path.name == "sources":
         die()
 Path.rename = rename_once
 prepared_sources.write_sources(workspace)
