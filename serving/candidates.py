@@ -1,20 +1,26 @@
 """Which items are worth ranking: what several sources name, merged in turns.
 
-Sources: nearest to the user's interest, to the user's behaviour, to the query; popular; fresh.
+Sources:
+
+- nearest to the user's interest (a moving average of the vectors of the items acted on)
+- nearest to the user's behaviour (the vector of the text that tells what the user liked so far)
+- nearest to the query
+- popular
+- fresh
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serving.catalogue import Catalogue, Rows
+from serving.catalogue import Catalogue, Rows, Vectors
+from transformations import names
 
-# The user's vectors by the source that they are the query of.
-USER_SOURCES = {"interest": "user_interest", "behaviour": "user_embedding"}
+# By source the user's vector that it searches with.
+USER_SOURCES = {"interest": names.USER_INTEREST, "behaviour": names.USER_EMBEDDING}
 QUERY, POPULAR, FRESH = "query", "popular", "fresh"
-# Fresh items have one turn of so many: most of them are never liked, and without any none can be.
+# Fresh items have one turn in ten: most of them are never liked, and without any none can be.
 FRESH_EVERY = 10
 
 
@@ -37,8 +43,7 @@ class Candidates:
     def named(cls, catalogue: Catalogue, item_ids: Iterable[str]) -> "Candidates":
         """The items that a caller names, each once; no source has named them."""
         distinct = list(dict.fromkeys(item_ids))
-        rows = [catalogue.row_of.get(item_id, -1) for item_id in distinct]
-        return cls(distinct, np.array(rows, dtype=np.int64), {})
+        return cls(distinct, catalogue.items.codes(distinct), {})
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -49,50 +54,71 @@ class Candidates:
         return tuple(name for name, order in self.orders.items() if (order == row).any())
 
 
-def gather_candidates(
-    catalogue: Catalogue,
-    queries: Mapping[str, NDArray[np.float32]],
-    seen: Rows,
-    n: int,
-) -> Candidates:
-    """At most `n` unseen items: the nearest to each query and the popular in turns, some fresh.
+@dataclass(frozen=True)
+class Source:
+    """One way to find candidates.
 
-    Sources take turns, so each keeps its best when they overlap or one runs dry; fewer than `n`
-    come back only when the catalogue has no more unseen items.
+    Attributes
+    ----------
+    best : k -> at most k catalogue rows, the best first
+    depth : how many unseen rows it may name
+    every : it has one turn of this many
+    """
+
+    name: str
+    best: Callable[[int], Rows]
+    depth: int
+    every: int = 1
+
+
+def list_sources(catalogue: Catalogue, queries: Mapping[str, Vectors], n: int) -> list[Source]:
+    """Where `n` candidates come from: nearest to each of some (d,) vectors; popular; fresh."""
+    # Twice the share, as sources overlap; popular ones fill what is left.
+    depth = min(n, 2 * -(-n // (len(queries) + 1)))
+    return [
+        *(Source(name, _nearest(catalogue, query), depth) for name, query in queries.items()),
+        Source(POPULAR, lambda k: np.arange(min(len(catalogue), k)), n),
+        Source(FRESH, lambda k: catalogue.fresh[:k], n // FRESH_EVERY, FRESH_EVERY),
+    ]
+
+
+def _nearest(catalogue: Catalogue, query: Vectors) -> Callable[[int], Rows]:
+    return lambda k: catalogue.index.nearest(query, k)[0]
+
+
+def gather_candidates(
+    catalogue: Catalogue, sources: Sequence[Source], seen: Rows, n: int
+) -> Candidates:
+    """At most `n` unseen items, which the sources name in turns.
+
+    Each source keeps its best when sources overlap or one runs dry; fewer than `n` come back only
+    when no source names more.
 
     Parameters
     ----------
-    queries : (d,) vectors by source
     seen : catalogue rows that must not come back
     """
     unseen = np.ones(len(catalogue), dtype=bool)
     unseen[seen] = False
     n_seen = len(catalogue) - int(unseen.sum())
-    # Twice the share, as sources overlap; popular ones fill what is left.
-    depth = min(n, 2 * -(-n // (len(queries) + 1)))
-    orders = {
-        name: catalogue.index.nearest(query, depth + n_seen)[0] for name, query in queries.items()
-    }
-    orders[POPULAR] = np.arange(min(len(catalogue), n + n_seen))
-    orders[FRESH] = catalogue.fresh[: n // FRESH_EVERY + n_seen]
-    orders = {name: order[unseen[order]] for name, order in orders.items()}
-    orders = {name: order[: _depth(name, n, depth)] for name, order in orders.items()}
-    rows = _merge(orders)[:n]
-    return Candidates([catalogue.item_ids[row] for row in rows.tolist()], rows, orders)
-
-
-def _depth(name: str, n: int, depth: int) -> int:
-    return {POPULAR: n, FRESH: n // FRESH_EVERY}.get(name, depth)
-
-
-def _merge(orders: Mapping[str, Rows]) -> Rows:
-    """Distinct rows by turn: the first of each source, then the second of each."""
-    rows = np.concatenate(list(orders.values()))
-    turns = [
-        np.arange(len(order)) * (FRESH_EVERY if name == FRESH else 1)
-        for name, order in orders.items()
+    named = [source.best(source.depth + n_seen) for source in sources]
+    orders = [
+        rows[unseen[rows]][: source.depth] for source, rows in zip(sources, named, strict=True)
     ]
-    rows = rows[np.argsort(np.concatenate(turns), kind="stable")]
+    turns = [
+        np.arange(len(order)) * source.every for source, order in zip(sources, orders, strict=True)
+    ]
+    rows = _merge(orders, turns)[:n]
+    by_name = {source.name: order for source, order in zip(sources, orders, strict=True)}
+    return Candidates([catalogue.item_ids[row] for row in rows.tolist()], rows, by_name)
+
+
+def _merge(orders: Sequence[Rows], turns: Sequence[Rows]) -> Rows:
+    """Distinct rows by turn: the first of each source, then the second of each.
+
+    The orders 7, 8, 9 and 8, 5 with the turns 0, 1, 2 and 0, 10 give 7, 8, 9, 5.
+    """
+    rows = np.concatenate(orders)[np.argsort(np.concatenate(turns), kind="stable")]
     _, first = np.unique(rows, return_index=True)
     merged: Rows = rows[np.sort(first)]
     return merged

@@ -3,18 +3,21 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
+from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeatureNotFoundError
 from intake.workspace import Workspace
 from serving.seen_items import SeenItems, load_seen_items
 from serving.vector_index import VectorIndex
+from transformations import names
+from transformations.id_map import IdMap
 
 Rows = NDArray[np.int64]
 Vectors = NDArray[np.float32]
@@ -26,7 +29,8 @@ class Catalogue:
 
     Attributes
     ----------
-    item_ids, titles : n each; a title may be None
+    items : the n item ids; the code of an item is its row
+    titles : n titles, a title may be None
     popularity : (n,) between 0 and 1, descending; positive events relative to the most popular
     acted_on : (n,) bool, whether anybody has had an event with it
     fresh : (n,) rows, the newest first version first, of one instant those with fewer events first
@@ -34,7 +38,7 @@ class Catalogue:
     seen : who has seen what
     """
 
-    item_ids: Sequence[str]
+    items: IdMap
     titles: Sequence[str | None]
     popularity: Vectors
     acted_on: NDArray[np.bool_]
@@ -43,26 +47,27 @@ class Catalogue:
     seen: SeenItems
 
     def __len__(self) -> int:
-        return len(self.item_ids)
-
-    @cached_property
-    def row_of(self) -> dict[str, int]:
-        """Item id to row."""
-        return {item_id: row for row, item_id in enumerate(self.item_ids)}
+        return len(self.items)
 
     def rows_of(self, item_ids: Iterable[str]) -> Rows:
-        """(k,) rows of those that the catalogue has."""
-        found = [self.row_of[item_id] for item_id in item_ids if item_id in self.row_of]
-        return np.array(found, dtype=np.int64)
+        """(k,) rows of the items that the catalogue has."""
+        rows = self.items.codes(item_ids)
+        return rows[rows >= 0]
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        """The n item ids, by row."""
+        found: list[str] = self.items.ids.to_pylist()
+        return found
 
     def title(self, item_id: str) -> str | None:
         """The newest title, None where there is none."""
-        row = self.row_of.get(item_id)
+        row = self.items.code(item_id)
         return None if row is None else self.titles[row]
 
     def vector(self, item_id: str) -> Vectors | None:
         """(d,) the newest vector, None where there is none."""
-        row = self.row_of.get(item_id)
+        row = self.items.code(item_id)
         return None if row is None or not self.index.present[row] else self.index.vectors[row]
 
 
@@ -79,21 +84,21 @@ def load_catalogue(workspace: Workspace, encoder_id: str | None, dimension: int)
         raise FeatureNotFoundError(
             f"{path}: got no such file, expected the prepared items. Run feast-fusion prepare."
         )
-    items = _load_items(workspace)
-    item_ids = items["item_id"].to_list()
-    vectors, present = _load_vectors(workspace, encoder_id, dimension, item_ids)
-    n_positive = items["n_positive"].to_numpy()
+    table = _load_items(workspace)
+    items = IdMap(pa.array(table["item_id"].to_list(), pa.string()))
+    vectors, present = _load_vectors(item_sink(workspace, encoder_id), dimension, items)
+    n_positive = table["n_positive"].to_numpy()
     return Catalogue(
-        item_ids=item_ids,
-        titles=items["title"].to_list(),
+        items=items,
+        titles=table["title"].to_list(),
         popularity=((n_positive + 0.5) / (n_positive.max(initial=0) + 1.0)).astype(np.float32),
-        acted_on=items["n_events"].to_numpy() > 0,
-        fresh=items.with_row_index("row")
+        acted_on=table["n_events"].to_numpy() > 0,
+        fresh=table.with_row_index("row")
         .sort("first_version", "n_events", "row", descending=[True, False, False])["row"]
         .to_numpy()
         .astype(np.int64),
         index=VectorIndex(vectors, present),
-        seen=load_seen_items(workspace.sources / "interactions.parquet", item_ids),
+        seen=load_seen_items(workspace.sources / "interactions.parquet", items),
     )
 
 
@@ -108,7 +113,7 @@ def _load_items(workspace: Workspace) -> pl.DataFrame:
         .agg(title=title.last(), first_version=pl.col("event_timestamp").first())
     )
     statistics = pl.read_parquet(
-        workspace.sources / "item_stats.parquet",
+        workspace.sources / f"{names.ITEM_STATS}.parquet",
         columns=["item_id", "event_timestamp", "n_positive", "n_events"],
     )
     newest = statistics.sort("event_timestamp", maintain_order=True).unique("item_id", keep="last")
@@ -120,27 +125,33 @@ def _load_items(workspace: Workspace) -> pl.DataFrame:
     )
 
 
+def item_sink(workspace: Workspace, encoder_id: str | None) -> Path | None:
+    """The folder of the item vectors' history, None without an encoder."""
+    if encoder_id is None:
+        return None
+    return workspace.sinks / vector_view(names.ITEM_EMBEDDING, encoder_id)
+
+
 def _load_vectors(
-    workspace: Workspace, encoder_id: str | None, dimension: int, item_ids: list[str]
+    sink: Path | None, dimension: int, items: IdMap
 ) -> tuple[Vectors, NDArray[np.bool_]]:
     """(n, d) newest vectors, zero where there is none, and (n,) whether there is one."""
-    vectors = np.zeros((len(item_ids), dimension), dtype=np.float32)
-    present = np.zeros(len(item_ids), dtype=bool)
-    sink = workspace.sinks / f"item_embedding__{encoder_id}"
-    if encoder_id is None or not sink.is_dir():
+    vectors = np.zeros((len(items), dimension), dtype=np.float32)
+    present = np.zeros(len(items), dtype=bool)
+    if sink is None or not sink.is_dir():
         return vectors, present
     table = ds.dataset(sink, format="parquet").to_table(
-        columns=["item_id", "event_timestamp", "item_embedding"]
+        columns=["item_id", "event_timestamp", names.ITEM_EMBEDDING]
     )
-    row = pc.index_in(table["item_id"], pa.array(item_ids, table.schema.field("item_id").type))
+    row = items.codes(table["item_id"])
     newest = (
-        pl.DataFrame({"row": pl.Series(row), "time": pl.Series(table["event_timestamp"])})
+        pl.DataFrame({"row": row, "time": pl.Series(table["event_timestamp"])})
         .with_row_index("at")
-        .drop_nulls("row")
+        .filter(pl.col("row") >= 0)
         .sort("time", maintain_order=True)
         .unique("row", keep="last", maintain_order=True)
     )
-    column = table["item_embedding"].take(newest["at"].to_numpy()).combine_chunks()
+    column = table[names.ITEM_EMBEDDING].take(newest["at"].to_numpy()).combine_chunks()
     known = column.is_valid().to_numpy(zero_copy_only=False)
     rows = newest["row"].to_numpy()[known]
     vectors[rows] = column.drop_null().flatten().to_numpy().reshape(-1, dimension)

@@ -2,11 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable
-from types import TracebackType
+from typing import Self
 
 from intake.workspace import Workspace
-from serving.catalogue import Catalogue, load_catalogue
+from serving.catalogue import Catalogue, item_sink, load_catalogue
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +32,7 @@ class CatalogueWatch:
     ) -> None:
         self._workspace = workspace
         self._encoder_id = encoder_id
-        self._load: Callable[[], Catalogue] = lambda: load_catalogue(
-            workspace, encoder_id, dimension
-        )
+        self._dimension = dimension
         self._refresh_s = refresh_s
         self._stamp = self._read_stamp()
         self.current = self._load()
@@ -43,15 +40,10 @@ class CatalogueWatch:
         self._thread = threading.Thread(target=self._watch, name="catalogue", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> "CatalogueWatch":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -79,12 +71,15 @@ class CatalogueWatch:
             except Exception as error:  # files half replaced: the old one serves, then the next
                 _log.warning("catalogue: kept the old one, could not load the new one: %s", error)
 
+    def _load(self) -> Catalogue:
+        return load_catalogue(self._workspace, self._encoder_id, self._dimension)
+
     def _read_stamp(self) -> Stamp | None:
         """None while a preparation is replacing the sources."""
         try:
             manifest = (self._workspace.sources / "prepared.json").stat()
         except FileNotFoundError:
             return None
-        sink = self._workspace.sinks / f"item_embedding__{self._encoder_id}"
-        files = sorted(path.name for path in sink.glob("*.parquet"))
+        sink = item_sink(self._workspace, self._encoder_id)
+        files = sorted(path.name for path in sink.glob("*.parquet")) if sink else []
         return manifest.st_mtime_ns, manifest.st_ino, tuple(files)

@@ -1,8 +1,8 @@
 """Why an item has its place: its sources, a liked item like it, what each modality adds, facts.
 
 The contribution of a modality is an ablation: the logit with all modalities minus the logit where
-the ranker sees that one as absent. It is exact for the ranker as it is; contributions do not add
-up to the logit, since modalities speak about each other.
+the ranker sees the modality as absent. It is exact for the ranker as it is; contributions do not
+add up to the logit, since modalities speak about each other.
 """
 
 import copy
@@ -13,12 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
 from serving.answers import Reason
 from serving.catalogue import Catalogue
 from serving.score_adjustment import liked_items
 from training.ranker.artifact import Artifact
 from training.ranker.model import Ranker
+from transformations import names
 
 # A liked item is named only where it is this much nearer than the average item of the catalogue: of
 # fifty liked items, one is always a little nearer than the others.
@@ -98,8 +100,8 @@ def explain_items(
     liked = nearest_liked(catalogue, liked_items(rows), item_ids)
     facts = _facts(rows)
     explained = []
-    for at, names in enumerate(sources):
-        reasons = source_reasons(names)
+    for at, named_by in enumerate(sources):
+        reasons = source_reasons(named_by)
         reasons += liked[at]
         reasons += [
             Reason("likeness", _moves(_ADJUSTMENTS[name], added[at]), float(added[at]))
@@ -114,9 +116,9 @@ def explain_items(
     return explained
 
 
-def source_reasons(names: Sequence[str]) -> list[Reason]:
+def source_reasons(sources: Sequence[str]) -> list[Reason]:
     """One reason per source."""
-    return [Reason("source", _SOURCES[name]) for name in names]
+    return [Reason("source", _SOURCES[name]) for name in sources]
 
 
 def nearest_liked(
@@ -155,7 +157,7 @@ def _moves(what: str, value: np.float32) -> str:
 
 def _facts(rows: TrainingSet) -> list[tuple[Reason, ...]]:
     """How often others acted on each item, and how often they liked it."""
-    counts = ("item_stats__n_events", "item_stats__n_positive")
+    counts = [feature_column(names.ITEM_STATS, name) for name in ("n_events", "n_positive")]
     if any(name not in rows.table.column_names for name in counts):
         return [()] * len(rows)
     columns = (rows.table[name].to_pylist() for name in counts)

@@ -10,7 +10,7 @@ from feast import FeatureStore
 from feast.types import from_feast_to_pyarrow_type
 from numpy.typing import NDArray
 
-from feast_fusion.column_names import logical_name
+from feast_fusion.column_names import feature_column, logical_name, split_view
 from feast_fusion.errors import schema_error
 from feast_fusion.feature_service import encoder_of, open_service
 from feast_fusion.online.codec.value_decoding import Column, Ragged
@@ -34,7 +34,7 @@ class UserFeatures:
     def has(self, view: str) -> bool:
         """Whether the user has a row of the view, named without an encoder id."""
         return any(
-            bool(rows.present[0]) for rows in self.views if _view_name(rows.plan.name) == view
+            bool(rows.present[0]) for rows in self.views if split_view(rows.plan.name)[0] == view
         )
 
     def vector(self, feature: str) -> NDArray[np.float32] | None:
@@ -58,10 +58,10 @@ class OnlineFeatures:
         self.dimension = 0
         for projection in self._service.feature_view_projections:
             for field in projection.features:
-                name = f"{projection.name_to_use()}__{field.name}"
+                name = feature_column(projection.name_to_use(), field.name)
                 self._types[name] = from_feast_to_pyarrow_type(field.dtype)
                 self.dimension = max(self.dimension, field.vector_length)
-        self._group(USER), self._group(ITEM)
+        self._group(USER), self._group(ITEM)  # both must be there
 
     @property
     def columns(self) -> set[str]:
@@ -109,17 +109,13 @@ class OnlineFeatures:
         """One row with the features of the user only."""
         return self._joined({USER: pa.array([user.user_id])}, user.views, 1, now)
 
-    def rows(self, user: UserFeatures, item_ids: Sequence[str], now: datetime) -> TrainingSet:
-        """One row per item, each with the user's features, as of `now`.
-
-        A feature that the store does not have is null, or has the index -1. Raises as `read_user`.
-        """
-        return self.join(user, item_ids, self.read_items(item_ids), now)
-
     def join(
         self, user: UserFeatures, item_ids: Sequence[str], replies: Sequence[Reply], now: datetime
     ) -> TrainingSet:
-        """`rows` of items that have been read before."""
+        """One row per item that was read, each with the user's features, as of `now`.
+
+        A feature that the store does not have is null, or has the index -1.
+        """
         items = self.item_rows(item_ids, self.decode_items(replies, now), now)
         repeated = self.user_row(user, now).take(np.zeros(len(items), dtype=np.int64))
         table = items.table
@@ -185,7 +181,3 @@ def _numbered(valid: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 def _instant(now: datetime) -> np.datetime64:
     return np.datetime64(now.astimezone(UTC).replace(tzinfo=None), "us")
-
-
-def _view_name(stored: str) -> str:
-    return stored.partition("__")[0]

@@ -26,8 +26,8 @@ from serving.answers import (
     SimilarItem,
     UserKind,
 )
-from serving.candidates import QUERY, USER_SOURCES, Candidates, gather_candidates
-from serving.catalogue import Catalogue, Rows
+from serving.candidates import QUERY, USER_SOURCES, Candidates, gather_candidates, list_sources
+from serving.catalogue import Catalogue
 from serving.catalogue_watch import CatalogueWatch
 from serving.online_features import OnlineFeatures
 from serving.queries import QueryEncoder
@@ -229,20 +229,24 @@ class Recommender:
     def _recommend(self, request: _Request, n: int, seen: set[str]) -> Recommendations:
         user = self._features.read_user(request.user_id)
         vectors = {source: user.vector(feature) for source, feature in USER_SOURCES.items()}
-        candidates = gather_candidates(
-            request.catalogue,
-            {source: vector for source, vector in vectors.items() if vector is not None}
-            | _query_of(request),
-            _seen_rows(request, seen | recent_items(user)),
-            max(n, self._n_candidates),
-        )
+        queries = {source: vector for source, vector in vectors.items() if vector is not None}
+        candidates = self._gather(request, queries, n, seen | recent_items(user))
         slate = self._slates.of(user, candidates.item_ids, datetime.now(UTC))
         return self._answer(request, candidates, slate, n)
 
     def _popular(self, request: _Request, n: int, seen: set[str], reason: str) -> Recommendations:
-        rows, count = _seen_rows(request, seen), max(n, self._n_candidates)
-        candidates = gather_candidates(request.catalogue, _query_of(request), rows, count)
-        return _by_popularity(request, candidates, n, reason)
+        return _by_popularity(request, self._gather(request, {}, n, seen), n, reason)
+
+    def _gather(
+        self, request: _Request, queries: dict[str, Vectors], n: int, seen: set[str]
+    ) -> Candidates:
+        """Unseen candidates near to `queries` and to the request's own; `seen` beside history."""
+        catalogue, n = request.catalogue, max(n, self._n_candidates)
+        if request.query is not None:
+            queries = {**queries, QUERY: request.query}
+        prepared = catalogue.seen.of(request.user_id)
+        rows = np.concatenate([prepared, catalogue.rows_of(seen)])
+        return gather_candidates(catalogue, list_sources(catalogue, queries, n), rows, n)
 
     def _answer(
         self, request: _Request, candidates: Candidates, slate: Slate, n: int
@@ -273,13 +277,3 @@ def _by_popularity(
     )
     is_known = request.user_id in request.catalogue.seen.users
     return request.answer(items, len(candidates), "known" if is_known else "unknown")
-
-
-def _query_of(request: _Request) -> dict[str, Vectors]:
-    return {} if request.query is None else {QUERY: request.query}
-
-
-def _seen_rows(request: _Request, item_ids: set[str]) -> Rows:
-    """Catalogue rows of these items and of those that the prepared history has."""
-    before = request.catalogue.seen.of(request.user_id)
-    return np.concatenate([before, request.catalogue.rows_of(item_ids)])

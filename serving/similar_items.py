@@ -33,7 +33,7 @@ def _require_vector(catalogue: Catalogue, item_id: str) -> Vectors:
     vector = catalogue.vector(item_id)
     if vector is not None:
         return vector
-    found = "an item without a vector" if item_id in catalogue.row_of else "no such item"
+    found = "an item without a vector" if item_id in catalogue.items else "no such item"
     raise FeatureNotFoundError(
         f"item {item_id!r}: got {found}, expected one with a vector. Give a text instead, or add "
         "the item's text and run feast-fusion prepare, then feast materialize-incremental."

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
-# An exact scan of so many costs about as much as everything else of a candidate search.
+# An exact scan of this many vectors costs about as much as the rest of a candidate search.
 EXACT_LIMIT = 20_000
-# Lists that are looked into: where recall stops to grow faster than the time.
+# One list in six is searched. Searching more lists costs more time than it gains recall.
 PROBED = 6
 _TRAINED_PER_LIST = 64
 # Vectors from which mean and covariance are estimated, evenly from the popular to the rare.
@@ -40,9 +40,9 @@ class Moments:
     def standardise(self, query: Vectors, products: NDArray[np.floating]) -> Vectors:
         """(k,) by how many standard deviations inner products with a (d,) query exceed the mean.
 
-        What one encoder finds alike another calls remote, and some queries are near to
-        everything: only the comparison with all vectors makes products comparable. It does not
-        depend on which others are asked about.
+        Products are only comparable after that: one encoder's cosines are all high, another's all
+        low, and some queries are near to every vector. Which vectors are asked about does not
+        change the answer for each of them.
         """
         spread = max(0.0, float(query @ self.covariance @ query)) ** 0.5
         if spread < 1e-6:

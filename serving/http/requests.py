@@ -70,8 +70,10 @@ class SimilarRequest(_Body):
         return self
 
 
-class Event(_Body):
+class EventBody(_Body):
     """One interaction. Without an `event_id` a request that is sent again counts again."""
+
+    model_config = ConfigDict(title="Event")
 
     user_id: Identifier
     item_id: Identifier
@@ -86,7 +88,7 @@ class Event(_Body):
 
 
 # Described to clients, and checked by the intake, which rejects an event and not its whole batch.
-_RawEvent = Annotated[Any, WithJsonSchema(Event.model_json_schema())]
+_RawEvent = Annotated[Any, WithJsonSchema(EventBody.model_json_schema())]
 
 
 class EventsRequest(_Body):
@@ -106,7 +108,7 @@ _Texts = Annotated[list[Text], Field(min_length=1, max_length=MAX_INPUTS), Tag("
 
 
 def _kind_of_input(value: object) -> str:
-    """Which of the two it is meant to be, so that an error is told of that one."""
+    """Whether one text or several are meant, so that an error speaks of what was meant."""
     return "text" if isinstance(value, str) else "texts"
 
 

@@ -11,17 +11,15 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from feast_fusion.errors import FeastFusionError, StoreUnavailableError
-from intake.event import Event
 from intake.journal import Journal
-from serving.live.event_screening import Outcome, screen_events
+from serving.live.event_screening import screen_events
+from serving.live.live_event import LiveEvent, Outcome
 from serving.live.live_features import LiveFeatures
 
 _BATCH_EVENTS = 1_000
 _IDLE_S = 1.0  # how often an idle service looks for a new preparation or an emptied Redis
 _GATHER_S = 0.05
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 5.0
-
-__all__ = ["EventIntake", "Outcome", "Submission"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +57,7 @@ class EventIntake:
         self._max_pending = max_pending
         self._clock = clock
         self._changed = threading.Condition()
-        self._pending: deque[tuple[list[Event], threading.Event]] = deque()
+        self._pending: deque[tuple[list[LiveEvent], threading.Event]] = deque()
         self._n_pending = 0
         # Events are in the journal that are not pending: at first, those of a former process.
         self._is_behind = True
@@ -103,18 +101,18 @@ class EventIntake:
                 "event intake: got events after it was closed, expected none. Send them again "
                 "when the service is back."
             )
-        checked = screen_events(events, self._features.base, self._clock())
-        usable = [each for each in checked if isinstance(each, Event)]
-        is_new = iter(self._append(usable))
+        screened = screen_events(events, self._features.history, self._clock())
+        usable = [each.event for each in screened if isinstance(each, LiveEvent)]
+        is_new = iter(self._journal.append(usable))
         accepted, outcomes = [], []
-        for each in checked:
+        for each in screened:
             if isinstance(each, Outcome):
                 outcomes.append(each)
             elif next(is_new):
                 accepted.append(each)
-                outcomes.append(Outcome("accepted", each.event_id))
+                outcomes.append(Outcome("accepted", each.event.event_id))
             else:
-                outcomes.append(Outcome("duplicate", each.event_id))
+                outcomes.append(Outcome("duplicate", each.event.event_id))
         applied = not accepted or self._enqueue(accepted).wait(apply_timeout_s)
         return Submission(outcomes, applied)
 
@@ -132,14 +130,7 @@ class EventIntake:
         if self._n_pending:
             _log.warning("%d accepted events are left to the next start", self._n_pending)
 
-    def _append(self, events: list[Event]) -> list[bool]:
-        """Whether each event is new; the new ones are in the journal."""
-        folded = self._features.base.are_folded([event.event_id for event in events])
-        fresh = [event for event, known in zip(events, folded, strict=True) if not known]
-        answers = iter(self._journal.append(fresh))
-        return [not known and next(answers) for known in folded]
-
-    def _enqueue(self, events: list[Event]) -> threading.Event:
+    def _enqueue(self, events: list[LiveEvent]) -> threading.Event:
         applied = threading.Event()
         with self._changed:
             if self._n_pending + len(events) > self._max_pending:
@@ -174,7 +165,7 @@ class EventIntake:
             self._pause(retry_s)
             retry_s = min(2 * retry_s, _LAST_RETRY_S)
 
-    def _apply(self, batch: Sequence[tuple[list[Event], threading.Event]]) -> None:
+    def _apply(self, batch: Sequence[tuple[list[LiveEvent], threading.Event]]) -> None:
         with self._changed:
             was_behind, self._is_behind = self._is_behind, False
         try:
@@ -197,7 +188,7 @@ class EventIntake:
             is_done = not (self._pending or self._is_behind)
             return not self._is_closing or not (is_done or time.monotonic() >= self._stop_at)
 
-    def _next_batch(self) -> list[tuple[list[Event], threading.Event]]:
+    def _next_batch(self) -> list[tuple[list[LiveEvent], threading.Event]]:
         """The oldest pending events; they stay pending until `_finish`."""
         batch, n_events = [], 0
         with self._changed:
@@ -208,7 +199,7 @@ class EventIntake:
                     break
         return batch
 
-    def _finish(self, batch: Sequence[tuple[list[Event], threading.Event]]) -> None:
+    def _finish(self, batch: Sequence[tuple[list[LiveEvent], threading.Event]]) -> None:
         with self._changed:
             for events, applied in batch:
                 self._pending.popleft()

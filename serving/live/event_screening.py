@@ -3,14 +3,14 @@
 import math
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
-from intake.event import Event
+from intake.event import EVENTS, Event
+from serving.live.live_event import LiveEvent, Outcome
 from serving.live.prepared_history import PreparedHistory
 
-FIELDS = ("event_id", "user_id", "item_id", "event_timestamp", "value", "event_type")
+FIELDS = tuple(name for name in EVENTS.names if name != "received")
 MAX_CHARACTERS = 512  # of an id or type
 CLOCK_SKEW = timedelta(minutes=5)  # how far ahead a client's clock may be
 
@@ -19,46 +19,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one event.
-
-    Attributes
-    ----------
-    status : "accepted": it is in the journal; "duplicate": its event_id was there already;
-        "rejected": it cannot be used
-    event_id : the client's, or the one it was given; None where it was rejected without one
-    reason : why it was rejected, in the words of the rejects files where these have it
-    """
-
-    status: Literal["accepted", "duplicate", "rejected"]
-    event_id: str | None
-    reason: str | None = None
-
-
 def screen_events(
-    events: Sequence[Mapping[str, Any]], base: PreparedHistory, now: datetime
-) -> list[Event | Outcome]:
-    """Each event as it is journaled, or its rejection; `now` is when they were received."""
-    received = microseconds(now)
-    found: list[Event | Outcome] = []
-    for raw in events:
-        try:
-            found.append(_parse(raw, base, received))
-        except _RejectedError as error:
-            event_id = raw.get("event_id") if isinstance(raw, Mapping) else None
-            is_id = isinstance(event_id, str) and len(event_id) <= MAX_CHARACTERS
-            found.append(Outcome("rejected", event_id if is_id else None, str(error)))
-    usable = [at for at, each in enumerate(found) if isinstance(each, Event)]
-    parsed = [each for each in found if isinstance(each, Event)]
-    for at, event, positive in zip(usable, parsed, base.positives(parsed), strict=True):
-        if positive is None:
-            reason = "null value" if event.value is None else "undecided positive"
-            found[at] = Outcome("rejected", event.event_id, reason)
-    return found
+    events: Sequence[Mapping[str, Any]], history: PreparedHistory, now: datetime
+) -> list[LiveEvent | Outcome]:
+    """Each event as it is journaled and applied, or why not; `now` is when they were received."""
+    received = _microseconds(now)
+    parsed = [_parse(raw, received) for raw in events]
+    screened = iter(history.screen([each for each in parsed if isinstance(each, Event)]))
+    return [next(screened) if isinstance(each, Event) else each for each in parsed]
 
 
-def microseconds(time: datetime) -> int:
+def _microseconds(time: datetime) -> int:
     """Since the epoch, of an aware time."""
     return (time - _EPOCH) // _MICROSECOND
 
@@ -67,13 +38,22 @@ class _RejectedError(Exception):
     """An event cannot be used, and why."""
 
 
-def _parse(raw: Mapping[str, Any], base: PreparedHistory, now: int) -> Event:
+def _parse(raw: Mapping[str, Any], now: int) -> Event | Outcome:
+    try:
+        return _event(raw, now)
+    except _RejectedError as error:
+        event_id = raw.get("event_id") if isinstance(raw, Mapping) else None
+        is_id = isinstance(event_id, str) and len(event_id) <= MAX_CHARACTERS
+        return Outcome("rejected", event_id if is_id else None, str(error))
+
+
+def _event(raw: Mapping[str, Any], now: int) -> Event:
     if not isinstance(raw, Mapping):
         raise _RejectedError(f"got {type(raw).__name__}, expected an object")
     unknown = [str(name) for name in raw if name not in FIELDS]
     if unknown:
         raise _RejectedError(f"unknown field {unknown[0][:MAX_CHARACTERS]!r}")
-    event = Event(
+    return Event(
         event_id=_text(raw, "event_id") or uuid.uuid4().hex,
         user_id=_key(raw, "user_id"),
         item_id=_key(raw, "item_id"),
@@ -82,9 +62,6 @@ def _parse(raw: Mapping[str, Any], base: PreparedHistory, now: int) -> Event:
         event_type=_text(raw, "event_type"),
         received=now,
     )
-    if base.item(event.item_id) is None:
-        raise _RejectedError("unknown item_id")
-    return event
 
 
 def _key(raw: Mapping[str, Any], name: str) -> str:
@@ -123,7 +100,7 @@ def _time(value: object, now: int) -> int:
         found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
         if found.tzinfo is None:
             raise _RejectedError("event_timestamp without zone")
-        time = microseconds(found)
+        time = _microseconds(found)
     except (ValueError, OverflowError):
         raise _RejectedError("unparsable event_timestamp") from None
     if time > now + CLOCK_SKEW // _MICROSECOND:

@@ -14,10 +14,11 @@ from feast import FeatureStore
 
 from cli.context import SERVICE, open_store
 from cli.embedded_redis import RunningRedis, connection_string, embedded_redis
+from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
 from serving.assembly import open_recommender
 from serving.catalogue import Catalogue, load_catalogue
-from serving.online_features import OnlineFeatures
+from serving.online_features import OnlineFeatures, UserFeatures
 from serving.recommender import Recommender
 from transformations.interest import replay
 
@@ -34,6 +35,11 @@ class Bench:
     features: OnlineFeatures
     catalogue: Catalogue
     redis: RunningRedis
+
+    def rows(self, user: UserFeatures, item_ids: Sequence[str]) -> TrainingSet:
+        """What the ranker would read of these items, joined row by row, as of now."""
+        replies = self.features.read_items(item_ids)
+        return self.features.join(user, item_ids, replies, datetime.now(UTC))
 
     def write(self, view: str, **columns: Any) -> None:
         """One online row, of now."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,16 +13,17 @@ from numpy.typing import NDArray
 
 from feast_fusion.errors import FeatureNotFoundError
 from intake.workspace import Workspace, open_workspace
-from serving.candidates import FRESH_EVERY, POPULAR, Candidates, gather_candidates
+from serving.candidates import FRESH_EVERY, POPULAR, Candidates, gather_candidates, list_sources
 from serving.catalogue import Catalogue, load_catalogue
 from serving.catalogue_watch import CatalogueWatch
 from serving.seen_items import SeenItems, load_seen_items
 from serving.vector_index import VectorIndex
 from tests.datasets import make_films
 from tests.waiting import wait_until
+from transformations.id_map import IdMap
 from transformations.prepared_sources import write_sources
 
-NOBODY = SeenItems({}, np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32))
+NOBODY = SeenItems(IdMap.of([]), np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32))
 NOTHING = np.zeros(0, dtype=np.int64)
 D = 4
 
@@ -36,7 +38,7 @@ def make_catalogue(n: int, vectors: NDArray[np.float32] | None = None) -> Catalo
     vectors = unit_vectors(n) if vectors is None else vectors
     present = np.arange(n) % 5 != 4
     return Catalogue(
-        item_ids=[f"i{i}" for i in range(n)],
+        items=IdMap(pa.array([f"i{i}" for i in range(n)])),
         titles=[f"Item {i}" for i in range(n)],
         popularity=np.linspace(0.9, 0.1, n, dtype=np.float32),
         acted_on=np.ones(n, dtype=bool),
@@ -44,6 +46,12 @@ def make_catalogue(n: int, vectors: NDArray[np.float32] | None = None) -> Catalo
         index=VectorIndex(vectors * present[:, None], present),
         seen=NOBODY,
     )
+
+
+def gather(
+    items: Catalogue, queries: dict[str, NDArray[np.float32]], seen: NDArray[np.int64], n: int
+) -> Candidates:
+    return gather_candidates(items, list_sources(items, queries, n), seen, n)
 
 
 def merge_one_by_one(found: Candidates, n: int, *, skip: int = 0) -> list[int]:
@@ -59,28 +67,28 @@ def merge_one_by_one(found: Candidates, n: int, *, skip: int = 0) -> list[int]:
 
 
 def test_without_a_query_the_popular_come_in_order() -> None:
-    found = gather_candidates(make_catalogue(10), {}, np.array([1]), 3)
+    found = gather(make_catalogue(10), {}, np.array([1]), 3)
     assert found.item_ids == ["i0", "i2", "i3"]
     assert found.sources(0) == (POPULAR,)
 
 
 def test_the_nearest_item_comes_first_and_says_so() -> None:
     items = make_catalogue(50)
-    found = gather_candidates(items, {"interest": items.index.vectors[33]}, NOTHING, 5)
+    found = gather(items, {"interest": items.index.vectors[33]}, NOTHING, 5)
     assert found.item_ids[0] == "i33"
     assert found.sources(0) == ("interest",)
 
 
 def test_an_item_without_a_vector_is_reached_by_other_sources_only() -> None:
     items = make_catalogue(30)
-    found = gather_candidates(items, {"query": items.index.vectors[0]}, NOTHING, 30)
+    found = gather(items, {"query": items.index.vectors[0]}, NOTHING, 30)
     assert sorted(found.item_ids) == sorted(items.item_ids), "every item has its turn in the end"
     for at, item_id in enumerate(found.item_ids):
         assert ("query" in found.sources(at)) <= (int(item_id[1:]) % 5 != 4)
 
 
 def test_the_newest_item_is_a_candidate_however_unpopular() -> None:
-    found = gather_candidates(make_catalogue(1000), {}, NOTHING, 100)
+    found = gather(make_catalogue(1000), {}, NOTHING, 100)
     newest = [item_id for at, item_id in enumerate(found.item_ids) if "fresh" in found.sources(at)]
     assert newest[0] == "i999"
     assert len(newest) in (9, 10), f"one turn of {FRESH_EVERY}"
@@ -90,7 +98,7 @@ def test_each_source_keeps_its_best() -> None:
     items = make_catalogue(600)
     queries = {"interest": items.index.vectors[1], "behaviour": items.index.vectors[2]}
     seen = np.arange(0, 600, 3)
-    found = gather_candidates(items, queries, seen, 90)
+    found = gather(items, queries, seen, 90)
     for query in queries.values():
         nearest = [row for row in items.index.nearest(query, 600)[0] if row % 3][:25]
         assert set(nearest) <= set(found.rows.tolist())
@@ -109,7 +117,7 @@ def test_always_as_many_as_the_catalogue_has(
     names = ("interest", "behaviour", "query")[:n_queries]
     queries = {name: items.index.vectors[at % n] for at, name in enumerate(names)}
     known = np.array([row for row in seen if row < n], dtype=np.int64)
-    found = gather_candidates(items, queries, known, wanted)
+    found = gather(items, queries, known, wanted)
     assert len(found) == len(set(found.item_ids)) == min(wanted, n - len(known))
     assert set(known.tolist()).isdisjoint(found.rows.tolist())
     assert all(found.sources(at) for at in range(len(found)))
@@ -117,7 +125,7 @@ def test_always_as_many_as_the_catalogue_has(
 
 
 def test_the_merge_oracle_notices_a_lost_turn() -> None:
-    found = gather_candidates(make_catalogue(40), {"query": unit_vectors(1)[0]}, NOTHING, 20)
+    found = gather(make_catalogue(40), {"query": unit_vectors(1)[0]}, NOTHING, 20)
     assert found.rows.tolist() != merge_one_by_one(found, 20, skip=1)
 
 
@@ -170,7 +178,7 @@ def test_seen_items_are_those_of_a_plain_loop(tmp_path: Path) -> None:
     path = tmp_path / "interactions.parquet"
     pl.DataFrame({"user_id": users, "item_id": items}).write_parquet(path)
     catalogue = [f"i{i}" for i in range(25)]  # five items have been withdrawn
-    seen = load_seen_items(path, catalogue)
+    seen = load_seen_items(path, IdMap(pa.array(catalogue)))
     for user in [*set(users), "nobody"]:
         pairs = zip(users, items, strict=True)
         expected = {catalogue.index(item) for u, item in pairs if u == user and item in catalogue}
@@ -252,7 +260,7 @@ def test_new_items_and_new_vectors_appear_without_a_restart(prepared: Workspace)
         )
         pl.concat([items, new]).write_parquet(path)
         write_sources(prepared)
-        wait_until(lambda: "new" in watch.current.row_of)
+        wait_until(lambda: "new" in watch.current.items)
         assert watch.current.item_ids[watch.current.fresh[0]] == "new"
         assert before.title("new") is None, "an answer under way keeps its catalogue"
 

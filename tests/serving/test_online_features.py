@@ -27,7 +27,8 @@ def test_online_rows_equal_history_as_of_now(films: Project) -> None:
     with embedded_redis(films.workspace.redis) as running:
         store = open_store(films.workspace, connection_string(running.url))
         features = OnlineFeatures(store, SERVICE)
-        online = features.rows(features.read_user("u1"), items, now)
+        user, replies = features.read_both("u1", items, now)
+        online = features.join(user, items, replies, now)
     assert len(online) == len(history) == 4
     for row in range(4):
         found, expected = values_of(online, row), values_of(history, row)
@@ -40,8 +41,9 @@ def test_absent_users_and_items_have_nulls_not_values(films: Project) -> None:
     with embedded_redis(films.workspace.redis) as running:
         store = open_store(films.workspace, connection_string(running.url))
         features = OnlineFeatures(store, SERVICE)
+        items, now = ["nothing", "f1"], datetime.now(UTC)
         user = features.read_user("nobody")
-        rows = features.rows(user, ["nothing", "f1"], datetime.now(UTC))
+        rows = features.join(user, items, features.read_items(items), now)
     assert user.vector("user_interest") is None
     assert rows.vectors["user_interest"].index.tolist() == [-1, -1]
     assert rows.vectors["item_embedding"].index.tolist() == [-1, 0]

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +101,7 @@ def test_scores_are_the_rankers_adjusted(bench: Bench, films: Project) -> None:
     query = "a Western"
     answer = bench.recommender.rank("u5", given, query=query)
     user = bench.features.read_user("u5")
-    rows = bench.features.rows(user, given, datetime.now(UTC))
+    rows = bench.rows(user, given)
     matrix = bench.catalogue.index.vectors
     items = np.stack([bench.catalogue.vector(item_id) for item_id in given])
     asked = bench.recommender.embed([query])[0]
@@ -186,7 +185,7 @@ def test_a_modality_contributes_what_its_absence_costs(bench: Bench, films: Proj
     """Against the ranker itself, its fusion told by a hook that the modality is absent."""
     artifact = Artifact.load(films.workspace.artifact)
     user = bench.features.read_user("u1")
-    rows = bench.features.rows(user, ["f1", "f2", "nothing"], datetime.now(UTC))
+    rows = bench.rows(user, ["f1", "f2", "nothing"])
     found = Ablations(artifact).contributions(rows)
     inputs = artifact.features.transform(rows)
     batch = inputs.batch(torch.arange(3))
@@ -211,7 +210,7 @@ def test_similar_items_are_the_nearest(bench: Bench) -> None:
     vector = bench.catalogue.vector("f7")
     assert vector is not None
     cosines = bench.catalogue.index.vectors @ vector
-    cosines[bench.catalogue.row_of["f7"]] = -1
+    cosines[bench.catalogue.items.code("f7")] = -1
     best = np.sort(cosines)[::-1][:5]
     np.testing.assert_allclose([item.cosine for item in found], best, atol=1e-5)
     assert [item.title for item in found] == [bench.catalogue.title(i.item_id) for i in found]

@@ -34,7 +34,7 @@ def artifact(films: Project) -> Artifact:
 
 
 def assert_same(slate: Slate, bench: Bench, artifact: Artifact) -> None:
-    rows = bench.features.rows(slate.user, slate.item_ids, slate.now)
+    rows = bench.features.join(slate.user, slate.item_ids, slate.replies, slate.now)
     every = torch.arange(len(slate))
     found = slate.inputs().batch(every)
     expected = artifact.features.transform(rows).batch(every)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -22,11 +22,14 @@ from redis import Redis
 from cli.embedded_redis import embedded_redis, find_redis_server, start_redis, stop_redis
 from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
+from intake.event import Event
 from intake.journal import Journal, read_events, read_journal
 from intake.workspace import Workspace, open_workspace
 from serving.live.event_intake import EventIntake
 from serving.live.event_screening import CLOCK_SKEW, FIELDS
+from serving.live.live_event import LiveEvent, Outcome
 from serving.live.live_features import LiveFeatures
+from serving.live.prepared_history import PreparedHistory
 from tests.serving.live.live_repo import (
     apply_views,
     close,
@@ -124,6 +127,21 @@ def test_accepted_events_are_journaled_and_online(
     assert {each.status for each in done.outcomes} == {"accepted"}
     assert read_journal(workspace.events)["event_id"].to_pylist() == [f"n{n}" for n in range(40)]
     assert mismatches(workspace, address(redis_folder), tmp_path / "offline") == []
+
+
+def test_each_event_is_screened_once_on_its_way_online(
+    intake: EventIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    screen = PreparedHistory.screen
+
+    def noted(self: PreparedHistory, events: Sequence[Event]) -> list[LiveEvent | Outcome]:
+        asked.extend(event.event_id for event in events)
+        return screen(self, events)
+
+    monkeypatch.setattr(PreparedHistory, "screen", noted)
+    assert intake.submit(ratings(40), apply_timeout_s=20).applied
+    assert sorted(asked) == sorted(f"n{n}" for n in range(40))
 
 
 def test_an_event_without_id_gets_one_and_a_repeated_or_prepared_id_is_a_duplicate(

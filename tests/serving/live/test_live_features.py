@@ -19,9 +19,10 @@ from feast_fusion.errors import StoreUnavailableError
 from intake.event import Event
 from intake.journal import Journal
 from intake.workspace import Workspace, open_workspace
-from serving.live.entity import LiveEntity
+from serving.live.live_entities import LiveEntities
+from serving.live.live_entity import LiveEntity
 from serving.live.live_features import LiveFeatures
-from serving.live.log import Addition, LiveKey, LiveLog
+from serving.live.live_log import Addition, LiveKey, LiveLog
 from serving.online_views import OnlineViews
 from tests.datasets import START
 from tests.serving.live.live_repo import (
@@ -116,7 +117,7 @@ def push(workspace: Workspace, features: LiveFeatures, events: list[Event], size
     with Journal(workspace.events) as journal:
         for start in range(0, len(events), size):
             journal.append(events[start : start + size])
-            features.apply(events[start : start + size])
+            features.apply(features.history.live_events(events[start : start + size]))
 
 
 @pytest.mark.parametrize(("seed", "size"), [(1, 1), (2, 7), (3, 400)])
@@ -148,7 +149,7 @@ def ignore_types(self: RunningInterest, event: Occurrence) -> None:
 @pytest.mark.parametrize(
     ("where", "wrong", "view"),
     [
-        ("serving.live.entity.LiveEntity._start", late_at_the_end, "user_recent"),
+        ("serving.live.live_entity.LiveEntity._start", late_at_the_end, "user_recent"),
         (
             "transformations.running_activity.RunningInterest.add",
             ignore_types,
@@ -176,7 +177,7 @@ def test_a_planted_mistake_is_found(
     monkeypatch.setattr(where, wrong)
     with Journal(workspace.events) as journal:
         journal.append(events[30:])
-    features.apply(events[30:])
+    features.apply(features.history.live_events(events[30:]))
     found = mismatches(workspace, store, events, tmp_path / "offline")
     assert any(line.startswith(view) for line in found)
     close(store)
@@ -232,11 +233,13 @@ def test_two_processes_with_the_same_users_end_where_a_replay_ends(
     key = next(key for key in redis.scan_iter("fusion:live:films:user:u1"))
     redis.zrem(key, *redis.zrange(key, 0, 0))
     features, other = open_features(workspace, url)
-    features._epoch = features._live.epoch()  # or it would replay first
+    epoch = features._live.epoch()
+    assert epoch is not None  # so that it does not replay first
+    features._entities = LiveEntities(features.history, features._live, epoch)
     late = random_events(7, 5, tag="late")[0]._replace(user_id="u1")
     with Journal(workspace.events) as journal:
         journal.append([late])
-    features.apply([late])
+    features.apply(features.history.live_events([late]))
     assert mismatches(workspace, store, [late], tmp_path / "offline again") != []
     close(store)
     close(other)
@@ -255,8 +258,7 @@ def test_an_emptied_redis_gets_all_events_of_the_journal_again(
     push(workspace, features, events[80:81], 1)  # meets the emptied Redis
     assert mismatches(workspace, store, events[:81], tmp_path / "one") == []
     redis.flushall()
-    assert features.refresh()  # without any event
-    assert not features.refresh()
+    features.refresh()  # without any event
     assert mismatches(workspace, store, events[:81], tmp_path / "two") == []
 
 
@@ -270,8 +272,7 @@ def test_a_new_process_applies_what_a_killed_one_had_only_journaled(
         journal.append(events[40:])
     close(store)
     features, store = open_features(workspace, url)
-    prepared = [event for event in events if event.event_id.startswith("r")]
-    assert features.replay() == len({e.event_id for e in events} - {e.event_id for e in prepared})
+    features.replay()
     assert mismatches(workspace, store, events, tmp_path / "offline") == []
     close(store)
 
@@ -285,7 +286,7 @@ def test_removed_or_foreign_members_are_read_again(
     for kind in ("user", "item"):  # as after an eviction: the next replay puts them back
         for key in redis.scan_iter(f"fusion:live:films:{kind}:*"):
             redis.zremrangebyrank(key, 0, 0)
-    assert features.replay() > 0
+    features.replay()
     push(workspace, features, events[40:], 8)
     assert mismatches(workspace, store, events, tmp_path / "offline") == []
 
@@ -295,14 +296,19 @@ def test_events_that_cannot_count_have_no_effect(
 ) -> None:
     features, _ = live
     plain = random_events(11, 1)[0]
-    features.replay()
-    for without_effect in (
-        plain._replace(item_id="nowhere"),
-        plain._replace(value=None),  # value >= 4 is undecided
-        plain._replace(event_id="r0"),  # prepared
-    ):
-        features.apply([without_effect])
+    with Journal(workspace.events) as journal:
+        journal.append(
+            [
+                plain._replace(event_id="a", item_id="nowhere"),
+                plain._replace(event_id="b", value=None),  # value >= 4 is undecided
+                plain._replace(event_id="r0"),  # prepared
+            ]
+        )
+        features.replay()
         assert list(redis.scan_iter("fusion:live:films:*:*")) == []
+        journal.append([plain])
+    features.replay()
+    assert len(list(redis.scan_iter("fusion:live:films:*:*"))) == 2
 
 
 def test_a_write_that_fails_is_made_good_by_applying_again(
@@ -323,10 +329,11 @@ def test_a_write_that_fails_is_made_good_by_applying_again(
     events = random_events(12, 50)
     with Journal(workspace.events) as journal:
         journal.append(events)
+    live_events = features.history.live_events(events)
     for _ in range(2):
         with pytest.raises(StoreUnavailableError):
-            features.apply(events)
-    features.apply(events)
+            features.apply(live_events)
+    features.apply(live_events)
     assert mismatches(workspace, store, events, tmp_path / "offline") == []
     close(store)
 
@@ -347,7 +354,7 @@ def test_prepare_folds_the_events_in_and_serving_goes_on_from_there(
 
     push(workspace, features, events[60:90], 10)  # notices, and comes on top of the new sources
     assert mismatches(workspace, store, events[:90], tmp_path / "one") == []
-    assert all(features.base.are_folded(sorted(live_ids)))
+    assert all(features.history.are_folded(sorted(live_ids)))
     n_kept = redis.zcard("fusion:live:films:user:u1")
 
     write_sources(workspace)
@@ -374,8 +381,29 @@ def test_a_preparation_with_other_events_renews_the_rows_on_top_of_it(
     pl.concat([frame, pl.DataFrame([row], schema=frame.schema)]).write_parquet(path)
     write_sources(workspace)
     hidden.rename(journal)
-    assert features.refresh()
+    features.refresh()
     assert mismatches(workspace, store, [event], tmp_path / "offline") == []
+
+
+def test_events_screened_before_a_new_preparation_are_screened_again(
+    workspace: Workspace, live: tuple[LiveFeatures, FeatureStore], tmp_path: Path
+) -> None:
+    """A new item comes before the others by id, so every item has another code since."""
+    features, store = live
+    events = random_events(15, 30)
+    screened = features.history.live_events(events)
+    codes = {each.event.item_id: each.occurrence.item for each in screened}
+    path = workspace.dataset.items.path
+    frame = pl.read_parquet(path)
+    row = frame.row(0, named=True) | {"item_id": "a new one"}
+    pl.concat([frame, pl.DataFrame([row], schema=frame.schema)]).write_parquet(path)
+    write_sources(workspace)
+    features.refresh()
+    assert all(features.history.items.code(item_id) == code + 1 for item_id, code in codes.items())
+    with Journal(workspace.events) as journal:
+        journal.append(events)
+    features.apply(screened)
+    assert mismatches(workspace, store, events, tmp_path / "offline") == []
 
 
 def test_the_newest_score_names_the_set_of_events(

@@ -3,7 +3,7 @@
 One sorted set per key: the members are the events themselves, so that adding one again changes
 nothing, and the score is when it was added, in microseconds of the server's clock, greater than
 all before. The greatest score therefore names the set of events that a row was derived from: rows
-carry it as their created timestamp, and of two rows the one of the fuller set wins.
+carry it as their created timestamp, and of two rows the row of the fuller set wins.
 
 Redis must not evict these keys (maxmemory-policy noeviction, or volatile-*: they never expire).
 What is lost all at once is noticed and replayed from the journal.
@@ -50,7 +50,7 @@ class LiveKey(NamedTuple):
 
 
 class Addition(NamedTuple):
-    """What is added to one key, and what the caller has read of it so far."""
+    """What is added to one key, and the newest score that the caller has read of it."""
 
     members: Sequence[bytes]
     seen: int
@@ -106,6 +106,11 @@ class LiveLog:
 
     def _name(self, key: LiveKey) -> str:
         return f"{self._prefix}{key.kind}:{key.entity_id}"
+
+
+def keys_of(event: Event) -> tuple[LiveKey, LiveKey]:
+    """The user and the item of an event."""
+    return LiveKey("user", event.user_id), LiveKey("item", event.item_id)
 
 
 def encode_member(event: Event) -> bytes:
