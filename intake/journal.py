@@ -74,8 +74,8 @@ class Journal:
         Raises
         ------
         StoreUnavailableError
-            Disk full or an error of it, or the journal is closed: none of the new events counts
-            as written. The next call starts a new file.
+            The disk is full or fails, or the journal is closed: none of the new events counts as
+            written. The next call starts a new file.
         """
         bodies = [encode_event(event) for event in events]
         with self._lock:

@@ -11,7 +11,7 @@ from intake.dataset import Dataset
 from intake.event import EVENTS, Event, events_to_table
 
 _SAMPLE_ROWS = 32
-# Verdicts kept in memory: a rating has few values, and a value of its own per event has no use.
+# Verdicts kept in memory. Ratings have few values; where each event has its own, all are dropped.
 _MAX_VERDICTS = 65_536
 
 Columns = Mapping[str, pa.ChunkedArray]
@@ -61,7 +61,7 @@ class PositiveRule:
 
     Parameters
     ----------
-    others : the columns of the interactions file; those that a live event lacks are null to it
+    others : the columns of the interactions file; a live event has null where it lacks one
     """
 
     def __init__(self, dataset: Dataset, others: pa.Schema) -> None:

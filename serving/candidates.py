@@ -73,7 +73,7 @@ class Source:
 
 def list_sources(catalogue: Catalogue, queries: Mapping[str, Vectors], n: int) -> list[Source]:
     """Where `n` candidates come from: nearest to each of some (d,) vectors; popular; fresh."""
-    # Twice the share, as sources overlap; popular ones fill what is left.
+    # Twice the share, as sources overlap; popular items fill what is left.
     depth = min(n, 2 * -(-n // (len(queries) + 1)))
     return [
         *(Source(name, _nearest(catalogue, query), depth) for name, query in queries.items()),

@@ -33,7 +33,7 @@ class Catalogue:
     titles : n titles, a title may be None
     popularity : (n,) between 0 and 1, descending; positive events relative to the most popular
     acted_on : (n,) bool, whether anybody has had an event with it
-    fresh : (n,) rows, the newest first version first, of one instant those with fewer events first
+    fresh : (n,) rows, the newest first version first; of one instant, fewer events first
     index : of the newest vectors
     seen : who has seen what
     """

@@ -112,7 +112,7 @@ def _hold_back(scores: Vectors, known: Flags) -> Vectors:
 
 
 def _order(scores: Vectors, known: Flags, tie: Numbers | None = None) -> Numbers:
-    """(m,) places, best score first; of equal scores those known first, then by `tie`."""
+    """(m,) places, best score first; of equal scores known items first, then by `tie`."""
     tie = np.arange(len(scores)) if tie is None else tie
     return np.lexsort((tie, ~known, -scores))
 

@@ -84,8 +84,8 @@ class Recommender:
     Parameters
     ----------
     n_candidates : how many items a recommendation ranks
-    live_items : items that a user has acted on since the last prepare, by user id; beside the
-        prepared history and the user's `user_recent`, which are always taken as seen
+    live_items : user id -> items that the user has acted on since the last prepare; the prepared
+        history and the user's recent items are seen in any case
     served_log : where the features of a sample of answers are kept for `audit skew`
     """
 
@@ -122,7 +122,7 @@ class Recommender:
         items = self._watch.current.item_ids[:_CHECKED]
         if items and not self._slates.read(_NOBODY, items, datetime.now(UTC)).items.known.any():
             raise StoreUnavailableError(
-                f"online store: got no row of {', '.join(items)}, expected those of the most "
+                f"online store: got no row of {', '.join(items)}, expected rows of the most "
                 "popular items. Run feast materialize."
             )
 
@@ -137,9 +137,9 @@ class Recommender:
     ) -> Recommendations:
         """The `n` best unseen items for the user, best first; fewer when there are no more.
 
-        Cold start: an unknown user gets popular and fresh items in the ranker's order, with a
-        query also those near to it; a user with a profile the same, ranked with the profile.
-        Never fails for want of the online store or of the encoder: see `Recommendations`.
+        Cold start: an unknown user gets popular and fresh items in the ranker's order, and with a
+        query also items near to it. A user who only has a profile gets the same items, ranked with
+        the profile. A missing online store or encoder is no error: see `Recommendations`.
         """
         request = self._request(user_id, query, explain)
         seen = {*self._live_items(user_id), *exclude}

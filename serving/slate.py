@@ -1,4 +1,4 @@
-"""A slate: one user and the items to rank, as the online store has them at this moment."""
+"""A slate: one user and the items to rank, as the online store has both at this moment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Slate:
         return self.encoder.transform(self.user_row, self.items.block, self.now.timestamp())
 
     def rows(self, at: NDArray[np.int64]) -> TrainingSet:
-        """The features of the items in the given places joined with those of the user."""
+        """The features of the items in the given places, each joined with the user's features."""
         places = at.tolist()
         item_ids = [self.item_ids[place] for place in places]
         replies = [self.replies[place] for place in places]

@@ -1,4 +1,4 @@
-"""What the online features say of a user beside their values: how well known, and seen items."""
+"""What the online features tell of a user: how well known the user is, and recent items."""
 
 from feast_fusion.column_names import feature_column, logical_name
 from feast_fusion.redis_matrix import Ragged

@@ -23,9 +23,14 @@ from transformations.schema import CAUSED_AFTER_US
 
 
 class Occurrence(NamedTuple):
-    """One event: microseconds since the epoch, the item's place among all item ids, and the rest.
+    """One event as it is replayed, for its user and for its item.
 
-    event_id is empty and value NaN where the event has none.
+    Attributes
+    ----------
+    time : microseconds since the epoch
+    item : code of the item in the ascending ids of all items
+    event_id : empty where the event has none
+    value : NaN where the event has none
     """
 
     time: int
@@ -37,7 +42,7 @@ class Occurrence(NamedTuple):
 
     @property
     def order(self) -> tuple[int, int, str]:
-        """By what the events of one user, or of one item, are replayed."""
+        """Events of one user, or of one item, are replayed in this order."""
         return self[:3]
 
 
@@ -121,7 +126,7 @@ class RunningUser(RunningStatistics):
         ]
 
     def recent_row(self) -> tuple[list[int], list[float], list[int], list[int]]:
-        """Items (their places), values, positives and ages of USER_RECENT, most recent first."""
+        """Codes of the items, values, positives and ages of USER_RECENT, most recent first."""
         events, newest = list(self._recent)[::-1], self._times[-1]
         return (
             [event.item for event in events],
@@ -141,7 +146,10 @@ class RunningUser(RunningStatistics):
 
 
 class RunningInterest:
-    """The interest vector of one user. `state` is None as long as no event's item had a vector."""
+    """The interest of one user: a moving average of the vectors of the items acted on.
+
+    state : the average; None as long as no event's item had a vector
+    """
 
     def __init__(
         self,

@@ -81,7 +81,7 @@ def create_app(
 
 
 def _add_routes(app: FastAPI, service: "_Service", *, needs_key: bool) -> None:
-    # The gate checks keys; these put the fields for one on the documentation's page.
+    # The gate checks keys; these two put the fields for a key on the documentation's page.
     bearer, header = HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False)
     key = [Depends(bearer), Depends(header)] if needs_key else []
     gets = APIRouter(

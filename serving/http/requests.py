@@ -1,4 +1,4 @@
-"""The bodies that the service accepts, and the limits of each; larger ones are refused by name."""
+"""The bodies that the service accepts; a body past a limit is refused by the field's name."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self

@@ -20,28 +20,19 @@ class ServiceSettings(BaseModel):
 
     Attributes
     ----------
-    rank_threads
-        Threads for recommend, rank and similar, which compute.
-    event_threads
-        Threads for events, which wait for the disk.
-    max_concurrency
-        Requests in flight, running and waiting; the next one is answered 429.
-    deadline_ms, embedding_deadline_ms, event_deadline_ms
-        From the arrival of the whole request to the answer, waiting included; then 503, or
-        for recommendations and rankings an answer by popularity.
-    queue_ms
-        A recommendation or ranking that could not begin by then is answered by popularity, from
-        memory and flagged, as is one that is not done by `deadline_ms`.
-    max_body_bytes
-        Larger bodies are answered 413 before they are read to the end.
-    body_timeout_ms
-        A body that arrives slower is answered 408.
-    api_key
-        Asked of every request but the health checks and the documentation. None: nobody is asked.
-    docs
-        Whether /docs and /openapi.json exist. They need no key: they hold nothing secret.
-    log_requests
-        Whether each request leaves a line in the log.
+    rank_threads : threads for recommend, rank and similar, which compute
+    event_threads : threads for events, which wait for the disk
+    max_concurrency : requests in flight, running and waiting; one more is answered 429
+    deadline_ms, embedding_deadline_ms, event_deadline_ms : from the arrival of the whole request
+        to the answer, waiting included; then 503, or for recommendations and rankings an answer
+        by popularity
+    queue_ms : a recommendation or ranking that has not begun by then is answered by popularity,
+        from memory and flagged
+    max_body_bytes : a larger body is answered 413 before it is read to the end
+    body_timeout_ms : a slower body is answered 408
+    api_key : asked of every request but the health checks and the documentation; None asks nobody
+    docs : whether /docs and /openapi.json exist; they need no key, for they hold nothing secret
+    log_requests : whether each request leaves a line in the log
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

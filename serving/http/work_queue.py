@@ -15,8 +15,8 @@ class DeadlineExceededError(Exception):
 class WorkQueue:
     """Threads of one kind of work.
 
-    What waits is bounded by its callers: the gate lets in so many requests, and each has at most
-    one call here.
+    The callers bound what waits: the gate limits the requests in flight, and each request has at
+    most one call here.
     """
 
     def __init__(self, name: str, threads: int) -> None:

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Submission:
-    """The outcome of each event, and whether the accepted ones are in the online store by now."""
+    """The outcome of each event, and whether all accepted events are in the online store by now."""
 
     outcomes: list[Outcome]
     applied: bool
@@ -38,9 +38,9 @@ class EventIntake:
     Parameters
     ----------
     journal : closed with the intake
-    features : applies the events; first of all those that a former process left
-    max_pending : events that may wait to be applied; more go to the journal alone, from where
-        they are applied later
+    features : applies the events, beginning with what a former process left in the journal
+    max_pending : events that may wait in memory; more stay in the journal, and are applied from
+        there later
     clock : the time now, aware
     """
 
@@ -59,7 +59,7 @@ class EventIntake:
         self._changed = threading.Condition()
         self._pending: deque[tuple[list[LiveEvent], threading.Event]] = deque()
         self._n_pending = 0
-        # Events are in the journal that are not pending: at first, those of a former process.
+        # The journal has events that are not pending: at first, events of a former process.
         self._is_behind = True
         self._is_closing = False
         self._stop_at = math.inf
@@ -75,7 +75,7 @@ class EventIntake:
 
     @property
     def n_pending(self) -> int:
-        """Events that are accepted and not yet applied, without those left to a replay."""
+        """Events that are accepted and not yet applied; events left to a replay are not counted."""
         return self._n_pending
 
     def submit(
@@ -207,8 +207,10 @@ class EventIntake:
                 applied.set()
 
     def _gather(self, seconds: float) -> None:
-        """Lets events gather for as long as the last batch took: many small ones would take the
-        time of those who accept events."""
+        """Lets events gather for as long as the last batch took.
+
+        Many small batches would take processor time from the threads that accept events.
+        """
         until = time.monotonic() + min(seconds, _GATHER_S)
         with self._changed:
             while (rest := until - time.monotonic()) > 0:

@@ -33,8 +33,8 @@ class Outcome:
     ----------
     status : "accepted": it is in the journal; "duplicate": its event_id was there already;
         "rejected": it cannot be used
-    event_id : the client's, or the one it was given; None where it was rejected without one
-    reason : why it was rejected, in the words of the rejects files where these have it
+    event_id : the client's, else a new one; None where it was rejected without one
+    reason : why it was rejected, in the same words as in the rejects files; else None
     """
 
     status: Literal["accepted", "duplicate", "rejected"]

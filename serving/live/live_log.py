@@ -57,7 +57,7 @@ class Addition(NamedTuple):
 
 
 class Read(NamedTuple):
-    """One key after an addition: the newest score, how many events there are, and the new ones."""
+    """One key after an addition: the newest score, the number of events, and the new events."""
 
     created: int
     n_events: int

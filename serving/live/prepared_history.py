@@ -129,8 +129,8 @@ def read_stamp(workspace: Workspace) -> Stamp:
 
 def _nothing_prepared(workspace: Workspace) -> FeatureNotFoundError:
     return FeatureNotFoundError(
-        f"{workspace.sources}: got no prepared sources, expected those that live events come on "
-        "top of. Run feast-fusion prepare."
+        f"{workspace.sources}: got no prepared sources, expected the sources that live events "
+        "come on top of. Run feast-fusion prepare."
     )
 
 
