@@ -36,7 +36,8 @@ from benchmarks.report import (
     unit_vectors,
     vector_field,
 )
-from cli.embedded_redis import RunningRedis, embedded_redis
+from cli.embedded_redis import embedded_redis
+from cli.redis_process import RunningRedis
 
 WIDTH = 384
 PART_ROWS = 10_000

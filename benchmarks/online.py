@@ -24,7 +24,8 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueTyp
 from feast.repo_config import RegistryConfig, RepoConfig
 from feast.types import Array, Float32, Float64, Int64, String
 
-from cli.embedded_redis import RunningRedis, embedded_redis
+from cli.embedded_redis import embedded_redis
+from cli.redis_process import RunningRedis
 from feast_fusion.online.codec.entity_keys import encode_keys
 from feast_fusion.redis_matrix import MatrixRedisOnlineStore, online_store_of, read_online
 

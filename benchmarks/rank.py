@@ -35,18 +35,15 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import redis
 
-from cli.context import (
-    SERVICE,
-    example_dataset,
-    feast,
-    open_store,
-    redis_of,
-)
+from cli.context import example_dataset
+from cli.feast_repository import feast, open_store
+from cli.redis import redis_of
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.online.codec.entity_keys import encode_keys
 from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace, open_workspace
 from serving.assembly import open_recommender
+from transformations.names import SERVICE
 
 N_ITEMS = 500
 N_CATALOGUE = 100_000

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import click
 
-from cli.context import SERVICE, open_store, say, with_workspace
+from cli.context import with_workspace
+from cli.feast_repository import open_store
 from cli.skew import skew
+from cli.terminal import say
 from feast_fusion.feature_service import open_service
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
+from transformations.names import SERVICE
 
 
 @click.group(invoke_without_command=True)

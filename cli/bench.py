@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.context import REPOSITORY
+from cli.context import PROJECT
 from feast_fusion.errors import FeatureNotFoundError
 
 BENCHMARKS = {
@@ -26,7 +26,7 @@ BENCHMARKS = {
 @click.option("--quick", is_flag=True, help="Tiny sizes: shows that it runs, proves nothing.")
 def bench(name: str, json_path: Path | None, quick: bool) -> None:
     """Measure NAME and print each case: ours, the peers, the floor and their ratios."""
-    run_benchmark(name, REPOSITORY.parent, json_path, quick)
+    run_benchmark(name, PROJECT, json_path, quick)
 
 
 def run_benchmark(

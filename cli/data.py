@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import SERVICE, open_store, progress_bar, say, then, with_workspace
+from cli.context import with_workspace
+from cli.feast_repository import open_store
+from cli.terminal import progress_bar, say, then
 from intake.workspace import Workspace
+from transformations.names import SERVICE
 from transformations.prepared_sources import SourcesReport, write_sources
 
 if TYPE_CHECKING:

@@ -6,18 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.context import (
-    SERVICE,
-    open_store,
-    progress_bar,
-    redis_of,
-    say,
-    then,
-    with_workspace,
-)
+from cli.context import with_workspace
+from cli.feast_repository import open_store
+from cli.redis import redis_of
+from cli.terminal import progress_bar, say, then
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
+from transformations.names import SERVICE
 
 if TYPE_CHECKING:
     from serving.answers import Recommendations

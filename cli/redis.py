@@ -1,9 +1,15 @@
 """`feast-fusion redis`: the embedded Redis that commands use when REDIS_URL is not set."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
-from cli.context import say, then, with_workspace
-from cli.embedded_redis import redis_status, start_redis, stop_redis
+from cli.context import with_workspace
+from cli.embedded_redis import embedded_redis, redis_status, start_redis, stop_redis
+from cli.redis_url import connection_string
+from cli.terminal import say, then
 from intake.workspace import Workspace
 
 
@@ -20,7 +26,6 @@ def redis() -> None:
 @with_workspace
 def start(workspace: Workspace) -> None:
     """Start it in the background on a free port of 127.0.0.1."""
-    workspace.redis.mkdir(parents=True, exist_ok=True)
     running = start_redis(workspace.redis, detach=True)
     say(f"Redis of {workspace.dataset.name} runs at {running.url} (pid {running.pid}).")
     then('Next: eval "$(feast-fusion env)", or feast-fusion recommend USER. Stop: redis stop.')
@@ -43,3 +48,24 @@ def status(workspace: Workspace) -> None:
         say(f"Redis of {workspace.dataset.name}: not running. Start: feast-fusion redis start.")
     else:
         say(f"Redis of {workspace.dataset.name} runs at {running.url} (pid {running.pid}).")
+
+
+@contextmanager
+def redis_of(workspace: Workspace, *, detach: bool = False) -> Iterator[str]:
+    """Feast's connection string of REDIS_URL, else of the embedded Redis, running meanwhile.
+
+    detach : as in `start_redis`
+    """
+    url = os.environ.get("REDIS_URL")
+    if url:
+        yield connection_string(url)
+        return
+    with embedded_redis(workspace.redis, detach=detach) as running:
+        yield connection_string(running.url)
+
+
+def running_redis(workspace: Workspace) -> str | None:
+    """Feast's connection string of REDIS_URL or of a running embedded Redis, else None."""
+    running = redis_status(workspace.redis)
+    url = os.environ.get("REDIS_URL") or (running and running.url)
+    return connection_string(url) if url else None

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from cli.context import feast, open_store, redis_of, say, with_workspace
+from cli.context import with_workspace
 from cli.data import prepare_sources
+from cli.feast_repository import feast, open_store
+from cli.redis import redis_of
+from cli.terminal import say
 from intake.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -18,17 +18,9 @@ import pyarrow.dataset as ds
 import torch
 
 import training
-from cli.context import (
-    SERVICE,
-    example_dataset,
-    feast,
-    open_store,
-    redis_of,
-    say,
-    then,
-    with_workspace,
-)
+from cli.context import example_dataset, with_workspace
 from cli.data import prepare_sources, retrieve_training_set
+from cli.feast_repository import feast, open_store
 from cli.model import (
     answer_lines,
     evaluate_ranker,
@@ -36,6 +28,8 @@ from cli.model import (
     recommend_to,
     train_ranker,
 )
+from cli.redis import redis_of
+from cli.terminal import say, then
 from feast_fusion.encoding.encoder import describe_encoder
 from feast_fusion.errors import FeastFusionError
 from feast_fusion.feature_service import open_service
@@ -44,6 +38,7 @@ from intake.workspace import Workspace
 from training.audit.leakage import audit_training_set
 from training.ranker.artifact import Artifact
 from transformations.embedding import Embedder
+from transformations.names import SERVICE
 
 _LATENCY_USERS = 50
 _STARTED = time.perf_counter()

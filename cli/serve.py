@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import uvicorn
 
-from cli.context import SERVICE, open_store, say, with_workspace
-from cli.embedded_redis import connection_string, redis_status, start_redis, stop_redis
+from cli.context import with_workspace
+from cli.feast_repository import open_store
+from cli.redis import redis_of
+from cli.terminal import say
 from feast_fusion.errors import FeastFusionError, schema_error
 from intake.workspace import Workspace
+from transformations.names import SERVICE
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -78,7 +81,8 @@ def serve(
     stop = _StopSignals()
     with stop.caught(), _listener(host, port) as listener:
         _send_logs_to_stderr()
-        with _redis(workspace) as redis:
+        # Redis detached, so that Ctrl-C reaches it only when the service has finished.
+        with redis_of(workspace, detach=True) as redis:
             # seconds to import: only where they are used
             from serving.http.app import create_app
             from serving.http.library import open_library
@@ -146,23 +150,6 @@ def _configure(app: "FastAPI") -> uvicorn.Config:
         http="h11",  # the faster parser takes headers of any length into memory
         timeout_graceful_shutdown=_FINISH_S,
     )
-
-
-@contextmanager
-def _redis(workspace: Workspace) -> Iterator[str]:
-    """Feast's connection string of REDIS_URL, else of the embedded Redis, running meanwhile."""
-    url = os.environ.get("REDIS_URL")
-    if url:
-        yield connection_string(url)
-        return
-    running = redis_status(workspace.redis)
-    # Detached, so that Ctrl-C reaches it only when we have finished.
-    found = running or start_redis(workspace.redis, detach=True)
-    try:
-        yield connection_string(found.url)
-    finally:
-        if running is None:
-            stop_redis(workspace.redis)
 
 
 @contextmanager

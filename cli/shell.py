@@ -4,7 +4,9 @@ import shlex
 
 import click
 
-from cli.context import environment, running_redis, with_workspace
+from cli.context import with_workspace
+from cli.feast_repository import environment
+from cli.redis import running_redis
 from feast_fusion.errors import StoreUnavailableError
 from intake.workspace import Workspace
 

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import SERVICE, feast, open_store, redis_of, say, with_workspace
+from cli.context import with_workspace
 from cli.data import prepare_sources
+from cli.feast_repository import feast, open_store
+from cli.redis import redis_of
+from cli.terminal import say
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.feature_service import open_service
 from intake.event import Event
 from intake.journal import read_events
 from intake.workspace import Workspace
+from transformations.names import SERVICE
 
 if TYPE_CHECKING:
     from feast import FeatureStore

@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
-from cli.context import REPOSITORY, SERVICE, open_store, running_redis
+from cli.feast_repository import REPOSITORY, open_store
+from cli.redis import running_redis
 from tests.conftest import Project, open_project
 from tests.datasets import make_films
 from training.retrieval import build_training_set
 from transformations.embedding import Embedder
+from transformations.names import SERVICE
 
 SUMMARY_KEYS = {
     "seconds",

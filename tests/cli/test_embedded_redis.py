@@ -16,15 +16,9 @@ from feast.infra.online_stores.redis import RedisOnlineStore
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.embedded_redis import (
-    RunningRedis,
-    connection_string,
-    embedded_redis,
-    find_redis_server,
-    redis_status,
-    start_redis,
-    stop_redis,
-)
+from cli.embedded_redis import embedded_redis, redis_status, start_redis, stop_redis
+from cli.redis_process import RunningRedis, find_redis_server
+from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
 
 

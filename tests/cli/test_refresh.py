@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cli.context import open_store
-from cli.embedded_redis import connection_string, embedded_redis
+from cli.embedded_redis import embedded_redis
+from cli.feast_repository import open_store
+from cli.redis_url import connection_string
 from feast_fusion.redis_matrix import online_store_of, read_online
 from intake.event import Event
 from intake.journal import Journal

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from feast import Entity, FeatureStore, FeatureView
 
-from cli.embedded_redis import RunningRedis
+from cli.redis_process import RunningRedis
 
 FEAST = str(Path(sys.executable).parent / "feast")
 DAY_0 = datetime(2024, 1, 1, tzinfo=UTC)

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cli.context import REPOSITORY, environment, open_store
-from cli.embedded_redis import connection_string, embedded_redis
+from cli.embedded_redis import embedded_redis
+from cli.feast_repository import REPOSITORY, environment, open_store
+from cli.redis_url import connection_string
 from tests.conftest import Project
 from tests.datasets import START
 from transformations.embedding import Embedder

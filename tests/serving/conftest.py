@@ -4,11 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.context import SERVICE, open_store
-from cli.embedded_redis import RunningRedis, connection_string, start_redis, stop_redis
+from cli.embedded_redis import start_redis, stop_redis
+from cli.feast_repository import open_store
+from cli.redis_process import RunningRedis
+from cli.redis_url import connection_string
 from serving.http.library import Library, open_library
 from tests.conftest import Project
 from tests.serving.http.service_process import copy_project
+from transformations.names import SERVICE
 
 
 @pytest.fixture(scope="session")

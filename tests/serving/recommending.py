@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 from feast import FeatureStore
 
-from cli.context import SERVICE, open_store
-from cli.embedded_redis import RunningRedis, connection_string, embedded_redis
+from cli.embedded_redis import embedded_redis
+from cli.feast_repository import open_store
+from cli.redis_process import RunningRedis
+from cli.redis_url import connection_string
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
 from serving.assembly import open_recommender
@@ -21,6 +23,7 @@ from serving.catalogue import Catalogue, load_catalogue
 from serving.online_features import OnlineFeatures, UserFeatures
 from serving.recommender import Recommender
 from transformations.interest import replay
+from transformations.names import SERVICE
 
 # A busy machine may keep a healthy Redis silent for longer than the defaults allow.
 _PATIENT = {"connect_timeout_ms": 5_000, "read_timeout_ms": 5_000, "deadline_ms": 20_000}

@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
-from cli.context import SERVICE, open_store
-from cli.embedded_redis import connection_string, embedded_redis
+from cli.embedded_redis import embedded_redis
+from cli.feast_repository import open_store
+from cli.redis_url import connection_string
 from serving.online_features import OnlineFeatures
 from tests.conftest import Project
 from tests.test_point_in_time_features import same, values_of
 from training.retrieval import build_training_set
+from transformations.names import SERVICE
 
 
 def test_online_rows_equal_history_as_of_now(films: Project) -> None:

@@ -22,8 +22,9 @@ from feast import FeatureStore
 from feast.protos.feast.types.Value_pb2 import Value
 
 from cli import main
-from cli.context import SERVICE, feast, open_store
-from cli.embedded_redis import connection_string, embedded_redis
+from cli.embedded_redis import embedded_redis
+from cli.feast_repository import feast, open_store
+from cli.redis_url import connection_string
 from feast_fusion.errors import SchemaError
 from feast_fusion.online.codec.entity_keys import encode_keys
 from feast_fusion.online.read_plan import feature_field
@@ -41,6 +42,7 @@ from serving.slate import Slates
 from tests.conftest import Project
 from tests.serving.http.service_process import copy_project
 from training.ranker.artifact import Artifact
+from transformations.names import SERVICE
 
 # A busy machine may keep a healthy Redis silent for longer than the defaults allow.
 PATIENT = {"connect_timeout_ms": 5_000, "read_timeout_ms": 5_000, "deadline_ms": 20_000}

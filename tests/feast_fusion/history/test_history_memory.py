@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cli.embedded_redis import RunningRedis, embedded_redis
+from cli.embedded_redis import embedded_redis
+from cli.redis_process import RunningRedis
 from tests.feast_fusion.feast_repo import DAY_0, day, make_repo, redis_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:Batch feature views are experimental")

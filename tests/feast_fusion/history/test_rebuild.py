@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.embedded_redis import RunningRedis, embedded_redis
+from cli.embedded_redis import embedded_redis
+from cli.redis_process import RunningRedis
 from feast_fusion.errors import SchemaError
 from feast_fusion.history.derivation import derive
 from feast_fusion.history.rebuild import rebuild_sink

@@ -13,7 +13,7 @@ from feast.repo_config import RegistryConfig, RepoConfig
 from feast.type_map import python_values_to_proto_values
 from feast.types import FeastType
 
-from cli.embedded_redis import RunningRedis
+from cli.redis_process import RunningRedis
 from feast_fusion.redis_matrix import MatrixRedisOnlineStore
 
 OURS = "feast_fusion.redis_matrix.MatrixRedisOnlineStore"

@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from cli.embedded_redis import find_redis_server
+from cli.redis_process import find_redis_server
 from tests.waiting import PATIENCE_S, wait_until
 
 HOST = "127.0.0.1"

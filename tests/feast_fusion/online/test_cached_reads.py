@@ -10,7 +10,8 @@ from feast import Entity, Field, ValueType
 from feast.types import Int64, String
 from pydantic import ValidationError
 
-from cli.embedded_redis import RunningRedis, embedded_redis
+from cli.embedded_redis import embedded_redis
+from cli.redis_process import RunningRedis
 from feast_fusion.redis_matrix import MatrixRedisOnlineStoreConfig, read_online
 from tests.feast_fusion.online.online_repo import NOW, Pair, online, open_pair, view_of, write
 from tests.waiting import wait_until

@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from redis.sentinel import Sentinel
 
-from cli.embedded_redis import find_redis_server
+from cli.redis_process import find_redis_server
 from feast_fusion.online.cache.invalidation import (
     HEARTBEAT_S,
     REPLY_DEADLINE_S,

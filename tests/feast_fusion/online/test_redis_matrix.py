@@ -15,7 +15,8 @@ from feast.types import Array, Float32, Float64, Int64, String, from_value_type
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cli.embedded_redis import RunningRedis, embedded_redis
+from cli.embedded_redis import embedded_redis
+from cli.redis_process import RunningRedis
 from feast_fusion.errors import FeatureNotFoundError, SchemaError, StoreUnavailableError
 from feast_fusion.redis_matrix import MatrixRedisOnlineStore, Ragged, read_online
 from tests.feast_fusion.online.online_repo import NOW, Pair, online, open_pair, view_of, write

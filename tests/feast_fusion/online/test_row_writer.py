@@ -26,7 +26,8 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from cli.embedded_redis import RunningRedis, embedded_redis
+from cli.embedded_redis import embedded_redis
+from cli.redis_process import RunningRedis
 from feast_fusion.errors import SchemaError, StoreUnavailableError
 from feast_fusion.history.online_rows import OnlineWriter
 from feast_fusion.history.view_schema import view_schema

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
-from cli.embedded_redis import RunningRedis, redis_status
+from cli.embedded_redis import redis_status
+from cli.redis_process import RunningRedis
 from intake.journal import read_journal
 from tests.conftest import Project
 from tests.serving.http.service_process import (

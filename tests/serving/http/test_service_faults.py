@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cli.context import open_store
+from cli.feast_repository import open_store
 from cli.refresh import rewrite_online
 from feast_fusion.redis_matrix import online_store_of
 from intake.journal import read_journal

@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from cli.embedded_redis import embedded_redis, find_redis_server, start_redis, stop_redis
+from cli.embedded_redis import embedded_redis, start_redis, stop_redis
+from cli.redis_process import find_redis_server
 from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
 from intake.event import Event

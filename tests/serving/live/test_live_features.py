@@ -13,7 +13,8 @@ import pytest
 from feast import FeatureStore
 from redis import Redis
 
-from cli.embedded_redis import RunningRedis, embedded_redis
+from cli.embedded_redis import embedded_redis
+from cli.redis_process import RunningRedis
 from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
 from intake.event import Event

@@ -1,0 +1,77 @@
+"""Feast on a workspace: its variables, its store, its command."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+import yaml
+
+import feature_repo
+from feast_fusion.errors import FeastFusionError, StoreUnavailableError
+from intake.workspace import Workspace
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+REPOSITORY = Path(feature_repo.__file__).parent
+
+_NO_REDIS = "localhost:0"  # commands that read history only never connect
+
+
+def environment(workspace: Workspace, redis: str = _NO_REDIS) -> dict[str, str]:
+    """The variables that feature_store.yaml and the declarations read."""
+    return {
+        "FUSION_DATASET": str(workspace.dataset.path),
+        "FUSION_HOME": str(workspace.home),
+        "FUSION_PROJECT": workspace.dataset.name,
+        "FUSION_REGISTRY": str(workspace.registry),
+        "FUSION_REDIS": redis,
+    }
+
+
+def open_store(workspace: Workspace, redis: str = _NO_REDIS) -> "FeatureStore":
+    """Feast on this workspace.
+
+    Raises
+    ------
+    StoreUnavailableError
+        Nothing was applied yet.
+    """
+    if not workspace.registry.is_file():
+        raise StoreUnavailableError(
+            f"{workspace.registry}: got no such file, expected Feast's registry. "
+            "Run feast-fusion run, or feast apply."
+        )
+    from feast import FeatureStore, RepoConfig  # seconds to import: only where it is used
+
+    # Feast's notices that these views are alpha; its import puts them before all other filters.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")
+    text = (REPOSITORY / "feature_store.yaml").read_text(encoding="utf-8")
+    known = yaml.safe_load(Template(text).substitute(environment(workspace, redis)))
+    config = RepoConfig(**known)
+    config.repo_path = REPOSITORY
+    return FeatureStore(config=config)
+
+
+def feast(workspace: Workspace, redis: str, *arguments: str) -> None:
+    """Run the real `feast` command on this workspace, its output going to ours.
+
+    Raises
+    ------
+    FeastFusionError
+        It failed; its own message has been printed.
+    """
+    command = [str(Path(sys.executable).parent / "feast"), "--chdir", str(REPOSITORY), *arguments]
+    # IS_TEST is Feast's own switch for its notices about batch and on-demand views: a dozen per
+    # command, which would hide the lines that matter.
+    variables = os.environ | environment(workspace, redis) | {"IS_TEST": "True"}
+    done = subprocess.run(command, env=variables, check=False)
+    if done.returncode:
+        raise FeastFusionError(
+            f"feast {' '.join(arguments)}: got exit code {done.returncode}, expected 0. "
+            "Correct what its message above says."
+        )
