@@ -32,8 +32,7 @@ def prepare_sources(workspace: Workspace) -> None:
     """Write the sources of a workspace and say what came of it."""
     with progress_bar("Preparing") as advance:
         report = write_sources(workspace, progress=advance)
-    for line in _report_lines(workspace, report):
-        say(line)
+    say(*_report_lines(workspace, report))
 
 
 @click.command("training-set")

@@ -2,14 +2,11 @@
 
 import hashlib
 import json
-import os
-import resource
 import runpy
 import statistics
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 import polars as pl
@@ -29,16 +26,19 @@ from cli.model import (
     train_ranker,
 )
 from cli.redis import redis_of
+from cli.run_summary import RunSummary, peak_rss_mb
 from cli.terminal import say, then
+from feast_fusion.column_names import vector_view
 from feast_fusion.encoding.encoder import describe_encoder
 from feast_fusion.errors import FeastFusionError
 from feast_fusion.feature_service import open_service
+from feast_fusion.files import replaced_file
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
 from training.audit.leakage import audit_training_set
 from training.ranker.artifact import Artifact
 from transformations.embedding import Embedder
-from transformations.names import SERVICE
+from transformations.names import INTERACTIONS, ITEM_EMBEDDING, ITEMS, SERVICE, USER_EMBEDDING
 
 _LATENCY_USERS = 50
 _STARTED = time.perf_counter()
@@ -87,10 +87,9 @@ def _has_files(workspace: Workspace) -> bool:
     return dataset.items.path.is_file() and dataset.interactions.path.is_file()
 
 
-def run_all(workspace: Workspace) -> dict[str, Any]:
-    """Every step in order; returns and writes the summary."""
+def run_all(workspace: Workspace) -> None:
+    """Every step in order; writes the summary."""
     started = time.perf_counter()
-    workspace.root.mkdir(parents=True, exist_ok=True)
     _step("1/7 Prepare")
     prepare_sources(workspace)
     cached = _vectors_cached(workspace)
@@ -102,40 +101,38 @@ def run_all(workspace: Workspace) -> dict[str, Any]:
         feast(workspace, redis, "materialize", *_window(workspace))
         calls = _vectors_cached(workspace) - cached
         _step("4/7 Training set")
-        training_set = retrieve_training_set(workspace)
-        training_set.save(workspace.training_set)
-        say(f"{len(training_set):,} rows.")
-        store = open_store(workspace)
-        audit = audit_training_set(training_set, store, open_service(store, SERVICE))
-        for line in audit.lines():
-            say(line)
+        training_set = _audited_training_set(workspace)
         _step("5/7 Train")
         artifact = _trained(workspace, training_set)
         _step("6/7 Evaluate")
         measured = evaluate_ranker(workspace, training_set, artifact)
-        for line in metric_lines(measured):
-            say(line)
+        say(*metric_lines(measured))
         _step("7/7 Recommend")
-        users = _last_users(training_set.table)
-        answers = recommend_to(workspace, users, 10)
-    for line in answer_lines(answers[-1]):
-        say(line)
-    summary = {
-        "seconds": round(time.perf_counter() - started, 1),
-        "encoder_calls": calls,
-        "item_vectors": _n_rows(workspace, "item_embedding"),
-        "user_vectors": _n_rows(workspace, "user_embedding"),
-        "training_rows": len(training_set),
-        "test_auc": round(measured["ranker"]["auc"], 4),
-        "popularity_auc": round(measured["popularity"]["auc"], 4),
-        "online_p50_ms": round(statistics.median(a.latency_ms for a in answers), 1),
-        "peak_rss_mb": _peak_rss_mb(),
-    }
-    _write_json(workspace.summary, summary)
+        answers = recommend_to(workspace, _last_users(training_set.table), 10)
+        say(*answer_lines(answers[-1]))
+    summary = RunSummary(
+        seconds=round(time.perf_counter() - started, 1),
+        encoder_calls=calls,
+        item_vectors=_n_rows(workspace, ITEM_EMBEDDING),
+        user_vectors=_n_rows(workspace, USER_EMBEDDING),
+        training_rows=len(training_set),
+        test_auc=round(measured["ranker"]["auc"], 4),
+        popularity_auc=round(measured["popularity"]["auc"], 4),
+        online_p50_ms=round(statistics.median(a.latency_ms for a in answers), 1),
+        peak_rss_mb=peak_rss_mb(),
+    )
+    summary.write(workspace.summary)
     _step("Summary")
-    for line in _summary_lines(summary):
-        say(line)
-    return summary
+    say(*summary.lines())
+
+
+def _audited_training_set(workspace: Workspace) -> TrainingSet:
+    training_set = retrieve_training_set(workspace)
+    training_set.save(workspace.training_set)
+    say(f"{len(training_set):,} rows.")
+    store = open_store(workspace)
+    say(*audit_training_set(training_set, store, open_service(store, SERVICE)).lines())
+    return training_set
 
 
 def _trained(workspace: Workspace, training_set: TrainingSet) -> Artifact:
@@ -147,7 +144,8 @@ def _trained(workspace: Workspace, training_set: TrainingSet) -> Artifact:
         return Artifact.load(workspace.artifact)
     artifact = train_ranker(workspace, training_set)
     artifact.save(workspace.artifact)
-    _write_json(stamp, {"fingerprint": fingerprint})
+    with replaced_file(stamp) as building:
+        building.write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
     return artifact
 
 
@@ -164,11 +162,11 @@ def _fingerprint(workspace: Workspace) -> str:
 def _window(workspace: Workspace) -> tuple[str, str]:
     """From before the first row of any source until now, as Feast's command takes it."""
     first = min(
-        pl.scan_parquet(workspace.sources / f"{name}.parquet")
+        pl.scan_parquet(workspace.source(name))
         .select(pl.col("event_timestamp").min())
         .collect()
         .item()
-        for name in ("items", "interactions")
+        for name in (ITEMS, INTERACTIONS)
     )
     start = (first - timedelta(days=1)).astimezone(UTC)
     return start.strftime("%Y-%m-%dT%H:%M:%S"), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -185,7 +183,7 @@ def _encoder_id(workspace: Workspace) -> str:
 
 
 def _n_rows(workspace: Workspace, view: str) -> int:
-    sink = workspace.sinks / f"{view}__{_encoder_id(workspace)}"
+    sink = workspace.sinks / vector_view(view, _encoder_id(workspace))
     return int(ds.dataset(sink, format="parquet").count_rows())
 
 
@@ -193,30 +191,6 @@ def _last_users(table: pa.Table) -> list[str]:
     """Users of the newest examples, the newest last."""
     users = pl.DataFrame(table.select(["event_timestamp", "user_id"])).sort("event_timestamp")
     return users["user_id"].unique(maintain_order=True).tail(_LATENCY_USERS).to_list()
-
-
-def _peak_rss_mb() -> int:
-    """The largest process so far: this one or a command it ran."""
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return max(resource.getrusage(kind).ru_maxrss for kind in kinds) // 1024
-
-
-def _summary_lines(summary: dict[str, Any]) -> list[str]:
-    return [
-        f"Rows and vectors   {summary['training_rows']:,} training rows, "
-        f"{summary['item_vectors']:,} item vectors, {summary['user_vectors']:,} user vectors",
-        f"Encoder calls      {summary['encoder_calls']:,}",
-        f"Test AUC           {summary['test_auc']:.4f} "
-        f"(popularity {summary['popularity_auc']:.4f})",
-        f"Online latency     {summary['online_p50_ms']:.1f} ms p50: Redis, features and ranking",
-        f"Time and memory    {summary['seconds']:.0f} s, {summary['peak_rss_mb']:,} MB peak",
-    ]
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    building = path.with_name(f".{path.name}.{os.getpid()}")
-    building.write_text(json.dumps(content, indent=2) + "\n")
-    building.replace(path)
 
 
 def _step(title: str) -> None:

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 import click
 
 
-def say(message: str) -> None:
-    """One line for the person at the terminal."""
-    click.echo(message)
+def say(*lines: str) -> None:
+    """Lines for the person at the terminal."""
+    for line in lines:
+        click.echo(line)
 
 
 def then(message: str) -> None:
