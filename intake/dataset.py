@@ -1,22 +1,21 @@
 """A data set: three Parquet files and one `dataset.toml` that says what the columns mean."""
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-
-from feast_fusion.errors import SchemaError, schema_error
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Columns = tuple[str, ...]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A table of dataset.toml: frozen, and without keys that it does not know."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Items(_Section):
+class Items(Section):
     """`[items]`: the file of item versions and which of its columns are features."""
 
     path: Path
@@ -31,7 +30,7 @@ class Items(_Section):
         return tuple(dict.fromkeys(re.findall(r"\{(\w+)\}", self.text)))
 
 
-class Users(_Section):
+class Users(Section):
     """`[users]`: the optional file of user versions."""
 
     path: Path
@@ -39,7 +38,7 @@ class Users(_Section):
     categorical: Columns = ()
 
 
-class Interactions(_Section):
+class Interactions(Section):
     """`[interactions]`: the event log. `positive` is an SQL expression over its columns."""
 
     path: Path
@@ -47,12 +46,16 @@ class Interactions(_Section):
     positive: str | None = None
 
 
-class Activity(_Section):
+class Activity(Section):
     """`[activity]`: how events become point-in-time features.
 
-    history: items kept in `user_recent`; snapshot_every: a behaviour text is encoded after each
-    n-th event of a user; behaviour_tokens: token budget of that text; window_days: the two
-    popularity windows; categories: categories kept per user in `user_stats`.
+    Attributes
+    ----------
+    history : items kept in the user's list of recent items
+    snapshot_every : a behaviour snapshot (titles liked, disliked) after each n-th event of a user
+    behaviour_tokens : token budget of the text of a snapshot
+    window_days : the two windows in which popularity is counted
+    categories : categories kept per user
     """
 
     history: Annotated[int, Field(ge=1, le=10_000)] = 50
@@ -62,8 +65,16 @@ class Activity(_Section):
     categories: Annotated[int, Field(ge=1)] = 20
 
 
-class Encoder(_Section):
-    """`[encoder]`: the language model that encodes text. `pooling` None: as the model says."""
+class Encoder(Section):
+    """`[encoder]`: the language model that encodes text.
+
+    Attributes
+    ----------
+    model : a name on the Hugging Face hub, or a folder
+    max_tokens : tokens of a text that the model reads
+    pooling : how token vectors become one; None: as the model says
+    prompt : what stands before each text
+    """
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     max_tokens: Annotated[int, Field(ge=4)] = 256
@@ -76,7 +87,7 @@ class Encoder(_Section):
         return {"max_tokens": self.max_tokens, "pooling": self.pooling, "prompt": self.prompt}
 
 
-class Cleaning(_Section):
+class Cleaning(Section):
     """`[cleaning]`: optional cleaning. NFKC, HTML and control characters are always cleaned."""
 
     punctuation: bool = False
@@ -88,21 +99,30 @@ Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 Weight = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class InterestType(_Section):
+class InterestType(Section):
     """`[interest.types.<event_type>]`: what events of one type have instead of the defaults.
 
-    decay: their `a`; weight: their `w`, whether positive or not.
+    Attributes
+    ----------
+    decay : their `a`
+    weight : their `w`, whether positive or not
     """
 
     decay: Decay | None = None
     weight: Weight | None = None
 
 
-class Interest(_Section):
+class Interest(Section):
     """`[interest]`: the moving average `v <- a*v + (1-a)*w*e` of item vectors.
 
-    decay: `a`, per event; negative_weight: `w` of an event that is not positive; types: other
-    `a` and `w` per event_type, where a type that is not listed has the defaults.
+    The average is the user's *interest*; `e` is the vector of an event's item.
+
+    Attributes
+    ----------
+    decay : `a`, per event
+    positive_weight : `w` of a positive event
+    negative_weight : `w` of any other event
+    types : other `a` and `w` per event_type; a type that is not listed has the defaults
     """
 
     decay: Decay = 0.9
@@ -122,7 +142,7 @@ class Interest(_Section):
         )
 
 
-class Dataset(_Section):
+class Dataset(Section):
     """A parsed `dataset.toml`; every path is absolute."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -141,69 +161,3 @@ class Dataset(_Section):
         if value.explicit and value.positive is None:
             raise ValueError("explicit = true needs positive, such as positive = 'value >= 4'")
         return value
-
-
-def load_dataset(path: str | Path) -> Dataset:
-    """The data set described by the TOML file at `path`, its paths resolved against that file.
-
-    Raises
-    ------
-    SchemaError
-        The file is missing or not TOML, a key is unknown or missing, or a value has a wrong type.
-    """
-    path = Path(path).expanduser().resolve()
-    if not path.is_file():
-        raise schema_error(
-            f"{path}",
-            got="no such file",
-            expected="a dataset.toml",
-            remedy="Name one with --dataset or FUSION_DATASET; examples/movielens shows one.",
-        )
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SchemaError(f"{path}: not valid TOML: {error}. Correct the file.") from error
-    for section in ("items", "users", "interactions"):
-        table = raw.get(section)
-        if isinstance(table, dict) and isinstance(table.get("path"), str):
-            table["path"] = path.parent / table["path"]
-    encoder = raw.get("encoder")
-    if isinstance(encoder, dict) and isinstance(encoder.get("model"), str):
-        folder = path.parent / encoder["model"]
-        if folder.is_dir():
-            encoder["model"] = str(folder)
-    try:
-        return Dataset(**{**raw, "path": path})
-    except ValidationError as error:
-        raise SchemaError(f"{path}: {_explain(error)}") from error
-
-
-def _explain(error: ValidationError) -> str:
-    return "; ".join(_explain_one(detail) for detail in error.errors())
-
-
-def _explain_one(detail: Any) -> str:
-    *sections, key = [str(part) for part in detail["loc"]] or [""]
-    where = f"[{'.'.join(sections)}] {key}" if sections else key
-    if detail["type"] == "extra_forbidden":
-        model = Dataset.model_fields.get(sections[0]) if sections else None
-        known = _keys_of(sections) if model else sorted(Dataset.model_fields.keys() - {"path"})
-        return f"unknown key {where}; expected one of {', '.join(known)}. Remove or rename it"
-    if detail["type"] == "missing":
-        return f"missing key {where}; add it (examples/movielens/dataset.toml shows every key)"
-    return f"{where}: got {detail.get('input')!r}; {detail['msg']}"
-
-
-def _keys_of(sections: list[str]) -> list[str]:
-    if sections[:2] == ["interest", "types"]:
-        return sorted(InterestType.model_fields)
-    models: dict[str, type[_Section]] = {
-        "items": Items,
-        "users": Users,
-        "interactions": Interactions,
-        "activity": Activity,
-        "encoder": Encoder,
-        "cleaning": Cleaning,
-        "interest": Interest,
-    }
-    return sorted(models[sections[0]].model_fields)

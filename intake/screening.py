@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -71,6 +72,13 @@ class Screening:
         """The rows of `is_bad` (n,) that had no defect so far have this one."""
         self._reasons.append(reason)
         self._reason[is_bad & self.is_usable] = len(self._reasons) - 1
+
+    def reject_duplicates(self, identity: pl.DataFrame) -> None:
+        """Of usable rows with equal `identity` (n rows), all but the first are duplicates."""
+        usable = identity.with_row_index("").filter(pl.Series(self.is_usable))
+        is_first = np.zeros(len(identity), dtype=bool)
+        is_first[usable.unique(identity.columns, keep="first")[""].to_numpy()] = True
+        self.reject(~is_first, "duplicate")
 
     def add_key(self, name: str) -> None:
         """The column as strings; rows where it is null or empty are rejected.

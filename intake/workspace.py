@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from intake.dataset import Dataset, load_dataset
+from intake.dataset import Dataset
+from intake.dataset_file import load_dataset
 
 
 @dataclass(frozen=True)

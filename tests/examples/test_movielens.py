@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from feast_fusion.times import TIMESTAMP
-from intake.dataset import load_dataset
+from intake.dataset_file import load_dataset
 from intake.validation import validate_dataset
 from intake.workspace import Workspace
 from transformations.prepared_sources import write_sources

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from feast_fusion.errors import SchemaError
-from intake.dataset import load_dataset
+from intake.dataset_file import load_dataset
 
 MINIMAL = """
 name = "shop"
@@ -67,7 +67,7 @@ def test_the_example_is_valid() -> None:
             "[interest.types.view] decay: got 1.0",
         ),
         (("[interactions]", "[interest]\npositive_weight = inf\n[interactions]"), "got inf"),
-        (("[items]", "[items"), "not valid TOML"),
+        (("[items]", "[items"), "expected valid TOML"),
     ],
 )
 def test_defects_are_named(tmp_path: Path, change: tuple[str, str], message: str) -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError
 from feast_fusion.times import TIMESTAMP
-from intake.dataset import Dataset, load_dataset
+from intake.dataset import Dataset
+from intake.dataset_file import load_dataset
 from intake.timestamps import parse_times
 from intake.validation import ValidatedData, validate_dataset
 

@@ -11,7 +11,7 @@ import pytest
 
 from feast_fusion.encoding.encoder import describe_encoder
 from feast_fusion.errors import EncoderMismatchError, SchemaError
-from intake.dataset import load_dataset
+from intake.dataset_file import load_dataset
 from intake.workspace import Workspace, open_workspace
 from tests.datasets import START, make_films
 from transformations.embedding import embed_behaviour, embed_items, track_interest

@@ -1,0 +1,97 @@
+"""A dataset.toml, read exactly: what is wrong with it is named with its section and key."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from feast_fusion.errors import SchemaError, schema_error
+from intake.dataset import (
+    Activity,
+    Cleaning,
+    Dataset,
+    Encoder,
+    Interactions,
+    Interest,
+    InterestType,
+    Items,
+    Section,
+    Users,
+)
+
+_SECTIONS: dict[str, type[Section]] = {
+    "items": Items,
+    "users": Users,
+    "interactions": Interactions,
+    "activity": Activity,
+    "encoder": Encoder,
+    "cleaning": Cleaning,
+    "interest": Interest,
+}
+
+
+def load_dataset(path: str | Path) -> Dataset:
+    """The data set described by the TOML file at `path`, its paths resolved against that file.
+
+    Raises
+    ------
+    SchemaError
+        The file is missing or not TOML, a key is unknown or missing, or a value has a wrong type.
+    """
+    path = Path(path).expanduser().resolve()
+    if not path.is_file():
+        raise schema_error(
+            f"{path}",
+            got="no such file",
+            expected="a dataset.toml",
+            remedy="Name one with --dataset or FUSION_DATASET; examples/movielens shows one.",
+        )
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise schema_error(
+            f"{path}", got=f"{error}", expected="valid TOML", remedy="Correct the file."
+        ) from error
+    _resolve_paths(raw, path.parent)
+    try:
+        return Dataset(**{**raw, "path": path})
+    except ValidationError as error:
+        found = "; ".join(_explain(detail) for detail in error.errors())
+        raise SchemaError(f"{path}: {found}") from error
+
+
+def _resolve_paths(raw: dict[str, Any], folder: Path) -> None:
+    """Makes the paths of the files absolute, and that of a model where it names a folder."""
+    for section in ("items", "users", "interactions"):
+        table = raw.get(section)
+        if isinstance(table, dict) and isinstance(table.get("path"), str):
+            table["path"] = folder / table["path"]
+    encoder = raw.get("encoder")
+    if isinstance(encoder, dict) and isinstance(encoder.get("model"), str):
+        model = folder / encoder["model"]
+        if model.is_dir():
+            encoder["model"] = str(model)
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """One defect in words.
+
+    A `loc` of ("interest", "types", "view", "decya") is the key decya of [interest.types.view].
+    """
+    *sections, key = [str(part) for part in detail["loc"]] or [""]
+    where = f"[{'.'.join(sections)}] {key}" if sections else key
+    if detail["type"] == "extra_forbidden":
+        known = ", ".join(_known_keys(sections))
+        return f"unknown key {where}; expected one of {known}. Remove or rename it"
+    if detail["type"] == "missing":
+        return f"missing key {where}; add it (examples/movielens/dataset.toml shows every key)"
+    return f"{where}: got {detail['input']!r}; {detail['msg']}"
+
+
+def _known_keys(sections: list[str]) -> list[str]:
+    if not sections:
+        return sorted(Dataset.model_fields.keys() - {"path"})
+    is_type = sections[:2] == ["interest", "types"]
+    return sorted((InterestType if is_type else _SECTIONS[sections[0]]).model_fields)

@@ -1,0 +1,136 @@
+"""The events of a data set, of its file and of the journal: which can be used, and which not."""
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feast_fusion.errors import schema_error
+from feast_fusion.times import TIMESTAMP
+from intake.dataset import Dataset
+from intake.positive import evaluate_positive
+from intake.screening import Screening
+
+_EVENT_COLUMNS = ("user_id", "item_id", "event_timestamp")
+
+
+def screen_file(dataset: Dataset, items: Screening, now: datetime) -> Screening:
+    """The interactions of the file, each usable or with its defect."""
+    found = Screening(dataset.interactions.path, "interactions", _EVENT_COLUMNS)
+    _screen_events(found, dataset, items, now)
+    return found
+
+
+def screen_journal(
+    dataset: Dataset,
+    journal: pa.Table | None,
+    file: Screening,
+    items: Screening,
+    now: datetime,
+) -> Screening | None:
+    """The events of the journal, screened as those of the file; None without any.
+
+    An event is a duplicate where a usable row of the file has its event_id.
+    """
+    if not journal:
+        return None
+    table = journal.drop_columns(["received"])
+    for field in file.table.schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    found = Screening(Path("the event journal"), "events", _EVENT_COLUMNS, table)
+    _screen_events(found, dataset, items, now)
+    if "event_id" in file.columns:
+        folded = file.columns["event_id"].filter(pa.array(file.is_usable))
+        is_folded = pc.is_in(found.columns["event_id"], value_set=folded.drop_null())
+        found.reject(np.asarray(is_folded), "duplicate")
+    return found
+
+
+def _screen_events(found: Screening, dataset: Dataset, items: Screening, now: datetime) -> None:
+    found.add_key("user_id")
+    found.add_key("item_id")
+    found.add_time("event_timestamp", now)
+    known = items.columns["item_id"].filter(pa.array(items.is_usable))
+    is_known = pc.is_in(found.columns["item_id"], value_set=pc.unique(known))
+    found.reject(~np.asarray(is_known), "unknown item_id")
+    for name in ("event_type", "event_id"):
+        if name in found.table.column_names:
+            found.columns[name] = found.as_strings(name)
+    _add_value(found)
+    _add_positive(found, dataset)
+    _reject_repeated_events(found)
+
+
+def _add_value(found: Screening) -> None:
+    """The value as float64, null where the file has null or NaN or no such column."""
+    if "value" not in found.table.column_names:
+        found.columns["value"] = pa.nulls(len(found.table), pa.float64())
+        return
+    column = found.table["value"]
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+    if not any(is_kind(column.type) for is_kind in kinds):
+        raise schema_error(
+            f"{found.path}: column 'value'",
+            got=column.type,
+            expected="numbers",
+            remedy="Convert it, or rename it if it is not what an event is worth.",
+        )
+    value = pl.Series("value", column.cast(pa.float64())).fill_nan(None)
+    found.reject(value.is_infinite().fill_null(False).to_numpy(), "infinite value")
+    found.columns["value"] = value.to_arrow()
+
+
+def _add_positive(found: Screening, dataset: Dataset) -> None:
+    expression = dataset.interactions.positive
+    if not dataset.interactions.explicit or expression is None:
+        found.columns["positive"] = pa.array(np.ones(len(found.table), dtype=bool))
+        return
+    columns = dict(zip(found.table.column_names, found.table.columns, strict=True))
+    columns |= {name: pa.chunked_array([column]) for name, column in found.columns.items()}
+    positive = evaluate_positive(expression, columns, found.path)
+    is_undecided = positive.is_null().to_numpy()
+    has_value = np.asarray(found.columns["value"].is_valid())
+    found.reject(is_undecided & ~has_value, "null value")
+    found.reject(is_undecided, "undecided positive")
+    found.columns["positive"] = positive.fill_null(False).to_arrow()
+
+
+def _reject_repeated_events(found: Screening) -> None:
+    identity = {name: pl.Series(c) for name, c in found.columns.items() if name != "positive"}
+    others = [name for name in found.table.column_names if name not in identity]
+    frame = pl.DataFrame({**identity, **{name: pl.Series(found.table[name]) for name in others}})
+    if "event_id" in frame.columns:
+        has_id = pl.col("event_id").is_not_null()
+        frame = frame.select(
+            "event_id",
+            *(pl.when(~has_id).then(c).alias(c) for c in frame.columns if c != "event_id"),
+        )
+    found.reject_duplicates(frame)
+
+
+def usable_events(events: Screening, live: Screening | None) -> pa.Table:
+    """The usable events of the file, then those of the journal."""
+    table = events.usable(_interaction_schema(events))
+    if live is None or not live.is_usable.any():
+        return table
+    schema = _interaction_schema(live)
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return pa.concat_tables([table.select(schema.names), live.usable(schema)])
+
+
+def _interaction_schema(events: Screening) -> pa.Schema:
+    fields = [
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("event_timestamp", TIMESTAMP),
+        ("positive", pa.bool_()),
+        ("value", pa.float64()),
+    ]
+    optional = [name for name in ("event_type", "event_id") if name in events.columns]
+    return pa.schema([*fields, *((name, pa.string()) for name in optional)])
