@@ -3,7 +3,6 @@
 import json
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,21 +11,11 @@ from cli.data import prepare_sources
 from cli.feast_repository import feast, open_store
 from cli.redis import redis_of
 from cli.terminal import say
-from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.feature_service import open_service
-from intake.event import Event
+from feast_fusion.times import from_micros
 from intake.journal import read_events
 from intake.workspace import Workspace
 from transformations.names import SERVICE
-
-if TYPE_CHECKING:
-    from feast import FeatureStore
-
-    from training.audit.skew_report import SkewReport
-
-# What the service keeps at the newest event; the other views wait for feast materialize.
-_LIVE_VIEWS = ("item_stats", "user_stats", "user_recent", "user_interest")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @click.command()
@@ -54,8 +43,13 @@ def skew(workspace: Workspace, limit: int, fold: bool, service: str, as_json: bo
     because an event had not been applied yet, is compared with the version that was served.
     The exit code is 1 when anything is missing, extra or different.
     """
+    from training.audit.skew_audit import audit_log  # seconds to import
+
     folded_at = fold_events(workspace) if fold else None
-    report = audit_log(workspace, open_store(workspace), service, limit, folded_at)
+    store = open_store(workspace)
+    report = audit_log(
+        workspace, store, open_service(store, service), limit=limit, folded_at=folded_at
+    )
     if as_json:
         click.echo(json.dumps(report.to_dict()))
     else:
@@ -66,58 +60,16 @@ def skew(workspace: Workspace, limit: int, fold: bool, service: str, as_json: bo
 
 
 def fold_events(workspace: Workspace) -> datetime:
-    """Live events into the offline sources and sinks; those of before the result are there."""
+    """Bring live events into the offline stores; every event before the result is there."""
     began = datetime.now(UTC)
-    events = read_events(workspace.events)
-    if events:
+    times = [event.time for event in read_events(workspace.events)]
+    if times:
         prepare_sources(workspace)
         # Not incremental: an event may come late, before what was materialized last.
-        start = _EPOCH + timedelta(microseconds=min(e.time for e in events)) - timedelta(days=1)
+        start = from_micros(min(times)) - timedelta(days=1)
         with redis_of(workspace) as redis:
             feast(workspace, redis, "materialize", _utc(start), _utc(datetime.now(UTC)))
     return began
-
-
-def audit_log(
-    workspace: Workspace,
-    store: "FeatureStore",
-    service: str,
-    limit: int,
-    folded_at: datetime | None,
-) -> "SkewReport":
-    """The audit of the newest rows of a workspace's log, of before `folded_at`.
-
-    Raises
-    ------
-    FeatureNotFoundError
-        Nothing was logged.
-    """
-    from serving.served_rows import read_served
-    from training.audit.skew_audit import audit_served, logged_columns
-
-    feature_service = open_service(store, service)
-    columns = logged_columns(feature_service)
-    served = read_served(workspace.served, columns, limit, folded_at)
-    if not len(served.table):
-        raise FeatureNotFoundError(
-            f"{workspace.served}: got no rows that feature service {service!r} served "
-            f"({served.n_other:,} of other versions), expected some. Serve with a share of the "
-            "requests logged, then audit."
-        )
-    events: list[Event] = read_events(workspace.events)
-    return audit_served(
-        served.table,
-        store,
-        feature_service,
-        events,
-        n_other=served.n_other,
-        folded_at=folded_at,
-        batch_views=[
-            projection.name
-            for projection in feature_service.feature_view_projections
-            if projection.name.partition("__")[0] not in _LIVE_VIEWS
-        ],
-    )
 
 
 def _utc(instant: datetime) -> str:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ from serving.online_features import OnlineFeatures
 from serving.queries import QueryEncoder
 from serving.ranking import Ranking, rank_by_popularity
 from serving.served_log import ServedLog
+from serving.served_table import served_table
 from serving.similar_items import find_similar
 from serving.slate import Slate, Slates
 from serving.user_state import kind_of, recent_items
@@ -264,7 +266,8 @@ class Recommender:
             )
         if self._served_log is not None:
             places = [slate.item_ids.index(item.item_id) for item in items[:_LOGGED]]
-            self._served_log.offer_slate(uuid.uuid4().hex, slate, np.array(places, dtype=np.int64))
+            at = np.array(places, dtype=np.int64)
+            self._served_log.offer(uuid.uuid4().hex, partial(served_table, slate, at))
         return request.answer(items, len(candidates), kind_of(slate.user))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,12 @@ from intake.workspace import Workspace
 from serving.live.event_intake import EventIntake
 from serving.live.live_features import LiveFeatures
 from serving.online_features import OnlineFeatures
-from serving.served_log import ServedLog
-from serving.served_rows import read_served
+from serving.served_log import ReadServed, ServedLog
+from serving.served_table import served_table, stamped_table
 from serving.slate import Slates
 from tests.conftest import Project
 from tests.serving.http.service_process import copy_project
+from training.audit.served_rows import read_served
 from training.ranker.artifact import Artifact
 from transformations.names import SERVICE
 
@@ -72,10 +74,12 @@ def rows_of(request: int, n: int = 3) -> TrainingSet:
     )
 
 
-def stamps(request: int, n: int = 3) -> dict[str, np.ndarray[tuple[int], np.dtype[np.datetime64]]]:
-    times = np.full(n, np.datetime64("2024-01-01T00:00:00", "us") + np.timedelta64(request, "s"))
+def served_of(request: int, n: int = 3, n_stamps: int = 3) -> ReadServed:
+    """Reads the first `n` rows of one request, of whose stamps the second is absent."""
+    second = np.timedelta64(request, "s")
+    times = np.full(n_stamps, np.datetime64("2024-01-01T00:00:00", "us") + second)
     times[1] = np.datetime64("NaT")
-    return {"user_stats": times}
+    return lambda: stamped_table(rows_of(request, n), {"user_stats": times[:n]})
 
 
 def logged(folder: Path) -> list[dict[str, object]]:
@@ -83,8 +87,8 @@ def logged(folder: Path) -> list[dict[str, object]]:
 
 
 def test_a_request_is_logged_as_it_was_served_and_nothing_else(tmp_path: Path) -> None:
-    with ServedLog(tmp_path / "served", 1.0, rows_per_request=2) as log:
-        assert log.offer("request-1", rows_of(7), stamps(7))
+    with ServedLog(tmp_path / "served", 1.0) as log:
+        assert log.offer("request-1", served_of(7, n=2))
     (path,) = (tmp_path / "served").iterdir()
     when = START + timedelta(seconds=7)
     common = {"user_id": "u7", "event_timestamp": when, "user_stats__n": 7}
@@ -99,25 +103,24 @@ def test_the_hash_of_the_request_decides_what_is_sampled(tmp_path: Path) -> None
     ids = [f"request-{number}" for number in range(400)]
     taken = []
     for name in ("a", "b"):
-        with ServedLog(tmp_path / name, 0.25, rows_per_request=1) as log:
-            taken.append([log.offer(each, rows_of(1), stamps(1)) for each in ids])
+        with ServedLog(tmp_path / name, 0.25) as log:
+            taken.append([log.offer(each, served_of(1)) for each in ids])
     assert taken[0] == taken[1]
     assert 60 < sum(taken[0]) < 140
     with ServedLog(tmp_path / "none", 0.0) as log:
-        assert not any(log.offer(each, rows_of(1), stamps(1)) for each in ids)
+        assert not any(log.offer(each, served_of(1)) for each in ids)
     assert not (tmp_path / "none").exists()
     with pytest.raises(SchemaError, match=r"got 1\.5, expected"):
         ServedLog(tmp_path, 1.5)
 
 
 def test_what_does_not_fit_is_dropped_and_counted(tmp_path: Path) -> None:
-    rows, times = rows_of(1), stamps(1)
     with ServedLog(tmp_path, 1.0, max_pending=2, file_rows=1) as log:
-        taken = [log.offer(str(number), rows, times) for number in range(500)]
+        taken = [log.offer(str(number), served_of(1)) for number in range(500)]
     assert log.n_dropped == taken.count(False) > 0
     assert log.n_logged == taken.count(True) > 0
     assert len(logged(tmp_path)) == 3 * log.n_logged
-    assert not log.offer("late", rows, times)
+    assert not log.offer("late", served_of(1))
     assert log.n_dropped == taken.count(False) + 1
 
 
@@ -126,7 +129,7 @@ def test_concurrent_offers_are_each_logged_once(tmp_path: Path) -> None:
 
         def offer(first: int) -> None:
             for request in range(first, 200, 8):
-                assert log.offer(str(request), rows_of(request), stamps(request))
+                assert log.offer(str(request), served_of(request))
 
         threads = [threading.Thread(target=offer, args=(first,)) for first in range(8)]
         for thread in threads:
@@ -141,7 +144,7 @@ def test_concurrent_offers_are_each_logged_once(tmp_path: Path) -> None:
 
 def test_a_file_is_written_when_its_first_row_is_old_enough(tmp_path: Path) -> None:
     with ServedLog(tmp_path, 1.0, file_s=0.05) as log:
-        log.offer("1", rows_of(1), stamps(1))
+        log.offer("1", served_of(1))
         until = time.monotonic() + 20
         while not list(tmp_path.glob("served-*")):
             assert time.monotonic() < until
@@ -160,7 +163,7 @@ def test_a_disk_that_fails_fails_no_request(
     no_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ServedLog(no_folder, 1.0, file_rows=3) as log:
-        assert all(log.offer(str(number), rows_of(1), stamps(1)) for number in range(4))
+        assert all(log.offer(str(number), served_of(1)) for number in range(4))
     assert (log.n_logged, log.n_failed) == (0, 4)
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
     assert [record.getMessage() for record in errors] == [
@@ -170,8 +173,8 @@ def test_a_disk_that_fails_fails_no_request(
 
 def test_rows_that_cannot_be_read_are_counted_and_the_next_are_logged(tmp_path: Path) -> None:
     with ServedLog(tmp_path, 1.0) as log:
-        log.offer("1", rows_of(1), stamps(1, n=2))
-        log.offer("2", rows_of(2), stamps(2))
+        log.offer("1", served_of(1, n_stamps=2))
+        log.offer("2", served_of(2))
     assert (log.n_logged, log.n_failed) == (1, 1)
     assert {row["user_id"] for row in logged(tmp_path)} == {"u2"}
 
@@ -180,10 +183,10 @@ def test_after_a_kill_earlier_files_are_whole_and_the_rest_is_no_file(tmp_path: 
     program = f"""
         from pathlib import Path
         from serving.served_log import ServedLog
-        from tests.serving.test_served_log import rows_of, stamps
+        from tests.serving.test_served_log import served_of
         log = ServedLog(Path({str(tmp_path)!r}), 1.0, file_rows=30, max_pending=100_000)
         for request in range(1_000_000):
-            log.offer(str(request), rows_of(request), stamps(request))
+            log.offer(str(request), served_of(request))
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as writer:
@@ -202,12 +205,12 @@ def test_after_a_kill_earlier_files_are_whole_and_the_rest_is_no_file(tmp_path: 
 
 def test_the_oldest_files_make_room(tmp_path: Path) -> None:
     with ServedLog(tmp_path / "probe", 1.0) as log:
-        log.offer("1", rows_of(1), stamps(1))
+        log.offer("1", served_of(1))
     (probe,) = (tmp_path / "probe").iterdir()
     folder, size = tmp_path / "served", probe.stat().st_size
     with ServedLog(folder, 1.0, file_rows=1, max_bytes=3 * size + size // 2) as log:
         for request in range(9):
-            log.offer(str(request), rows_of(request), stamps(request))
+            log.offer(str(request), served_of(request))
     assert {row["user_id"] for row in logged(folder)} == {"u6", "u7", "u8"}
 
 
@@ -215,7 +218,7 @@ def test_the_oldest_files_make_room(tmp_path: Path) -> None:
 def served(tmp_path: Path) -> Iterator[Path]:
     with ServedLog(tmp_path, 1.0, file_rows=6) as log:
         for request in range(8):
-            log.offer(str(request), rows_of(request), stamps(request))
+            log.offer(str(request), served_of(request))
     yield tmp_path
 
 
@@ -232,7 +235,7 @@ def test_rows_of_another_version_are_left_out_and_counted(served: Path) -> None:
     rows = rows_of(99)
     other = TrainingSet(rows.table.rename_columns([*COLUMNS[:3], "renamed"]), {}, {})
     with ServedLog(served, 1.0) as log:
-        log.offer("1", other, stamps(99))
+        log.offer("1", other.to_arrow)
     found = read_served(served, COLUMNS)
     assert (len(found.table), found.n_other) == (24, 3)
 
@@ -263,7 +266,8 @@ class Serving:
     def serve(self, request: int, user_id: str) -> None:
         items = [f"f{(request * 7 + 3 * at) % 84}" for at in range(10)]  # four do not exist
         slate = self.slates.read(user_id, items, datetime.now(UTC))
-        assert self.log.offer_slate(f"r{request}", slate, np.arange(10)[::-1])
+        at = np.arange(10)[::-1]
+        assert self.log.offer(f"r{request}", partial(served_table, slate, at))
 
     def rate(self, number: int, user_id: str, *, wait: bool) -> None:
         late = timedelta(hours=2) if number % 5 == 4 else timedelta(0)

@@ -1,7 +1,7 @@
 """The leakage audit: every feature of a training set recomputed the slow way, and what differs.
 
-A value that the slow path does not give is traced to the source rows that hold it, and their times
-say what went wrong. Two checks need no source: a single column that tells the label almost by
+A value that the slow path does not give is traced to the source rows that hold it; the times of
+these rows say what went wrong. Two checks need no source: a column that tells the label almost by
 itself, and examples on both sides of a split.
 """
 
@@ -18,7 +18,7 @@ from feast import FeatureService, FeatureStore, OnDemandFeatureView
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from feast_fusion.column_names import logical_name
+from feast_fusion.column_names import feature_column, logical_name, split_view
 from feast_fusion.errors import schema_error
 from feast_fusion.training_set import TrainingSet
 from training.audit.source_history import SourceHistory
@@ -43,16 +43,12 @@ _MIN_AUC_ROWS = 100
 class Finding:
     """One kind of leak in one feature.
 
-    Parameters
+    Attributes
     ----------
-    kind
-        One of `KINDS`.
-    feature
-        Its name in the training set; for `split overlap` the splits.
-    count
-        Rows it was found in.
-    example
-        One of them in words.
+    kind : one of `KINDS`
+    feature : its name in the training set; for `split overlap` the splits
+    count : rows it was found in
+    example : one of these rows in words
     """
 
     kind: str
@@ -65,16 +61,12 @@ class Finding:
 class LeakageReport:
     """The result of an audit; clean when there is no finding.
 
-    Parameters
+    Attributes
     ----------
-    n_rows_checked, n_rows
-        How many rows were recomputed, of how many.
-    n_features
-        Features recomputed per row.
-    findings
-        By kind, then feature.
-    notes
-        What could not be checked, and why.
+    n_rows_checked, n_rows : how many rows were recomputed, of how many
+    n_features : features recomputed per row
+    findings : by kind, then feature
+    notes : what could not be checked, and why
     """
 
     n_rows_checked: int
@@ -127,15 +119,11 @@ def audit_training_set(
 
     Parameters
     ----------
-    training_set
-        With the names that `build_training_set` gives.
-    n_rows
-        0 for all rows.
-    suspicious_auc
-        A scalar feature is reported whose AUC against the label, or 1 - AUC, is at least this,
-        over at least 100 rows that have it.
-    split
-        Default: `split_by_time`, as training splits.
+    training_set : with the names that `build_training_set` gives
+    n_rows : 0 for all rows
+    suspicious_auc : a scalar feature is reported whose AUC against the label, or 1 - AUC, is at
+        least this, over at least 100 rows that have the feature
+    split : default: `split_by_time`, as training splits
 
     Raises
     ------
@@ -184,7 +172,9 @@ def _histories(
 def _features(history: SourceHistory, training_set: TrainingSet) -> dict[str, str]:
     """Features of a view and their names in the training set."""
     view = history.projection.name_to_use()
-    names = {f.name: logical_name(f"{view}__{f.name}") for f in history.projection.features}
+    names = {
+        f.name: logical_name(feature_column(view, f.name)) for f in history.projection.features
+    }
     there = {*training_set.table.column_names, *training_set.vectors, *training_set.lists}
     for name in names.values():
         if name not in there:
@@ -204,15 +194,15 @@ def _unaudited(training_set: TrainingSet, known: set[str]) -> list[str]:
 
 
 def _other_encoders(service: FeatureService, n_rows: int) -> Iterator[Finding]:
-    """Views whose name carries another encoder id than the service's, or than most views."""
-    views = [p.name for p in service.feature_view_projections]
-    encoder = {view: view.split("__", 1)[1] for view in views if "__" in view}
-    most_common = Counter(encoder.values()).most_common(1)
+    """Views whose name has another encoder id than the service, or than most of its views."""
+    names = (split_view(p.name) for p in service.feature_view_projections)
+    encoders = [(view, encoder) for view, encoder in names if encoder is not None]
+    most_common = Counter(encoder for _, encoder in encoders).most_common(1)
     expected = service.tags.get("encoder_id") or (most_common[0][0] if most_common else "")
-    for view, found in encoder.items():
+    for view, found in encoders:
         if found != expected:
-            example = f"{view} holds vectors of {found}, the service's are of {expected}"
-            yield Finding("encoder", view.split("__")[0], n_rows, example)
+            example = f"its vectors are of {found}, those of the service of {expected}"
+            yield Finding("encoder", view, n_rows, example)
 
 
 def _count(feature: str, found: Iterator[Difference], table: pa.Table) -> Iterator[Finding]:

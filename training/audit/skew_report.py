@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from training.audit.skew import FeatureSkew
+from training.audit.feature_skew import FeatureSkew
 
 _COUNTS = ("equal", "missing", "extra", "different", "rewritten")
 

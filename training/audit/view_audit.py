@@ -2,12 +2,13 @@
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from feast_fusion.column_names import split_view
+from feast_fusion.times import TIMESTAMP, from_micros
 from feast_fusion.training_set import TrainingSet
 from training.audit.source_history import (
     Key,
@@ -18,8 +19,6 @@ from training.audit.source_history import (
     vector_fingerprint,
 )
 from transformations.schema import CAUSED_AFTER_US
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,9 @@ class Difference:
 class ViewAudit:
     """The features of one view in the rows to check, against the slow path.
 
-    A source row stamped exactly at a label's time may be seen by it, yet is reported as its own
-    instant when it changed the value: rows caused by an event are stamped just after it. The first
-    row of a key changes nothing; a profile may well begin with the first event.
+    A label may see a source row stamped exactly at its time. Yet a row that changed the value is
+    reported as of the label's own instant: a row caused by an event is stamped just after the
+    event. The first row of a key changes nothing; a profile may well begin with the first event.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class ViewAudit:
         table = self._training_set.table.take(pa.array(self._rows))
         columns = [table.column(name).to_pylist() for name in self._history.keys]
         keys: list[Key] = list(zip(*columns, strict=True)) if columns else [()] * len(table)
-        times = table.column("event_timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+        times = table.column("event_timestamp").cast(TIMESTAMP).cast(pa.int64())
         known = self._history.rows_by_key({key for key in keys if None not in key})
         for row, key, t in zip(self._rows.tolist(), keys, times.to_pylist(), strict=True):
             yield _Label(row, key, t, known.get(key, ()))
@@ -105,7 +104,7 @@ class ViewAudit:
         candidates = {row.position for i in differing for row in self._labels[i].rows}
         values = known | self._history.values(feature, candidates, kind)
         of_encoder: set[Hashable] | None = None
-        if kind is None and "__" in self._history.view.name:
+        if kind is None and split_view(self._history.view.name)[1]:
             of_encoder = self._history.all_values(feature, kind)
         for i in differing:
             label, expected = self._labels[i], self._expected[i]
@@ -121,14 +120,14 @@ class ViewAudit:
     def _kind(
         self, label: _Label, found: Hashable, holders: list[SourceRow]
     ) -> tuple[str, SourceRow | None]:
-        """Which rule was broken to get at one of `holders`, and which of them it was.
+        """Which rule was broken to get at one of `holders`, and which row it was.
 
-        A value may be held by many rows: the row that dropping one rule would have given comes
-        first, then the label's own instant, then the rest.
+        Many rows may hold the value. Named is, in this order, the row that dropping one rule would
+        have given, a row of the label's own instant, any other row.
         """
         t = label.t
         if found is None or t is None or not holders:
-            return "mismatch", None  # a value that is missing, or from nowhere, gives nothing away
+            return "mismatch", None  # an absent value, or a value from nowhere, names no row
         for kind, relaxed in (
             ("created late", replace(self._rule, created_by_then=False)),
             ("expired", replace(self._rule, ttl_us=0)),
@@ -174,4 +173,4 @@ def _shown(value: Hashable) -> str:
 
 
 def _at(microseconds: int) -> str:
-    return f"{_EPOCH + timedelta(microseconds=microseconds):%Y-%m-%d %H:%M:%S.%f}"
+    return f"{from_micros(microseconds):%Y-%m-%d %H:%M:%S.%f}"

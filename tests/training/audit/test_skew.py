@@ -22,7 +22,7 @@ from feast_fusion.times import TIMESTAMP
 from intake.event import Event
 from tests.datasets import make_films
 from tests.feast_fusion.retrieval.offline_repo import make_store
-from training.audit.skew import EXACT, FLOAT16, FLOAT32, FeatureSkew, compare_feature
+from training.audit.feature_skew import EXACT, FLOAT16, FLOAT32, FeatureSkew, compare_feature
 from training.audit.skew_audit import audit_served, logged_columns
 from training.audit.skew_report import SkewReport
 from training.audit.version_matching import APPLIED_WITHIN_US, Versions, match_versions

@@ -1,4 +1,4 @@
-"""What the log of served features has, newest first (see `serving.served_log`)."""
+"""The newest rows of the log of served features."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from feast_fusion.errors import SchemaError
 from feast_fusion.times import TIMESTAMP
+from transformations.served_files import served_files
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class ServedRows:
 
     Attributes
     ----------
-    table : the newest rows with the columns asked for
-    n_other : newer rows that lack such a column: served by another version of the service
+    table : the newest rows, with the columns asked for
+    n_other : newer rows that lack such a column: another version of the service served them
     """
 
     table: pa.Table
@@ -39,7 +40,7 @@ def read_served(
     """
     found: list[pa.Table] = []
     n_rows = n_other = 0
-    for path in sorted(folder.glob("served-*.parquet"), reverse=True):
+    for path in served_files(folder):
         table = _read(path, columns)
         if isinstance(table, int):
             n_other += table

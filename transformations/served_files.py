@@ -1,0 +1,34 @@
+"""The log of served features, as its writer and its reader agree on it.
+
+A row is one item of an answer: the request (`REQUEST`), each feature as it was served, and for each
+view the time of the row that was served (`stamp_column`), null where there was none. A row has
+neither query nor score.
+"""
+
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from feast_fusion.column_names import feature_column
+
+REQUEST = ("user_id", "item_id", "event_timestamp")
+
+
+def stamp_column(view: str) -> str:
+    """The column of the event timestamp of a view's row.
+
+    >>> stamp_column("user_stats")
+    'user_stats__event_timestamp'
+    """
+    return feature_column(view, "event_timestamp")
+
+
+def served_files(folder: Path) -> list[Path]:
+    """The files of the log, newest first."""
+    return sorted(folder.glob("served-*.parquet"), reverse=True)
+
+
+def new_served_file(folder: Path, number: int) -> Path:
+    """A file that comes after every earlier file; `number` grows within a process."""
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    return folder / f"served-{now}-{number:06d}-{uuid.uuid4().hex[:8]}.parquet"
