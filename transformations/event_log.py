@@ -8,7 +8,9 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from feast_fusion.times import TIMESTAMP
 from transformations.id_map import IdMap
+from transformations.schema import CAUSED_AFTER_US
 
 Ints = NDArray[np.int64]
 
@@ -50,6 +52,14 @@ class EventLog:
         start = np.flatnonzero(is_new)
         first = np.maximum.accumulate(np.where(is_new_key, np.arange(n), 0))[start]
         return Instants(start=start, end=np.append(start[1:], n)[: len(start)], first=first)
+
+    def ids_at(self, rows: Ints | slice = slice(None)) -> pa.Array:
+        """The ids of the keys of some instants."""
+        return self.ids.take(self.key[self.instants.start[rows]])
+
+    def stamps_at(self, rows: Ints | slice = slice(None)) -> pa.Array:
+        """When the rows that some instants cause are stamped: just after each."""
+        return pa.array(self.time[self.instants.start[rows]] + CAUSED_AFTER_US).cast(TIMESTAMP)
 
     def n_events_since(self, window_us: int) -> Ints:
         """(m,) events of the key in `(t - window, t]`, for each instant `t`."""

@@ -15,7 +15,7 @@ from feast_fusion.errors import SchemaError
 from feast_fusion.times import TIMESTAMP
 from intake.dataset import Activity, Dataset, Interactions, Items
 from tests.oracles.activity import ActivityOracle, Row
-from transformations import activity, top_categories
+from transformations import top_categories, user_lists
 from transformations.activity import build_activity
 from transformations.schema import ITEM_STATS, USER_EVENTS, USER_RECENT, USER_SNAPSHOTS, USER_STATS
 
@@ -168,7 +168,7 @@ def test_each_table_equals_the_nested_loop(log: ActivityOracle) -> None:
 def test_small_chunks_change_nothing(log: ActivityOracle, n_rows: int) -> None:
     whole = build(log)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(activity, "CHUNK_ROWS", n_rows)
+        patch.setattr(user_lists, "CHUNK_ROWS", n_rows)
         patch.setattr(top_categories, "BLOCK_ROWS", n_rows)
         patch.setattr(top_categories, "BLOCK_CELLS", 3)
         assert same_tables(build(log), whole)
