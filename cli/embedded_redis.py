@@ -1,4 +1,4 @@
-"""A Redis on a free loopback port that lives in one folder, for those who have none of their own.
+"""A Redis on a free loopback port that lives in one folder, for people without a Redis.
 
 Nothing here reads the environment: which Redis a command uses is the command's decision.
 """
@@ -34,7 +34,7 @@ def start_redis(folder: Path, *, detach: bool) -> RunningRedis:
     Raises
     ------
     StoreUnavailableError
-        There is no redis-server, it did not start, or the one of this folder hangs.
+        There is no redis-server, it did not start, or the server of this folder hangs.
     """
     return _find_or_start(folder, detach)[0]
 
@@ -62,8 +62,8 @@ def redis_status(folder: Path) -> RunningRedis | None:
 def embedded_redis(folder: Path, *, detach: bool = False) -> Iterator[RunningRedis]:
     """The Redis of `folder` for the length of a `with` block; `detach` as in `start_redis`.
 
-    One that already runs is used and left running; one started here is stopped at the end, also
-    when the block raises.
+    A server that already runs is used and left running. A server started here is stopped at the
+    end, also when the block raises.
     """
     running, is_ours = _find_or_start(folder, detach)
     try:

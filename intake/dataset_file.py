@@ -63,7 +63,7 @@ def load_dataset(path: str | Path) -> Dataset:
 
 
 def _resolve_paths(raw: dict[str, Any], folder: Path) -> None:
-    """Makes the paths of the files absolute, and that of a model where it names a folder."""
+    """Makes the paths of files absolute, and the name of a model where it is a folder here."""
     for section in ("items", "users", "interactions"):
         table = raw.get(section)
         if isinstance(table, dict) and isinstance(table.get("path"), str):

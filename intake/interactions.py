@@ -31,7 +31,7 @@ def screen_journal(
     items: Screening,
     now: datetime,
 ) -> Screening | None:
-    """The events of the journal, screened as those of the file; None without any.
+    """The events of the journal, screened like the events of the file; None without any.
 
     An event is a duplicate where a usable row of the file has its event_id.
     """
@@ -113,7 +113,7 @@ def _reject_repeated_events(found: Screening) -> None:
 
 
 def usable_events(events: Screening, live: Screening | None) -> pa.Table:
-    """The usable events of the file, then those of the journal."""
+    """The usable events of the file, then the usable events of the journal."""
     table = events.usable(_interaction_schema(events))
     if live is None or not live.is_usable.any():
         return table

@@ -33,7 +33,7 @@ class Screening:
     def __init__(
         self, path: Path, name: str, required: Sequence[str], table: pa.Table | None = None
     ) -> None:
-        """Reads the file at `path` unless `table` is given; `name` is that of the rejects file.
+        """Reads the file at `path` unless `table` is given; `name` also names the rejects file.
 
         Raises
         ------

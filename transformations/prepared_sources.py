@@ -40,7 +40,7 @@ class SourcesReport:
     users_without_profile : users with events who are not in the users table
     rows : rows per prepared source
     seconds : how long it took
-    is_unchanged : the inputs were those of the last time, so nothing was written
+    is_unchanged : the inputs were the same as last time, so nothing was written
     """
 
     read: dict[str, int]
@@ -56,13 +56,14 @@ def write_sources(
 ) -> SourcesReport:
     """Validates the data set and writes its sources to `workspace.sources`.
 
-    The events of `workspace.events` are folded in: they become interactions beside those of the
-    file, so that training sees what serving saw.
+    The events of the journal are folded in: they become interactions like the rows of the file,
+    so that training sees what serving saw.
 
     The sources are items, users (where there is a table of users), interactions, and the tables of
     `build_activity`, each a file `<name>.parquet`. All appear together, and an interrupted run
-    leaves the old ones. Nothing is done when the files, what dataset.toml says of them, and the
-    code are those of the last time. Rejected rows go to `rejects/`, also when validation fails.
+    leaves the old ones. Nothing is done when the files, what dataset.toml says of them, and
+    `SOURCES_VERSION` are the same as last time. Rejected rows go to `rejects/`, also when
+    validation fails.
 
     Parameters
     ----------
