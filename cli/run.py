@@ -29,7 +29,6 @@ from cli.redis import redis_of
 from cli.run_summary import RunSummary, peak_rss_mb
 from cli.terminal import say, then
 from feast_fusion.column_names import vector_view
-from feast_fusion.encoding.encoder import describe_encoder
 from feast_fusion.errors import FeastFusionError
 from feast_fusion.feature_service import open_service
 from feast_fusion.files import replaced_file
@@ -37,7 +36,7 @@ from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
 from training.audit.leakage import audit_training_set
 from training.ranker.artifact import Artifact
-from transformations.embedding import Embedder
+from transformations.embedder import Embedder, identify
 from transformations.names import INTERACTIONS, ITEM_EMBEDDING, ITEMS, SERVICE, USER_EMBEDDING
 
 _LATENCY_USERS = 50
@@ -174,12 +173,11 @@ def _window(workspace: Workspace) -> tuple[str, str]:
 
 def _vectors_cached(workspace: Workspace) -> int:
     """How many texts this workspace's encoder has ever encoded: the growth is encoder calls."""
-    return len(Embedder(workspace, _encoder_id(workspace)).cache)
+    return len(Embedder(workspace, _encoder_id(workspace)).cached.cache)
 
 
 def _encoder_id(workspace: Workspace) -> str:
-    encoder = workspace.dataset.encoder
-    return describe_encoder(encoder.model, **encoder.options).encoder_id
+    return identify(workspace.dataset.encoder).encoder_id
 
 
 def _n_rows(workspace: Workspace, view: str) -> int:

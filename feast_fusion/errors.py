@@ -1,5 +1,8 @@
 """Every error this project raises on purpose. A message says what, got, expected and the remedy."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class FeastFusionError(Exception):
     """Base of all errors that feast-fusion raises itself."""
@@ -21,6 +24,22 @@ class StoreUnavailableError(FeastFusionError, ConnectionError):
     """A store (Redis, a registry, a sink) cannot be reached or used."""
 
 
+class MissingExtraError(FeastFusionError, ImportError):
+    """A package of an extra that is not installed was needed."""
+
+
 def schema_error(what: str, *, got: object, expected: object, remedy: str) -> SchemaError:
     """A `SchemaError` whose message has the four parts every message of this project has."""
     return SchemaError(f"{what}: got {got}, expected {expected}. {remedy}")
+
+
+@contextmanager
+def extra_required(extra: str) -> Iterator[None]:
+    """Imports of an extra's packages: one that is not installed ends in `MissingExtraError`."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"got no package {error.name!r}, expected those of the extra [{extra}]. "
+            f"Run: pip install 'feast-fusion[{extra}]'"
+        ) from error

@@ -2,9 +2,9 @@
 
 import os
 
-from feast_fusion.encoding.encoder import describe_encoder
 from feast_fusion.errors import SchemaError
 from intake.workspace import open_workspace
+from transformations.embedder import identify
 
 _MISSING = [name for name in ("FUSION_DATASET", "FUSION_HOME") if name not in os.environ]
 if _MISSING:
@@ -15,4 +15,4 @@ if _MISSING:
 
 WORKSPACE = open_workspace(os.environ["FUSION_DATASET"], os.environ["FUSION_HOME"])
 DATASET = WORKSPACE.dataset
-ENCODER = describe_encoder(DATASET.encoder.model, **DATASET.encoder.options)
+ENCODER = identify(DATASET.encoder)

@@ -10,10 +10,10 @@ from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace
 from serving.catalogue_watch import CatalogueWatch
 from serving.online_features import OnlineFeatures
-from serving.queries import QueryEncoder
 from serving.recommender import N_CANDIDATES, LiveItems, Recommender
 from serving.served_log import ServedLog
 from training.ranker.artifact import Artifact
+from transformations.embedder import Embedder
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def open_recommender(
             features,
             artifact,
             watch,
-            QueryEncoder(workspace.dataset.encoder, encoder_id),
+            Embedder(workspace, encoder_id),
             n_candidates=n_candidates,
             live_items=live_items,
             served_log=served_log,

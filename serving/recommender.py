@@ -31,7 +31,6 @@ from serving.candidates import QUERY, USER_SOURCES, Candidates, gather_candidate
 from serving.catalogue import Catalogue
 from serving.catalogue_watch import CatalogueWatch
 from serving.online_features import OnlineFeatures
-from serving.queries import QueryEncoder
 from serving.ranking import Ranking, rank_by_popularity
 from serving.served_log import ServedLog
 from serving.served_table import served_table
@@ -39,6 +38,7 @@ from serving.similar_items import find_similar
 from serving.slate import Slate, Slates
 from serving.user_state import kind_of, recent_items
 from training.ranker.artifact import Artifact
+from transformations.embedder import Embedder
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class Recommender:
 
     Parameters
     ----------
+    embedder : of the encoder of the item vectors, for queries
     n_candidates : how many items a recommendation ranks
     live_items : user id -> items that the user has acted on since the last prepare; the prepared
         history and the user's recent items are seen in any case
@@ -96,7 +97,7 @@ class Recommender:
         features: OnlineFeatures,
         artifact: Artifact,
         watch: CatalogueWatch,
-        queries: QueryEncoder,
+        embedder: Embedder,
         *,
         n_candidates: int = N_CANDIDATES,
         live_items: LiveItems = lambda user_id: (),
@@ -106,7 +107,7 @@ class Recommender:
         self._slates = Slates(features, artifact.features)
         self._ranking = Ranking(artifact)
         self._watch = watch
-        self._queries = queries
+        self.embedder = embedder
         self._n_candidates = n_candidates
         self._warn_again_at = -math.inf
         self._turns = threading.Semaphore(_RANKED_AT_ONCE)
@@ -197,25 +198,16 @@ class Recommender:
         SchemaError
             Both or neither of `item_id` and `text` are given.
         FeatureNotFoundError
-            There is no such item, or it has no vector.
+            There is no such item, or it has no vector; or the text is empty once it is cleaned.
         """
-        return find_similar(self._watch.current, self._queries, item_id, text, n)
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """(n, d) L2-normalised vectors of texts, by the encoder of the item vectors.
-
-        Raises
-        ------
-        EncoderMismatchError, FeatureNotFoundError
-            See `QueryEncoder.encode`.
-        """
-        return self._queries.encode(texts)
+        return find_similar(self._watch.current, self.embedder, item_id, text, n)
 
     def _request(self, user_id: str, query: str | None, explain: bool) -> _Request:
         started, failures, vector = time.perf_counter(), [], None
         if query is not None and query.strip():
             try:
-                vector = self._queries.vector(query)
+                vectors, present = self.embedder.queries([query])
+                vector = vectors[0] if present[0] else None
             except Exception as error:  # whatever a model can raise: the answer goes on without it
                 _log.warning("query: not encoded: %s", type(error).__name__)
                 failures.append(QUERY_NOT_ENCODED)

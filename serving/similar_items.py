@@ -3,17 +3,17 @@
 from feast_fusion.errors import FeatureNotFoundError, schema_error
 from serving.answers import SimilarItem
 from serving.catalogue import Catalogue, Vectors
-from serving.queries import QueryEncoder
+from transformations.embedder import Embedder
 
 
 def find_similar(
-    catalogue: Catalogue, queries: QueryEncoder, item_id: str | None, text: str | None, n: int
+    catalogue: Catalogue, embedder: Embedder, item_id: str | None, text: str | None, n: int
 ) -> list[SimilarItem]:
     """At most `n`, nearest first; an item is not near to itself. See `Recommender.similar`."""
     if item_id is not None and text is None:
         vector = _require_vector(catalogue, item_id)
     elif text is not None and item_id is None:
-        vector = queries.vector(text)
+        vector = _encode_query(embedder, text)
     else:
         raise schema_error(
             "similar",
@@ -27,6 +27,17 @@ def find_similar(
         for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True)
     ]
     return [item for item in found if item.item_id != item_id][:n]
+
+
+def _encode_query(embedder: Embedder, text: str) -> Vectors:
+    vectors, present = embedder.queries([text])
+    if not present[0]:
+        raise FeatureNotFoundError(
+            "text: got one that is empty without markup and invisible characters, expected words. "
+            "Give a text to look for."
+        )
+    vector: Vectors = vectors[0]
+    return vector
 
 
 def _require_vector(catalogue: Catalogue, item_id: str) -> Vectors:

@@ -17,7 +17,7 @@ from cli.redis import running_redis
 from tests.conftest import Project, open_project
 from tests.datasets import make_films
 from training.retrieval import build_training_set
-from transformations.embedding import Embedder
+from transformations.embedder import Embedder
 from transformations.names import SERVICE
 
 SUMMARY_KEYS = {
@@ -135,7 +135,7 @@ def feast(project: Project, *arguments: str) -> None:
 def vectors_cached(project: Project) -> int:
     (folder,) = project.workspace.sinks.glob("item_embedding__*")
     embedder = Embedder(project.workspace, folder.name.split("__")[1])
-    return len(embedder.cache)
+    return len(embedder.cached.cache)
 
 
 def vector_online(project: Project, item_id: str) -> list[float]:

@@ -12,7 +12,7 @@ from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
 from tests.conftest import Project
 from tests.oracles.features import RawData, Row, expected_features
-from transformations.embedding import Embedder
+from transformations.embedder import Embedder
 from transformations.text import render_item
 
 N_ROWS = 2000
@@ -27,9 +27,13 @@ def raw_data(workspace: Workspace) -> RawData:
 
     def embed(text: str) -> Any:
         if text not in vectors:
-            matrix, present = embedder.embed([text])
+            matrix, present = embedder.cached.embed([text])
             vectors[text] = matrix[0].astype(np.float64) if present[0] else None
         return vectors[text]
+
+    def behaviour_vector(liked: list[str], disliked: list[str]) -> Any:
+        matrix, present = embedder.behaviours([liked], [disliked])
+        return matrix[0].astype(np.float64) if present[0] else None
 
     events = pl.read_parquet(dataset.interactions.path)
     positive = dataset.interactions.positive
@@ -54,9 +58,7 @@ def raw_data(workspace: Workspace) -> RawData:
         decay=dataset.interest.decay,
         weights=(dataset.interest.positive_weight, dataset.interest.negative_weight),
         item_vector=lambda row: embed(render_item(dataset.items.text, row)),
-        behaviour_vector=lambda liked, disliked: embed(
-            embedder.render_behaviours([liked], [disliked])[0]
-        ),
+        behaviour_vector=behaviour_vector,
     )
 
 

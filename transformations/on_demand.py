@@ -1,14 +1,12 @@
 """The transformations that on-demand feature views declare, computed at request time."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from feast_fusion.encoding.encoder import describe_encoder
-from intake.workspace import open_workspace
-from transformations.embedding import Embedder
+from transformations.embedder import open_embedder
+from transformations.names import ITEM_EMBEDDING, QUERY_EMBEDDING, USER_EMBEDDING, USER_INTEREST
 
 Columns = dict[str, list[Any]]
 
@@ -24,14 +22,14 @@ def declare_only() -> None:
 def embed_query(inputs: Columns, *, dataset: str, home: str, encoder_id: str) -> Columns:
     """Request texts to embeddings: `query_text` -> `query_embedding`, each a list of d floats.
 
-    An empty or null text has the embedding None.
+    A text that is null, or empty once it is cleaned, has the embedding None.
     """
-    texts = inputs["query_text"]
+    embedder, texts = open_embedder(dataset, home, encoder_id), inputs["query_text"]
     if _declaring:
-        encoder = open_workspace(dataset, home).dataset.encoder
-        dimension = describe_encoder(encoder.model, **encoder.options).dimension
-        return {"query_embedding": [[0.0] * dimension for _ in texts]}
-    return {"query_embedding": [_embed(text, dataset, home, encoder_id) for text in texts]}
+        return {QUERY_EMBEDDING: [[0.0] * embedder.identity.dimension for _ in texts]}
+    vectors, present = embedder.queries(texts)
+    rows = zip(vectors.tolist(), present, strict=True)
+    return {QUERY_EMBEDDING: [vector if known else None for vector, known in rows]}
 
 
 def measure_affinity(inputs: Columns, *, dataset: str, home: str, encoder_id: str) -> Columns:
@@ -39,12 +37,12 @@ def measure_affinity(inputs: Columns, *, dataset: str, home: str, encoder_id: st
 
     NaN where one of the two vectors is absent.
     """
-    items = inputs["item_embedding"]
+    items = inputs[ITEM_EMBEDDING]
     queries = embed_query(inputs, dataset=dataset, home=home, encoder_id=encoder_id)
     return {
-        "behaviour_cosine": _cosines(items, inputs["user_embedding"]),
-        "interest_cosine": _cosines(items, inputs["user_interest"]),
-        "query_cosine": _cosines(items, queries["query_embedding"]),
+        "behaviour_cosine": _cosines(items, inputs[USER_EMBEDDING]),
+        "interest_cosine": _cosines(items, inputs[USER_INTEREST]),
+        "query_cosine": _cosines(items, queries[QUERY_EMBEDDING]),
     }
 
 
@@ -58,17 +56,3 @@ def _cosine(left: Any, right: Any) -> float:
     a, b = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / norm if norm > 0 else float("nan")
-
-
-@lru_cache(maxsize=10_000)
-def _embed(text: str | None, dataset: str, home: str, encoder_id: str) -> list[float] | None:
-    """One request text. Kept in memory only: requests are unbounded and must not fill the disk."""
-    if not text:
-        return None
-    vector = _query_embedder(dataset, home, encoder_id).encoder.encode([text])[0]
-    return [float(value) for value in vector]
-
-
-@lru_cache(maxsize=4)
-def _query_embedder(dataset: str, home: str, encoder_id: str) -> Embedder:
-    return Embedder(open_workspace(dataset, home), encoder_id)

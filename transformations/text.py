@@ -1,7 +1,7 @@
 """Row -> text: item texts by a template, behaviour texts by a token budget. Pure.
 
-`TEMPLATE_VERSION` is part of every `encoder_id`: raise it when any function here, or `clean`, gives
-other text for the same input, so that old and new vectors never meet.
+`TEMPLATE_VERSION` is part of every `encoder_id`. Raise it when a function of this module or of
+`cleaning` gives another text for the same input, so that old and new vectors never meet.
 """
 
 import re
@@ -14,16 +14,6 @@ import pandas as pd
 import pyarrow as pa
 
 from feast_fusion.errors import schema_error
-from transformations.cleaning import clean
-
-__all__ = [
-    "TEMPLATE_VERSION",
-    "clean",
-    "render_behaviour",
-    "render_behaviours",
-    "render_item",
-    "render_items",
-]
 
 TEMPLATE_VERSION = 1
 
@@ -148,27 +138,6 @@ def _format(value: object) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)
-
-
-def render_behaviour(
-    liked: Sequence[str],
-    disliked: Sequence[str],
-    *,
-    max_tokens: int,
-    count_tokens: CountTokens,
-    n_special_tokens: int = 2,
-) -> str:
-    """The text "liked A; B. disliked C." of titles given most recent first; "" without titles.
-
-    See `render_behaviours`.
-    """
-    return render_behaviours(
-        [liked],
-        [disliked],
-        max_tokens=max_tokens,
-        count_tokens=count_tokens,
-        n_special_tokens=n_special_tokens,
-    )[0]
 
 
 def render_behaviours(

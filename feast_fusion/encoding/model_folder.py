@@ -14,6 +14,7 @@ from typing import Any
 from feast_fusion.errors import (
     FeatureNotFoundError,
     StoreUnavailableError,
+    extra_required,
     schema_error,
 )
 
@@ -62,6 +63,8 @@ def find_model_folder(model: str | Path) -> Path:
         `model` looks like a path and there is no such folder, or the folder holds no model.
     StoreUnavailableError
         The hub does not know the model or cannot be reached.
+    MissingExtraError
+        A hub name was given, and the extra [encoder] is not installed.
     """
     path = Path(model).expanduser()
     if path.is_dir():
@@ -85,11 +88,8 @@ def _complete(folder: Path) -> Path:
 
 
 def _cached(name: str, revision: str) -> Path | None:
-    from huggingface_hub import snapshot_download
-
     try:
-        found = snapshot_download(name, revision=revision or None, local_files_only=True)
-        return _complete(Path(found))
+        return _complete(_snapshot(name, revision, local_files_only=True))
     except (OSError, ValueError, FeatureNotFoundError):
         return None
 
@@ -100,20 +100,30 @@ def _packaged(name: str, revision: str) -> Path | None:
     return Path(spec.origin).parent / folder if spec is not None and spec.origin else None
 
 
-def _download(name: str, revision: str) -> Path:
-    from huggingface_hub import snapshot_download
+def _snapshot(
+    name: str, revision: str, wanted: list[str] | None = None, *, local_files_only: bool = False
+) -> Path:
+    """The folder of a hub model; of a download only files of the patterns `wanted`."""
+    with extra_required("encoder"):
+        from huggingface_hub import snapshot_download
 
+    found = snapshot_download(
+        name,
+        revision=revision or None,
+        local_files_only=local_files_only,
+        allow_patterns=wanted,
+        ignore_patterns=list(_NOT_DOWNLOADED),
+    )
+    return Path(found)
+
+
+def _download(name: str, revision: str) -> Path:
     try:
         for weights in ("*.safetensors", "pytorch_model*.bin"):
-            found = snapshot_download(
-                name,
-                revision=revision or None,
-                allow_patterns=[*_DOWNLOADED, weights],
-                ignore_patterns=list(_NOT_DOWNLOADED),
-            )
-            if weight_files(Path(found)):
+            found = _snapshot(name, revision, [*_DOWNLOADED, weights])
+            if weight_files(found):
                 break
-        return _complete(Path(found))
+        return _complete(found)
     except (OSError, ValueError) as error:  # the hub's own errors are OSError or ValueError
         raise StoreUnavailableError(
             f"model {name!r}: got {type(error).__name__} from the Hugging Face hub, expected the "
@@ -123,7 +133,7 @@ def _download(name: str, revision: str) -> Path:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files of the weights, safetensors preferred; empty when there are none or one misses."""
+    """The files of the weights, safetensors preferred; none where a shard is absent."""
     for single in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{single}.index.json"
         if (folder / single).is_file():
@@ -178,7 +188,7 @@ def read_pooling(folder: Path) -> str:
     Raises
     ------
     SchemaError
-        The files ask for something that we do not do (a dense layer, two poolings at once).
+        The files ask for a layer or a pooling that is not built in, such as two poolings at once.
     """
     modules = _read_modules(folder)
     if modules:

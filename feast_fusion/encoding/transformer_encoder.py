@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from feast_fusion.encoding.encoder import EncoderIdentity
+from feast_fusion.encoding.identity import EncoderIdentity
 from feast_fusion.encoding.pooling import pool
 from feast_fusion.errors import schema_error
 

@@ -1,19 +1,16 @@
 """Vectors in the shape of OpenAI's embeddings API, so that its clients work unchanged."""
 
 import base64
-from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
-from transformers import AutoTokenizer
 
-from feast_fusion.encoding.encoder import describe_encoder
-from intake.dataset import Encoder
 from serving.http.problems import ProblemError
 from serving.http.requests import EmbeddingsRequest
+from transformations.embedder import Embedder
 
 Vectors = NDArray[np.float32]
 
@@ -45,22 +42,10 @@ class EmbeddingsAnswer(BaseModel):
 
 
 class TextEncoding:
-    """A data set's encoder as /v1/embeddings needs it.
+    """The embedder of a data set as /v1/embeddings needs it."""
 
-    Parameters
-    ----------
-    settings : `[encoder]` of the data set
-    encode : n texts -> (n, d) vectors of that encoder
-    """
-
-    def __init__(self, settings: Encoder, encode: Callable[[Sequence[str]], Vectors]) -> None:
-        self._identity = describe_encoder(settings.model, **settings.options)
-        self._names = (None, settings.model, self._identity.encoder_id)
-        self._encode = encode
-        # Of its own, for the encoder's is busy in other threads; a few megabytes.
-        self._tokenizer = AutoTokenizer.from_pretrained(
-            self._identity.folder, trust_remote_code=False, local_files_only=True
-        )
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
 
     def require(self, request: EmbeddingsRequest) -> None:
         """End a request for another model or width, whose vectors would not compare.
@@ -70,30 +55,47 @@ class TextEncoding:
         ProblemError
             404 for another model, 422 for another width.
         """
-        if request.model not in self._names:
-            expected = " or ".join(name for name in self._names if name)
-            raise ProblemError(404, f"model: got another one, expected {expected}, or none.")
-        if request.dimensions not in (None, self._identity.dimension):
-            expected = f"{self._identity.dimension}, the encoder's own"
+        identity = self._embedder.identity
+        names = (self._embedder.workspace.dataset.encoder.model, identity.encoder_id)
+        if request.model not in (None, *names):
+            raise ProblemError(
+                404, f"model: got another one, expected {' or '.join(names)}, or none."
+            )
+        if request.dimensions not in (None, identity.dimension):
+            expected = f"{identity.dimension}, the encoder's own"
             raise ProblemError(422, f"dimensions: got another number, expected {expected}.")
 
     def answer(self, request: EmbeddingsRequest) -> bytes:
-        """The body of the answer."""
+        """The body of the answer.
+
+        Raises
+        ------
+        ProblemError
+            422 for a text that is empty once it is cleaned.
+        """
         texts = request.texts
-        parts = [self._encode(texts[at : at + _AT_ONCE]) for at in range(0, len(texts), _AT_ONCE)]
-        n_tokens = self._count_tokens(texts)
+        n_tokens = self._embedder.count_tokens(texts)
         data = [
             {"object": "embedding", "index": at, "embedding": _encoded(vector, request)}
-            for at, vector in enumerate(np.concatenate(parts))
+            for at, vector in enumerate(self._vectors(texts))
         ]
         usage = {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
-        model = self._identity.encoder_id
+        model = self._embedder.identity.encoder_id
         return to_json({"object": "list", "data": data, "model": model, "usage": usage})
 
-    def _count_tokens(self, texts: Sequence[str]) -> int:
-        """Tokens that the encoder reads: special ones included, what it cuts off not."""
-        found = self._tokenizer(list(texts), truncation=True, max_length=self._identity.max_tokens)
-        return sum(len(ids) for ids in found["input_ids"])
+    def _vectors(self, texts: list[str]) -> Vectors:
+        parts = [
+            self._embedder.queries(texts[at : at + _AT_ONCE])
+            for at in range(0, len(texts), _AT_ONCE)
+        ]
+        absent = np.flatnonzero(~np.concatenate([present for _, present in parts]))
+        if len(absent):
+            raise ProblemError(
+                422,
+                f"input: got text {absent[0]} of {len(texts)}, empty without markup and invisible "
+                "characters, expected words. Leave it out.",
+            )
+        return np.concatenate([vectors for vectors, _ in parts])
 
 
 def _encoded(vector: Vectors, request: EmbeddingsRequest) -> list[float] | str:

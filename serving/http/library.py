@@ -50,4 +50,4 @@ def open_library(
         )
         intake = stack.enter_context(EventIntake(Journal(workspace.events), features))
         recommender.recommend(_WARM_UP, query="warm up")  # loads the encoder
-        yield recommender, intake, TextEncoding(workspace.dataset.encoder, recommender.embed)
+        yield recommender, intake, TextEncoding(recommender.embedder)

@@ -13,7 +13,8 @@ from intake.workspace import Workspace
 from serving.live.live_event import LiveEvent, Outcome, Stamp
 from serving.live.prepared_events import PreparedEvents
 from transformations.categories import CategoryLookup
-from transformations.embedding import load_item_vectors
+from transformations.embedder import Embedder
+from transformations.interest_history import embed_item_versions
 from transformations.item_versions import build_item_versions
 from transformations.running_activity import (
     Occurrence,
@@ -54,7 +55,9 @@ class PreparedHistory:
         self._categories = CategoryLookup(versions, dataset.items.categorical)
         self._events = PreparedEvents(interactions, self.items)
         self._rule = PositiveRule(dataset, _columns_of_file(workspace))
-        self._vectors = None if encoder_id is None else load_item_vectors(workspace, encoder_id)
+        self._vectors = None
+        if encoder_id is not None:
+            self._vectors = embed_item_versions(Embedder(workspace, encoder_id))
         if read_stamp(workspace) != self.stamp:
             raise FeatureNotFoundError(
                 f"{workspace.sources}: got two preparations while reading, expected one. Try again."

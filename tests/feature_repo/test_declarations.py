@@ -14,7 +14,7 @@ from cli.feast_repository import REPOSITORY, environment, open_store
 from cli.redis_url import connection_string
 from tests.conftest import Project
 from tests.datasets import START
-from transformations.embedding import Embedder
+from transformations.embedder import Embedder
 
 FEAST = str(Path(sys.executable).parent / "feast")
 
@@ -89,7 +89,7 @@ def test_without_the_exports_the_missing_variable_is_named() -> None:
 def test_request_text_is_encoded_by_the_encoder_of_the_items(films: Project) -> None:
     workspace = films.workspace
     text = "a western with horses"
-    expected = Embedder(workspace, encoder_id(films)).encoder.encode([text])[0]
+    expected = Embedder(workspace, encoder_id(films)).queries([text])[0][0]
     with embedded_redis(workspace.redis) as running:
         store = open_store(workspace, connection_string(running.url))
         read = store.get_online_features(

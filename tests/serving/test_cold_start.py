@@ -131,7 +131,8 @@ def test_a_new_film_is_among_the_candidates(bench: Bench) -> None:
 
 def test_encoder_settings_of_the_project_are_the_ones_of_its_vectors(bench: Bench) -> None:
     """The vector of a text that an item was made of is the item's vector."""
-    vectors = bench.recommender.embed(["Film number 7 (1957). Genres: Comedy, Science fiction."])
+    text = "Film number 7 (1957). Genres: Comedy, Science fiction."
+    vectors, _ = bench.recommender.embedder.queries([text])
     expected = bench.catalogue.vector("f7")
     assert expected is not None
     assert float(vectors[0] @ expected) > 0.999

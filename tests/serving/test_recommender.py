@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from feast_fusion.encoding.encoder import describe_encoder
 from feast_fusion.errors import (
     EncoderMismatchError,
     FeatureNotFoundError,
@@ -27,7 +26,6 @@ from intake.dataset import Encoder
 from serving.answers import QUERY_NOT_ENCODED, STORE_UNAVAILABLE, Reason, Recommendations
 from serving.catalogue_watch import CatalogueWatch
 from serving.explanation import Ablations
-from serving.queries import QueryEncoder
 from serving.recommender import Recommender
 from serving.score_adjustment import (
     COMPANY_WEIGHT,
@@ -39,6 +37,7 @@ from tests.conftest import Project
 from tests.serving.recommending import Bench, open_bench
 from tests.waiting import wait_until
 from training.ranker.artifact import Artifact
+from transformations.embedder import Embedder, identify
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +103,7 @@ def test_scores_are_the_rankers_adjusted(bench: Bench, films: Project) -> None:
     rows = bench.rows(user, given)
     matrix = bench.catalogue.index.vectors
     items = np.stack([bench.catalogue.vector(item_id) for item_id in given])
-    asked = bench.recommender.embed([query])[0]
+    asked = bench.recommender.embedder.queries([query])[0][0]
     interest = user.vector("user_interest")
     assert interest is not None
     n = rows.table["user_stats__n_events"][0].as_py()
@@ -226,34 +225,26 @@ def test_similar_refuses_what_it_cannot_compare(bench: Bench) -> None:
         bench.recommender.similar()
     with pytest.raises(SchemaError, match="both"):
         bench.recommender.similar(item_id="f1", text="x")
-
-
-def test_no_texts_are_no_vectors(bench: Bench) -> None:
-    assert bench.recommender.embed([]).shape == (0, 384)
-    assert bench.recommender.embed(["a", "b"]).shape == (2, 384)
-
-
-def test_queries_are_encoded_once(bench: Bench, films: Project) -> None:
-    queries = QueryEncoder(films.workspace.dataset.encoder, bench.features.encoder_id)
-    assert queries.vector("a heist") is queries.vector("a heist")
+    with pytest.raises(FeatureNotFoundError, match="text: got one that is empty"):
+        bench.recommender.similar(text="<br> \u200b")
 
 
 def test_an_encoder_that_fails_is_done_without_and_said(bench: Bench, films: Project) -> None:
-    other = describe_encoder(Encoder().model, max_tokens=17).encoder_id
+    other = identify(Encoder(max_tokens=17)).encoder_id
     features, workspace = bench.features, films.workspace
     with CatalogueWatch(workspace, features.encoder_id, features.dimension) as watch:
         recommender = Recommender(
             features,
             Artifact.load(workspace.artifact),
             watch,
-            QueryEncoder(workspace.dataset.encoder, other),
+            Embedder(workspace, other),
         )
         answer = recommender.recommend("u2", 5, query="anything")
         assert (answer.degraded, answer.reasons) == (True, (QUERY_NOT_ENCODED,))
         assert ids(answer) == ids(bench.recommender.recommend("u2", 5))
         assert recommender.rank("u2", ["f1"], query="anything").reasons == (QUERY_NOT_ENCODED,)
         with pytest.raises(EncoderMismatchError):
-            recommender.embed(["anything"])
+            recommender.similar(text="anything")
 
 
 def test_many_callers_at_once_get_what_one_gets(bench: Bench) -> None:
@@ -309,7 +300,7 @@ def test_a_query_is_answered_during_an_outage(films: Project, tmp_path: Path) ->
     items = pl.read_parquet(films.workspace.sources / "items.parquet")
     horror = set(items.filter(pl.col("genres").list.contains("Horror"))["item_id"])
     with open_bench(films.workspace, tmp_path / "redis") as bench:
-        bench.recommender.embed(["loads the model"])
+        bench.recommender.similar(text="loads the model")
         os.kill(bench.redis.pid, signal.SIGKILL)
         answer = bench.recommender.recommend("stranger", 10, query="Horror")
     assert answer.reasons == (STORE_UNAVAILABLE,)

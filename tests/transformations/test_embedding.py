@@ -9,11 +9,11 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from feast_fusion.encoding.encoder import describe_encoder
 from feast_fusion.errors import EncoderMismatchError, SchemaError
 from intake.dataset_file import load_dataset
 from intake.workspace import Workspace, open_workspace
 from tests.datasets import START, make_films
+from transformations.embedder import identify
 from transformations.embedding import embed_behaviour, embed_items, track_interest
 from transformations.prepared_sources import write_sources
 
@@ -36,11 +36,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def declared(workspace: Workspace) -> dict[str, str]:
-    encoder = workspace.dataset.encoder
     return {
         "dataset": str(workspace.dataset.path),
         "home": str(workspace.home),
-        "encoder_id": describe_encoder(encoder.model, **encoder.options).encoder_id,
+        "encoder_id": identify(workspace.dataset.encoder).encoder_id,
     }
 
 

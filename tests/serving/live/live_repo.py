@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.types import Array, Float32, Float64, Int64, String
 
-from feast_fusion.encoding.encoder import describe_encoder
 from feast_fusion.errors import SchemaError
 from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace, open_workspace
 from serving.live.live_features import LiveFeatures
 from tests.datasets import make_films
-from transformations.embedding import load_item_vectors, track_interest
+from transformations.embedder import Embedder, identify
+from transformations.embedding import track_interest
+from transformations.interest_history import embed_item_versions
 from transformations.prepared_sources import write_sources
 from transformations.schema import ITEM_STATS, USER_RECENT, USER_STATS
 
@@ -44,13 +45,12 @@ def make_workspace(folder: Path, **size: int) -> Workspace:
         file.write(INTEREST_TYPES)
     workspace = open_workspace(description, folder / "home")
     write_sources(workspace)
-    load_item_vectors(workspace, encoder_id(workspace))  # encoded once for all copies
+    embed_item_versions(Embedder(workspace, encoder_id(workspace)))  # encoded once for all copies
     return workspace
 
 
 def encoder_id(workspace: Workspace) -> str:
-    encoder = workspace.dataset.encoder
-    return describe_encoder(encoder.model, **encoder.options).encoder_id
+    return identify(workspace.dataset.encoder).encoder_id
 
 
 def open_store(workspace: Workspace, redis: str) -> FeatureStore:

@@ -1,0 +1,61 @@
+"""An encoder behind its cache: the model is loaded only when a text is new."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feast_fusion.encoding.encoder import open_encoder
+from feast_fusion.encoding.identity import EncoderIdentity
+from feast_fusion.encoding.vector_cache import VectorCache
+
+if TYPE_CHECKING:
+    from feast_fusion.encoding.encoder import TextEncoder
+
+Vectors = NDArray[np.float32]
+
+
+class CachedEncoder:
+    """Vectors of one encoder, each text encoded once. Safe for many threads.
+
+    Parameters
+    ----------
+    identity : of the encoder
+    folder : where the vectors are kept, one file per encoder id
+    """
+
+    def __init__(self, identity: EncoderIdentity, folder: Path) -> None:
+        self.identity = identity
+        self._folder = folder
+        self._cache: VectorCache | None = None
+        self._encoder: TextEncoder | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def cache(self) -> VectorCache:
+        """The vectors on disk, opened at the first use."""
+        with self._opening:
+            if self._cache is None:
+                identity = self.identity
+                self._cache = VectorCache(self._folder, identity.encoder_id, identity.dimension)
+            return self._cache
+
+    @property
+    def encoder(self) -> "TextEncoder":
+        """The model, loaded at the first use."""
+        with self._opening:
+            if self._encoder is None:
+                self._encoder = open_encoder(self.identity)
+            return self._encoder
+
+    def embed(self, texts: Sequence[str | None]) -> tuple[Vectors, NDArray[np.bool_]]:
+        """(n, d) vectors and (n,) whether there is one; a blank text and None have none."""
+        written = [text for text in texts if text and not text.isspace()]
+        present = np.array([bool(text and not text.isspace()) for text in texts], dtype=bool)
+        vectors = np.zeros((len(texts), self.identity.dimension), dtype=np.float32)
+        if written:
+            vectors[present] = self.cache.encode(written, lambda new: self.encoder.encode(new))
+        return vectors, present

@@ -1,0 +1,157 @@
+"""Text of a data set -> vectors of its encoder: offline, on demand and in the service."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from feast_fusion.encoding.cached_encoder import CachedEncoder
+from feast_fusion.encoding.identity import EncoderIdentity, describe_encoder
+from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError
+from intake.dataset import Encoder
+from intake.workspace import Workspace, open_workspace
+from transformations.cleaning import clean
+from transformations.text import TEMPLATE_VERSION, render_behaviours, render_items
+
+Vectors = NDArray[np.float32]
+Embedded = tuple[Vectors, NDArray[np.bool_]]
+
+_REMEMBERED = 10_000
+
+
+def identify(encoder: Encoder) -> EncoderIdentity:
+    """The identity of a data set's encoder; loads no weights. Raises as `describe_encoder`."""
+    return describe_encoder(encoder.model, template=TEMPLATE_VERSION, **encoder.options)
+
+
+class Embedder:
+    """Vectors of a data set's texts, all cleaned alike. Safe for many threads.
+
+    Nothing is read or loaded before it is needed. Every method returns (n, d) L2-normalised
+    vectors and (n,) whether there is one; a text that is empty once it is cleaned has none.
+
+    Parameters
+    ----------
+    workspace : of the data set
+    encoder_id : of the vectors that the new ones will meet; None where there are none, then every
+        use raises FeatureNotFoundError
+
+    Raises
+    ------
+    EncoderMismatchError
+        By every use: the data set's encoder is no longer that of `encoder_id`.
+    FeatureNotFoundError, StoreUnavailableError
+        By every use: the model is not there.
+    """
+
+    def __init__(self, workspace: Workspace, encoder_id: str | None) -> None:
+        self.workspace = workspace
+        self._dataset = workspace.dataset
+        self._encoder_id = encoder_id
+        self._queries: OrderedDict[str, Vectors] = OrderedDict()
+        self._queries_lock = threading.Lock()
+        # One request at a time: more would only take the cores from each other.
+        self._turn = threading.Lock()
+        self._cached: CachedEncoder | None = None
+        self._opening = threading.Lock()
+
+    @cached_property
+    def identity(self) -> EncoderIdentity:
+        """Of the data set's encoder, which is that of `encoder_id`."""
+        if self._encoder_id is None:
+            raise FeatureNotFoundError(
+                "text: got a feature service without vectors, expected one with item vectors. "
+                "Name a view of item vectors in the service, or ask without a text."
+            )
+        found = identify(self._dataset.encoder)
+        if found.encoder_id != self._encoder_id:
+            raise EncoderMismatchError(
+                f"{self._dataset.path}: got encoder {found.encoder_id}, expected "
+                f"{self._encoder_id}, which made the vectors in store. Run feast apply and feast "
+                "materialize to encode anew, or restore dataset.toml."
+            )
+        return found
+
+    @property
+    def cached(self) -> CachedEncoder:
+        """The encoder behind the vector cache of the workspace."""
+        with self._opening:
+            if self._cached is None:
+                self._cached = CachedEncoder(self.identity, self.workspace.vectors)
+            return self._cached
+
+    def items(self, items: pa.Table) -> Embedded:
+        """Vectors of item versions: of their text by the template of the data set."""
+        return self.cached.embed(self._cleaned(render_items(self._dataset.items.text, items)))
+
+    def behaviours(
+        self, liked: Sequence[Sequence[str]], disliked: Sequence[Sequence[str]]
+    ) -> Embedded:
+        """Vectors of snapshots: of liked and disliked titles within the data set's token budget."""
+        encoder = self.cached.encoder
+        texts = render_behaviours(
+            [self._cleaned(titles) for titles in liked],
+            [self._cleaned(titles) for titles in disliked],
+            max_tokens=min(
+                self._dataset.activity.behaviour_tokens, self._dataset.encoder.max_tokens
+            ),
+            count_tokens=encoder.count_tokens,
+            n_special_tokens=encoder.n_special_tokens,
+        )
+        return self.cached.embed(texts)
+
+    def queries(self, texts: Sequence[str | None]) -> Embedded:
+        """Vectors of texts as users type them.
+
+        The last ones are remembered, in memory only: requests are unbounded and must not fill the
+        disk.
+        """
+        asked = self._cleaned([text or "" for text in texts])
+        known = self._recall(set(asked) - {""})
+        vectors = np.zeros((len(asked), self.identity.dimension), dtype=np.float32)
+        for row, text in enumerate(asked):
+            if text:
+                vectors[row] = known[text]
+        return vectors, np.array([bool(text) for text in asked], dtype=bool)
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Tokens of queries that the encoder reads: with the prompt and special tokens, cut."""
+        encoder, limit = self.cached.encoder, self.identity.max_tokens
+        counts = encoder.count_tokens([self.identity.prompt + t for t in self._cleaned(texts)])
+        return sum(min(count + encoder.n_special_tokens, limit) for count in counts)
+
+    def _cleaned(self, texts: Sequence[str]) -> list[str]:
+        return [clean(text, self._dataset.cleaning) for text in texts]
+
+    def _recall(self, texts: set[str]) -> dict[str, Vectors]:
+        """The vector of each text; those not remembered go through the model together."""
+        with self._queries_lock:
+            found = {text: self._queries[text] for text in texts if text in self._queries}
+        missing = sorted(texts - found.keys())
+        if missing:
+            with self._turn:
+                found |= zip(missing, self.cached.encoder.encode(missing), strict=True)
+        with self._queries_lock:
+            self._queries |= found
+            for text in found:
+                self._queries.move_to_end(text)
+            while len(self._queries) > _REMEMBERED:
+                self._queries.popitem(last=False)
+        return found
+
+
+@lru_cache(maxsize=8)
+def open_embedder(dataset: str, home: str, encoder_id: str) -> Embedder:
+    """The embedder of a declaration's literals; the model is loaded once in a process.
+
+    Parameters
+    ----------
+    dataset : path of the dataset.toml
+    home : folder of all workspaces
+    encoder_id : for which the view was declared
+    """
+    return Embedder(open_workspace(dataset, home), encoder_id)
