@@ -13,35 +13,27 @@ newer, so a re-embedding of an unchanged event takes effect.
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal
 
 import pyarrow as pa
 from feast import FeatureStore
 from feast.infra.online_stores.redis import (
     RedisOnlineStore,
-    RedisOnlineStoreConfig,
-    RedisType,
     _redis_key_prefix,
     _versioned_fv_name,
 )
-from pydantic import Field, model_validator
 
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.online.cache.cached_reads import CachedReads
 from feast_fusion.online.codec.value_decoding import Ragged
 from feast_fusion.online.entity_columns import EntityColumns, OnlineFeatures, gather_features
-from feast_fusion.online.proto_rows import ProtoRead, ProtoRow, fill_response, unique_entities
-from feast_fusion.online.read_plan import (
-    Features,
-    KeyGroup,
-    ReadPlan,
-    created_field,
-    plan_read,
-)
+from feast_fusion.online.options import OnlineStoreOptions
+from feast_fusion.online.proto_rows import fill_response, read_rows, unique_entities
+from feast_fusion.online.read_plan import Features, KeyGroup, ReadPlan, ReadPlans, created_field
 from feast_fusion.online.reader import ViewRows, read_replies, read_views
-from feast_fusion.online.redis.transport import ReadGroup, Reply, Transport, TransportSettings
+from feast_fusion.online.redis.transport import Read, Reply, Transport
 from feast_fusion.online.row_writer import RowWriter
 
 __all__ = [
@@ -53,55 +45,13 @@ __all__ = [
     "read_online",
 ]
 
-_MAX_PLANS = 256
-Milliseconds = Annotated[int, Field(ge=1)]
 
-
-class MatrixRedisOnlineStoreConfig(RedisOnlineStoreConfig):  # type: ignore[misc]
-    """What `online_store` in feature_store.yaml may say, beside all that `type: redis` takes.
-
-    vector_encoding: float32 is the stock layout. float16 halves the bytes of vectors declared with
-    a vector_length (cosine to the original at least 0.9999); only this store reads them.
-    connect_timeout_ms, read_timeout_ms: nothing comes for so long; deadline_ms: of a whole read,
-    waiting for a connection included; write_timeout_ms, write_deadline_ms: the same of one batch of
-    a write, its retries included.
-    retries, write_retries: a read is sent again only when a kept connection turns out closed.
-    breaker_failures: so many in a row, and reads fail at once for breaker_cooldown_ms, after which
-    one is let through to try.
-    max_connections: readers beyond it wait.
-    cache_mb, cache_join_keys: rows of entities with one of these join keys are kept in the process,
-    up to so many MiB, and forgotten when Redis says that they changed (single Redis or sentinel).
-    """
+class MatrixRedisOnlineStoreConfig(OnlineStoreOptions):
+    """The options of this store; Feast looks for this name beside the store."""
 
     type: Literal["feast_fusion.redis_matrix.MatrixRedisOnlineStore"] = (
         "feast_fusion.redis_matrix.MatrixRedisOnlineStore"
     )
-    vector_encoding: Literal["float32", "float16"] = "float32"
-    connect_timeout_ms: Milliseconds = 40
-    read_timeout_ms: Milliseconds = 40
-    deadline_ms: Milliseconds = 250
-    write_timeout_ms: Milliseconds = 5_000
-    write_deadline_ms: Milliseconds = 15_000
-    retries: Annotated[int, Field(ge=0)] = 1
-    write_retries: Annotated[int, Field(ge=0)] = 3
-    breaker_failures: Annotated[int, Field(ge=1)] = 3
-    breaker_cooldown_ms: Milliseconds = 500
-    max_connections: Annotated[int, Field(ge=1)] = 8
-    cache_mb: Annotated[int, Field(ge=0)] = 0
-    cache_join_keys: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _check_cache(self) -> Self:
-        if bool(self.cache_mb) != bool(self.cache_join_keys):
-            raise ValueError("cache_mb and cache_join_keys need each other: give both or neither")
-        if self.cache_mb and self.redis_type == RedisType.redis_cluster:
-            raise ValueError("cache_mb: a cluster has no one to say what changed; leave it out")
-        return self
-
-    def transport_settings(self) -> TransportSettings:
-        """The part of this configuration that connections need."""
-        names = TransportSettings.__dataclass_fields__
-        return TransportSettings(**{name: getattr(self, name) for name in names})
 
 
 class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
@@ -114,7 +64,7 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
         self._opened: Transport | None = None
         self._cached: CachedReads | None = None
         self._writer: RowWriter | None = None
-        self._plans: dict[Any, tuple[Any, ReadPlan]] = {}
+        self._plans = ReadPlans()
 
     # -- reading --
 
@@ -122,19 +72,7 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
         self, config: Any, registry: Any, features: Features, *, full_feature_names: bool
     ) -> ReadPlan:
         """The plan of a request, kept until the registry is read anew."""
-        name = getattr(features, "name", None)
-        key = (name or tuple(features), config.project, full_feature_names)
-        read_at = _registry_read_at(registry)
-        with self._lock:
-            known = self._plans.get(key)
-        if known is not None and read_at is not None and known[0] == read_at:
-            return known[1]
-        plan = plan_read(config, registry, features, full_feature_names=full_feature_names)
-        with self._lock:
-            if len(self._plans) >= _MAX_PLANS:
-                self._plans.clear()
-            self._plans[key] = (_registry_read_at(registry), plan)
-        return plan
+        return self._plans.plan(config, registry, features, full_feature_names=full_feature_names)
 
     def read_views(
         self, config: Any, wanted: Sequence[tuple[KeyGroup, Sequence[Sequence[Any]]]]
@@ -147,7 +85,7 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
     ) -> list[list[Reply]]:
         """The same rows as stored, for `online.reader.decode_group`.
 
-        A row that the item cache has is the same object each time, until it changes.
+        A row of the item cache is the same object at each read, until the row changes.
         """
         return read_replies(self._reads(config), config.project, wanted)
 
@@ -163,7 +101,7 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
         An expired row has its event timestamp and no values.
         """
         names = requested_features or [field.name for field in table.features]
-        rows = self._read_protos(config, [(table, names, entity_keys)])[0][1]
+        [(_, rows)] = read_rows(self._reads(config), config, [(table, names, entity_keys)])
         return [(row.timestamp, None if row.expired else row.values or None) for row in rows]
 
     async def online_read_async(self, *args: Any, **kwargs: Any) -> Any:
@@ -184,9 +122,7 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
             (view, names, *unique_entities(view, join_key_values, entity_name_to_join_key_map))
             for view, names in grouped_refs
         ]
-        reads = self._read_protos(
-            config, [(view, names, keys) for view, names, keys, _, _ in asked]
-        )
+        reads = read_rows(self._reads(config), config, [each[:3] for each in asked])
         for (view, _, _, indexes, n_rows), (read, rows) in zip(asked, reads, strict=True):
             fill_response(
                 online_features_response,
@@ -202,39 +138,31 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
     async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
         await asyncio.to_thread(self._read_features_per_fv, *args, **kwargs)
 
-    def _read_protos(
-        self, config: Any, asked: Sequence[tuple[Any, Sequence[str], Sequence[Any]]]
-    ) -> list[tuple[ProtoRead, list[ProtoRow]]]:
-        reads = [ProtoRead.of(config, view, names, keys) for view, names, keys in asked]
-        replies = self._reads(config)([read.group for read in reads])
-        now = datetime.now(UTC)
-        return [(read, read.rows(r, now)) for read, r in zip(reads, replies, strict=True)]
-
-    def _reads(self, config: Any) -> Callable[[Sequence[ReadGroup]], list[list[Reply]]]:
+    def _reads(self, config: Any) -> Read:
         transport = self.transport(config.online_store)
         cached = self.cached_reads(config)
         return transport.read if cached is None else cached.read
 
     def cached_reads(self, config: Any) -> CachedReads | None:
         """The item cache, None where none is configured."""
-        online_store = config.online_store
-        if not online_store.cache_mb:
+        options: OnlineStoreOptions = config.online_store
+        if not options.cache_mb:
             return None
-        transport = self.transport(online_store)
+        transport = self.transport(options)
         with self._lock:
             if self._cached is None:
                 self._cached = CachedReads(
                     transport,
-                    self._get_client(online_store),
-                    online_store.cache_join_keys,
-                    online_store.cache_mb << 20,
+                    self._get_client(options),
+                    options.cache_join_keys,
+                    options.cache_mb << 20,
                 )
             return self._cached
 
     # -- writing --
 
     def write_table(self, config: Any, view: Any, table: pa.Table) -> None:
-        """Write every row of `table`; one that is not newer than the stored row is left out.
+        """Write the rows of `table`; a row that is not newer than the stored row is left out.
 
         Parameters
         ----------
@@ -272,13 +200,13 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
                 self._writer = RowWriter(transport, config)
             return self._writer
 
-    # -- the connection, and what is gone --
+    # -- connections and deletion --
 
-    def transport(self, online_store: MatrixRedisOnlineStoreConfig) -> Transport:
+    def transport(self, options: OnlineStoreOptions) -> Transport:
         """The connections of this store, made at the first use."""
         with self._lock:
             if self._opened is None:
-                self._opened = Transport(online_store, online_store.transport_settings())
+                self._opened = Transport(options)
             return self._opened
 
     def delete_table(self, config: Any, table: Any) -> None:
@@ -362,10 +290,3 @@ def online_store_of(store: FeatureStore) -> MatrixRedisOnlineStore:
             "feast_fusion.redis_matrix.MatrixRedisOnlineStore."
         )
     return found
-
-
-def _registry_read_at(registry: Any) -> Any:
-    """When the registry's cache was read; None where it would be read anew now."""
-    if not registry.is_cache_valid():
-        return None
-    return getattr(registry, "cached_registry_proto_created", None)

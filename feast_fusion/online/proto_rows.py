@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from feast_fusion.online.codec.value_decoding import is_vector, vector_value
 from feast_fusion.online.read_plan import feature_field, timestamp_field
-from feast_fusion.online.redis.transport import ReadGroup, Reply
+from feast_fusion.online.redis.transport import Read, ReadGroup, Reply
 
 Parse = Callable[[bytes], ValueProto]
 
@@ -75,6 +75,16 @@ class ProtoRead:
             if value is not None
         }
         return ProtoRow(at, values, self.ttl is not None and at < now - self.ttl)
+
+
+def read_rows(
+    read: Read, config: Any, asked: Sequence[tuple[Any, Sequence[str], Sequence[Any]]]
+) -> list[tuple[ProtoRead, list[ProtoRow]]]:
+    """The rows of each (view, names of features, `EntityKey` messages), in one round trip."""
+    reads = [ProtoRead.of(config, view, names, keys) for view, names, keys in asked]
+    replies = read([each.group for each in reads])
+    now = datetime.now(UTC)
+    return [(each, each.rows(r, now)) for each, r in zip(reads, replies, strict=True)]
 
 
 def fill_response(

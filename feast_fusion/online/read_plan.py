@@ -1,5 +1,6 @@
 """What a request for features means in Redis: which keys, which hash fields, which decoders."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +18,8 @@ from feast_fusion.errors import FeatureNotFoundError, schema_error
 from feast_fusion.online.codec.value_decoding import Decoder, decoder_of
 
 Features: TypeAlias = FeatureService | Sequence[str]
+
+_MAX_PLANS = 256
 
 
 def feature_field(view: str, feature: str) -> bytes:
@@ -118,6 +121,39 @@ def plan_read(
         for (stored, requested, types), members in groupby(views, key=lambda pair: pair[0])
     ]
     return ReadPlan(tuple(groups))
+
+
+class ReadPlans:
+    """Plans of requests, each kept until the registry is read anew; safe for many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._plans: dict[tuple[Any, ...], tuple[Any, ReadPlan]] = {}
+
+    def plan(
+        self, config: Any, registry: Any, features: Features, *, full_feature_names: bool
+    ) -> ReadPlan:
+        """As `plan_read`."""
+        name = getattr(features, "name", None)
+        key = (name or tuple(features), config.project, full_feature_names)
+        read_at = _registry_read_at(registry)
+        with self._lock:
+            known = self._plans.get(key)
+        if known is not None and read_at is not None and known[0] == read_at:
+            return known[1]
+        plan = plan_read(config, registry, features, full_feature_names=full_feature_names)
+        with self._lock:
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans.clear()
+            self._plans[key] = (_registry_read_at(registry), plan)
+        return plan
+
+
+def _registry_read_at(registry: Any) -> Any:
+    """When the registry's cache was read; None where it would be read anew now."""
+    if not registry.is_cache_valid():
+        return None
+    return getattr(registry, "cached_registry_proto_created", None)
 
 
 def _resolve(registry: Any, project: str, features: Any, full_feature_names: bool) -> Any:

@@ -1,6 +1,6 @@
 """Rows of several views, read in one round trip and decoded to columns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from feast_fusion.online.codec.entity_keys import encode_keys
 from feast_fusion.online.codec.value_decoding import Column, Ragged, decode_timestamps
 from feast_fusion.online.read_plan import KeyGroup, ViewPlan
-from feast_fusion.online.redis.transport import ReadGroup, Reply
-
-Read = Callable[[Sequence[ReadGroup]], list[list[Reply]]]
+from feast_fusion.online.redis.transport import Read, ReadGroup, Reply
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from feast_fusion.online.codec.value_encoding import (
     spread,
 )
 from feast_fusion.online.codec.vector_encoding import encode_half_vectors
+from feast_fusion.online.options import OnlineStoreOptions
 from feast_fusion.online.redis.newest_row import SCRIPT, NewestRow
 from feast_fusion.online.redis.transport import Transport
 
@@ -44,18 +45,20 @@ _FLOATS = {"float_list_val": "<f4", "double_list_val": "<f8"}
 class RowWriter:
     """Writes through `transport` as a Feast `RepoConfig` says, in bounded batches.
 
-    Several rows of one entity may be given in any order. Both methods return how many rows were
-    written: with the guard, those that were newer than what was stored before them (fewer where a
-    broken connection made a batch go twice). `skip_dedup` writes without the guard,
-    `key_ttl_seconds` lets Redis drop an entity so long after a write.
+    Several rows of one entity may be given in any order. Both methods return the number of written
+    rows: with the guard, the rows that were newer than the row stored before them (fewer where a
+    lost connection made a batch go twice). Options of the store:
+
+    - `skip_dedup` writes without the guard;
+    - `key_ttl_seconds` is the time after a write at which Redis drops the entity.
     """
 
     def __init__(self, transport: Transport, config: Any) -> None:
-        store = config.online_store
+        options: OnlineStoreOptions = config.online_store
         self._transport = transport
         self._config = config
-        self._float16 = getattr(store, "vector_encoding", "float32") == "float16"
-        self._row = NewestRow(guarded=not store.skip_dedup, ttl_s=store.key_ttl_seconds or 0)
+        self._float16 = options.vector_encoding == "float16"
+        self._row = NewestRow(guarded=not options.skip_dedup, ttl_s=options.key_ttl_seconds or 0)
 
     def write_table(self, view: Any, table: pa.Table) -> int:
         """Write the rows of `table`, which has the view's join keys, features and timestamps.

@@ -28,49 +28,37 @@ class InvalidationListener:
 
     Redis (6.0 or later) is asked to name every changed key of some prefixes (`CLIENT TRACKING ON
     BCAST`, RESP3), so it remembers nothing per key or client. The cache is opened when Redis has
-    acknowledged that, and suspended on any doubt: the connection is lost, an answer is late, the
-    server is no master any more, a prefix is added. Then a new connection is tried until one
-    answers, with growing delays up to 2 s.
+    acknowledged the request, and suspended on any doubt: the connection is lost, an answer is
+    late, the server is no longer a master. Then a new connection is tried until one answers, with
+    growing delays up to 2 s.
 
-    How stale a row from the cache can be: while the connection lives, as long as the invalidation
-    message takes, which Redis sends before it acknowledges the write. When the connection dies
-    silently (paused server, half-open network), at most `heartbeat_s + reply_deadline_s`, 0.3 s by
-    default: an answered heartbeat gives the cache a lease of that length from the moment it was
-    sent, which the readers check, so the bound holds even if this thread is not scheduled. A key
-    whose own time to live runs out (`key_ttl_seconds`) is named when Redis removes it, which Redis
-    may do some time after the expiry.
+    How stale a row from the cache can be depends on the connection:
+
+    - it lives: the row is as old as the invalidation message takes, which Redis sends before it
+      acknowledges the write;
+    - it dies silently (paused server, half-open network): the row is at most `HEARTBEAT_S` +
+      `REPLY_DEADLINE_S` old, 0.3 s. An answered heartbeat gives the cache a lease of this length
+      from the moment the heartbeat was sent. The readers check the lease, so the bound holds even
+      if this thread is not scheduled.
+
+    A key whose own time to live runs out (`key_ttl_seconds`) is named when Redis removes it, which
+    Redis may do some time after the expiry.
 
     Parameters
     ----------
-    client : Redis
-        Of a single Redis or of `Sentinel.master_for`. Only its settings are used (address, TLS,
-        credentials, database), never its connections.
-    cache : RowCache
-        Suspended until `start`.
-    prefixes : iterable of bytes
-        Of the keys to be cached, Feast's `serialize_entity_key_prefix`. More may come by `watch`.
-        With none, the cache stays suspended.
-    heartbeat_s, reply_deadline_s : float
-        Seconds between questions, and to wait for an answer.
+    client : of a single Redis or of `Sentinel.master_for`; only its settings are used (address,
+        TLS, credentials, database), never its connections
+    cache : suspended until `start`
+    prefixes : of the keys to be cached, Feast's `serialize_entity_key_prefix`
     """
 
-    def __init__(
-        self,
-        client: Redis,
-        cache: RowCache,
-        prefixes: Iterable[bytes] = (),
-        *,
-        heartbeat_s: float = HEARTBEAT_S,
-        reply_deadline_s: float = REPLY_DEADLINE_S,
-    ) -> None:
+    def __init__(self, client: Redis, cache: RowCache, prefixes: Iterable[bytes]) -> None:
         self._client = client
         self._cache = cache
-        self._heartbeat_s = heartbeat_s
-        self._reply_deadline_s = reply_deadline_s
-        self._lock = threading.Lock()  # no prefix is added between the tracking and the opening
-        self._prefixes = frozenset(prefixes)
-        self._stopping = False
-        self._changed = threading.Event()  # ends a pause: prefixes were added, or it must stop
+        self._tracking: list[bytes | str] = ["CLIENT", "TRACKING", "ON", "BCAST"]
+        for prefix in set(prefixes):  # Redis refuses to be told one twice
+            self._tracking += ["PREFIX", prefix]
+        self._stopping = threading.Event()
         self._opened = threading.Event()
         self._delay_s = _FIRST_DELAY_S
         self._is_reported = False
@@ -80,64 +68,43 @@ class InvalidationListener:
         """Begin to listen; the cache opens as soon as Redis has answered."""
         self._thread.start()
 
-    def watch(self, prefixes: Iterable[bytes]) -> None:
-        """Add prefixes; to be called before the first read of keys that have one of them.
-
-        New ones suspend the cache, before this returns, until Redis tracks them too. Cheap when
-        there is nothing new.
-        """
-        wanted = frozenset(prefixes)
-        if wanted <= self._prefixes:
-            return
-        with self._lock:
-            self._prefixes |= wanted
-            self._suspend()
-            self._changed.set()
-
     def wait_until_open(self, timeout_s: float) -> bool:
         """Whether the cache is open, after waiting for it if need be."""
         return self._opened.wait(timeout_s)
 
     def close(self) -> None:
         """Stop listening, and close the cache for good."""
-        with self._lock:
-            self._stopping = True
-            self._suspend()
-            self._cache.close()
-            self._changed.set()
+        self._stopping.set()
+        self._cache.close()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping:
-            self._changed.clear()
-            prefixes = self._prefixes  # after the clear: an addition from now on ends the pause
+        while not self._stopping.is_set():
             try:
-                if prefixes:
-                    self._listen(prefixes)
-                elif not self._stopping:
-                    self._changed.wait()
+                self._listen()
             except (RedisError, OSError) as error:
                 self._report(error)
-                self._changed.wait(self._delay_s)
+                self._stopping.wait(self._delay_s)
                 self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
 
-    def _listen(self, prefixes: frozenset[bytes]) -> None:
-        """Track `prefixes` and keep the cache right, until they change or something fails."""
+    def _listen(self) -> None:
+        """Keep the cache right, until it is closed or something fails."""
         connection = self._connection()
         try:
             connection.connect()
             # redis-py's own client-side cache sets it so; there is no public way.
             connection._parser.set_invalidation_push_handler(_unchanged)
-            self._ask(connection, *_tracking(prefixes))
+            self._ask(connection, *self._tracking)
             lease_end = self._lease_end(connection)
-            self._open(prefixes, lease_end)
-            while self._is_wanted(prefixes):
-                self._apply_until(connection, lease_end - self._reply_deadline_s)
+            self._open(lease_end)
+            while not self._stopping.is_set():
+                self._apply_until(connection, lease_end - REPLY_DEADLINE_S)
                 lease_end = self._lease_end(connection)
                 self._cache.renew(lease_end)
         finally:
-            self._suspend()
+            self._opened.clear()
+            self._cache.suspend()
             connection.disconnect()
 
     def _connection(self) -> Any:  # what redis-py leaves without annotations
@@ -146,7 +113,7 @@ class InvalidationListener:
             **pool.connection_kwargs,
             "protocol": 3,
             "decode_responses": False,
-            "socket_timeout": self._reply_deadline_s,
+            "socket_timeout": REPLY_DEADLINE_S,
             "socket_connect_timeout": _CONNECT_TIMEOUT_S,
             "retry": Retry(NoBackoff(), 0),
             "health_check_interval": 0,
@@ -156,42 +123,32 @@ class InvalidationListener:
             settings.pop(name, None)
         return pool.connection_class(**settings)
 
-    def _open(self, prefixes: frozenset[bytes], lease_end: float) -> None:
-        with self._lock:
-            if not self._is_wanted(prefixes):
-                return
-            self._cache.open(lease_end)
-            self._opened.set()
+    def _open(self, lease_end: float) -> None:
+        self._cache.open(lease_end)  # a cache that was closed stays closed
+        self._opened.set()
         self._delay_s = _FIRST_DELAY_S
         self._is_reported = False
-
-    def _is_wanted(self, prefixes: frozenset[bytes]) -> bool:
-        return not self._stopping and prefixes == self._prefixes
-
-    def _suspend(self) -> None:
-        self._opened.clear()
-        self._cache.suspend()
 
     def _lease_end(self, connection: Any) -> float:
         """Until when rows may be served, by an answer that the server gives now.
 
         HELLO is the heartbeat, since its answer also has the server's role: a master that became a
-        replica may be replaced as a whole by what its new master has, and names no key of that.
+        replica may receive all data of its new master, and then names none of the changed keys.
         """
         sent = time.monotonic()
         answer = self._ask(connection, "HELLO", 3)
         if answer[b"role"] != b"master":
             raise ConnectionError(f"the server's role is {answer[b'role'].decode()}, not master")
-        return sent + self._heartbeat_s + self._reply_deadline_s
+        return sent + HEARTBEAT_S + REPLY_DEADLINE_S
 
     def _ask(self, connection: Any, *command: bytes | str | int) -> Any:
         """The answer to `command`; what is pushed before it is applied."""
-        deadline = time.monotonic() + self._reply_deadline_s
+        deadline = time.monotonic() + REPLY_DEADLINE_S
         connection.send_command(*command, check_health=False)
         while (remaining := deadline - time.monotonic()) > 0:
             if (answer := self._next_answer(connection, remaining)) is not None:
                 return answer
-        raise TimeoutError(f"no answer within {self._reply_deadline_s * 1000:.0f} ms")
+        raise TimeoutError(f"no answer within {REPLY_DEADLINE_S * 1000:.0f} ms")
 
     def _apply_until(self, connection: Any, moment: float) -> None:
         """Apply what is pushed, as it comes, until `moment`."""
@@ -219,16 +176,6 @@ class InvalidationListener:
         if not self._is_reported:  # once an outage, not at every attempt
             _log.warning("Item cache of Redis is off until its invalidations come again: %s", error)
         self._is_reported = True
-
-
-def _tracking(prefixes: frozenset[bytes]) -> list[bytes | str]:
-    """The command for `prefixes`; without those that another begins, which Redis refuses."""
-    shortest: list[bytes] = []
-    for prefix in sorted(prefixes):
-        if not (shortest and prefix.startswith(shortest[-1])):
-            shortest.append(prefix)
-    command: list[bytes | str] = ["CLIENT", "TRACKING", "ON", "BCAST"]
-    return command + [part for prefix in shortest for part in ("PREFIX", prefix)]
 
 
 def _unchanged(message: list[Any]) -> list[Any]:

@@ -17,7 +17,7 @@ MIN_BYTES = 1 << 16
 _SLOT_BYTES = 8
 _MAX_SLOTS = 1 << 16
 _SLOTS_SHARE = 32  # the change slots take at most this fraction of the bound
-# Of `sys.getsizeof`, which is too slow to ask for every value.
+# As `sys.getsizeof` counts, which is too slow to ask for every value.
 _POINTER = 8
 _BYTES_OBJECT = getsizeof(b"")
 _ROW_OBJECTS = getsizeof(()) + _BYTES_OBJECT + getsizeof((0, b"")) + getsizeof(1 << 30)
@@ -48,25 +48,24 @@ class RowCache:
     """Replies to HMGET by key and field list; thread-safe; empty and shut until `open`.
 
     A read is `begin`, then `get`, then Redis for what was missing, then `put`. Whoever listens to
-    Redis calls `invalidate`, `drop`, `renew` and `suspend`. What is promised:
+    Redis calls `invalidate`, `drop`, `renew` and `suspend`. The cache promises:
 
-    - rows are served only while the lease of `open` and `renew` runs, so a listener that hangs,
-      or was not scheduled, makes misses, never stale rows;
-    - `put` drops what may have changed since `begin`: a reply that was overtaken by its
-      invalidation is not kept;
-    - who saw a row, from Redis or from here, never gets an older one from here afterwards, also
-      while an invalidation is on its way. For this `put` counts as a change of its keys, and takes
-      out a row that differs from the one it brings.
+    - rows are served only while the lease of `open` and `renew` runs. A listener that hangs, or is
+      not scheduled, causes misses and never stale rows.
+    - `put` drops what may have changed since `begin`: a reply is not kept when the invalidation of
+      its row was faster.
+    - Whoever saw a row, from Redis or from the cache, never gets an older row from the cache
+      afterwards, also while an invalidation is on its way. To this end `put` counts as a change of
+      its keys, and takes out a row that differs from the new row.
 
     Changes are remembered per slot of the key's hash, not per key: the memory is fixed, and two
-    keys of one slot only make a `put` too careful. Eviction is by second chance (CLOCK; Corbato,
-    1968): the oldest row that was not read since it was last considered leaves.
+    keys of one slot only make a `put` more careful than needed. Eviction is by second chance
+    (CLOCK; Corbato, 1968): the oldest row that was not read since it was last considered leaves.
 
     Parameters
     ----------
-    max_bytes : int
-        Bound on rows, keys and bookkeeping together, as `sys.getsizeof` counts them (the
-        allocator's own overhead, 1 to 2 %, is not counted). At least 65,536.
+    max_bytes : bound on rows, keys and bookkeeping together, at least 65,536, as `sys.getsizeof`
+        counts them (the allocator's own overhead, 1 to 2 %, is not counted)
 
     Raises
     ------
@@ -87,12 +86,12 @@ class RowCache:
         n_slots = min(_MAX_SLOTS, max_bytes // (_SLOTS_SHARE * _SLOT_BYTES))
         self._slots = array("q", bytes(_SLOT_BYTES * n_slots))  # key's slot -> last change
         self._changes = 0
-        self._floor = 0  # tokens below are of before a drop
+        self._floor = 0  # a smaller token was taken before the last drop
         self._valid_until = _NEVER
         self._closed = False
         self._fields_ids: dict[tuple[bytes, ...], int] = {}
         self._tables: list[dict[bytes, Row]] = []
-        self._read: list[set[bytes]] = []  # keys of each table to spare once
+        self._read: list[set[bytes]] = []  # keys of each table that the clock spares once
         self._clock: OrderedDict[tuple[int, bytes], int] = OrderedDict()  # -> bytes of the row
         self._row_bytes = 0
         self._hits = self._misses = self._evicted = self._drops = 0
@@ -192,7 +191,7 @@ class RowCache:
     def open(self, valid_until_s: float) -> None:
         """Start to keep and serve rows, empty, until `valid_until_s` of `time.monotonic`."""
         with self._lock:
-            self._forget()  # a reply of before was not tracked
+            self._forget()  # a reply to an earlier read was not tracked
             if not self._closed:
                 self._valid_until = valid_until_s
 

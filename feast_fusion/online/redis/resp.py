@@ -61,6 +61,12 @@ def split_commands(payload: bytes) -> list[list[bytes]]:
 
 def first_error(replies: Sequence[object]) -> str:
     """Text of the first reply that is an error, "" when none is."""
-    if hiredis.ReplyError not in set(map(type, replies)):
+    if not any(issubclass(kind, Exception) for kind in set(map(type, replies))):
         return ""
-    return next(str(reply) for reply in replies if isinstance(reply, hiredis.ReplyError))
+    return error_text(next(reply for reply in replies if isinstance(reply, Exception)))
+
+
+def error_text(error: Exception) -> str:
+    """What Redis said: redis-py keeps the first word of an error that it knows apart."""
+    code = getattr(error, "status_code", None)
+    return f"{code} {error}" if code else str(error) or type(error).__name__

@@ -3,29 +3,24 @@
 A `Transport` either returns every reply, whole and in order, or raises `StoreUnavailableError`.
 """
 
-import hashlib
 import os
 import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
 from typing import Any
 
-from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
+from feast.infra.online_stores.redis import RedisOnlineStore
 
 from feast_fusion.errors import StoreUnavailableError
+from feast_fusion.online.options import OnlineStoreOptions
 from feast_fusion.online.redis.circuit_breaker import CircuitBreaker
-from feast_fusion.online.redis.connections import (
-    LinkPool,
-    TransportSettings,
-    store_address,
-    with_timeouts_of,
-)
-from feast_fusion.online.redis.links import Link, LinkError
+from feast_fusion.online.redis.client import store_address
+from feast_fusion.online.redis.connection import Connection, ExchangeError
+from feast_fusion.online.redis.pool import BoundedPool
 from feast_fusion.online.redis.resp import Argument, first_error, pack_batches, pack_hash_reads
-
-__all__ = ["MissingScriptError", "ReadGroup", "Reply", "Transport", "TransportSettings"]
 
 Reply = list[bytes | None]
 
@@ -35,6 +30,7 @@ _CROWDED = "Raise max_connections or deadline_ms, or read less at a time"
 _REFUSED = "Correct connection_string: its host, options, username and password"
 # By the first word of what the server replied.
 _REMEDIES = {
+    "NOSCRIPT": "Write with the source of the Lua script that the commands call",
     "OOM": "Raise maxmemory of Redis or remove keys, then write again",
     "MISCONF": "Redis cannot save its data: see its log and free its disk",
     "READONLY": "Connect to the primary, or use redis_type: redis_sentinel to follow it",
@@ -48,10 +44,6 @@ _REMEDIES = {
 }
 
 
-class MissingScriptError(StoreUnavailableError):
-    """A server does not know a Lua script that a command called; load it and write again."""
-
-
 @dataclass(frozen=True)
 class ReadGroup:
     """The same fields of many hashes."""
@@ -60,53 +52,43 @@ class ReadGroup:
     fields: Sequence[bytes]
 
 
+Read = Callable[[Sequence[ReadGroup]], list[list[Reply]]]
+
+
 class Transport:
     """Reads and writes of one store over connections that it keeps; threads and forks may share it.
 
     Parameters
     ----------
-    config : RedisOnlineStoreConfig
-        Feast's configuration of the Redis store, of any of its three types. A `socket_timeout`,
-        `socket_connect_timeout` or `max_connections` in its connection string replaces that of
-        `settings`.
-    settings : TransportSettings
-        Limits.
+    options : where Redis is (of any of Feast's three types), and all limits
     """
 
-    def __init__(
-        self, config: RedisOnlineStoreConfig, settings: TransportSettings | None = None
-    ) -> None:
-        self._config = config
-        self._settings = with_timeouts_of(config, settings or TransportSettings())
-        self._address = store_address(config)
-        _, options = RedisOnlineStore._parse_connection_string(config.connection_string)
-        self._password = str(options.get("password") or "")
+    def __init__(self, options: OnlineStoreOptions) -> None:
+        self._options = options.resolved()
+        self._address = store_address(options)
+        _, given = RedisOnlineStore._parse_connection_string(options.connection_string)
+        self._password = str(given.get("password") or "")
         self._last_failure = ""
         self._start()
         _transports.add(self)
 
     def _start(self) -> None:
-        settings = self._settings
-        self._breaker = CircuitBreaker(
-            settings.breaker_failures,
-            settings.breaker_cooldown_ms / 1000,
+        options = self._options
+        breaker = self._breaker = CircuitBreaker(
+            options.breaker_failures,
+            options.breaker_cooldown_ms / 1000,
             on_open=lambda: self._readers.wake(),
         )
-        breaker = self._breaker
-        self._readers = LinkPool(
-            self._config,
-            limit=settings.max_connections,
-            connect_timeout_s=settings.connect_timeout_ms / 1000,
-            timeout_s=settings.read_timeout_ms / 1000,
-            is_hopeless=lambda: breaker.is_open,
+        pool = partial(
+            BoundedPool,
+            options,
+            limit=options.max_connections,
+            connect_timeout_s=options.connect_timeout_ms / 1000,
         )
-        self._writers = LinkPool(
-            self._config,
-            limit=settings.max_connections,
-            connect_timeout_s=settings.connect_timeout_ms / 1000,
-            timeout_s=settings.write_timeout_ms / 1000,
-            is_hopeless=lambda: False,
+        self._readers = pool(
+            timeout_s=options.read_timeout_ms / 1000, is_hopeless=lambda: breaker.is_open
         )
+        self._writers = pool(timeout_s=options.write_timeout_ms / 1000, is_hopeless=lambda: False)
 
     def read(self, groups: Sequence[ReadGroup]) -> list[list[Reply]]:
         """The fields of every hash of every group, in one pipelined round trip.
@@ -138,54 +120,19 @@ class Transport:
 
         Parameters
         ----------
-        commands : Sequence of Sequence
-            Name and arguments; `EVALSHA sha 1 key ...` among them.
-        scripts : Sequence of str
-            Sources of the Lua scripts that the commands call. A batch is sent once more after
-            loading them when a server knows one of them no longer.
+        commands : name and arguments of each; `EVALSHA sha 1 key ...` among them
+        scripts : sources of the Lua scripts that the commands call; where a server does not know
+            one of them, they are loaded and the batch is sent once more
 
         Raises
         ------
-        MissingScriptError
-            A script is unknown to the server and not in `scripts`.
         StoreUnavailableError
             Redis did not answer in time or replied an error; part of the commands may have run.
         """
         replies: list[Any] = []
         for payload, n_commands in pack_batches(commands):
-            replies += self.write_packed(payload, n_commands, scripts=scripts)
+            replies += self._write_batch(payload, n_commands, scripts)
         return replies
-
-    def write_packed(
-        self, buffer: bytes | Sequence[bytes], n_replies: int, *, scripts: Sequence[str] = ()
-    ) -> list[Any]:
-        """The replies to `n_replies` commands that are RESP already; otherwise as `write`.
-
-        The buffer, or the pieces of it, is one batch: the caller bounds its size.
-        """
-        if n_replies == 0:
-            return []
-        payload = buffer if isinstance(buffer, bytes) else b"".join(buffer)
-        replies = self._write_batch(payload, n_replies)
-        error = first_error(replies)
-        if error.startswith("NOSCRIPT") and scripts:
-            for source in scripts:
-                self.load_script(source)
-            replies = self._write_batch(payload, n_replies)
-            error = first_error(replies)
-        if error:
-            raise self._refused(error)
-        return replies
-
-    def load_script(self, source: str) -> str:
-        """SHA1 by which EVALSHA calls a Lua script, now loaded (in a cluster: on every primary)."""
-        loaded = self._write_with_retries(
-            lambda link, idle_s, deadline: [link.load_script(source, idle_s, deadline)]
-        )
-        error = first_error(loaded)
-        if error:
-            raise self._refused(error)
-        return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     def close(self) -> None:
         """Close every connection; a later call opens new ones."""
@@ -196,20 +143,21 @@ class Transport:
         """The replies, unless the breaker is open; what happens is reported to the breaker."""
         permit = self._breaker.admit()
         if permit is None:
-            raise self._unavailable(
+            raise self._error(
                 f"{self._last_failure}; it is not asked for "
-                f"{self._settings.breaker_cooldown_ms:.0f} ms after such failures",
+                f"{self._options.breaker_cooldown_ms} ms after such failures",
                 "an answer",
+                _DOWN,
             )
         try:
             replies = self._read_with_retries(payload, n_replies)
-        except LinkError as error:
+        except ExchangeError as error:
             self._last_failure = error.got
             if error.was_crowded:  # no connection was free, which says nothing of the server
                 self._breaker.abandon(permit)
             else:
                 self._breaker.fail(permit)
-            raise self._unavailable(error.got, error.expected, error) from error
+            raise self._unavailable(error) from error
         except BaseException:
             self._breaker.abandon(permit)
             raise
@@ -217,66 +165,85 @@ class Transport:
         return replies
 
     def _read_with_retries(self, payload: bytes, n_replies: int) -> list[Any]:
-        idle_s = self._settings.read_timeout_ms / 1000
-        deadline = time.monotonic() + self._settings.deadline_ms / 1000
-        for _ in range(self._settings.retries):
+        idle_s = self._options.read_timeout_ms / 1000
+        deadline = time.monotonic() + self._options.deadline_ms / 1000
+        for _ in range(self._options.retries):
             was_kept = False
             try:
-                with self._readers.lend(deadline) as (link, was_kept):
-                    return link.exchange(payload, n_replies, idle_s, deadline)
-            except LinkError as error:
+                with self._readers.lend(deadline) as (connection, was_kept):
+                    return connection.exchange(payload, n_replies, idle_s, deadline)
+            except ExchangeError as error:
                 if not (was_kept and error.was_reset):
                     raise
-                self._readers.forget_idle()  # they are from before the server went away, too
-        with self._readers.lend(deadline) as (link, _):
-            return link.exchange(payload, n_replies, idle_s, deadline)
+                self._readers.forget_idle()  # these, too, were opened before the server went away
+        with self._readers.lend(deadline) as (connection, _):
+            return connection.exchange(payload, n_replies, idle_s, deadline)
 
     def _checked(self, replies: list[Any], group: ReadGroup) -> list[Reply]:
-        error = first_error(replies)
-        if error:
+        if error := first_error(replies):
             raise self._refused(error)
         if any(len(reply) != len(group.fields) for reply in replies):
-            raise self._unavailable("replies of another length", f"{len(group.fields)} values each")
+            raise self._error("replies of another length", f"{len(group.fields)} values", _DOWN)
         return replies
 
-    def _write_batch(self, payload: bytes, n_replies: int) -> list[Any]:
-        return self._write_with_retries(
-            lambda link, idle_s, deadline: link.exchange(payload, n_replies, idle_s, deadline)
-        )
+    def _write_batch(self, payload: bytes, n_replies: int, scripts: Sequence[str]) -> list[Any]:
+        def exchange(connection: Connection, idle_s: float, deadline: float) -> list[Any]:
+            return connection.exchange(payload, n_replies, idle_s, deadline)
 
-    def _write_with_retries(self, exchange: Callable[[Link, float, float], list[Any]]) -> list[Any]:
+        replies = self._write_with_retries(exchange)
+        if scripts and first_error(replies).startswith("NOSCRIPT"):
+            for source in scripts:
+                self._load_script(source)
+            replies = self._write_with_retries(exchange)
+        if error := first_error(replies):
+            raise self._refused(error)
+        return replies
+
+    def _load_script(self, source: str) -> None:
+        """Make a Lua script known to the server, in a cluster to every primary."""
+
+        def load(connection: Connection, idle_s: float, deadline: float) -> list[Any]:
+            return [connection.load_script(source, idle_s, deadline)]
+
+        if error := first_error(self._write_with_retries(load)):
+            raise self._refused(error)
+
+    def _write_with_retries(
+        self, exchange: Callable[[Connection, float, float], list[Any]]
+    ) -> list[Any]:
         """What `exchange` returns, tried on a new connection after every failure of one."""
-        idle_s = self._settings.write_timeout_ms / 1000
-        deadline = time.monotonic() + self._settings.write_deadline_ms / 1000
+        idle_s = self._options.write_timeout_ms / 1000
+        deadline = time.monotonic() + self._options.write_deadline_ms / 1000
         for attempt in count():
             pause_s = _FIRST_PAUSE_S * 4**attempt
             try:
-                with self._writers.lend(deadline) as (link, _):
-                    return exchange(link, idle_s, deadline)
-            except LinkError as error:
-                is_last = attempt >= self._settings.write_retries or error.was_refused
+                with self._writers.lend(deadline) as (connection, _):
+                    return exchange(connection, idle_s, deadline)
+            except ExchangeError as error:
+                is_last = attempt >= self._options.write_retries or error.was_refused
                 if is_last or time.monotonic() + pause_s >= deadline:
-                    raise self._unavailable(error.got, error.expected, error) from error
+                    raise self._unavailable(error) from error
             self._writers.forget_idle()
             time.sleep(pause_s)
         raise AssertionError("unreachable")
 
-    def _refused(self, error: str) -> StoreUnavailableError:
-        kind = MissingScriptError if error.startswith("NOSCRIPT") else StoreUnavailableError
-        remedy = _REMEDIES.get(error.split(" ", 1)[0], "Correct what the answer says")
-        return kind(self._message(f"the answer {error!r}", "none that is an error", remedy))
+    def _refused(self, answer: str) -> StoreUnavailableError:
+        got, expected = f"the answer {answer!r}", "none that is an error"
+        return self._error(got, expected, _remedy(answer, "Correct what the answer says"))
 
-    def _unavailable(
-        self, got: str, expected: str, error: LinkError | None = None
-    ) -> StoreUnavailableError:
-        remedy = _DOWN
-        if error is not None and (error.was_refused or error.was_crowded):
-            remedy = _REFUSED if error.was_refused else _CROWDED
-        return StoreUnavailableError(self._message(got, expected, remedy))
+    def _unavailable(self, error: ExchangeError) -> StoreUnavailableError:
+        otherwise = _CROWDED if error.was_crowded else _REFUSED if error.was_refused else _DOWN
+        return self._error(error.got, error.expected, _remedy(error.answer, otherwise))
 
-    def _message(self, got: str, expected: str, remedy: str) -> str:
+    def _error(self, got: str, expected: str, remedy: str) -> StoreUnavailableError:
         message = f"Redis at {self._address}: got {got}, expected {expected}. {remedy}."
-        return message.replace(self._password, "***") if self._password else message
+        if self._password:
+            message = message.replace(self._password, "***")
+        return StoreUnavailableError(message)
+
+
+def _remedy(answer: str, otherwise: str) -> str:
+    return _REMEDIES.get(answer.split(" ", 1)[0], otherwise)
 
 
 _transports: "weakref.WeakSet[Transport]" = weakref.WeakSet()

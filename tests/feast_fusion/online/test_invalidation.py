@@ -340,31 +340,6 @@ def test_a_master_that_becomes_a_replica_is_not_cached(server: Server, store: Ca
     store.wait_open()
 
 
-def test_prefixes_that_are_added_are_tracked_before_they_are_cached(
-    server: Server, store: Cached
-) -> None:
-    user = USERS + b"1"
-    store.read([user])
-    store.listener.watch([ITEMS])
-    assert store.cache.is_open
-    store.listener.watch([USERS, USERS + b"overlapping", ITEMS])
-    assert not store.cache.is_open
-    store.wait_open()
-    assert store.read([user]) == [(None,) * 3] == [store.held(user)]
-    put_version(server.client, user, 1)
-    store.pass_a_mark()
-    assert store.read([user]) == [row_of(1)]
-    wait_until(lambda: len(server.trackers()) == 1, "one connection")
-
-
-def test_without_prefixes_nothing_is_asked_of_redis(server: Server) -> None:
-    with cached(server.client, prefixes=()) as store:
-        assert not store.listener.wait_until_open(0.1)
-        assert server.trackers() == []
-        store.listener.watch([ITEMS])
-        store.wait_open()
-
-
 def test_a_wrong_password_is_told_once_and_not_shown(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import hiredis
 import pytest
-from feast.infra.online_stores.redis import RedisOnlineStoreConfig, RedisType
+from feast.infra.online_stores.redis import RedisType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.connection import Connection as RedisPyConnection
 
 from feast_fusion.errors import StoreUnavailableError
-from feast_fusion.online.redis import links
-from feast_fusion.online.redis.links import SocketLink
-from feast_fusion.online.redis.transport import ReadGroup, Transport, TransportSettings
+from feast_fusion.online.redis.connection import ServerConnection
+from feast_fusion.online.redis.transport import ReadGroup, Transport
+from feast_fusion.redis_matrix import MatrixRedisOnlineStoreConfig
 from tests.feast_fusion.online.redis_faults import (
     HOST,
     Proxy,
@@ -34,8 +35,6 @@ N_ROWS = 60
 FIELDS = [b"vector", b"n", b"absent"]
 # The machine that runs the tests may be loaded: a limit of 40 ms is asserted as this many seconds.
 SLACK_S = 1.0
-# No breaker: every read asks Redis.
-TENACIOUS = TransportSettings(breaker_failures=1_000_000, deadline_ms=3000, read_timeout_ms=1000)
 
 
 @pytest.fixture
@@ -52,11 +51,9 @@ def relay(server: RedisProcess) -> Iterator[Proxy]:
 
 
 @contextmanager
-def transport_to(
-    address: str, limits: TransportSettings | None = None, **options: object
-) -> Iterator[Transport]:
-    config = RedisOnlineStoreConfig(connection_string=address, **options)
-    with closing(Transport(config, limits)) as transport:
+def transport_to(address: str, **options: Any) -> Iterator[Transport]:
+    config = MatrixRedisOnlineStoreConfig(connection_string=address, **options)
+    with closing(Transport(config)) as transport:
         yield transport
 
 
@@ -147,8 +144,8 @@ def test_a_paused_redis_fails_fast_and_is_used_again_when_it_goes_on(server: Red
 
 
 def test_one_read_at_a_time_asks_a_redis_that_stays_away(server: RedisProcess) -> None:
-    limits = TransportSettings(breaker_cooldown_ms=50)
-    with transport_to(server.address, limits) as transport:
+    limits = {"breaker_cooldown_ms": 50}
+    with transport_to(server.address, **limits) as transport:
         server.pause()
         n_asked, counting = 0, threading.Lock()
         ends = time.monotonic() + 1.0
@@ -166,7 +163,7 @@ def test_one_read_at_a_time_asks_a_redis_that_stays_away(server: RedisProcess) -
 
 
 def test_a_restart_between_two_reads_is_not_noticed(server: RedisProcess) -> None:
-    with transport_to(server.address, TransportSettings(read_timeout_ms=1000)) as transport:
+    with transport_to(server.address, read_timeout_ms=1000) as transport:
         assert read(transport, some_rows())
         server.restart_empty()
         assert not read(transport, some_rows())
@@ -175,8 +172,8 @@ def test_a_restart_between_two_reads_is_not_noticed(server: RedisProcess) -> Non
 
 
 def test_all_idle_connections_killed_is_not_noticed(server: RedisProcess) -> None:
-    limits = TransportSettings(read_timeout_ms=2000, deadline_ms=10_000)
-    with transport_to(server.address, limits) as transport, server.client() as client:
+    limits = {"read_timeout_ms": 2000, "deadline_ms": 10_000}
+    with transport_to(server.address, **limits) as transport, server.client() as client:
         run_threads([lambda: assert_true(read(transport, some_rows()))] * 8)
         client.client_kill_filter(_type="normal", skipme=True)
         run_threads([lambda: assert_true(read(transport, some_rows()))] * 8)
@@ -191,8 +188,8 @@ def assert_true(is_so: bool) -> None:
 def test_a_cut_in_mid_reply_never_gives_a_wrong_value(
     relay: Proxy, n_bytes: int, seed: int, retries: int
 ) -> None:
-    limits = TransportSettings(read_timeout_ms=2000, deadline_ms=5000, retries=retries)
-    with transport_to(relay.address, limits) as transport:
+    limits = {"read_timeout_ms": 2000, "deadline_ms": 5000, "retries": retries}
+    with transport_to(relay.address, **limits) as transport:
         assert read(transport, some_rows(seed))
         relay.cut_replies_after(n_bytes)
         if retries:
@@ -244,10 +241,13 @@ def test_an_unreachable_host_is_given_up(server: RedisProcess) -> None:
 
 
 def test_readers_that_wait_are_woken_when_the_breaker_opens(server: RedisProcess) -> None:
-    limits = TransportSettings(
-        read_timeout_ms=200, deadline_ms=20_000, breaker_failures=1, max_connections=1
-    )
-    with transport_to(server.address, limits) as transport:
+    limits = {
+        "read_timeout_ms": 200,
+        "deadline_ms": 20_000,
+        "breaker_failures": 1,
+        "max_connections": 1,
+    }
+    with transport_to(server.address, **limits) as transport:
         server.pause()
         started = time.monotonic()
         run_threads([lambda: assert_true(failed_after(transport)[0] < 0.2 + SLACK_S)] * 30)
@@ -255,10 +255,13 @@ def test_readers_that_wait_are_woken_when_the_breaker_opens(server: RedisProcess
 
 
 def test_a_wait_for_a_connection_ends_at_the_deadline(server: RedisProcess) -> None:
-    limits = TransportSettings(
-        deadline_ms=300, read_timeout_ms=1000, breaker_failures=1, max_connections=1
-    )
-    with transport_to(server.address, limits) as transport:
+    limits = {
+        "deadline_ms": 300,
+        "read_timeout_ms": 1000,
+        "breaker_failures": 1,
+        "max_connections": 1,
+    }
+    with transport_to(server.address, **limits) as transport:
         with transport._readers.lend(time.monotonic() + 60):
             for _ in range(2):  # a Redis that was not asked does not count as failing
                 seconds, message = failed_after(transport)
@@ -286,11 +289,11 @@ FAULTS: list[Callable[[RedisProcess, Proxy], None]] = [
 def test_200_readers_get_the_right_values_or_an_error_in_time(
     server: RedisProcess, relay: Proxy
 ) -> None:
-    limits = TransportSettings(breaker_cooldown_ms=100)
+    limits = {"breaker_cooldown_ms": 100}
     ended = threading.Event()
     slowest: list[float] = []
     n_right, n_failed = [0] * 200, [0] * 200
-    with transport_to(relay.address, limits) as transport:
+    with transport_to(relay.address, **limits) as transport:
 
         def read_on(reader: int) -> None:
             longest, seed = 0.0, reader
@@ -323,15 +326,16 @@ def test_200_readers_get_the_right_values_or_an_error_in_time(
 def test_the_oracle_catches_a_connection_used_again_after_a_timeout(
     server: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A planted bug: a link without its replies stays open and gives them to the next reader."""
+    """A planted bug: a connection stays open and gives replies to the next reader."""
 
-    def keep(link: SocketLink) -> None:
-        link._reader = hiredis.Reader(notEnoughData=links._NOTHING_YET)
+    def keep(connection: ServerConnection) -> None:
+        connection._parser.on_connect(connection._connected)  # a new reader, the old socket
 
     with transport_to(server.address) as transport:
         assert read(transport, some_rows(1))
         with monkeypatch.context() as planted:
-            planted.setattr(SocketLink, "close", keep)
+            planted.setattr(ServerConnection, "close", keep)
+            planted.setattr(RedisPyConnection, "disconnect", lambda connection: None)
             server.pause()
             failed_after(transport)
             server.resume()
@@ -369,8 +373,8 @@ def test_a_write_outlives_a_restart(server: RedisProcess) -> None:
 
 
 def test_a_write_to_a_redis_that_stays_away_fails_in_time(server: RedisProcess) -> None:
-    limits = TransportSettings(write_timeout_ms=100, write_deadline_ms=600)
-    with transport_to(server.address, limits) as transport:
+    limits = {"write_timeout_ms": 100, "write_deadline_ms": 600}
+    with transport_to(server.address, **limits) as transport:
         transport.write([("PING",)])
         for away in (server.pause, server.stop):
             away()
@@ -404,9 +408,9 @@ def test_a_sentinel_or_its_primary_that_is_away_fails_fast(
 def test_a_cluster_that_is_away_fails_fast_and_is_used_again(tmp_path: Path) -> None:
     with redis_cluster(tmp_path, 2) as nodes:
         addresses = ", ".join(node.address for node in nodes)
-        limits = TransportSettings(write_deadline_ms=20_000)
+        limits = {"write_deadline_ms": 20_000}
         kind = {"redis_type": RedisType.redis_cluster}
-        with transport_to(addresses.replace(" ", ""), limits, **kind) as transport:
+        with transport_to(addresses.replace(" ", ""), **limits, **kind) as transport:
             rows = [
                 ("HSET", f"row{i}", "vector", stored(i)["vector"], "n", stored(i)["n"])
                 for i in range(N_ROWS)

@@ -15,7 +15,6 @@ from feast import Entity, FeatureView, Field, FileSource, ValueType
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.online_stores.redis import (
     RedisOnlineStore,
-    RedisOnlineStoreConfig,
     _mmh3,
 )
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
@@ -31,7 +30,7 @@ from cli.redis_process import RunningRedis
 from feast_fusion.errors import SchemaError, StoreUnavailableError
 from feast_fusion.history.online_rows import OnlineWriter
 from feast_fusion.history.view_schema import view_schema
-from feast_fusion.online.redis.transport import Transport, TransportSettings
+from feast_fusion.online.redis.transport import Transport
 from feast_fusion.online.row_writer import RowWriter
 from feast_fusion.redis_matrix import MatrixRedisOnlineStore, MatrixRedisOnlineStoreConfig
 from feast_fusion.times import TIMESTAMP
@@ -39,7 +38,6 @@ from feast_fusion.times import TIMESTAMP
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WIDTH = 4
 PROJECT = "writers"
-PATIENT = TransportSettings(connect_timeout_ms=5_000)  # a busy machine is no dead Redis
 
 Write = tuple[int, int | None, bool]  # event time, created time (None: none), whether by stock
 
@@ -101,8 +99,10 @@ class Stores:
     """A Redis, ways to write to it, and what is in it."""
 
     def __init__(self, server: RunningRedis, **options: Any) -> None:
-        self.online_store = RedisOnlineStoreConfig(
-            connection_string=f"{server.host}:{server.port}", **options
+        self.online_store = MatrixRedisOnlineStoreConfig(
+            connection_string=f"{server.host}:{server.port}",
+            connect_timeout_ms=5_000,  # a busy machine is no dead Redis
+            **options,
         )
         self.config = SimpleNamespace(
             project=PROJECT,
@@ -111,7 +111,7 @@ class Stores:
             registry=SimpleNamespace(enable_online_feature_view_versioning=False),
         )
         self.client = Redis(server.host, server.port)
-        self.transport = Transport(self.online_store, PATIENT)
+        self.transport = Transport(self.online_store)
         self.stock = RedisOnlineStore()
         self.writer = RowWriter(self.transport, self.config)
 

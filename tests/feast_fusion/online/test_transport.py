@@ -1,35 +1,28 @@
 import hashlib
-import inspect
 import os
 import select
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hiredis
 import pytest
-from feast.infra.online_stores.redis import RedisOnlineStoreConfig, RedisType
+from feast.infra.online_stores.redis import RedisType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from redis import Redis
-from redis.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection
+from redis._parsers import _HiredisParser
 
 from feast_fusion.errors import StoreUnavailableError
 from feast_fusion.online.redis import resp
 from feast_fusion.online.redis.circuit_breaker import CircuitBreaker
-from feast_fusion.online.redis.transport import (
-    MissingScriptError,
-    ReadGroup,
-    Transport,
-    TransportSettings,
-)
+from feast_fusion.online.redis.transport import ReadGroup, Transport
+from feast_fusion.redis_matrix import MatrixRedisOnlineStoreConfig
 from tests.feast_fusion.online.redis_faults import (
     HOST,
     RedisProcess,
@@ -40,30 +33,15 @@ from tests.feast_fusion.online.redis_faults import (
 )
 from tests.waiting import wait_until
 
-PATIENT = TransportSettings(
-    connect_timeout_ms=5000, read_timeout_ms=5000, deadline_ms=20_000, write_deadline_ms=30_000
-)
+PATIENT = {
+    "connect_timeout_ms": 5000,
+    "read_timeout_ms": 5000,
+    "deadline_ms": 20_000,
+    "write_deadline_ms": 30_000,
+}
 SCRIPT = "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]); return ARGV[2]"
+SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()
 PASSWORD = "s3cret-Word"
-# Of this test only: a key and a certificate for localhost.
-LOCALHOST_PEM = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgA8RVgh2pm90VkVQs
-nCktngqF/Q781hhIeAh5h2MLl5KhRANCAARdJGHxFCRZ73FdHT6thQxZr9jcrvK1
-i3qpN5QoJCth3wiOecT19yzuliDd+065iFFDbnXWKIgpwzoyey2KnC8q
------END PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBmzCCAUGgAwIBAgIURSy3bLWUw2RGSsFjQfIAtVvVsjAwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMTA2NTQ1NloYDzIxMjYxMDI4
-MDY1NDU2WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAARdJGHxFCRZ73FdHT6thQxZr9jcrvK1i3qpN5QoJCth3wiOecT19yzu
-liDd+065iFFDbnXWKIgpwzoyey2KnC8qo28wbTAdBgNVHQ4EFgQUfGGWsKlS87rQ
-pWzWDNeU2ZYhD4MwHwYDVR0jBBgwFoAUfGGWsKlS87rQpWzWDNeU2ZYhD4MwDwYD
-VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
-zj0EAwIDSAAwRQIgXolxZNQI0i7Opm0JdguhvQFwi6f+NC4J4FW1EUoGaBUCIQDX
-53rj8Yz450zvqMIwvUfLVOR9mtIIF9JutyX3ooRufw==
------END CERTIFICATE-----
-"""
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +56,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RedisProc
         yield nodes
 
 
-def config_of(address: str, **options: object) -> RedisOnlineStoreConfig:
-    return RedisOnlineStoreConfig(connection_string=address, **options)
-
-
 @contextmanager
-def transport_to(
-    address: str, limits: TransportSettings = PATIENT, **options: object
-) -> Iterator[Transport]:
-    transport = Transport(config_of(address, **options), limits)
+def transport_to(address: str, **options: Any) -> Iterator[Transport]:
+    transport = Transport(
+        MatrixRedisOnlineStoreConfig(connection_string=address, **(PATIENT | options))
+    )
     try:
         yield transport
     finally:
@@ -162,22 +136,18 @@ def test_writes_reply_in_order_over_many_batches(server: RedisProcess) -> None:
         replies = transport.write(commands)
         assert replies[2000:] == [b"%d" % i + b"." * 2000 for i in range(2000)]
         assert transport.write([]) == []
-        assert transport.write_packed([], 0) == []
-        pieces = [resp.pack_command("HSTRLEN", "row7", b"f"), resp.pack_command("PING")]
-        assert transport.write_packed(pieces, 2) == transport.write_packed(b"".join(pieces), 2)
 
 
 def test_a_script_that_the_server_forgot_is_loaded_again(server: RedisProcess) -> None:
     with transport_to(server.address) as transport, server.client() as client:
-        sha = transport.load_script(SCRIPT)
-        assert sha == hashlib.sha1(SCRIPT.encode()).hexdigest()
-        calls = [("EVALSHA", sha, 1, b"key%d" % i, b"f", b"%d" % i) for i in range(5)]
-        client.script_flush()
-        with pytest.raises(MissingScriptError, match="NOSCRIPT"):
+        calls = [("EVALSHA", SHA, 1, b"key%d" % i, b"f", b"%d" % i) for i in range(5)]
+        with pytest.raises(StoreUnavailableError, match=r"NOSCRIPT.*with the source"):
             transport.write(calls)
-        assert transport.write(calls, scripts=[SCRIPT]) == [b"%d" % i for i in range(5)]
+        for _ in range(2):
+            assert transport.write(calls, scripts=[SCRIPT]) == [b"%d" % i for i in range(5)]
+            client.script_flush()
         with pytest.raises(StoreUnavailableError, match="compiling script"):
-            transport.load_script("this is no Lua")
+            transport.write(calls, scripts=["this is no Lua"])
 
 
 def test_an_error_that_redis_replies_is_named_and_the_connection_kept(server: RedisProcess) -> None:
@@ -246,29 +216,14 @@ def test_bad_connection_string_is_named(address: str, message: str) -> None:
 
 def test_timeouts_of_the_connection_string_replace_the_settings() -> None:
     string = f"{HOST}:1,socket_timeout=0.5,socket_connect_timeout=0.25,max_connections=3"
-    with transport_to(string) as transport:
-        limits = transport._settings
-    expected = replace(PATIENT, read_timeout_ms=500.0, connect_timeout_ms=250.0, max_connections=3)
-    assert limits == expected
-
-
-def test_what_we_use_of_redis_py_is_there() -> None:
-    """Fails when redis-py renames what a link is made of; nothing else of it is private."""
-    pool = ConnectionPool(host=HOST, port=1)
-    assert pool.connection_class is Connection
-    assert pool.connection_kwargs["host"] == HOST
-    for kind in (Connection, SSLConnection):
-        assert callable(kind._get_socket)
-        assert not inspect.signature(kind._get_socket).parameters.keys() - {"self"}
-    assert "redis_connect_func" in inspect.signature(AbstractConnection).parameters
-    for name in ("db", "username", "password", "client_name", "credential_provider"):
-        assert hasattr(pool.make_connection(), name)
-    assert hasattr(Redis, "from_pool")
+    options = MatrixRedisOnlineStoreConfig(connection_string=string, deadline_ms=9)
+    expected = {"read_timeout_ms": 500, "connect_timeout_ms": 250, "max_connections": 3}
+    assert options.resolved() == options.model_copy(update=expected)
 
 
 def test_many_threads_share_one_transport(server: RedisProcess) -> None:
     fill(server, {b"row%d" % i: {b"f": b"%d" % i} for i in range(50)})
-    with transport_to(server.address, replace(PATIENT, max_connections=3)) as transport:
+    with transport_to(server.address, max_connections=3) as transport:
 
         def read_often(seed: int) -> None:
             for n in range(20):
@@ -307,17 +262,16 @@ def test_a_closed_transport_opens_again(server: RedisProcess) -> None:
         for _ in range(2):
             assert transport.read([ReadGroup([b"row"], [b"f"])]) == [[[b"v"]]]
             transport.close()
-        with transport._readers.lend(time.monotonic() + 9) as (link, _):
+        with transport._readers.lend(time.monotonic() + 9) as (lent, _):
             transport.close()
-            assert link.exchange(resp.pack_command("PING"), 1, 9, time.monotonic() + 9) == [b"PONG"]
-        assert not link.is_open
+            assert lent.exchange(resp.pack_command("PING"), 1, 9, time.monotonic() + 9) == [b"PONG"]
+        assert not lent.is_open
         wait_until(lambda: client.info("clients")["connected_clients"] == 1, "all closed")
 
 
 def test_tls(server: RedisProcess, tmp_path: Path) -> None:
     fill(server, {b"row%d" % i: {b"f": os.urandom(1500)} for i in range(300)})
-    pem = tmp_path / "localhost.pem"
-    pem.write_text(LOCALHOST_PEM, encoding="ascii")
+    pem = make_certificate(tmp_path / "localhost.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     group = ReadGroup([b"row%d" % i for i in range(300)], [b"f"])
@@ -335,13 +289,26 @@ def test_tls(server: RedisProcess, tmp_path: Path) -> None:
             transport.read([group])
 
 
+def make_certificate(path: Path) -> Path:
+    """A key and a certificate for localhost in one file, made by the openssl of the machine."""
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-subj", "/CN=localhost", "-addext", names, "-days", "2"]
+    command += ["-keyout", str(path), "-out", str(path.with_suffix(".crt"))]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text(), encoding="ascii")
+    return path
+
+
 def test_a_peer_that_reads_on_only_when_its_replies_are_taken(server: RedisProcess) -> None:
     """What a small proxy does; sending everything before reading would never end."""
     # Both ways more than the kernel buffers.
     fill(server, {b"row": {b"f" * 1000: b"v" * 2000}})
     group = ReadGroup([b"row"] * 12_000, [b"f" * 1000])
-    small = replace(PATIENT, read_timeout_ms=2000)
-    with one_way_at_a_time(server.port) as port, transport_to(f"{HOST}:{port}", small) as transport:
+    with (
+        one_way_at_a_time(server.port) as port,
+        transport_to(f"{HOST}:{port}", read_timeout_ms=2000) as transport,
+    ):
         replies = transport.read([group])[0]
         assert len(replies) == 12_000
         assert all(reply == [b"v" * 2000] for reply in replies)
@@ -382,8 +349,8 @@ def test_sentinel_names_the_primary(server: RedisProcess, tmp_path: Path) -> Non
         kind = {"redis_type": RedisType.redis_sentinel}
         with transport_to(sentinel.address, sentinel_master="fusion", **kind) as transport:
             assert transport.read([ReadGroup([b"row"], [b"f"])]) == [[[b"v"]]]
-            sha = transport.load_script(SCRIPT)
-            assert transport.write([("EVALSHA", sha, 1, b"row", b"f", b"w")]) == [b"w"]
+            write = ("EVALSHA", SHA, 1, b"row", b"f", b"w")
+            assert transport.write([write], scripts=[SCRIPT]) == [b"w"]
             assert transport.read([ReadGroup([b"row"], [b"f"])]) == [[[b"w"]]]
         with (
             transport_to(sentinel.address, sentinel_master="unknown", **kind) as transport,
@@ -423,9 +390,8 @@ def test_cluster_sends_every_command_to_the_server_of_its_key(
 ) -> None:
     keys = [b"row%d" % i for i in range(200)]
     with cluster_transport(cluster) as transport:
-        sha = transport.load_script(SCRIPT)
-        calls = [("EVALSHA", sha, 1, key, b"f", key) for key in keys]
-        assert transport.write(calls) == keys
+        calls = [("EVALSHA", SHA, 1, key, b"f", key) for key in keys]
+        assert transport.write(calls, scripts=[SCRIPT]) == keys
         assert transport.read([ReadGroup(keys, [b"f", b"g"]), ReadGroup([b"no"], [b"f"])]) == [
             [[key, None] for key in keys],
             [[None]],
@@ -434,7 +400,7 @@ def test_cluster_sends_every_command_to_the_server_of_its_key(
             with node.client() as client:
                 assert 50 < client.dbsize() < 150
                 client.script_flush()
-        with pytest.raises(MissingScriptError):
+        with pytest.raises(StoreUnavailableError, match="NOSCRIPT"):
             transport.write(calls)
         assert transport.write(calls, scripts=[SCRIPT]) == keys
 
@@ -575,6 +541,8 @@ def test_breaker_tells_when_it_opens(clock: Clock) -> None:
 
 
 def test_error_replies_are_seen_among_many() -> None:
-    replies = [b"a", None, hiredis.ReplyError("OOM first"), hiredis.ReplyError("ERR second")]
+    errors = map(_HiredisParser.parse_error, ("OOM first", "WRONGTYPE second"))
+    replies = [b"a", None, *errors]
     assert resp.first_error(replies) == "OOM first"
+    assert resp.first_error(replies[3:]) == "WRONGTYPE second"
     assert resp.first_error(replies[:2]) == ""

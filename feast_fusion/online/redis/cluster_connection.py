@@ -1,14 +1,13 @@
-"""A link to a whole cluster: commands go to the servers of their keys, replies return in order."""
+"""A connection to a whole cluster: commands go where their keys are, replies return in order."""
 
 from collections.abc import Callable
 from typing import Any
 
-import hiredis
 from redis import ConnectionPool, RedisCluster
 from redis.cluster import ClusterNode
-from redis.exceptions import RedisError
+from redis.exceptions import AskError, MovedError, RedisError
 
-from feast_fusion.online.redis.links import SocketLink, unreachable
+from feast_fusion.online.redis.connection import ServerConnection, unreachable
 from feast_fusion.online.redis.resp import pack_command, split_commands
 
 _MAX_REDIRECTIONS = 3
@@ -16,62 +15,64 @@ _SCRIPT_CALLS = (b"EVALSHA", b"EVAL")
 _ClusterNode: Any = ClusterNode
 
 
-class ClusterLink:
+class ClusterConnection:
     """A connection to each server of a cluster that a command needed.
 
     Parameters
     ----------
-    cluster : RedisCluster
-        Knows which server has which slot.
-    open_link : Callable[[ConnectionPool, float], SocketLink]
-        Opens a connection of a pool by a deadline.
+    cluster : knows which server has which slot
+    open_server : opens a connection with the settings of a pool by a deadline
     """
 
     def __init__(
-        self, cluster: RedisCluster, open_link: Callable[[ConnectionPool, float], SocketLink]
+        self,
+        cluster: RedisCluster,
+        open_server: Callable[[ConnectionPool, float], ServerConnection],
     ) -> None:
         self.is_open = True
         self._cluster: Any = cluster  # redis-py annotates little of it
-        self._open_link = open_link
-        self._links: dict[str, SocketLink] = {}
+        self._open_server = open_server
+        self._servers: dict[str, ServerConnection] = {}
 
     def exchange(self, payload: bytes, n_replies: int, idle_s: float, deadline: float) -> list[Any]:
-        """See `Link`. Every command has one key; redirections of a resharding are followed."""
+        """See `Connection`. Each command has one key; redirections of a resharding are followed."""
         replies: list[Any] = [None] * n_replies
         try:
             commands = split_commands(payload)
             routes = {i: (self._node_of(command), False) for i, command in enumerate(commands)}
             for _ in range(_MAX_REDIRECTIONS + 1):
                 self._exchange_once(commands, routes, replies, idle_s, deadline)
-                routes = {i: _target(replies[i]) for i in routes if _is_redirected(replies[i])}
+                routes = {
+                    i: _target(replies[i]) for i in routes if isinstance(replies[i], AskError)
+                }
                 if not routes:
                     return replies
                 self._cluster.nodes_manager.initialize()
         except RedisError as error:
             self.close()
-            raise unreachable(error) from error
+            raise unreachable(error, deadline) from error
         except BaseException:
             self.close()
             raise
         return replies
 
     def load_script(self, source: str, idle_s: float, deadline: float) -> Any:
-        """See `Link`."""
+        """See `Connection`."""
         try:
             answers = [
-                self._link_to(node.name, deadline).load_script(source, idle_s, deadline)
+                self._server(node.name, deadline).load_script(source, idle_s, deadline)
                 for node in self._cluster.get_primaries()
             ]
         except BaseException:
             self.close()
             raise
-        return next((a for a in answers if isinstance(a, hiredis.ReplyError)), answers[0])
+        return next((a for a in answers if isinstance(a, Exception)), answers[0])
 
     def close(self) -> None:
-        """See `Link`."""
+        """See `Connection`."""
         self.is_open = False
-        for link in self._links.values():
-            link.close()
+        for server in self._servers.values():
+            server.close()
 
     def _node_of(self, command: list[bytes]) -> str:
         key = command[3] if command[0].upper() in _SCRIPT_CALLS else command[1]
@@ -94,29 +95,24 @@ class ClusterLink:
             for i in members:
                 pieces += [pack_command("ASKING")] if routes[i][1] else []
                 pieces.append(pack_command(*commands[i]))
-            self._link_to(name, deadline).begin(b"".join(pieces), len(pieces))
+            self._server(name, deadline).send(b"".join(pieces), len(pieces), idle_s, deadline)
         for name, members in by_node.items():
-            answers = iter(self._links[name].finish(idle_s, deadline))
+            answers = iter(self._servers[name].receive())
             for i in members:
                 if routes[i][1]:
                     next(answers)  # that of ASKING
                 replies[i] = next(answers)
 
-    def _link_to(self, name: str, deadline: float) -> SocketLink:
-        link = self._links.get(name)
-        if link is None:
+    def _server(self, name: str, deadline: float) -> ServerConnection:
+        server = self._servers.get(name)
+        if server is None:
             host, _, port = name.rpartition(":")
             node = self._cluster.get_node(host, int(port)) or _ClusterNode(host, int(port))
             pool = self._cluster.get_redis_connection(node).connection_pool
-            link = self._links[name] = self._open_link(pool, deadline)
-        return link
+            server = self._servers[name] = self._open_server(pool, deadline)
+        return server
 
 
-def _is_redirected(reply: object) -> bool:
-    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith(("MOVED ", "ASK "))
-
-
-def _target(reply: object) -> tuple[str, bool]:
-    """Server that `MOVED slot host:port` or `ASK slot host:port` names, and whether it is ASK."""
-    kind, _, address = str(reply).split(" ", 2)
-    return address, kind == "ASK"
+def _target(reply: AskError) -> tuple[str, bool]:
+    """The server that MOVED or ASK names, and whether it was ASK."""
+    return f"{reply.host}:{reply.port}", not isinstance(reply, MovedError)
