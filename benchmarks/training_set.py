@@ -209,12 +209,12 @@ def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, A
             return child_memory_mb("training_set", case, folder, n, tiny)
 
         memory = {c: memory_of(c, small) for c in ["polars", *ours, *peers]}
-        large_memory = {c: memory_of(c, large) for c in ["polars", *ours]}
+        large_memory = {} if quick else {c: memory_of(c, large) for c in ["polars", *ours]}
     found = [
         *_cases(f"{small:,} rows", "time", "s", seconds),
         *_cases(f"{small:,} rows", "added memory", "MB", memory),
         *_cases(f"{large:,} rows", "time", "s", at_large),
-        *_cases(f"{large:,} rows", "added memory", "MB", large_memory),
+        *(_cases(f"{large:,} rows", "added memory", "MB", large_memory) if large_memory else []),
     ]
     growth = {case: at_large[case] / seconds[case] for case in ["polars", *ours]}
     found += _cases(f"{small:,} to {large:,} rows", "growth of time", "x", growth)
