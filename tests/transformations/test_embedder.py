@@ -7,7 +7,7 @@ import pytest
 
 from feast_fusion.encoding.transformer_encoder import TransformerEncoder
 from feast_fusion.errors import FeatureNotFoundError
-from intake.dataset import load_dataset
+from intake.dataset_file import load_dataset
 from intake.workspace import Workspace, open_workspace
 from tests.datasets import make_films
 from transformations.embedder import Embedder, identify
