@@ -19,7 +19,6 @@ from feast_fusion.errors import StoreUnavailableError
 from serving.answers import OVERLOADED, Recommendations, SimilarItem
 from serving.http.embeddings import EmbeddingsAnswer, TextEncoding
 from serving.http.gate import RequestGate
-from serving.http.metrics import CONTENT_TYPE, ServiceMetrics
 from serving.http.problems import ProblemError, busy_response, describe_problems, install_problems
 from serving.http.requests import (
     Count,
@@ -30,6 +29,7 @@ from serving.http.requests import (
     RecommendRequest,
     SimilarRequest,
 )
+from serving.http.service_metrics import CONTENT_TYPE, ServiceMetrics
 from serving.http.settings import ServiceSettings
 from serving.http.work_queue import DeadlineExceededError, WorkQueue
 from serving.live.event_intake import EventIntake, Submission

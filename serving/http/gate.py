@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.http.metrics import ServiceMetrics
 from serving.http.problems import busy_response, problem_response
+from serving.http.service_metrics import ServiceMetrics
 from serving.http.settings import ServiceSettings
 
 HEALTH = ("/health/live", "/health/ready")

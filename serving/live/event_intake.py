@@ -211,12 +211,11 @@ class EventIntake:
 
         Many small batches would take processor time from the threads that accept events.
         """
-        until = time.monotonic() + min(seconds, _GATHER_S)
         with self._changed:
-            while (rest := until - time.monotonic()) > 0:
-                if self._is_closing or self._n_pending >= _BATCH_EVENTS:
-                    return
-                self._changed.wait(rest)
+            self._changed.wait_for(
+                lambda: self._is_closing or self._n_pending >= _BATCH_EVENTS,
+                min(seconds, _GATHER_S),
+            )
 
     def _pause(self, seconds: float) -> None:
         """Waits before the next attempt, not beyond the end of closing."""

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 from feast_fusion.errors import StoreUnavailableError
-from serving.live.live_entity import LiveEntity, LiveRow
+from serving.live.live_entity import LiveEntity
 from serving.live.live_event import LiveEvent
 from serving.live.live_log import (
     Addition,
@@ -60,8 +60,8 @@ class LiveEntities:
             return set()
         return {self.history.items.ids[code].as_py() for code in state.live_items}
 
-    def add(self, events: Sequence[LiveEvent], *, touch: bool = False) -> list[LiveRow]:
-        """Puts events into Redis; the newest row of each of their users and items.
+    def add(self, events: Sequence[LiveEvent], *, touch: bool = False) -> list[LiveEntity]:
+        """Puts events into Redis; the states of their users and items after that, if not empty.
 
         Parameters
         ----------
@@ -87,14 +87,16 @@ class LiveEntities:
         try:
             reads = self._read(members, touch)
             occurrences = own | self._of_others(reads, own)
-            rows = [self._advance(key, read, occurrences) for key, read in reads.items()]
+            for key, read in reads.items():
+                self._states[key].advance(read, occurrences)
         except BaseException:
             for key in members:
                 self._states.pop(key, None)  # what is half done is derived again
             raise
+        states = [self._states[key] for key in reads if self._states[key].has_events]
         while len(self._states) > _MAX_ENTITIES:
             self._states.popitem(last=False)
-        return [row for row in rows if row is not None]
+        return states
 
     def _read(self, members: Mapping[LiveKey, Sequence[bytes]], touch: bool) -> dict[LiveKey, Read]:
         """Adds `members`; what is new of each key since it was last read here."""
@@ -130,10 +132,3 @@ class LiveEntities:
             for member, each in zip(others, screened, strict=True)
             if isinstance(each, LiveEvent)
         }
-
-    def _advance(
-        self, key: LiveKey, read: Read, occurrences: Mapping[bytes, Occurrence]
-    ) -> LiveRow | None:
-        state = self._states[key]
-        state.advance(read, occurrences)
-        return state.row()

@@ -1,7 +1,6 @@
-"""One user or item with live events: its state after them, and its newest row."""
+"""One user or item with live events: its state after them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
 
 from serving.live.live_log import LiveKey, Read
 from serving.live.prepared_history import PreparedHistory
@@ -9,18 +8,7 @@ from transformations.running_activity import (
     Occurrence,
     RunningInterest,
     RunningStatistics,
-    RunningUser,
 )
-
-
-class LiveRow(NamedTuple):
-    """The newest row of one key: its times in microseconds, and what it is derived from."""
-
-    key: LiveKey
-    stamp: int
-    created: int
-    statistics: RunningStatistics
-    interest: RunningInterest | None
 
 
 class LiveEntity:
@@ -28,18 +16,20 @@ class LiveEntity:
 
     Attributes
     ----------
-    seen : the newest score that was read
+    seen : the newest score that was read, microseconds
+    statistics : of a user a `RunningUser`
+    interest : of a user, where there are vectors
     """
 
     def __init__(self, history: PreparedHistory, key: LiveKey) -> None:
+        self.key = key
         self.seen = 0
         self._history = history
-        self._key = key
         self._n_read = 0
         self._live: dict[str, Occurrence] = {}
         self._last: tuple[int, int, str] | None = None
-        self._statistics: RunningStatistics | RunningUser
-        self._interest: RunningInterest | None
+        self.statistics: RunningStatistics
+        self.interest: RunningInterest | None
         self._start([])
 
     def continues(self, read: Read) -> bool:
@@ -67,19 +57,17 @@ class LiveEntity:
         """Codes of the items of the live events."""
         return [event.item for event in list(self._live.values())]
 
-    def row(self) -> LiveRow | None:
-        """The newest row; None without any event."""
-        if self._last is None:
-            return None
-        statistics = self._statistics
-        return LiveRow(self._key, statistics.stamp, self.seen, statistics, self._interest)
+    @property
+    def has_events(self) -> bool:
+        """Whether there is a row to derive."""
+        return self._last is not None
 
     def _start(self, live: Collection[Occurrence]) -> None:
-        history, is_user = self._history, self._key.kind == "user"
-        self._statistics = history.new_user() if is_user else history.new_item()
-        self._interest = history.new_interest() if is_user else None
+        history, is_user = self._history, self.key.kind == "user"
+        self.statistics = history.new_user() if is_user else history.new_item()
+        self.interest = history.new_interest() if is_user else None
         self._last = None
-        events = history.occurrences(self._key.kind, self._key.entity_id)
+        events = history.events.of(self.key.kind, self.key.entity_id)
         if live:
             # stable: prepared events without an id keep their order
             events = sorted([*events, *live], key=lambda event: event.order)
@@ -87,9 +75,9 @@ class LiveEntity:
 
     def _add(self, events: Sequence[Occurrence]) -> None:
         for event in events:
-            self._statistics.add(event)
-        if self._interest is not None:
+            self.statistics.add(event)
+        if self.interest is not None:
             for event in events:
-                self._interest.add(event)
+                self.interest.add(event)
         if events:
             self._last = events[-1].order

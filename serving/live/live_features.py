@@ -169,9 +169,9 @@ class LiveFeatures:
     def _put(
         self, entities: LiveEntities, events: Sequence[LiveEvent], *, touch: bool = False
     ) -> None:
-        rows = entities.add(events, touch=touch)
+        changed = entities.add(events, touch=touch)
         item_ids = entities.history.items.ids
-        for view, table in row_tables(rows, item_ids, self._encoder_id).items():
+        for view, table in row_tables(changed, item_ids, self._encoder_id).items():
             if len(table):
                 self._write(view, table)
 
@@ -180,7 +180,7 @@ class LiveFeatures:
         events = read_events(self._workspace.events)
         ids = [event.event_id for event in events]
         gone: dict[LiveKey, list[bytes]] = {}
-        before, now = previous.are_folded(ids), self._history.are_folded(ids)
+        before, now = previous.events.contain(ids), self._history.events.contain(ids)
         for event, was_folded, is_folded in zip(events, before, now, strict=True):
             if was_folded and is_folded:
                 for key in keys_of(event):

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from feast_fusion.column_names import vector_view
 from feast_fusion.times import TIMESTAMP
-from serving.live.live_entity import LiveRow
+from serving.live.live_entity import LiveEntity
 from transformations import names
 from transformations.running_activity import RunningUser
 from transformations.schema import ITEM_STATS, USER_RECENT, USER_STATS, VECTOR
@@ -18,50 +18,48 @@ _INTEREST = pa.schema(
 
 
 def row_tables(
-    rows: Sequence[LiveRow], item_ids: pa.Array, encoder_id: str | None
+    entities: Sequence[LiveEntity], item_ids: pa.Array, encoder_id: str | None
 ) -> dict[str, pa.Table]:
     """By view its rows: item_stats, user_stats, user_recent and the interest of an `encoder_id`.
 
     item_ids : the ids of all items, by their codes
     """
-    items = [row for row in rows if row.key.kind == "item"]
-    users = [row for row in rows if row.key.kind == "user"]
+    items = [each for each in entities if each.key.kind == "item"]
+    users = [each for each in entities if each.key.kind == "user"]
     tables = {
-        names.ITEM_STATS: _table(items, ITEM_STATS, [row.statistics.row() for row in items]),
-        names.USER_STATS: _table(users, USER_STATS, [row.statistics.row() for row in users]),
+        names.ITEM_STATS: _table(items, ITEM_STATS, [each.statistics.row() for each in items]),
+        names.USER_STATS: _table(users, USER_STATS, [each.statistics.row() for each in users]),
         names.USER_RECENT: _recent_table(users, item_ids),
     }
     if encoder_id is not None:
-        states = [[row.interest and row.interest.state] for row in users]
-        tables[vector_view(names.USER_INTEREST, encoder_id)] = _table(users, _INTEREST, states)
+        vectors = [[each.interest and each.interest.state] for each in users]
+        tables[vector_view(names.USER_INTEREST, encoder_id)] = _table(users, _INTEREST, vectors)
     return tables
 
 
-def _recent_table(rows: Sequence[LiveRow], item_ids: pa.Array) -> pa.Table:
+def _recent_table(users: Sequence[LiveEntity], item_ids: pa.Array) -> pa.Table:
     recent: list[Sequence[Any]] = []
-    for row in rows:
-        assert isinstance(row.statistics, RunningUser)
-        recent.append(row.statistics.recent_row())
+    for user in users:
+        assert isinstance(user.statistics, RunningUser)
+        recent.append(user.statistics.recent_row())
     coded = USER_RECENT.set(2, pa.field("item_ids", pa.list_(pa.int64())))
-    table = _table(rows, coded, recent)
+    table = _table(users, coded, recent)
     lists = table["item_ids"].combine_chunks()
     named = pa.ListArray.from_arrays(lists.offsets, item_ids.take(lists.values))
     return table.set_column(table.column_names.index("item_ids"), "item_ids", named)
 
 
 def _table(
-    rows: Sequence[LiveRow], schema: pa.Schema, features: Sequence[Sequence[Any]]
+    entities: Sequence[LiveEntity], schema: pa.Schema, features: Sequence[Sequence[Any]]
 ) -> pa.Table:
-    """Key, event_timestamp and created of each row, and its features in the order of `schema`."""
+    """Key, event_timestamp, features in the order of `schema`, and when the row became known."""
     columns = list(zip(*features, strict=True)) or [() for _ in schema.names[2:]]
+    kinds = [field.type for field in schema][2:]
     arrays = [
-        pa.array([row.key.entity_id for row in rows], pa.string()),
-        _times([row.stamp for row in rows]),
-        *(
-            pa.array(column, field.type)
-            for column, field in zip(columns, list(schema)[2:], strict=True)
-        ),
-        _times([row.created for row in rows]),
+        pa.array([each.key.entity_id for each in entities], pa.string()),
+        _times([each.statistics.stamp for each in entities]),
+        *(pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)),
+        _times([each.seen for each in entities]),
     ]
     return pa.table(arrays, names=[*schema.names, "created"])
 

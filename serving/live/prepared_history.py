@@ -34,7 +34,8 @@ class PreparedHistory:
     Attributes
     ----------
     stamp : names the preparation
-    items : all items; the code of an item is its place in `Occurrence`
+    items : all items; an `Occurrence` has the code of its item
+    events : the prepared events
 
     Raises
     ------
@@ -53,7 +54,7 @@ class PreparedHistory:
         versions = build_item_versions(items)
         self.items = versions.ids
         self._categories = CategoryLookup(versions, dataset.items.categorical)
-        self._events = PreparedEvents(interactions, self.items)
+        self.events = PreparedEvents(interactions, self.items)
         self._rule = PositiveRule(dataset, _columns_of_file(workspace))
         self._vectors = None
         if encoder_id is not None:
@@ -71,20 +72,12 @@ class PreparedHistory:
         """
         items = self.items.codes([event.item_id for event in events]).tolist()
         positives = self._rule.decide(events)
-        folded = self.are_folded([event.event_id for event in events])
+        folded = self.events.contain([event.event_id for event in events])
         return list(map(self._screen, events, items, positives, folded))
 
     def live_events(self, events: Sequence[Event]) -> list[LiveEvent]:
         """The events that count beside the prepared ones."""
         return [each for each in self.screen(events) if isinstance(each, LiveEvent)]
-
-    def are_folded(self, event_ids: Sequence[str]) -> list[bool]:
-        """Whether a prepared event has the id, per id."""
-        return self._events.contain(event_ids)
-
-    def occurrences(self, kind: str, entity_id: str) -> list[Occurrence]:
-        """The prepared events of a "user" or an "item", in replay order."""
-        return self._events.of(kind, entity_id)
 
     def new_item(self) -> RunningStatistics:
         """An item without events."""

@@ -133,6 +133,8 @@ def test_accepted_events_are_journaled_and_online(
 def test_each_event_is_screened_once_on_its_way_online(
     intake: EventIntake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # opening replays the journal, which screens what is there: afterwards
+    assert intake.submit(ratings(1, event_id="first"), apply_timeout_s=20).applied
     asked: list[str] = []
     screen = PreparedHistory.screen
 

@@ -355,7 +355,7 @@ def test_prepare_folds_the_events_in_and_serving_goes_on_from_there(
 
     push(workspace, features, events[60:90], 10)  # notices, and comes on top of the new sources
     assert mismatches(workspace, store, events[:90], tmp_path / "one") == []
-    assert all(features.history.are_folded(sorted(live_ids)))
+    assert all(features.history.events.contain(sorted(live_ids)))
     n_kept = redis.zcard("fusion:live:films:user:u1")
 
     write_sources(workspace)
