@@ -79,7 +79,7 @@ def load_catalogue(workspace: Workspace, encoder_id: str | None, dimension: int)
     FeatureNotFoundError
         Nothing was prepared.
     """
-    path = workspace.sources / "items.parquet"
+    path = workspace.source(names.ITEMS)
     if not path.is_file():
         raise FeatureNotFoundError(
             f"{path}: got no such file, expected the prepared items. Run feast-fusion prepare."
@@ -98,13 +98,13 @@ def load_catalogue(workspace: Workspace, encoder_id: str | None, dimension: int)
         .to_numpy()
         .astype(np.int64),
         index=VectorIndex(vectors, present),
-        seen=load_seen_items(workspace.sources / "interactions.parquet", items),
+        seen=load_seen_items(workspace.source(names.INTERACTIONS), items),
     )
 
 
 def _load_items(workspace: Workspace) -> pl.DataFrame:
     """One row per item, most popular first: item_id, title, first_version, its counts."""
-    versions = pl.read_parquet(workspace.sources / "items.parquet")
+    versions = pl.read_parquet(workspace.source(names.ITEMS))
     order = [name for name in ("event_timestamp", "created") if name in versions.columns]
     title = pl.col(workspace.dataset.items.title).cast(pl.String)
     items = (
@@ -113,7 +113,7 @@ def _load_items(workspace: Workspace) -> pl.DataFrame:
         .agg(title=title.last(), first_version=pl.col("event_timestamp").first())
     )
     statistics = pl.read_parquet(
-        workspace.sources / f"{names.ITEM_STATS}.parquet",
+        workspace.source(names.ITEM_STATS),
         columns=["item_id", "event_timestamp", "n_positive", "n_events"],
     )
     newest = statistics.sort("event_timestamp", maintain_order=True).unique("item_id", keep="last")

@@ -77,7 +77,7 @@ class CatalogueWatch:
     def _read_stamp(self) -> Stamp | None:
         """None while a preparation is replacing the sources."""
         try:
-            manifest = (self._workspace.sources / "prepared.json").stat()
+            manifest = self._workspace.manifest.stat()
         except FileNotFoundError:
             return None
         sink = item_sink(self._workspace, self._encoder_id)

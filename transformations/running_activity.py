@@ -47,7 +47,7 @@ class Occurrence(NamedTuple):
 
 
 class RunningStatistics:
-    """What item_stats and user_stats share, for one key."""
+    """The statistics of one item; of a user, what they share with an item's."""
 
     def __init__(self, activity: Activity) -> None:
         self._windows = [days * DAY_US for days in activity.window_days]
@@ -85,7 +85,7 @@ class RunningStatistics:
 
 
 class RunningUser(RunningStatistics):
-    """user_stats and user_recent of one user."""
+    """Statistics and the list of recent items of one user."""
 
     def __init__(self, activity: Activity, categories: CategoryLookup) -> None:
         super().__init__(activity)

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class LiveFeatures:
-    """Keeps user_stats, user_recent, user_interest and item_stats at the newest event.
+    """Keeps the online views `transformations.names.LIVE_VIEWS` at the newest event.
 
     Any number of processes may apply events of the same users at once, in any order, also twice.
     Threads may share one object; they take turns.

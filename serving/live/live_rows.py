@@ -20,7 +20,7 @@ _INTEREST = pa.schema(
 def row_tables(
     entities: Sequence[LiveEntity], item_ids: pa.Array, encoder_id: str | None
 ) -> dict[str, pa.Table]:
-    """By view its rows: item_stats, user_stats, user_recent and the interest of an `encoder_id`.
+    """By view of `names.LIVE_VIEWS` its rows; interest only where there is an `encoder_id`.
 
     item_ids : the ids of all items, by their codes
     """

@@ -12,6 +12,7 @@ from intake.positive import PositiveRule
 from intake.workspace import Workspace
 from serving.live.live_event import LiveEvent, Outcome, Stamp
 from serving.live.prepared_events import PreparedEvents
+from transformations import names
 from transformations.categories import CategoryLookup
 from transformations.embedder import Embedder
 from transformations.interest_history import embed_item_versions
@@ -47,8 +48,8 @@ class PreparedHistory:
         self.stamp = read_stamp(workspace)
         self._dataset = dataset = workspace.dataset
         try:
-            items = pq.read_table(workspace.sources / "items.parquet")
-            interactions = pq.read_table(workspace.sources / "interactions.parquet")
+            items = pq.read_table(workspace.source(names.ITEMS))
+            interactions = pq.read_table(workspace.source(names.INTERACTIONS))
         except OSError as error:
             raise _nothing_prepared(workspace) from error
         versions = build_item_versions(items)
@@ -117,7 +118,7 @@ def read_stamp(workspace: Workspace) -> Stamp:
         Nothing was prepared.
     """
     try:
-        found = (workspace.sources / "prepared.json").stat()
+        found = workspace.manifest.stat()
     except OSError as error:
         raise _nothing_prepared(workspace) from error
     return found.st_mtime_ns, found.st_ino

@@ -22,11 +22,9 @@ from serving.assembly import open_recommender
 from serving.catalogue import Catalogue, load_catalogue
 from serving.online_features import OnlineFeatures, UserFeatures
 from serving.recommender import Recommender
+from tests.feast_fusion.online.online_repo import PATIENT
 from transformations.interest import replay
 from transformations.names import SERVICE
-
-# A busy machine may keep a healthy Redis silent for longer than the defaults allow.
-_PATIENT = {"connect_timeout_ms": 5_000, "read_timeout_ms": 5_000, "deadline_ms": 20_000}
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def open_bench(
         store = open_store(workspace, connection_string(redis.url))
         if is_patient:
             online = store.config.online_store
-            store.config._online_store = online.model_copy(update=_PATIENT)
+            store.config._online_store = online.model_copy(update=PATIENT)
         features = OnlineFeatures(store, SERVICE)
         catalogue = load_catalogue(workspace, features.encoder_id, features.dimension)
         with open_recommender(workspace, store, SERVICE, **options) as recommender:

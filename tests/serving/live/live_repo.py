@@ -20,6 +20,7 @@ from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace, open_workspace
 from serving.live.live_features import LiveFeatures
 from tests.datasets import make_films
+from tests.feast_fusion.online.online_repo import PATIENT
 from transformations.embedder import Embedder, identify
 from transformations.embedding import track_interest
 from transformations.interest_history import embed_item_versions
@@ -62,6 +63,7 @@ def open_store(workspace: Workspace, redis: str) -> FeatureStore:
             online_store={
                 "type": "feast_fusion.redis_matrix.MatrixRedisOnlineStore",
                 "connection_string": redis,
+                **PATIENT,
             },
             entity_key_serialization_version=3,
         )
