@@ -52,7 +52,7 @@ def retrieve_training_set(workspace: Workspace, service: str = SERVICE) -> "Trai
     from training.retrieval import build_training_set
     from training.spine import build_spine
 
-    spine = build_spine(workspace.dataset, workspace.sources)
+    spine = build_spine(workspace)
     return build_training_set(open_store(workspace), service, spine)
 
 

@@ -5,26 +5,23 @@ event is a positive, and negatives are items that existed then and that the user
 before or at that time.
 """
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError
-from intake.dataset import Dataset
+from intake.workspace import Workspace
+from transformations.names import INTERACTIONS, ITEMS
 
 SPINE_COLUMNS = ["user_id", "item_id", "event_timestamp", "label"]
 
 
-def build_spine(dataset: Dataset, sources: Path, *, negatives: int = 4, seed: int = 0) -> pa.Table:
+def build_spine(workspace: Workspace, *, negatives: int = 4, seed: int = 0) -> pa.Table:
     """user_id, item_id, event_timestamp (UTC, us) and label (0 or 1), by time, user and item.
 
     Parameters
     ----------
-    sources : folder
-        Prepared sources of the data set.
     negatives : int
         Sampled per positive of implicit data; explicit data has its own.
 
@@ -33,11 +30,12 @@ def build_spine(dataset: Dataset, sources: Path, *, negatives: int = 4, seed: in
     SchemaError
         There is no event, or all labels are the same, so that nothing can be learned.
     """
-    events = pl.read_parquet(sources / "interactions.parquet").select(
+    dataset = workspace.dataset
+    events = pl.read_parquet(workspace.source(INTERACTIONS)).select(
         "user_id", "item_id", "event_timestamp", pl.col("positive").cast(pl.Int64).alias("label")
     )
     if not dataset.interactions.explicit:
-        items = pl.read_parquet(sources / "items.parquet", columns=["item_id", "event_timestamp"])
+        items = pl.read_parquet(workspace.source(ITEMS), columns=["item_id", "event_timestamp"])
         events = _with_negatives(events, items, negatives, np.random.default_rng(seed))
     if events["label"].n_unique() < 2:
         raise SchemaError(

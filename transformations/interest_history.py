@@ -17,6 +17,7 @@ from intake.dataset import Interest
 from transformations.embedder import Embedder, Vectors
 from transformations.interest import replay
 from transformations.item_versions import ItemVersions, build_item_versions
+from transformations.names import ITEMS, USER_EVENTS
 from transformations.schema import CAUSED_AFTER_US
 
 
@@ -25,7 +26,7 @@ def replay_users(
 ) -> tuple[pl.DataFrame, Vectors, NDArray[np.bool_]]:
     """(user_id, event_timestamp, state) of every instant of these users, and the states (k, d)."""
     workspace = embedder.workspace
-    events = _events_of(workspace.sources / "user_events.parquet", users)
+    events = _events_of(workspace.source(USER_EVENTS), users)
     vectors, present, version_of_event = _vectors_of_events(embedder, events)
     weights, decays = _rules(workspace.dataset.interest, events)
     states: list[Vectors | None] = []
@@ -93,7 +94,7 @@ def _vectors_of_events(
 
 def embed_item_versions(embedder: Embedder) -> tuple[ItemVersions, Vectors, NDArray[np.bool_]]:
     """The prepared item versions, their vectors (v, d) and (v,) which have one."""
-    path = embedder.workspace.sources / "items.parquet"
+    path = embedder.workspace.source(ITEMS)
     return _embed_versions(embedder, path, path.stat().st_mtime_ns)
 
 
