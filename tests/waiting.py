@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 30.0  # a busy machine is slow, not wrong
+PATIENCE_S = 120.0  # a busy machine is slow, not wrong
 _POLL_S = 0.005
 
 

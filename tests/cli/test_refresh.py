@@ -57,7 +57,6 @@ def post_late(project: Project, user_id: str, item_id: str, event_id: str) -> da
     return moment
 
 
-@pytest.mark.timeout(400)
 def test_a_late_event_is_everywhere_after_a_full_refresh(project: Project) -> None:
     user = "u1"
     stamp, before = newest_interest(project, user)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ from serving.served_table import served_table, stamped_table
 from serving.slate import Slates
 from tests.conftest import Project
 from tests.serving.http.service_process import copy_project
+from tests.waiting import wait_until
 from training.audit.served_rows import read_served
 from training.ranker.artifact import Artifact
 from transformations.names import SERVICE
@@ -145,10 +145,7 @@ def test_concurrent_offers_are_each_logged_once(tmp_path: Path) -> None:
 def test_a_file_is_written_when_its_first_row_is_old_enough(tmp_path: Path) -> None:
     with ServedLog(tmp_path, 1.0, file_s=0.05) as log:
         log.offer("1", served_of(1))
-        until = time.monotonic() + 20
-        while not list(tmp_path.glob("served-*")):
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_until(lambda: list(tmp_path.glob("served-*")), "a file")
         assert len(logged(tmp_path)) == 3
 
 
@@ -191,11 +188,8 @@ def test_after_a_kill_earlier_files_are_whole_and_the_rest_is_no_file(tmp_path: 
     command = [sys.executable, "-c", textwrap.dedent(program)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as writer:
         try:
-            until = time.monotonic() + 60
-            while len(list(tmp_path.glob("served-*"))) < 4:
-                assert time.monotonic() < until
-                assert writer.poll() is None
-                time.sleep(0.005)
+            wait_until(lambda: len(list(tmp_path.glob("served-*"))) >= 4, "four files")
+            assert writer.poll() is None
         finally:
             writer.send_signal(signal.SIGKILL)
     found = [row["user_stats__n"] for row in logged(tmp_path)]

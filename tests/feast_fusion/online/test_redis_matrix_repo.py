@@ -4,7 +4,6 @@ import json
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import redis
 from cli.embedded_redis import embedded_redis
 from feast_fusion.redis_matrix import online_store_of, read_online
 from tests.feast_fusion.feast_repo import FEAST, FeastRepo, day, make_repo, page
+from tests.waiting import wait_until
 
 OURS = "feast_fusion.redis_matrix.MatrixRedisOnlineStore"
 
@@ -87,18 +87,20 @@ def served(repo: FeastRepo) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 120
-        while True:
-            assert server.poll() is None and time.monotonic() < deadline, log_file.read_text()
-            try:
-                urllib.request.urlopen(f"{url}/health", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+        wait_until(lambda: is_healthy(server, url, log_file), "the feature server", 600)
         yield url
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(60)
+        server.wait()
+
+
+def is_healthy(server: subprocess.Popen[bytes], url: str, log_file: Path) -> bool:
+    assert server.poll() is None, log_file.read_text()
+    try:
+        urllib.request.urlopen(f"{url}/health", timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def ask(url: str, body: dict[str, object]) -> dict[str, list[dict[str, list[object]]]]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError
 from feast_fusion.online.cache.row_cache import MIN_BYTES, Row, RowCache
+from tests.waiting import PATIENCE_S
 
 FIELDS = [b"a", b"b", b"c"]
 
@@ -64,9 +65,9 @@ def test_a_cache_that_nobody_opened_keeps_and_serves_nothing() -> None:
 def test_a_lease_that_ran_out_hides_the_rows_until_it_is_renewed() -> None:
     cache = RowCache(MIN_BYTES)
     fields = cache.register([b"a"])
-    cache.open(time.monotonic() + 0.05)
+    cache.open(time.monotonic() + 0.5)
     cache.put(fields, [b"k"], [[b"1"]], cache.begin())
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while cache.get(fields, [b"k"]) != [None]:
         assert time.monotonic() < deadline
     cache.renew(time.monotonic() + 1e6)

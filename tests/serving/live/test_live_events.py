@@ -41,7 +41,7 @@ from tests.serving.live.live_repo import (
     open_features,
     open_store,
 )
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 RATING = {
@@ -123,7 +123,7 @@ def mismatches(workspace: Workspace, url: str, folder: Path) -> list[str]:
 def test_accepted_events_are_journaled_and_online(
     workspace: Workspace, intake: EventIntake, redis_folder: Path, tmp_path: Path
 ) -> None:
-    done = intake.submit(ratings(40), apply_timeout_s=20)
+    done = intake.submit(ratings(40), apply_timeout_s=PATIENCE_S)
     assert done.applied
     assert {each.status for each in done.outcomes} == {"accepted"}
     assert read_journal(workspace.events)["event_id"].to_pylist() == [f"n{n}" for n in range(40)]
@@ -134,7 +134,7 @@ def test_each_event_is_screened_once_on_its_way_online(
     intake: EventIntake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # opening replays the journal, which screens what is there: afterwards
-    assert intake.submit(ratings(1, event_id="first"), apply_timeout_s=20).applied
+    assert intake.submit(ratings(1, event_id="first"), apply_timeout_s=PATIENCE_S).applied
     asked: list[str] = []
     screen = PreparedHistory.screen
 
@@ -143,7 +143,7 @@ def test_each_event_is_screened_once_on_its_way_online(
         return screen(self, events)
 
     monkeypatch.setattr(PreparedHistory, "screen", noted)
-    assert intake.submit(ratings(40), apply_timeout_s=20).applied
+    assert intake.submit(ratings(40), apply_timeout_s=PATIENCE_S).applied
     assert sorted(asked) == sorted(f"n{n}" for n in range(40))
 
 
@@ -155,7 +155,7 @@ def test_an_event_without_id_gets_one_and_a_repeated_or_prepared_id_is_a_duplica
     given_ids = [each.event_id for each in first.outcomes]
     assert len(set(given_ids)) == 2
     again = [RATING | {"event_id": event_id} for event_id in [given_ids[0], "r0", "new", "new"]]
-    second = intake.submit(again, apply_timeout_s=20)
+    second = intake.submit(again, apply_timeout_s=PATIENCE_S)
     assert [each.status for each in second.outcomes] == [
         *["duplicate"] * 2,
         "accepted",
@@ -265,7 +265,7 @@ def test_with_the_store_down_events_are_kept_and_applied_on_its_return(
     with EventIntake(
         Journal(workspace.events), features, max_pending=30, clock=lambda: NOW
     ) as intake:
-        assert intake.submit(ratings(5), apply_timeout_s=20).applied
+        assert intake.submit(ratings(5), apply_timeout_s=PATIENCE_S).applied
         stop_redis(folder)
         down = intake.submit(ratings(20)[5:], apply_timeout_s=0.05)
         assert not down.applied
@@ -276,7 +276,7 @@ def test_with_the_store_down_events_are_kept_and_applied_on_its_return(
         assert intake.n_pending == 15
         with redis_on(port, tmp_path / "empty"):
             wait_until(lambda: intake.last_error is None and intake.n_pending == 0)
-            assert intake.submit(ratings(61)[60:], apply_timeout_s=20).applied
+            assert intake.submit(ratings(61)[60:], apply_timeout_s=PATIENCE_S).applied
             url = f"127.0.0.1:{port}"
             assert mismatches(workspace, url, tmp_path / "offline") == []
     close(store)
@@ -322,7 +322,7 @@ def test_closing_does_not_wait_for_a_store_that_is_down(
     intake.submit(ratings(3))
     began = time.monotonic()
     intake.close(timeout_s=0.5)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < PATIENCE_S
     assert len(read_events(workspace.events)) == 3
     close(store)
 
