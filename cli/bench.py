@@ -3,23 +3,17 @@
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from cli.context import PROJECT
 from feast_fusion.errors import FeatureNotFoundError
 
-BENCHMARKS = {
-    "materialize": "benchmarks.materialize",
-    "online": "benchmarks.online",
-    "rank": "benchmarks.rank",
-    "training-set": "benchmarks.training_set",
-}
+_BENCHMARKS = ("materialize", "online", "rank", "training-set")
 
 
 @click.command()
-@click.argument("name", type=click.Choice(list(BENCHMARKS)))
+@click.argument("name", type=click.Choice(_BENCHMARKS))
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), help="Also write the numbers there."
 )
@@ -29,18 +23,16 @@ def bench(name: str, json_path: Path | None, quick: bool) -> None:
     run_benchmark(name, PROJECT, json_path, quick)
 
 
-def run_benchmark(
-    name: str, project: Path, json_path: Path | None = None, quick: bool = False
-) -> dict[str, Any]:
-    """The result of a benchmark, which prints its own table.
+def run_benchmark(name: str, project: Path, json_path: Path | None, quick: bool) -> None:
+    """Run the benchmark of a clone at `project`; it prints its own table.
 
     Raises
     ------
     FeatureNotFoundError
         The package was installed without the benchmarks.
     """
-    module = BENCHMARKS[name]
-    path = project.joinpath(*module.split(".")).with_suffix(".py")
+    module = name.replace("-", "_")
+    path = project / "benchmarks" / f"{module}.py"
     if not path.is_file():
         raise FeatureNotFoundError(
             f"{path}: got no such file, expected the benchmark {name!r}. "
@@ -48,5 +40,4 @@ def run_benchmark(
         )
     if str(project) not in sys.path:
         sys.path.insert(0, str(project))
-    result: dict[str, Any] = importlib.import_module(module).run(json_path, quick)
-    return result
+    importlib.import_module(f"benchmarks.{module}").run(json_path, quick)

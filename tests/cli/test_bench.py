@@ -27,7 +27,7 @@ def test_training_set_prints_and_writes_every_case(tmp_path: Path) -> None:
 
 def test_without_a_clone_it_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FeatureNotFoundError, match="only there in a clone"):
-        run_benchmark("training-set", tmp_path)
+        run_benchmark("training-set", tmp_path, None, quick=True)
 
 
 def test_an_unknown_name_is_refused() -> None:
