@@ -34,9 +34,9 @@ from feast_fusion.errors import schema_error
 from feast_fusion.history.derivation import Derivation, derive, is_derived
 from feast_fusion.history.history_sink import HistorySink
 from feast_fusion.history.online_rows import OnlineWriter, newest
-from feast_fusion.history.parquet_rows import Rows
-from feast_fusion.history.pending_rows import Unfinished
-from feast_fusion.history.row_keys import Window
+from feast_fusion.history.pending_rows import PendingRows
+from feast_fusion.history.row_keys import read_keys
+from feast_fusion.history.table_rows import Rows, Window
 from feast_fusion.history.view_schema import conform
 
 _log = logging.getLogger(__name__)
@@ -122,14 +122,14 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
     ) -> None:
         """Phase 1: what the sink lacks of the window is transformed and added to it."""
         rows = derivation.open_rows(self.repo_config, self.offline_store, window)
-        unfinished = Unfinished(derivation, rows, sink, window)
+        pending = PendingRows(derivation, rows, sink, window)
         label = f"{derivation.view.name} history"
-        with _progress(task, label, len(unfinished.positions)) as advance:
-            n_added = unfinished.complete(self.options.batch_rows, advance)
+        with _progress(task, label, len(pending.positions)) as advance:
+            n_added = pending.complete(self.options.batch_rows, advance)
         _log.info(
             "%s: %d rows transformed, %d added to %s",
             derivation.view.name,
-            len(unfinished.positions),
+            len(pending.positions),
             n_added,
             sink.folder,
         )
@@ -143,7 +143,7 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
             _refuse_unknown_keys(derivation, rows)
         timestamp = derivation.timestamp if derivation.sink is None else schema.timestamp
         types = schema.types((*schema.keys, *ordering))
-        keys = rows.read_keys(types, timestamp, (task.start_time, task.end_time))
+        keys = read_keys(rows, types, timestamp, (task.start_time, task.end_time))
         positions, n_null = newest(keys, schema)
         if n_null:
             _log.warning(

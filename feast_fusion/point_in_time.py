@@ -30,11 +30,11 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 
 from feast_fusion.errors import schema_error
+from feast_fusion.parquet.parquet_source import open_source
+from feast_fusion.parquet.parts import append_table
 from feast_fusion.retrieval.asof_join import AsOf
 from feast_fusion.retrieval.entity_table import EntityTable, read_entity_table
 from feast_fusion.retrieval.feature_join import FeatureJoin, plan_join
-from feast_fusion.retrieval.parquet_sink import append_table
-from feast_fusion.retrieval.parquet_source import open_source
 from feast_fusion.retrieval.retrieval_job import PointInTimeRetrievalJob, Retrieval
 from feast_fusion.times import TIMESTAMP
 
@@ -185,7 +185,7 @@ def _read(data_source: DataSource, repo_path: str) -> ibis.Table:
 
     Times come in microseconds: the queries of Feast's duckdb store cannot compare finer ones.
     """
-    source = open_source(data_source, repo_path)
+    source = open_source(data_source, repo_path, f"data source {data_source.name!r}")
     table = ibis.read_parquet([file.path for file in source.files], union_by_name=True)
     times = [field.name for field in source.schema if field.type == TIMESTAMP]
     return table.mutate(**{name: table[name].cast("timestamp('UTC', 6)") for name in times})

@@ -1,10 +1,7 @@
 """A training set that keeps each distinct vector once: rows point into matrices by index."""
 
 import json
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
+from feast_fusion.files import recover_folder, replaced_folder
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -154,7 +152,7 @@ class TrainingSet:
     def save(self, folder: str | Path) -> Path:
         """Write to `folder`, replacing what is there; it appears complete or not at all."""
         folder = Path(folder).expanduser().absolute()
-        with _replaced_folder(folder) as building:
+        with replaced_folder(folder) as building:
             _write_table(building / "table.arrow", self.table)
             files = _once_per_array(_IndexFiles(building).write)
             manifest = {
@@ -182,6 +180,7 @@ class TrainingSet:
             The folder is not a saved training set, is of another format, or lacks a file.
         """
         folder = Path(folder).expanduser().absolute()
+        recover_folder(folder)
         manifest = _read_manifest(folder)
         load = _once_per_name(lambda name: _load_array(folder / name))
         try:
@@ -202,24 +201,6 @@ class TrainingSet:
             raise SchemaError(
                 f"{folder}: not a readable training set: {error}. Write it again."
             ) from error
-
-
-@contextmanager
-def _replaced_folder(folder: Path) -> Iterator[Path]:
-    """A folder to build in, which takes the place of `folder` when the block succeeds."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    suffix = uuid.uuid4().hex[:8]
-    building = folder.with_name(f".{folder.name}.{suffix}.tmp")
-    retired = folder.with_name(f".{folder.name}.{suffix}.old")
-    try:
-        building.mkdir()
-        yield building
-        if folder.exists():
-            folder.rename(retired)
-        building.rename(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-        shutil.rmtree(retired, ignore_errors=True)
 
 
 class _IndexFiles:

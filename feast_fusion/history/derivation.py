@@ -7,14 +7,13 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 from feast import FeatureView, StreamFeatureView
-from feast.data_format import ParquetFormat
-from feast.infra.offline_stores.file_source import FileSource
 
-from feast_fusion.errors import SchemaError, schema_error
+from feast_fusion.errors import schema_error
 from feast_fusion.history.history_sink import HistorySink, open_sink
-from feast_fusion.history.parquet_rows import Rows, TableRows, open_parquet
-from feast_fusion.history.row_keys import Window, as_utc
+from feast_fusion.history.table_rows import Rows, Window, pull_rows
 from feast_fusion.history.view_schema import ViewSchema, python_frame, view_schema
+from feast_fusion.parquet.location import is_parquet
+from feast_fusion.parquet.parquet_source import open_source
 
 Transformation = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -23,14 +22,12 @@ Transformation = Callable[[pd.DataFrame], pd.DataFrame]
 class Derivation:
     """The way from a source to a view.
 
-    Attributes
+    Parameters
     ----------
-    origin : FeatureView
-        The view whose batch source is read: `view` itself, or the far end of its upstream views.
-    transformations : tuple
-        Applied in this order; empty where rows are stored as they are.
-    sink : HistorySink or None
-        Where the history of the view is kept, if it is kept.
+    origin : the view whose batch source is read: `view` itself, or the far end of its upstream
+        views
+    transformations : applied in this order; empty where rows are stored as they are
+    sink : where the history of the view is kept; None where it is not kept
     """
 
     view: Any
@@ -52,11 +49,9 @@ class Derivation:
         """
         source = self.origin.batch_source
         what = f"Feature view {self.view.name!r}, source {source.name!r}"
-        if isinstance(source, FileSource) and (
-            source.file_format is None or isinstance(source.file_format, ParquetFormat)
-        ):
-            return open_parquet(what, source, repo_config.repo_path)
-        return TableRows(what, _pull(self, repo_config, offline_store, window, what))
+        if is_parquet(source):
+            return open_source(source, repo_config.repo_path, what)
+        return pull_rows(self.origin, repo_config, offline_store, window, what)
 
     def input_columns(self, rows: Rows) -> tuple[str, ...]:
         """What a transformation receives: the upstream view's columns, or the whole source.
@@ -178,42 +173,3 @@ def _transformation(view: Any) -> Transformation | None:
         )
     udf: Transformation = declared.udf
     return udf
-
-
-def _pull(
-    derivation: Derivation, repo_config: Any, offline_store: Any, window: Window, what: str
-) -> pa.Table:
-    """The window through the offline store, with every column the source has.
-
-    Stock stores select exactly the columns they are given, so they are given all.
-    """
-    source = derivation.origin.batch_source
-    mapping = dict(source.field_mapping or {})
-    original = {new: old for old, new in mapping.items()}
-    names = [str(name) for name, _ in source.get_table_column_names_and_types(repo_config)]
-    keys = [original.get(field.name, field.name) for field in derivation.origin.entity_columns]
-    keys = [name for name in keys if name in names]
-    timestamp = original.get(source.timestamp_field, source.timestamp_field)
-    created = source.created_timestamp_column or None
-    created = original.get(created, created) if created else None
-    if timestamp not in names:
-        raise SchemaError(
-            f"{what}: got columns {names}, expected the timestamp {timestamp!r} among them. "
-            "Correct timestamp_field."
-        )
-    table = offline_store.pull_all_from_table_or_query(
-        config=repo_config,
-        data_source=source,
-        join_key_columns=keys,
-        feature_name_columns=[n for n in names if n not in (*keys, timestamp, created)],
-        timestamp_field=timestamp,
-        created_timestamp_column=created,
-        start_date=window[0],
-        end_date=window[1],
-    ).to_arrow()
-    table = table.rename_columns([mapping.get(name, name) for name in table.column_names])
-    for name in (source.timestamp_field, source.created_timestamp_column):
-        if name:
-            index = table.column_names.index(name)
-            table = table.set_column(index, name, as_utc(table.column(name), what, name))
-    return table

@@ -9,8 +9,8 @@ import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.utils import _convert_arrow_to_proto
 
-from feast_fusion.history.row_keys import POSITION, Positions
 from feast_fusion.history.view_schema import ViewSchema, check_vectors
+from feast_fusion.parquet.parquet_source import POSITION, Positions
 
 _WRITE_ROWS = 1_000
 

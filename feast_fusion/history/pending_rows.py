@@ -9,12 +9,13 @@ import pyarrow as pa
 from feast_fusion.errors import schema_error
 from feast_fusion.history.derivation import Derivation
 from feast_fusion.history.history_sink import HistorySink
-from feast_fusion.history.parquet_rows import Rows
-from feast_fusion.history.row_keys import POSITION, Positions, Window
+from feast_fusion.history.row_keys import read_keys
+from feast_fusion.history.table_rows import Rows, Window
 from feast_fusion.history.view_schema import conform
+from feast_fusion.parquet.parquet_source import POSITION, Positions
 
 
-class Unfinished:
+class PendingRows:
     """The rows of the window that are still to be transformed, and of those made, the new ones.
 
     The identity of a row is its join keys and event timestamp, and its created timestamp where
@@ -40,10 +41,10 @@ class Unfinished:
         self._seen = pl.DataFrame()
         if self._known_before:
             types = schema.types(self._identity)
-            candidates = rows.read_keys(types, derivation.timestamp, window)
+            candidates = read_keys(rows, types, derivation.timestamp, window)
             self.positions = self._lacking(candidates, sink)
         else:
-            everything = rows.read_keys(pa.schema([]), derivation.timestamp, window)
+            everything = read_keys(rows, pa.schema([]), derivation.timestamp, window)
             self.positions = everything[POSITION].to_numpy()
             self._seen = sink.read_identities(tuple(self._identity))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from feast_fusion.errors import schema_error
 from feast_fusion.history.derivation import derive
-from feast_fusion.history.pending_rows import Unfinished
+from feast_fusion.history.pending_rows import PendingRows
 
 _ALWAYS = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
 
@@ -48,4 +48,4 @@ def rebuild_sink(
         )
     with sink.locked(), sink.replacement() as new:
         rows = derivation.open_rows(repo_config, offline_store, _ALWAYS)
-        return Unfinished(derivation, rows, new, _ALWAYS).complete(batch_rows, advance)
+        return PendingRows(derivation, rows, new, _ALWAYS).complete(batch_rows, advance)

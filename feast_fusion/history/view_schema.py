@@ -19,10 +19,9 @@ from feast_fusion.times import TIMESTAMP
 class ViewSchema:
     """Stored columns of one view: join keys, features as declared, event timestamp, created.
 
-    Attributes
+    Parameters
     ----------
-    vectors : dict
-        Vector feature -> declared width; 0 where none is declared.
+    vectors : vector feature -> declared width; 0 where none is declared
     """
 
     view: str

@@ -5,7 +5,7 @@ from feast import Field
 from feast.value_type import ValueType
 
 from feast_fusion.errors import schema_error
-from feast_fusion.retrieval.arrow_types import is_list, is_text
+from feast_fusion.parquet.column_types import is_list, is_text
 
 _NUMBER, _TEXT, _TIME, _UNKNOWN = "numbers", "text", "times", "unknown"
 _FAMILIES = {

@@ -10,9 +10,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feast_fusion.errors import SchemaError, schema_error
-from feast_fusion.retrieval.arrow_types import is_text, plain, plain_type, to_microseconds
-from feast_fusion.retrieval.parquet_source import local_files, named_errors
+from feast_fusion.errors import schema_error
+from feast_fusion.parquet.column_types import plain, plain_type, to_microseconds
+from feast_fusion.parquet.parquet_source import local_files
 
 EVENT_TIMESTAMP = "event_timestamp"
 _WHAT = "entity table"
@@ -24,10 +24,8 @@ class EntityTable:
 
     Parameters
     ----------
-    table
-        All columns as given, the time column as microseconds UTC.
-    timestamp
-        Name of the time column.
+    table : all columns as given, the time column as microseconds UTC
+    timestamp : name of the time column
     """
 
     table: pa.Table
@@ -116,18 +114,7 @@ def read_entity_table(source: pd.DataFrame | pa.Table | str | Path) -> EntityTab
     """
     table = _arrow_table(source)
     timestamp = _timestamp_column(table)
-    times = (
-        _parsed(table.column(timestamp)) if is_text(table.schema.field(timestamp).type) else None
-    )
-    try:
-        column = to_microseconds(table.column(timestamp) if times is None else times, "down")
-    except SchemaError as error:
-        raise schema_error(
-            f"{_WHAT}, column {timestamp!r}",
-            got=table.schema.field(timestamp).type,
-            expected="timestamps",
-            remedy="Convert the column, for instance with pandas.to_datetime.",
-        ) from error
+    column = to_microseconds(table.column(timestamp), "down", f"{_WHAT}, column {timestamp!r}")
     place = table.column_names.index(timestamp)
     return EntityTable(table.set_column(place, timestamp, column), timestamp)
 
@@ -146,30 +133,13 @@ def _arrow_table(source: pd.DataFrame | pa.Table | str | Path) -> pa.Table:
                 remedy="Convert the column.",
             ) from error
     if isinstance(source, str | Path):
-        return _parquet_table(Path(source))
+        return local_files(source, f"{_WHAT} (SQL is not offered, a string is a path)").read()
     raise schema_error(
         _WHAT,
         got=type(source).__name__,
         expected="a pandas DataFrame, an Arrow table or the path of a Parquet file",
         remedy="Retrieval by start_date and end_date alone is not offered: name the rows.",
     )
-
-
-def _parquet_table(path: Path) -> pa.Table:
-    files = local_files(path, f"{_WHAT} (SQL is not offered, a string is a path)")
-    parts = []
-    for file in files.files:
-        with named_errors(file.path):
-            found = file.open().read()
-            parts.append(
-                pa.table(
-                    {
-                        n: plain(found.column(n), files.schema.field(n).type)
-                        for n in found.column_names
-                    }
-                )
-            )
-    return pa.concat_tables(parts, promote_options="permissive")
 
 
 def _timestamp_column(table: pa.Table) -> str:
@@ -184,17 +154,3 @@ def _timestamp_column(table: pa.Table) -> str:
         expected=f"a column {EVENT_TIMESTAMP!r}, or exactly one column of times",
         remedy=f"Rename the label's time to {EVENT_TIMESTAMP!r}.",
     )
-
-
-def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    try:
-        return pa.chunked_array(
-            [pa.array(pd.to_datetime(column.to_pandas(), utc=True, format="ISO8601"))]
-        )
-    except ValueError as error:
-        raise schema_error(
-            f"{_WHAT}, time column",
-            got=f"text that is no time: {error}",
-            expected="ISO 8601 times",
-            remedy="Convert the column to timestamps.",
-        ) from error

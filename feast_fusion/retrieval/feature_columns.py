@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feast_fusion.errors import schema_error
-from feast_fusion.retrieval.arrow_types import is_text
+from feast_fusion.parquet.column_types import is_text
+from feast_fusion.parquet.parquet_source import Piece
 from feast_fusion.retrieval.feature_join import Feature, FeatureJoin, Matched
-from feast_fusion.retrieval.parquet_source import Piece
 from feast_fusion.training_set import Indexed
 
 _MAX_OFFSET = (1 << 31) - 1  # Arrow's plain lists and strings count with 32 bits
@@ -71,8 +71,8 @@ def _read(
     """Fill `vectors` and return the other columns of the distinct rows, in one pass."""
     columns = list(dict.fromkeys(f.column for f in join.features))
     others = list(dict.fromkeys(f.column for f in join.features if f not in vectors))
-    parts = [pa.schema([join.source.schema.field(name) for name in others]).empty_table()]
-    for piece in join.source.values(matched.positions, columns):
+    parts = [pa.schema([(name, join.source.type_of(name)) for name in others]).empty_table()]
+    for piece in join.source.pieces(columns, matched.positions):
         for feature, column in vectors.items():
             column.place(piece.part, *_as_matrix(piece, feature, join))
         parts.append(piece.take(others))

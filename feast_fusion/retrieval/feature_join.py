@@ -11,12 +11,13 @@ from feast import FeatureView, Field
 from feast.feature_view import DUMMY_ENTITY_ID
 from numpy.typing import NDArray
 
+from feast_fusion.column_names import feature_column
 from feast_fusion.errors import schema_error
-from feast_fusion.retrieval.arrow_types import is_list
+from feast_fusion.parquet.column_types import is_list
+from feast_fusion.parquet.parquet_source import POSITION, ParquetSource, open_source
 from feast_fusion.retrieval.asof_join import AsOf, microseconds, newest_rows
 from feast_fusion.retrieval.declared_types import check_declared
 from feast_fusion.retrieval.entity_table import EntityTable
-from feast_fusion.retrieval.parquet_source import POSITION, ParquetSource, open_source
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,8 @@ class Matched:
 
     Parameters
     ----------
-    positions
-        `(n_distinct,)` int64, rising.
-    index
-        `(n_labels,)` int32 into `positions`, -1 where the label sees no row.
+    positions : `(n_distinct,)` int64, rising
+    index : `(n_labels,)` int32 into `positions`, -1 where the label sees no row
     """
 
     positions: NDArray[np.int64]
@@ -68,7 +67,7 @@ class FeatureJoin:
 
     def labels(self, entities: EntityTable) -> pl.DataFrame:
         """Keys and times of the entity rows, in the types of this view's source."""
-        keys = [(name, self.source.schema.field(column).type) for column, name in self.keys]
+        keys = [(name, self.source.type_of(column)) for column, name in self.keys]
         return entities.labels(
             keys, f"the source of feature view {self.view!r}, {self.source.path}"
         )
@@ -86,8 +85,8 @@ class FeatureJoin:
 
     def _rows(self, earliest: int, latest: int) -> pl.DataFrame:
         columns = [column for column, _ in self.keys]
-        times = [self.timestamp] if self.created is None else [self.timestamp, self.created]
-        found = self.source.keys(columns, times, earliest, latest)
+        times = [self.created] if self.created is not None else []
+        found = self.source.keys([*columns, *times], self.timestamp, (earliest, latest))
         renamed = {f"k{i}": found.column(column) for i, column in enumerate(columns)}
         renamed["ts"] = found.column(self.timestamp).cast(pa.int64())
         if self.created is not None:
@@ -123,16 +122,16 @@ def plan_join(
     StoreUnavailableError
         The file is gone.
     """
-    source = open_source(view.batch_source, repo_path)
+    what = f"feature view {view.name!r}, source {view.batch_source.name!r}"
+    source = open_source(view.batch_source, repo_path, what)
     columns = _Columns(view, source)
+    created = view.batch_source.created_timestamp_column
     return FeatureJoin(
         view=view.name,
         source=source,
         keys=columns.keys(),
-        timestamp=columns.time(view.batch_source.timestamp_field, "timestamp_field"),
-        created=columns.time(view.batch_source.created_timestamp_column, "created_timestamp_column")
-        if view.batch_source.created_timestamp_column
-        else None,
+        timestamp=columns.find(view.batch_source.timestamp_field, "timestamp_field"),
+        created=columns.find(created, "created_timestamp_column") if created else None,
         features=tuple(columns.feature(f, full_feature_names) for f in _wanted(view, feature_refs)),
         rule=replace(rule, ttl_us=microseconds(view.ttl)),
     )
@@ -146,35 +145,22 @@ def _wanted(view: FeatureView, feature_refs: Sequence[str]) -> list[Field]:
 
 
 class _Columns:
-    """Finds a view's columns in its source, through the field mapping."""
+    """Finds a view's columns in its source."""
 
     def __init__(self, view: FeatureView, source: ParquetSource) -> None:
         self._view = view
         self._source = source
-        self._mapped = {new: old for old, new in view.batch_source.field_mapping.items()}
 
     def find(self, name: str, role: str) -> str:
-        for column in (self._mapped.get(name, name), name):
-            if column in self._source.schema.names:
-                return column
-        raise schema_error(
-            f"feature view {self._view.name!r}, source {self._source.path}",
-            got=f"columns {self._source.schema.names}",
-            expected=f"also {self._mapped.get(name, name)!r}, its {role}",
-            remedy="The schema of the source has changed: write the column, or correct the view.",
-        )
-
-    def time(self, name: str, role: str) -> str:
-        column = self.find(name, role)
-        found = self._source.schema.field(column).type
-        if pa.types.is_timestamp(found) or pa.types.is_date(found) or pa.types.is_null(found):
-            return column
-        raise schema_error(
-            f"feature view {self._view.name!r}, source {self._source.path}, {role} {column!r}",
-            got=found,
-            expected="timestamps",
-            remedy="The schema of the source has changed: write it again, or correct the view.",
-        )
+        if not self._source.has(name):
+            raise schema_error(
+                f"{self._source.what}, {self._source.path}",
+                got=f"columns {list(self._source.columns)}",
+                expected=f"also {name!r}, its {role}",
+                remedy="The schema of the source has changed: write the column, or correct the "
+                "view.",
+            )
+        return name
 
     def keys(self) -> tuple[tuple[str, str], ...]:
         renamed = self._view.projection.join_key_map
@@ -183,12 +169,10 @@ class _Columns:
 
     def feature(self, field: Field, full_feature_names: bool) -> Feature:
         column = self.find(field.name, f"feature {field.name!r}")
-        found = self._source.schema.field(column).type
-        check_declared(
-            field, found, f"feature view {self._view.name!r}, source {self._source.path}"
-        )
+        found = self._source.type_of(column)
+        check_declared(field, found, f"{self._source.what}, {self._source.path}")
         prefix = self._view.projection.name_alias or self._view.name
-        name = f"{prefix}__{field.name}" if full_feature_names else field.name
+        name = feature_column(prefix, field.name) if full_feature_names else field.name
         return Feature(name, column, found, *self._vector(field, column, found))
 
     def _vector(self, field: Field, column: str, found: pa.DataType) -> tuple[bool, int]:
@@ -199,7 +183,7 @@ class _Columns:
         """
         if not is_list(found) or not pa.types.is_floating(found.value_type):
             return False, 0
-        fixed = self._source.fixed_widths.get(column, 0)
+        fixed = self._source.fixed_width(column)
         if field.vector_index:
             return True, int(field.vector_length or fixed)
         return fixed > 0, fixed

@@ -11,11 +11,12 @@ from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMeta
 from feast.saved_dataset import SavedDatasetStorage
 from numpy.typing import NDArray
 
-from feast_fusion.retrieval.arrow_types import is_list, plain, plain_type
+from feast_fusion.column_names import feature_column
+from feast_fusion.parquet.column_types import is_list, plain, plain_type
+from feast_fusion.parquet.parts import save_table
 from feast_fusion.retrieval.entity_table import EntityTable
 from feast_fusion.retrieval.feature_columns import arrow_columns, indexed_columns, indexed_list
 from feast_fusion.retrieval.feature_join import FeatureJoin
-from feast_fusion.retrieval.parquet_sink import save_table
 from feast_fusion.training_set import Indexed, TrainingSet
 
 _ON_DEMAND_ROWS = 8192  # rows whose vectors are laid out at once for an on-demand view
@@ -124,7 +125,7 @@ def _with_on_demand(stored: TrainingSet, retrieval: Retrieval) -> TrainingSet:
         for view in retrieval.on_demand
         for field in view.features
         if field.vector_index
-        for name in (field.name, f"{view.projection.name_to_use()}__{field.name}")
+        for name in (field.name, feature_column(view.projection.name_to_use(), field.name))
     }
     table, vectors, lists = stored.table, dict(stored.vectors), dict(stored.lists)
     for name in added.column_names:

@@ -378,7 +378,7 @@ def test_a_stream_view_is_refused_only_when_it_is_materialized(repo: Repo) -> No
     ("options", "message"),
     [
         ({"file_format": DeltaFormat()}, "got FileSource"),
-        ({"field_mapping": {"t": "twice_"}}, r"with field_mapping \{'t': 'twice_'\}"),
+        ({"field_mapping": {"t": "twice_"}}, r"got field_mapping \{'t': 'twice_'\}"),
         ({"path": "s3://bucket/sink"}, "s3://bucket/sink"),
     ],
 )
@@ -455,7 +455,9 @@ def test_a_missing_source_fails_the_command(repo: Repo) -> None:
     repo.write([("a", at(1), 1)])
     repo.apply(repo.derived())
     (repo.folder / "source.parquet").unlink()
-    with pytest.raises(StoreUnavailableError, match=r"'derived'.*no file at .*source\.parquet"):
+    with pytest.raises(
+        StoreUnavailableError, match=r"'derived'.*no Parquet file at .*source\.parquet"
+    ):
         repo.materialize()
 
 

@@ -62,20 +62,18 @@ def test_one_that_is_killed_among_its_renames_is_finished_or_undone(
     repo: FeastRepo, killed: str
 ) -> None:
     sink = repo.sink
-    rebuilt = sink.with_name(f".{sink.name}.rebuilt")
-    replaced = sink.with_name(f".{sink.name}.replaced")
+    building = sink.with_name(f".{sink.name}.1234abcd.tmp")
+    retired = sink.with_name(f".{sink.name}.retired")
     if killed == "before the first rename":
-        rebuilt.mkdir()
+        building.mkdir()
     elif killed == "between":
-        sink.rename(replaced)
-        rebuilt.mkdir()
-        for path in replaced.glob("*.parquet"):
-            path.rename(rebuilt / path.name)
+        sink.rename(retired)
+        building.mkdir()
     else:
-        replaced.mkdir()
+        retired.mkdir()
     repo.command("materialize", day(-1), day(30))
     assert sorted(numbers(repo)) == [float(i) for i in range(25)]
-    assert not rebuilt.exists() and not replaced.exists()
+    assert not building.exists() and not retired.exists()
 
 
 def test_a_view_without_a_history_is_refused(repo: FeastRepo) -> None:

@@ -272,10 +272,15 @@ def test_vector_of_undeclared_length(tmp_path: Path) -> None:
     assert found.vectors["vector"].values.tolist() == [[1.0, 2.0], [3.0, 4.0]]
     assert found.vectors["vector"].index.tolist() == [0, -1, 1, -1]
 
-    vectors = pa.array([None, [1.0, 2.0], [3.0]], lists)
+    vectors = pa.array([[1.0, 2.0], None, [3.0]], lists)
     pq.write_table(table(vector=vectors), path, row_group_size=1)
-    with pytest.raises(SchemaError, match="'vector': got widths 2 and 1, expected one width"):
-        store.get_historical_features(three, ["items:vector"]).to_training_set()
+    for ids, message in (
+        ([1, 3], "widths 2 and 1, expected one"),
+        ([2, 3, 1], r"widths \[1\]"),
+    ):
+        labels = pd.DataFrame({"item_id": ids, "event_timestamp": T0})
+        with pytest.raises(SchemaError, match=f"'vector': got {message}"):
+            store.get_historical_features(labels, ["items:vector"]).to_training_set()
 
 
 def test_only_row_groups_that_matter_are_read(store: FeatureStore, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """One Parquet file: its footer, what its row groups can hold, and whether it is unchanged."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -9,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from feast_fusion.errors import StoreUnavailableError
-from feast_fusion.retrieval.arrow_types import plain_type
+from feast_fusion.errors import StoreUnavailableError, schema_error
+from feast_fusion.parquet.column_types import plain_type
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BUFFER_BYTES = 1 << 20  # without a buffer a column chunk is read whole, which can be gigabytes
@@ -46,6 +47,15 @@ class RowGroup:
             return True
         return low - _ROUNDING_US <= latest and high + _ROUNDING_US >= earliest
 
+    def bytes_per_row(self, columns: Collection[str]) -> int:
+        """Uncompressed size of one row of `columns`, at least 1."""
+        size = sum(
+            self.metadata.column(i).total_uncompressed_size
+            for leaf, i in self.leaves.items()
+            if leaf in columns or leaf.split(".", 1)[0] in columns
+        )
+        return int(max(1, size // max(1, self.n_rows)))
+
 
 @dataclass(frozen=True)
 class ParquetFile:
@@ -53,10 +63,8 @@ class ParquetFile:
 
     Parameters
     ----------
-    stamp
-        Size and modification time when the footer was read.
-    partition
-        Columns that the folder names give, `key=value`.
+    stamp : size and modification time when the footer was read
+    partition : columns that the folder names give, `key=value`
     """
 
     filesystem: fs.FileSystem
@@ -96,18 +104,38 @@ class ParquetFile:
         schema = self.metadata.schema
         return {schema.column(i).path: i for i in range(len(schema))}
 
-    def open(self) -> pq.ParquetFile:
-        """The file, opened for reading.
+    @property
+    def n_rows(self) -> int:
+        """Rows of the file."""
+        return int(self.metadata.num_rows)
+
+    def scan(
+        self, groups: Sequence[RowGroup], columns: Sequence[str], n_rows: int, *, use_threads: bool
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Batches of at most `n_rows` rows of `groups`, each with the number of its first row.
 
         Raises
         ------
         StoreUnavailableError
-            It is gone, or another file took its place since the footer was read.
+            The file is gone, or another one took its place since the footer was read.
+        SchemaError
+            The file is damaged.
         """
+        if not groups:
+            return
+        with named_errors(self.path), self._open() as opened:
+            for run in _runs(groups, n_rows):
+                first = run[0].first
+                numbers = [group.number for group in run]
+                for batch in opened.iter_batches(n_rows, numbers, columns, use_threads=use_threads):
+                    yield first, batch
+                    first += batch.num_rows
+
+    def _open(self) -> pq.ParquetFile:
         if stamp_of(self.filesystem.get_file_info(self.path)) != self.stamp:
             raise StoreUnavailableError(
-                f"{self.path}: the file was removed or replaced since the retrieval was planned, "
-                "expected it unchanged. Call get_historical_features again."
+                f"{self.path}: got a file that was removed or replaced while it was read, expected "
+                "it unchanged. Do the same again; what is finished is kept."
             )
         return pq.ParquetFile(
             self.path,
@@ -115,17 +143,53 @@ class ParquetFile:
             filesystem=self.filesystem,
             buffer_size=_BUFFER_BYTES,
             pre_buffer=False,
+            coerce_int96_timestamp_unit="us",
         )
 
-    def bytes_per_row(self, group: int, columns: Collection[str]) -> int:
-        """Uncompressed size of one row of `columns`, at least 1."""
-        metadata = self.metadata.row_group(group)
-        size = sum(
-            metadata.column(i).total_uncompressed_size
-            for leaf, i in self._leaves.items()
-            if leaf in columns or leaf.split(".", 1)[0] in columns
-        )
-        return int(max(1, size // max(1, metadata.num_rows)))
+
+def read_footer(
+    filesystem: fs.FileSystem, info: fs.FileInfo, partition: dict[str, str | None]
+) -> ParquetFile:
+    """The file at `info`; errors as `ParquetFile.scan`."""
+    with named_errors(info.path):
+        metadata = pq.read_metadata(info.path, filesystem=filesystem)
+    return ParquetFile(filesystem, info.path, stamp_of(info), metadata, partition)
+
+
+@contextmanager
+def named_errors(path: str) -> Iterator[None]:
+    """Turns what Arrow raises about a broken file into an error that names the file."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StoreUnavailableError(
+            f"{path}: got no such file, expected a Parquet file. Write it again."
+        ) from error
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, StoreUnavailableError):
+            raise
+        raise schema_error(
+            path,
+            got=" ".join(f"{type(error).__name__}: {error}".split()),
+            expected="a whole, readable Parquet file",
+            remedy="The file is truncated or damaged: write it again, or remove it.",
+        ) from error
+
+
+def _runs(groups: Sequence[RowGroup], n_rows: int) -> Iterator[list[RowGroup]]:
+    """Adjacent row groups to read with one iterator: at least one, of `n_rows` rows together.
+
+    An iterator holds on to all that it has read.
+    """
+    run: list[RowGroup] = []
+    for group in groups:
+        is_adjacent = bool(run) and group.number == run[-1].number + 1
+        if run and not (is_adjacent and sum(g.n_rows for g in run) + group.n_rows <= n_rows):
+            yield run
+            run = []
+        run.append(group)
+    if run:
+        yield run
 
 
 def stamp_of(info: fs.FileInfo) -> tuple[int, int]:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError, StoreUnavailableError
-from feast_fusion.history.parquet_rows import ParquetRows, open_parquet
-from feast_fusion.history.row_keys import POSITION
+from feast_fusion.history.row_keys import read_keys
+from feast_fusion.parquet.parquet_source import POSITION, ParquetSource, open_source
 from feast_fusion.times import TIMESTAMP
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -25,8 +25,8 @@ def source(path: Path | str, **options: object) -> FileSource:
     return FileSource(path=str(path), timestamp_field="at", **options)
 
 
-def opened(path: Path | str, repo: Path | None = None, **options: object) -> ParquetRows:
-    return open_parquet("Feature view 'v', source 's'", source(path, **options), repo)
+def opened(path: Path | str, repo: Path | None = None, **options: object) -> ParquetSource:
+    return open_source(source(path, **options), repo, "Feature view 'v', source 's'")
 
 
 def numbered(first: int, n_rows: int) -> pa.Table:
@@ -58,7 +58,7 @@ def test_gather_is_take(
             pq.write_table(everything.slice(int(first), size), path, row_group_size=row_group)
         rows = opened(folder)
         tables = list(rows.gather(["v", "n"], positions, batch_rows))
-        keys = rows.read_keys(KEYS, "at", ALL)
+        keys = read_keys(rows, KEYS, "at", ALL)
     sizes = [table.num_rows for table in tables]
     full, rest = divmod(len(positions), batch_rows)
     assert sizes == [batch_rows] * full + [rest] * (rest > 0)
@@ -78,7 +78,7 @@ def test_every_timestamp_becomes_utc_microseconds(
     stored = moments.cast(pa.timestamp(unit, tz=zone))
     pq.write_table(pa.table({"id": ["a", "b"], "at": stored}), tmp_path / "s.parquet")
     window = (START + timedelta(seconds=90), START + timedelta(seconds=90))
-    keys = opened(tmp_path / "s.parquet").read_keys(KEYS, "at", window)
+    keys = read_keys(opened(tmp_path / "s.parquet"), KEYS, "at", window)
     assert keys.rows() == [("b", START + timedelta(seconds=90), 1)]
 
 
@@ -87,9 +87,9 @@ def test_a_window_has_both_its_ends_and_no_null_timestamp(tmp_path: Path) -> Non
     table = pa.table({"id": list("abcd"), "at": pa.array(at, TIMESTAMP)})
     pq.write_table(table, tmp_path / "s.parquet")
     window = (START, START + timedelta(hours=1))
-    keys = opened(tmp_path / "s.parquet").read_keys(KEYS, "at", window)
+    keys = read_keys(opened(tmp_path / "s.parquet"), KEYS, "at", window)
     assert keys["id"].to_list() == ["a", "b"]
-    assert opened(tmp_path / "s.parquet").read_keys(KEYS, "at", None).height == 4
+    assert read_keys(opened(tmp_path / "s.parquet"), KEYS, "at", None).height == 4
 
 
 def test_a_relative_path_starts_at_the_repository_and_columns_are_renamed(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_relative_path_starts_at_the_repository_and_columns_are_renamed(tmp_pa
     mapping = {"ident": "id", "happened": "at"}
     rows = opened("s.parquet", tmp_path, field_mapping=mapping)
     assert rows.columns == ("id", "at", "n", "v")
-    assert rows.read_keys(KEYS, "at", ALL)["id"].to_list() == ["i0", "i1", "i2"]
+    assert read_keys(rows, KEYS, "at", ALL)["id"].to_list() == ["i0", "i1", "i2"]
     (found,) = rows.gather(["at", "id"], np.array([1]), 10)
     assert found.to_pylist() == [{"at": START + timedelta(hours=1), "id": "i1"}]
 
@@ -123,22 +123,24 @@ def test_keys_take_the_types_of_the_view(tmp_path: Path) -> None:
     )
     pq.write_table(table, tmp_path / "s.parquet")
     types = pa.schema([("id", pa.string()), ("n", pa.int64())])
-    keys = opened(tmp_path / "s.parquet").read_keys(types, "at", ALL)
+    keys = read_keys(opened(tmp_path / "s.parquet"), types, "at", ALL)
     assert keys.schema == {"id": pl.String(), "n": pl.Int64(), POSITION: pl.Int64()}
     with pytest.raises(SchemaError, match=r"column 'id': got .*expected int64.*field_mapping"):
-        opened(tmp_path / "s.parquet").read_keys(pa.schema([("id", pa.int64())]), "at", ALL)
+        read_keys(opened(tmp_path / "s.parquet"), pa.schema([("id", pa.int64())]), "at", ALL)
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailableError, match=r"view 'v'.*no file at .*absent.*Create it"):
+    with pytest.raises(
+        StoreUnavailableError, match=r"view 'v'.*no Parquet file at .*absent.*Write it first"
+    ):
         opened(tmp_path / "absent.parquet")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SchemaError, match=r"empty: got no Parquet file"):
+    with pytest.raises(StoreUnavailableError, match=r"no Parquet file at .*empty.*\*\.pq"):
         opened(tmp_path / "empty")
     pq.write_table(numbered(0, 1_000), tmp_path / "whole.parquet")
     half = (tmp_path / "whole.parquet").read_bytes()[:500]
     (tmp_path / "half.parquet").write_bytes(half)
-    with pytest.raises(SchemaError, match=r"half\.parquet.*Restore or remove"):
+    with pytest.raises(SchemaError, match=r"half\.parquet.*write it again, or remove"):
         opened(tmp_path / "half.parquet")
     rows = opened(tmp_path / "whole.parquet")
     with pytest.raises(SchemaError, match=r"expected also \['absent'\].*field_mapping"):
@@ -146,7 +148,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     wrong = pa.table({"id": ["a"], "at": ["yesterday"]})
     pq.write_table(wrong, tmp_path / "wrong.parquet")
     with pytest.raises(SchemaError, match=r"column 'at': got string .*expected timestamps"):
-        opened(tmp_path / "wrong.parquet").read_keys(KEYS, "at", ALL)
+        read_keys(opened(tmp_path / "wrong.parquet"), KEYS, "at", ALL)
 
 
 def test_a_damaged_page_is_named(tmp_path: Path) -> None:
@@ -155,23 +157,25 @@ def test_a_damaged_page_is_named(tmp_path: Path) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[40:400] = b"\x00" * 360
     path.write_bytes(damaged)
-    with pytest.raises(SchemaError, match=r"(?s)s\.parquet.*Restore or remove"):
-        opened(path).read_keys(KEYS, "at", ALL)
+    with pytest.raises(SchemaError, match=r"(?s)s\.parquet.*write it again, or remove"):
+        read_keys(opened(path), KEYS, "at", ALL)
 
 
-def test_a_file_of_another_schema_in_the_folder_is_named(tmp_path: Path) -> None:
+def test_a_column_that_a_file_lacks_is_null_there(tmp_path: Path) -> None:
     pq.write_table(numbered(0, 3), tmp_path / "a.parquet")
-    pq.write_table(numbered(0, 3).drop_columns(["n"]), tmp_path / "b.parquet")
-    with pytest.raises(SchemaError, match=r"b\.parquet.*columns \['n'\]"):
-        list(opened(tmp_path).gather(["n"], np.arange(6), 10))
+    pq.write_table(numbered(3, 3).drop_columns(["n", "v"]), tmp_path / "b.parquet")
+    (found,) = opened(tmp_path).gather(["n", "v"], np.array([1, 4]), 10)
+    assert found.to_pylist() == [{"n": 1, "v": [1.0, -1.0]}, {"n": None, "v": None}]
+    (found,) = opened(tmp_path).gather(["n"], np.array([3, 4]), 10)
+    assert found.to_pylist() == [{"n": None}] * 2
 
 
 def test_a_source_that_changes_between_the_passes_is_noticed(tmp_path: Path) -> None:
     pq.write_table(numbered(0, 3), tmp_path / "s.parquet")
     rows = opened(tmp_path / "s.parquet")
-    rows.read_keys(KEYS, "at", ALL)
+    read_keys(rows, KEYS, "at", ALL)
     pq.write_table(numbered(5, 4), tmp_path / "s.parquet")
-    with pytest.raises(StoreUnavailableError, match=r"changed while it was read.*s\.parquet"):
+    with pytest.raises(StoreUnavailableError, match=r"s\.parquet.*replaced while it was read"):
         list(rows.gather(["n"], np.arange(3), 10))
 
 

@@ -2,10 +2,11 @@
 
 from typing import Literal, TypeAlias
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feast_fusion.errors import schema_error
+from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.times import TIMESTAMP
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
@@ -38,32 +39,62 @@ def plain(column: Column, target: pa.DataType) -> Column:
     if column.type == target:
         return column
     if target == TIMESTAMP:
-        return to_microseconds(column, "down")
+        return to_microseconds(column, "down", "column of times")
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column.cast(target, safe=not _holds_times(target))
 
 
-def to_microseconds(column: Column, rounding: Literal["up", "down"]) -> Column:
-    """`column` of timestamps, dates or nulls as microseconds UTC; a naive time is UTC.
+def can_be_times(found: pa.DataType) -> bool:
+    """Whether `to_microseconds` takes a column of type `found`; a number is no time."""
+    kinds = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_null, is_text)
+    return any(kind(found) for kind in kinds)
+
+
+def to_microseconds(column: Column, rounding: Literal["up", "down"], what: str) -> Column:
+    """`column` of times as microseconds UTC; a time without a zone is UTC.
+
+    Times are timestamps, dates, and text in the form of ISO 8601.
+
+    Parameters
+    ----------
+    rounding : of a time finer than a microsecond
+    what : how messages name the column
 
     Raises
     ------
     SchemaError
         The column holds no times.
     """
+    found = plain_type(column.type)
+    if is_text(found):
+        column = _parsed(plain(column, found), what)
     if pa.types.is_null(column.type) or pa.types.is_date(column.type):
         return column.cast(pa.timestamp("us")).cast(TIMESTAMP)
     if not pa.types.is_timestamp(column.type):
-        raise schema_error(
-            "time column", got=column.type, expected="timestamps", remedy="Convert the column."
-        )
+        raise _no_times(what, column.type)
     counts = column.cast(pa.timestamp(column.type.unit)).cast(pa.int64())
     if column.type.unit == "ns":
         counts = _ns_to_us(counts, rounding)
     elif column.type.unit != "us":
         counts = pc.multiply_checked(counts, _US_PER_UNIT[column.type.unit])
     return counts.cast(TIMESTAMP)
+
+
+def _parsed(column: Column, what: str) -> pa.Array:
+    try:
+        return pa.array(pd.to_datetime(column.to_pandas(), utc=True, format="ISO8601"))
+    except ValueError as error:
+        raise _no_times(what, f"{column.type} ({str(error).splitlines()[0]})") from error
+
+
+def _no_times(what: str, got: object) -> SchemaError:
+    return schema_error(
+        what,
+        got=got,
+        expected="timestamps, dates, or text in the form of ISO 8601",
+        remedy="Convert the column, for instance with pandas.to_datetime, or name another one.",
+    )
 
 
 def _ns_to_us(counts: Column, rounding: Literal["up", "down"]) -> Column:

@@ -1,0 +1,112 @@
+"""Where the Parquet files of a Feast source lie: one rule for paths, folders and names.
+
+- A relative path starts at the Feast repository; `file://`, `s3://` and what else pyarrow knows
+  are taken as they are.
+- Of a folder, files named `*.parquet`, `*.parq` and `*.pq` are read, in the order of their names,
+  sub-folders included. A name that begins with a dot or an underscore is hidden.
+- A sub-folder named `key=value` gives its files the column `key` (hive partitions).
+"""
+
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from feast.data_format import ParquetFormat
+from feast.data_source import DataSource
+from feast.infra.offline_stores.file_source import FileSource
+from pyarrow import fs
+
+from feast_fusion.errors import StoreUnavailableError, schema_error
+
+SUFFIXES = (".parquet", ".parq", ".pq")
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+_DELTA_LOG = "_delta_log"
+
+
+def is_parquet(source: DataSource | None) -> bool:
+    """Whether `source` is a file source of Parquet files."""
+    return isinstance(source, FileSource) and isinstance(source.file_format, ParquetFormat | None)
+
+
+def locate(source: FileSource, repo_path: str | Path | None) -> tuple[fs.FileSystem, str]:
+    """The file system of a source, and the path there."""
+    if source.path.startswith("s3://"):
+        found: tuple[fs.FileSystem, str] = FileSource.create_filesystem_and_path(
+            source.path, source.s3_endpoint_override, source.resolve_credentials()
+        )
+        return found
+    if "://" in source.path:
+        filesystem, path = fs.FileSystem.from_uri(source.path)
+        return filesystem, path
+    return fs.LocalFileSystem(), str(Path(repo_path or "") / source.path)
+
+
+def local_path(target: DataSource, repo_path: str | Path | None, what: str) -> Path:
+    """The absolute local path of a source that is written to.
+
+    Raises
+    ------
+    SchemaError
+        The source is of another kind, or lies elsewhere.
+    """
+    uri = target.path if isinstance(target, FileSource) else repr(target)
+    if not is_parquet(target) or ("://" in uri and not uri.startswith("file://")):
+        raise schema_error(
+            what,
+            got=f"{type(target).__name__} {uri}",
+            expected="a FileSource of Parquet at a local path",
+            remedy="Declare FileSource(path='folder', file_format=ParquetFormat(), "
+            "timestamp_field=...), or write there by other means.",
+        )
+    return Path(locate(target, repo_path)[1]).absolute()
+
+
+def list_files(filesystem: fs.FileSystem, root: str, what: str) -> list[fs.FileInfo]:
+    """The file at `root`, or the visible Parquet files of the folder there, in name order.
+
+    Raises
+    ------
+    StoreUnavailableError
+        There is no such file, or the folder holds no Parquet file.
+    SchemaError
+        The folder is a Delta table, whose files also hold deleted rows.
+    """
+    info = filesystem.get_file_info(root)
+    found = [info] if info.is_file else []
+    if info.type == fs.FileType.Directory:
+        inside = filesystem.get_file_info(fs.FileSelector(root, recursive=True))
+        if any(i.base_name == _DELTA_LOG for i in inside):
+            raise schema_error(
+                f"{what}, {root}",
+                got=f"a Delta table (it has a folder {_DELTA_LOG})",
+                expected="a folder of Parquet files, all of whose rows count",
+                remedy="Export the table to Parquet.",
+            )
+        found = [i for i in inside if i.is_file and _is_visible(_relative(i.path, root))]
+        found.sort(key=lambda i: PurePosixPath(i.path).parts)
+    if not found:
+        raise StoreUnavailableError(
+            f"{what}: got no Parquet file at {root}, expected a file, or a folder with files "
+            f"named {', '.join(f'*{suffix}' for suffix in SUFFIXES)}. Write it first (it may hold "
+            "no rows), or correct the path of the source."
+        )
+    return found
+
+
+def partition_of(path: str, root: str) -> dict[str, str | None]:
+    """Columns that the folders between `root` and the file give.
+
+    >>> partition_of("/data/year=2024/country=new%20zealand/a.parquet", "/data")
+    {'year': '2024', 'country': 'new zealand'}
+    """
+    folders = _relative(path, root).parts[:-1] if path != root else ()
+    pairs = (folder.split("=", 1) for folder in folders if "=" in folder)
+    return {key: None if value == _NULL_PARTITION else unquote(value) for key, value in pairs}
+
+
+def _relative(path: str, root: str) -> PurePosixPath:
+    return PurePosixPath(Path(path).as_posix()).relative_to(Path(root).as_posix())
+
+
+def _is_visible(relative: PurePosixPath) -> bool:
+    hidden = any(part.startswith((".", "_")) for part in relative.parts)
+    return relative.suffix in SUFFIXES and not hidden

@@ -1,0 +1,107 @@
+"""Tables written as Parquet: complete or not at all, later rows behind earlier ones."""
+
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast.data_source import DataSource
+from feast.errors import SavedDatasetLocationAlreadyExists
+
+from feast_fusion.errors import schema_error
+from feast_fusion.files import replaced_file
+from feast_fusion.parquet.location import SUFFIXES, list_files, local_path, locate
+from feast_fusion.parquet.parquet_file import named_errors
+
+_PART = re.compile(r"part-(\d{10})-\w+\.parquet")
+
+
+def append_part(folder: Path, table: pa.Table, *, sync: bool = False) -> Path:
+    """Add `table` to `folder` as one new file behind the numbered parts that are there.
+
+    Readers take files in name order. `sync` : safe from a loss of power.
+    """
+    names = (path.name for path in folder.iterdir())
+    numbers = [int(found[1]) for found in map(_PART.fullmatch, names) if found]
+    number = max(numbers, default=-1) + 1
+    path = folder / f"part-{number:010d}-{uuid.uuid4().hex[:8]}.parquet"
+    _write_file(path, table, sync=sync)
+    return path
+
+
+def _write_file(path: Path, table: pa.Table, *, sync: bool = False) -> None:
+    with replaced_file(path, sync=sync) as building:
+        pq.write_table(table, building, **_options(table.schema))
+
+
+def _options(schema: pa.Schema) -> dict[str, Any]:
+    """Numbers in vectors seldom repeat, so that a dictionary of them would only cost."""
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    return {"compression": "zstd", "use_dictionary": texts}
+
+
+def save_table(
+    table: pa.Table, target: DataSource, repo_path: Path | None, allow_overwrite: bool
+) -> None:
+    """Write `table` as the whole content of `target`: a `.parquet` file, or else a folder.
+
+    Raises
+    ------
+    SavedDatasetLocationAlreadyExists
+        Something is there and may not be overwritten.
+    """
+    path = local_path(target, repo_path, "place to write to")
+    if path.exists() and not allow_overwrite:
+        raise SavedDatasetLocationAlreadyExists(location=target.path)
+    if path.suffix in SUFFIXES and not path.is_dir():
+        _write_file(path, table)
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    earlier = [file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file()]
+    append_part(path, table)
+    for file in earlier:
+        file.unlink()
+
+
+def append_table(table: pa.Table, target: DataSource, repo_path: Path | None) -> None:
+    """Add `table` behind the rows of `target`: a new file in a folder, or the file rewritten.
+
+    Raises
+    ------
+    SchemaError
+        `table` has not exactly the columns of `target`, or a type cannot be converted.
+    """
+    path = local_path(target, repo_path, "place to write to")
+    first, *_ = list_files(*locate(target, repo_path), f"data source {target.name!r}")
+    with named_errors(first.path):
+        schema = pq.read_schema(first.path).remove_metadata()
+    addition = _conformed(table, schema, first.path)
+    if path.is_dir():
+        append_part(path, addition)
+        return
+    with (
+        replaced_file(path) as building,
+        pq.ParquetFile(path) as earlier,
+        pq.ParquetWriter(building, schema, **_options(schema)) as writer,
+    ):
+        for batch in earlier.iter_batches():
+            writer.write_batch(batch.cast(schema))
+        writer.write_table(addition)
+
+
+def _conformed(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
+    if set(table.column_names) != set(schema.names) or len(table.column_names) != len(schema):
+        raise schema_error(
+            f"rows for {where}",
+            got=f"columns {table.column_names}",
+            expected=f"exactly {schema.names}",
+            remedy="Add or leave out columns.",
+        )
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise schema_error(
+            f"rows for {where}", got=table.schema, expected=schema, remedy=str(error)
+        ) from error
