@@ -30,7 +30,7 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 
 from feast_fusion.errors import schema_error
-from feast_fusion.parquet.parquet_source import open_source
+from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parts import append_table
 from feast_fusion.retrieval.asof_join import AsOf
 from feast_fusion.retrieval.entity_table import EntityTable, read_entity_table

@@ -17,8 +17,9 @@ from feast_fusion.files import recover_folder, replaced_folder
 from feast_fusion.history.row_keys import read_keys
 from feast_fusion.history.view_schema import ViewSchema
 from feast_fusion.parquet.location import local_path
+from feast_fusion.parquet.opening import local_files
 from feast_fusion.parquet.parquet_file import named_errors
-from feast_fusion.parquet.parquet_source import POSITION, ParquetSource, local_files
+from feast_fusion.parquet.parquet_source import POSITION, ParquetSource
 from feast_fusion.parquet.parts import append_part
 
 _log = logging.getLogger(__name__)

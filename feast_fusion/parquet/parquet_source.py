@@ -8,19 +8,15 @@ its rows.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from feast.data_source import DataSource
 from numpy.typing import NDArray
-from pyarrow import fs
 
 from feast_fusion.errors import schema_error
-from feast_fusion.parquet.column_types import can_be_times, plain, to_microseconds
-from feast_fusion.parquet.location import is_parquet, list_files, locate, partition_of
-from feast_fusion.parquet.parquet_file import ParquetFile, RowGroup, read_footer
+from feast_fusion.parquet.column_types import plain, to_microseconds
+from feast_fusion.parquet.parquet_file import ParquetFile, RowGroup
 from feast_fusion.times import TIMESTAMP
 
 POSITION = "__position"  # the column of a row's place among the rows of its source
@@ -92,6 +88,11 @@ class ParquetSource:
         return stored | {new: old for old, new in self.field_mapping.items() if old in stored}
 
     @cached_property
+    def _times(self) -> set[str]:
+        """The time columns, as named in the files."""
+        return {self._stored[name] for name in self.times if self.has(name)}
+
+    @cached_property
     def starts(self) -> Positions:
         """`(n_files + 1,)` position of each file's first row, then the number of rows."""
         return np.cumsum([0, *(file.metadata.num_rows for file in self.files)], dtype=np.int64)
@@ -107,7 +108,7 @@ class ParquetSource:
 
     def type_of(self, column: str) -> pa.DataType:
         """The type in which `column` is read."""
-        return TIMESTAMP if column in self.times else self.stored_type(column)
+        return TIMESTAMP if self._stored[column] in self._times else self.stored_type(column)
 
     def stored_type(self, column: str) -> pa.DataType:
         """The type that the files have for `column`, in its plain form."""
@@ -232,7 +233,7 @@ class ParquetSource:
             column = pa.repeat(pa.scalar(value), len(batch))
         else:
             return pa.nulls(len(batch), self.type_of(name))
-        if name in self.times:
+        if stored in self._times:
             return to_microseconds(column, "up", f"{self.what}, column {name!r}")
         return plain(column, self.type_of(name))
 
@@ -245,85 +246,3 @@ def within(table: pa.Table, timestamp: str, window: tuple[int, int] | None) -> p
     times = table.column(timestamp)
     mask = pc.and_(pc.greater_equal(times, start), pc.less_equal(times, end))
     return table if pc.all(mask, skip_nulls=False).as_py() else table.filter(mask)
-
-
-def open_source(
-    source: DataSource | None, repo_path: str | Path | None, what: str
-) -> ParquetSource:
-    """The files of a Feast source of Parquet (see `location`), with the columns it declares.
-
-    Raises
-    ------
-    StoreUnavailableError
-        There is no such file, or the folder holds no Parquet file.
-    SchemaError
-        The source is of another kind, a file is not whole, two files disagree on a type, or a
-        time column holds no times.
-    """
-    if source is None or not is_parquet(source):
-        file_format = getattr(source, "file_format", None)
-        raise schema_error(
-            what,
-            got=f"{type(source).__name__} of format {type(file_format).__name__}",
-            expected="a FileSource of Parquet files",
-            remedy="Use another offline store for it, or export it to Parquet.",
-        )
-    filesystem, root = locate(source, repo_path)
-    roles = {
-        "timestamp_field": source.timestamp_field,
-        "created_timestamp_column": source.created_timestamp_column,
-    }
-    times = tuple(name for name in roles.values() if name)
-    found = open_files(filesystem, root, what, source.field_mapping or {}, times)
-    for role, name in roles.items():
-        if name and found.has(name) and not can_be_times(kind := found.stored_type(name)):
-            raise schema_error(
-                f"{what}, {role} {name!r}",
-                got=kind,
-                expected="timestamps, dates, or text in the form of ISO 8601",
-                remedy="Convert the column, or name another one.",
-            )
-    return found
-
-
-def open_files(
-    filesystem: fs.FileSystem,
-    root: str,
-    what: str,
-    field_mapping: Mapping[str, str] | None = None,
-    times: tuple[str, ...] = (),
-) -> ParquetSource:
-    """The Parquet file or folder at `root`; errors as `open_source`, about `what`."""
-    files = tuple(
-        read_footer(filesystem, info, partition_of(info.path, root))
-        for info in list_files(filesystem, root, what)
-    )
-    return ParquetSource(what, root, files, _shared_schema(files), field_mapping or {}, times)
-
-
-def local_files(path: str | Path, what: str, times: tuple[str, ...] = ()) -> ParquetSource:
-    """The Parquet file or folder at a local path; errors as `open_source`."""
-    return open_files(fs.LocalFileSystem(), str(path), what, times=times)
-
-
-def _shared_schema(files: Sequence[ParquetFile]) -> pa.Schema:
-    shared = pa.schema([])
-    for file in files:
-        try:
-            shared = pa.unify_schemas([shared, file.schema], promote_options="permissive")
-        except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-            raise schema_error(
-                file.path,
-                got=str(error),
-                expected="column types of the files before it in the same folder",
-                remedy="Write the file again with the folder's schema.",
-            ) from error
-    for name in dict.fromkeys(key for file in files for key in file.partition):
-        if name not in shared.names:
-            shared = shared.append(pa.field(name, _partition_type(name, files)))
-    return shared
-
-
-def _partition_type(name: str, files: Sequence[ParquetFile]) -> pa.DataType:
-    values = [value for file in files if (value := file.partition.get(name)) is not None]
-    return pa.int64() if all(v.lstrip("-").isdigit() for v in values) else pa.string()

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from feast_fusion.errors import schema_error
 from feast_fusion.parquet.column_types import plain, plain_type, to_microseconds
-from feast_fusion.parquet.parquet_source import local_files
+from feast_fusion.parquet.opening import local_files
 
 EVENT_TIMESTAMP = "event_timestamp"
 _WHAT = "entity table"

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from feast_fusion.column_names import feature_column
 from feast_fusion.errors import schema_error
 from feast_fusion.parquet.column_types import is_list
-from feast_fusion.parquet.parquet_source import POSITION, ParquetSource, open_source
+from feast_fusion.parquet.opening import open_source
+from feast_fusion.parquet.parquet_source import POSITION, ParquetSource
 from feast_fusion.retrieval.asof_join import AsOf, microseconds, newest_rows
 from feast_fusion.retrieval.declared_types import check_declared
 from feast_fusion.retrieval.entity_table import EntityTable

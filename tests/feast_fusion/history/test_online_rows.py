@@ -8,8 +8,8 @@ from hypothesis import find, given
 from hypothesis import strategies as st
 
 from feast_fusion.history.online_rows import newest
-from feast_fusion.history.row_keys import POSITION
 from feast_fusion.history.view_schema import ViewSchema
+from feast_fusion.parquet.parquet_source import POSITION
 from feast_fusion.times import TIMESTAMP
 
 Row = tuple[str | None, int, int | None]  # key, hours, created hours

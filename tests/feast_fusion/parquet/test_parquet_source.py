@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError, StoreUnavailableError
 from feast_fusion.history.row_keys import read_keys
-from feast_fusion.parquet.parquet_source import POSITION, ParquetSource, open_source
+from feast_fusion.parquet.opening import open_source
+from feast_fusion.parquet.parquet_source import POSITION, ParquetSource
 from feast_fusion.times import TIMESTAMP
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
