@@ -33,11 +33,12 @@ from pydantic import Field
 from feast_fusion.errors import schema_error
 from feast_fusion.history.derivation import Derivation, derive, is_derived
 from feast_fusion.history.history_sink import HistorySink
-from feast_fusion.history.online_rows import OnlineWriter, newest
+from feast_fusion.history.online_rows import OnlineWriter
 from feast_fusion.history.pending_rows import PendingRows
 from feast_fusion.history.row_keys import read_keys
 from feast_fusion.history.table_rows import Rows, Window
 from feast_fusion.history.view_schema import conform
+from feast_fusion.parquet.newest import newest
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +145,8 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
         timestamp = derivation.timestamp if derivation.sink is None else schema.timestamp
         types = schema.types((*schema.keys, *ordering))
         keys = read_keys(rows, types, timestamp, (task.start_time, task.end_time))
-        positions, n_null = newest(keys, schema)
+        positions = newest(keys, schema.keys, ordering)
+        n_null = keys.height - keys.drop_nulls(list(schema.keys)).height if schema.keys else 0
         if n_null:
             _log.warning(
                 "%s: %d rows have a null join key and are not written online", schema.view, n_null

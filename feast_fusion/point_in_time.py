@@ -10,33 +10,22 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-import ibis
 import pandas as pd
 import pyarrow as pa
 from feast import FeatureView, OnDemandFeatureView
 from feast.data_source import DataSource
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.infra.offline_stores.duckdb import (
-    DuckDBOfflineStore,
-    DuckDBOfflineStoreConfig,
-    _write_data_source,
-)
-from feast.infra.offline_stores.ibis import (
-    pull_all_from_table_or_query_ibis,
-    pull_latest_from_table_or_query_ibis,
-)
-from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
+from feast.infra.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
+from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 
 from feast_fusion.errors import schema_error
-from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parts import append_table
 from feast_fusion.retrieval.asof_join import AsOf
 from feast_fusion.retrieval.entity_table import EntityTable, read_entity_table
 from feast_fusion.retrieval.feature_join import FeatureJoin, plan_join
+from feast_fusion.retrieval.pulled_rows import PulledRows
 from feast_fusion.retrieval.retrieval_job import PointInTimeRetrievalJob, Retrieval
-from feast_fusion.times import TIMESTAMP
 
 
 class PointInTimeOfflineStoreConfig(DuckDBOfflineStoreConfig):  # type: ignore[misc]
@@ -44,11 +33,10 @@ class PointInTimeOfflineStoreConfig(DuckDBOfflineStoreConfig):  # type: ignore[m
 
     Parameters
     ----------
-    created_at_or_before
-        A label sees a row only once it was created, where the source has a created timestamp: a
-        later correction does not leak. A row without a created time is not seen.
-    strictly_before
-        A label does not see rows of its own instant.
+    created_at_or_before : a label sees a row only once it was created, where the source has a
+        created timestamp: a later correction does not leak. A row without a created time is not
+        seen.
+    strictly_before : a label does not see rows of its own instant
     """
 
     type: Literal["feast_fusion.point_in_time.PointInTimeOfflineStore"] = (
@@ -66,7 +54,7 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
     is newer, then the later in the file, files in name order. Rows without a match keep nulls.
     Times are compared and returned in microseconds UTC; a finer one is rounded down for labels
     and up for features, so that rounding never shows a label what came after it.
-    Other methods are those of Feast's duckdb store, which this one reads files for.
+    Logging and monitoring are those of Feast's duckdb store.
     """
 
     @staticmethod
@@ -127,19 +115,16 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         created_timestamp_column: str | None,
         start_date: datetime,
         end_date: datetime,
-    ) -> RetrievalJob:
-        """Newest row per key within the two times, by Feast's duckdb store."""
-        return pull_latest_from_table_or_query_ibis(
-            config=config,
-            data_source=data_source,
-            join_key_columns=join_key_columns or [DUMMY_ENTITY_ID],
-            feature_name_columns=feature_name_columns,
-            timestamp_field=timestamp_field,
-            created_timestamp_column=created_timestamp_column,
-            start_date=start_date,
-            end_date=end_date,
-            data_source_reader=_read if join_key_columns else _read_without_entity,
-            data_source_writer=_write_data_source,
+    ) -> PulledRows:
+        """The newest row of each key within the two times."""
+        return PulledRows(
+            data_source,
+            config.repo_path,
+            join_key_columns,
+            feature_name_columns,
+            [name for name in (timestamp_field, created_timestamp_column) if name],
+            (start_date, end_date),
+            only_newest=True,
         )
 
     @staticmethod
@@ -152,19 +137,16 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         created_timestamp_column: str | None = None,
         start_date: datetime | None = None,
         end_date: datetime | None = None,
-    ) -> RetrievalJob:
-        """All rows within the two times, by Feast's duckdb store."""
-        return pull_all_from_table_or_query_ibis(
-            config=config,
-            data_source=data_source,
-            join_key_columns=join_key_columns or [DUMMY_ENTITY_ID],
-            feature_name_columns=feature_name_columns,
-            timestamp_field=timestamp_field,
-            created_timestamp_column=created_timestamp_column,
-            start_date=start_date,
-            end_date=end_date,
-            data_source_reader=_read if join_key_columns else _read_without_entity,
-            data_source_writer=_write_data_source,
+    ) -> PulledRows:
+        """All rows within the two times."""
+        return PulledRows(
+            data_source,
+            config.repo_path,
+            join_key_columns,
+            feature_name_columns,
+            [name for name in (timestamp_field, created_timestamp_column) if name],
+            (start_date, end_date),
+            only_newest=False,
         )
 
     @staticmethod
@@ -178,22 +160,6 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         append_table(table, feature_view.batch_source, config.repo_path)
         if progress is not None:
             progress(table.num_rows)
-
-
-def _read(data_source: DataSource, repo_path: str) -> ibis.Table:
-    """The visible files of a source, as a folder that is being written holds others too.
-
-    Times come in microseconds: the queries of Feast's duckdb store cannot compare finer ones.
-    """
-    source = open_source(data_source, repo_path, f"data source {data_source.name!r}")
-    table = ibis.read_parquet([file.path for file in source.files], union_by_name=True)
-    times = [field.name for field in source.schema if field.type == TIMESTAMP]
-    return table.mutate(**{name: table[name].cast("timestamp('UTC', 6)") for name in times})
-
-
-def _read_without_entity(data_source: DataSource, repo_path: str) -> ibis.Table:
-    """As `_read`, with the key that Feast materializes a view without entities under."""
-    return _read(data_source, repo_path).mutate(**{DUMMY_ENTITY_ID: ibis.literal(DUMMY_ENTITY_VAL)})
 
 
 def _check(

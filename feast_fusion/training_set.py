@@ -25,11 +25,9 @@ class Indexed:
 
     Parameters
     ----------
-    values
-        For a vector feature a C-contiguous matrix `(n_distinct, d)` float32; for any other list
-        feature an Arrow list array of `n_distinct` lists, none of them null.
-    index
-        `(n_rows,)` int32 into `values`; -1 where the row has no value.
+    values : for a vector feature a C-contiguous matrix `(n_distinct, d)` float32; for any other
+        list feature an Arrow list array of `n_distinct` lists, none of them null
+    index : `(n_rows,)` int32 into `values`; -1 where the row has no value
     """
 
     values: NDArray[np.float32] | pa.ListArray
@@ -68,12 +66,9 @@ class TrainingSet:
 
     Parameters
     ----------
-    table
-        `n_rows` of entity columns, label columns and scalar features.
-    vectors
-        Vector features by name: fixed width, float32. Features of one view share one index.
-    lists
-        Every other list feature by name.
+    table : `n_rows` of entity columns, label columns and scalar features
+    vectors : vector features by name: fixed width, float32; features of one view share one index
+    lists : every other list feature by name
 
     Raises
     ------

@@ -1,34 +1,16 @@
-"""The newest row of each entity, and writing rows to an online store."""
+"""Writes rows of one view to an online store."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.utils import _convert_arrow_to_proto
 
 from feast_fusion.history.view_schema import ViewSchema, check_vectors
-from feast_fusion.parquet.parquet_source import POSITION, Positions
 
 _WRITE_ROWS = 1_000
-
-
-def newest(keys: pl.DataFrame, schema: ViewSchema) -> tuple[Positions, int]:
-    """Ascending positions of the newest row of each entity, and how many rows had a null key.
-
-    Newest is the latest event timestamp, then the latest created timestamp (null is the
-    oldest), then the last position. A row with a null join key belongs to no entity.
-    """
-    known = keys.drop_nulls(list(schema.keys)) if schema.keys else keys
-    ordering = [name for name in schema.ordering if name in keys.columns]
-    ordered = known.sort([*ordering, POSITION], nulls_last=False)
-    if schema.keys:
-        last = ordered.unique(list(schema.keys), keep="last", maintain_order=False)
-    else:
-        last = ordered.tail(1)  # a view without entities has one current row
-    return last[POSITION].sort().to_numpy(), keys.height - known.height
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from feast.feature_view import DUMMY_ENTITY_ID
 from feast.types import from_feast_to_pyarrow_type
 
 from feast_fusion.errors import SchemaError, schema_error
+from feast_fusion.parquet.column_types import to_microseconds
 from feast_fusion.times import TIMESTAMP
 
 
@@ -76,7 +77,7 @@ def conform(frame: pd.DataFrame, schema: ViewSchema) -> pa.Table:
     """`frame` with exactly the columns and types of `schema`; other columns are left out.
 
     Null rule: null scalars, lists and vectors are kept; the event timestamp may not be null.
-    Naive timestamps are UTC; finer units are cut to microseconds.
+    Times are read as those of a source are (`to_microseconds`).
 
     Raises
     ------
@@ -148,6 +149,9 @@ def _array(
             remedy="Return each column once.",
         )
     try:
+        if field.name in schema.ordering:
+            what = f"Feature view {schema.view!r}, column {field.name!r}"
+            return to_microseconds(_inferred(column, field.type), "up", what)
         return _cast(column, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         row = _first_that_fails(column, field.type)
@@ -158,17 +162,22 @@ def _array(
 
 
 def _cast(column: "pd.Series[Any]", dtype: pa.DataType) -> pa.Array:
+    return _inferred(column, dtype).cast(dtype, safe=not pa.types.is_timestamp(dtype))
+
+
+def _inferred(column: "pd.Series[Any]", dtype: pa.DataType) -> pa.Array:
+    """The values in the type they have, to be cast to `dtype` after.
+
+    A direct conversion would cut 1.5 to the integer 1.
+    """
     if pa.types.is_nested(dtype):
         # NaN inside a list is a value, while NaN in place of a list is a missing list.
         values = [None if value is None or value is pd.NA or _is_nan(value) else value
                   for value in column]  # fmt: skip
         found = pa.array(values) if pa.types.is_list(dtype) else pa.array(values, dtype)
     else:
-        # Inferred first and cast after: a direct conversion would cut 1.5 to the integer 1.
         found = pa.array(column, from_pandas=True)
-    if isinstance(found, pa.ChunkedArray):
-        found = found.combine_chunks()
-    return found.cast(dtype, safe=not pa.types.is_timestamp(dtype))
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
 def _is_nan(value: object) -> bool:

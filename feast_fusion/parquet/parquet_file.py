@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 
 import pyarrow as pa
@@ -12,8 +12,8 @@ from pyarrow import fs
 
 from feast_fusion.errors import StoreUnavailableError, schema_error
 from feast_fusion.parquet.column_types import plain_type
+from feast_fusion.times import microseconds
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BUFFER_BYTES = 1 << 20  # without a buffer a column chunk is read whole, which can be gigabytes
 _ROUNDING_US = 1_000  # statistics may be coarser or finer than a microsecond
 
@@ -40,12 +40,13 @@ class RowGroup:
         try:
             if statistics is None or not statistics.has_min_max:
                 return True
-            low, high = _microseconds(statistics.min), _microseconds(statistics.max)
+            low, high = statistics.min, statistics.max
         except (OverflowError, ValueError):  # a time that Python's datetime cannot hold
             return True
-        if low is None or high is None:
-            return True
-        return low - _ROUNDING_US <= latest and high + _ROUNDING_US >= earliest
+        if not (isinstance(low, datetime) and isinstance(high, datetime)):
+            return True  # dates, text
+        low_us, high_us = microseconds(low) - _ROUNDING_US, microseconds(high) + _ROUNDING_US
+        return low_us <= latest and high_us >= earliest
 
     def bytes_per_row(self, columns: Collection[str]) -> int:
         """Uncompressed size of one row of `columns`, at least 1."""
@@ -195,10 +196,3 @@ def _runs(groups: Sequence[RowGroup], n_rows: int) -> Iterator[list[RowGroup]]:
 def stamp_of(info: fs.FileInfo) -> tuple[int, int]:
     """What tells a replaced file from the same one: size and modification time in ns."""
     return int(info.size or 0), int(info.mtime_ns or 0)
-
-
-def _microseconds(value: object) -> int | None:
-    if not isinstance(value, datetime):  # dates, integers: no pruning
-        return None
-    moment = value if value.tzinfo else value.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1)

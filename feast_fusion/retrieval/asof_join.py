@@ -1,7 +1,6 @@
 """For every label, the newest source row of its keys that was known then: a sorted search."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -18,22 +17,14 @@ class AsOf:
 
     Parameters
     ----------
-    ttl_us
-        Rows older than `t - ttl_us` have expired; 0 is no bound.
-    created_at_or_before
-        Rows created after `t`, or at an unknown time, are not seen.
-    strictly_before
-        Rows with an event timestamp of exactly `t` are not seen.
+    ttl_us : rows older than `t - ttl_us` have expired; 0 is no bound
+    created_at_or_before : rows created after `t`, or at an unknown time, are not seen
+    strictly_before : rows with an event timestamp of exactly `t` are not seen
     """
 
     ttl_us: int = 0
     created_at_or_before: bool = True
     strictly_before: bool = False
-
-
-def microseconds(span: timedelta | None) -> int:
-    """A time to live in whole microseconds; None is 0."""
-    return 0 if span is None else span // timedelta(microseconds=1)
 
 
 def newest_rows(
@@ -43,13 +34,10 @@ def newest_rows(
 
     Parameters
     ----------
-    labels
-        The key columns and `t`, int64 microseconds; a null key or time finds nothing.
-    rows
-        The key columns of the same types, `ts` int64 microseconds, `position` int64 and, where
-        the source has one, `created` int64 microseconds.
-    keys
-        Names of the key columns; without any, every label and row has the same key.
+    labels : the key columns and `t`, int64 microseconds; a null key or time finds nothing
+    rows : the key columns of the same types, `ts` int64 microseconds, `position` int64 and, where
+        the source has one, `created` int64 microseconds
+    keys : names of the key columns; without any, every label and row has the same key
 
     Notes
     -----

@@ -190,7 +190,10 @@ CASES = {
 }  # fmt: skip
 
 
-def open_repo(folder: Path, path: str, case: Case) -> FeatureStore:
+OURS = "feast_fusion.history_engine.HistoryEngine"
+
+
+def open_repo(folder: Path, path: str, case: Case, engine: str = OURS) -> FeatureStore:
     item = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING)
     options = {"timestamp_field": "event_timestamp"} | case.source
     view = FeatureView(
@@ -207,7 +210,7 @@ def open_repo(folder: Path, path: str, case: Case) -> FeatureStore:
             registry=RegistryConfig(path=str(folder / "registry.db")),
             online_store={"type": "sqlite", "path": str(folder / "online.db")},
             offline_store={"type": "feast_fusion.point_in_time.PointInTimeOfflineStore"},
-            batch_engine={"type": "feast_fusion.history_engine.HistoryEngine"},
+            batch_engine={"type": engine},
             entity_key_serialization_version=3,
             repo_path=folder,
         )
@@ -241,6 +244,14 @@ def test_both_halves_read_the_same(tmp_path: Path, name: str) -> None:
     case = CASES[name]
     store = open_repo(tmp_path, case.lay(tmp_path), case)
     assert read_offline(store, case) == case.expected
+    assert read_online(store, case) == case.expected
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_engine_of_feast_reads_the_same(tmp_path: Path, name: str) -> None:
+    """It pulls through `PointInTimeOfflineStore`."""
+    case = CASES[name]
+    store = open_repo(tmp_path, case.lay(tmp_path), case, "local")
     assert read_online(store, case) == case.expected
 
 
