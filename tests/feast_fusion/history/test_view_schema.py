@@ -112,8 +112,10 @@ def test_without_a_declared_width_vectors_agree_with_the_first() -> None:
     [
         datetime(2024, 1, 1),
         datetime(2024, 1, 1, 9, tzinfo=timezone(timedelta(hours=9))),
-        pd.Timestamp("2024-01-01 00:00:00.000000999"),
+        pd.Timestamp("2023-12-31 23:59:59.999999001"),  # up: never seen before it happened
         np.datetime64("2024-01-01", "s"),
+        "2024-01-01T09:00:00+09:00",
+        "2024-01-01",
     ],
 )
 def test_timestamps_become_utc_microseconds(moment: Any) -> None:
