@@ -7,7 +7,7 @@ from feast_fusion.errors import schema_error
 from feast_fusion.history.table_rows import Rows, Window
 from feast_fusion.parquet.column_types import plain
 from feast_fusion.parquet.parquet_source import POSITION
-from feast_fusion.times import microseconds
+from feast_fusion.times import to_micros
 
 
 def read_keys(rows: Rows, types: pa.Schema, timestamp: str, window: Window | None) -> pl.DataFrame:
@@ -20,7 +20,7 @@ def read_keys(rows: Rows, types: pa.Schema, timestamp: str, window: Window | Non
     SchemaError
         A column is missing or cannot be cast to its type.
     """
-    edges = None if window is None else (microseconds(window[0]), microseconds(window[1]))
+    edges = None if window is None else (to_micros(window[0]), to_micros(window[1]))
     found = rows.keys(types.names, timestamp, edges)
     columns = [_as_key(found.column(field.name), field, rows.what) for field in types]
     kept = pa.table([*columns, found.column(POSITION)], names=[*types.names, POSITION])

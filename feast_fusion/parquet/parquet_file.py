@@ -12,7 +12,7 @@ from pyarrow import fs
 
 from feast_fusion.errors import StoreUnavailableError, schema_error
 from feast_fusion.parquet.column_types import plain_type
-from feast_fusion.times import microseconds
+from feast_fusion.times import to_micros
 
 _BUFFER_BYTES = 1 << 20  # without a buffer a column chunk is read whole, which can be gigabytes
 _ROUNDING_US = 1_000  # statistics may be coarser or finer than a microsecond
@@ -45,7 +45,7 @@ class RowGroup:
             return True
         if not (isinstance(low, datetime) and isinstance(high, datetime)):
             return True  # dates, text
-        low_us, high_us = microseconds(low) - _ROUNDING_US, microseconds(high) + _ROUNDING_US
+        low_us, high_us = to_micros(low) - _ROUNDING_US, to_micros(high) + _ROUNDING_US
         return low_us <= latest and high_us >= earliest
 
     def bytes_per_row(self, columns: Collection[str]) -> int:

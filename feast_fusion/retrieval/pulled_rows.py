@@ -17,7 +17,7 @@ from feast_fusion.parquet.newest import newest
 from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parquet_source import POSITION, Positions
 from feast_fusion.parquet.parts import save_table
-from feast_fusion.times import microseconds
+from feast_fusion.times import to_micros
 
 _BATCH_ROWS = 1 << 16
 
@@ -55,8 +55,8 @@ class PulledRows(RetrievalJob):  # type: ignore[misc]
         start, end = window
         limits = np.iinfo(np.int64)
         self._window = (
-            limits.min if start is None else microseconds(start),
-            limits.max if end is None else microseconds(end),
+            limits.min if start is None else to_micros(start),
+            limits.max if end is None else to_micros(end),
         )
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
