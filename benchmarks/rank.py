@@ -7,22 +7,12 @@ on a catalogue made of 60 shifted copies of each real item, so that there are 10
 a real `feast-fusion serve`, over connections that are kept.
 """
 
-import argparse
-import http.client
-import json
 import os
-import platform
-import re
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,11 +20,18 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 import redis
+from feast import FeatureStore
 
+from benchmarks.http_load import (
+    EVENT_CLIENTS,
+    EVENTS_PER_REQUEST,
+    events_per_second,
+    posting,
+    served,
+)
+from benchmarks.large_catalogue import enlarge
+from benchmarks.report import Case, compared, report
 from cli.context import example_dataset
 from cli.feast_repository import feast, open_store
 from cli.redis import redis_of
@@ -43,16 +40,18 @@ from feast_fusion.online.codec.entity_keys import encode_keys
 from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace, open_workspace
 from serving.assembly import open_recommender
+from serving.full_refresh import rewrite_online
 from transformations.names import SERVICE
 
 N_ITEMS = 500
 N_CATALOGUE = 100_000
-EVENT_CLIENTS = 8
-EVENTS_PER_REQUEST = 20
-# Of the floor at most, and of its own p50.
-TARGETS = {"rank": 2.0, "rank over HTTP": 3.0, "recommend of 100,000": 3.0}
-TARGET_P99 = 3.0
 TARGET_EVENTS = 2_000
+TARGETS = (
+    "rank: p50 at most 2 times the floor",
+    "rank over HTTP, recommend of 100,000: p50 at most 3 times the floor",
+    "rank: p99 at most 3 times its own p50",
+    f"events: at least {TARGET_EVENTS:,} acknowledged a second",
+)
 
 Call = Callable[[], Any]
 
@@ -82,45 +81,6 @@ def measured_workspace() -> Workspace:
     return workspace
 
 
-def enlarge(workspace: Workspace, home: Path, n: int) -> Workspace:
-    """The workspace with at least `n` items: shifted copies of each, with its newest statistics."""
-    large = Workspace(workspace.dataset, home)
-    shutil.copytree(workspace.sources, large.sources)
-    shutil.copytree(workspace.artifact, large.artifact)
-    shutil.copytree(workspace.sinks, large.sinks)
-    (sink,) = large.sinks.glob("item_embedding__*")
-    for path in (large.sources / "items.parquet", large.sources / "item_stats.parquet", sink):
-        schema, rows = ds.dataset(path, format="parquet").schema, _newest(path)
-        rows = _copy_items(rows, -(-n // len(rows)))
-        if path == sink:
-            rows = _shifted(rows)
-            shutil.rmtree(sink)
-            sink.mkdir()
-            path = sink / "all.parquet"
-        pq.write_table(rows.to_arrow().cast(schema), path)
-    return large
-
-
-def _shifted(rows: pl.DataFrame) -> pl.DataFrame:
-    """Each vector moved by a little noise: copies are near to each other, not the same."""
-    matrix = np.stack(list(rows["item_embedding"].to_numpy())).astype(np.float32)
-    matrix += 0.03 * np.random.default_rng(0).standard_normal(matrix.shape, dtype=np.float32)
-    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    return rows.with_columns(pl.Series("item_embedding", list(matrix), pl.List(pl.Float32)))
-
-
-def _newest(path: Path) -> pl.DataFrame:
-    rows = pl.DataFrame(ds.dataset(path, format="parquet").to_table())
-    return rows.sort("event_timestamp").unique("item_id", keep="last", maintain_order=True)
-
-
-def _copy_items(rows: pl.DataFrame, copies: int) -> pl.DataFrame:
-    def named(copy: int) -> pl.Expr:
-        return pl.col("item_id") if copy == 0 else pl.col("item_id") + f"~{copy}"
-
-    return pl.concat([rows.with_columns(named(copy)) for copy in range(copies)])
-
-
 def by_hand(address: str, commands: list[tuple[bytes, list[bytes]]]) -> Call:
     """The floor."""
     host, port = address.split(",")[0].split(":")
@@ -135,7 +95,9 @@ def by_hand(address: str, commands: list[tuple[bytes, list[bytes]]]) -> Call:
     return read
 
 
-def commands_of(store: Any, user_id: str, items: list[str]) -> list[tuple[bytes, list[bytes]]]:
+def commands_of(
+    store: FeatureStore, user_id: str, items: list[str]
+) -> list[tuple[bytes, list[bytes]]]:
     plan = online_store_of(store).read_plan(
         store.config, store.registry, store.get_feature_service(SERVICE), full_feature_names=True
     )
@@ -184,102 +146,10 @@ def active_user(workspace: Workspace) -> str:
     return str(users["user_id"].value_counts(sort=True)["user_id"][0])
 
 
-@contextmanager
-def served(workspace: Workspace) -> Iterator[int]:
-    """The port of a `feast-fusion serve` of this workspace."""
-    command = [str(Path(sys.executable).parent / "feast-fusion"), "serve", "--port", "0"]
-    command += ["--dataset", str(workspace.dataset.path), "--home", str(workspace.home)]
-    process = subprocess.Popen(
-        [*command, "--no-log-requests"], stdout=subprocess.PIPE, text=True, env=os.environ
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            found = re.search(r"http://[^:]+:(\d+)", line)
-            if found:
-                break
-        else:
-            raise RuntimeError(f"feast-fusion serve ended with exit code {process.wait()}")
-        yield int(found[1])
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(120)
-        process.stdout.close()
-
-
-def posting(port: int, path: str, body: Callable[[], dict[str, Any]]) -> Call:
-    """A call that posts over a connection of its own, and checks the status."""
-    local = threading.local()
-
-    def post() -> Any:
-        if not hasattr(local, "connection"):
-            local.connection = http.client.HTTPConnection("127.0.0.1", port)
-        local.connection.request(
-            "POST", path, json.dumps(body()), {"Content-Type": "application/json"}
-        )
-        answer = local.connection.getresponse()
-        content = answer.read()
-        assert answer.status in (200, 202), (answer.status, content[:500])
-        return json.loads(content)
-
-    return post
-
-
-def events_per_second(port: int, users: list[str], items: list[str], seconds: float) -> float:
-    """Acknowledged events per second, posted by 8 clients for so long."""
-    rng = np.random.default_rng(0)
-
-    def body() -> dict[str, Any]:
-        now = datetime.now(UTC).isoformat()
-        return {
-            "events": [
-                {
-                    "event_id": uuid.uuid4().hex,
-                    "user_id": users[rng.integers(len(users))],
-                    "item_id": items[rng.integers(len(items))],
-                    "event_timestamp": now,
-                    "value": 4.0,
-                }
-                for _ in range(EVENTS_PER_REQUEST)
-            ]
-        }
-
-    post, counts = posting(port, "/events", body), [0] * EVENT_CLIENTS
-    end = time.perf_counter() + seconds
-
-    def work(client: int) -> None:
-        while time.perf_counter() < end:
-            answer = post()
-            counts[client] += sum(each["status"] == "accepted" for each in answer["outcomes"])
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(EVENT_CLIENTS)]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(counts) / (time.perf_counter() - started)
-
-
-def fill_online(store: Any) -> None:
-    """The newest row of every entity of every view, without the minutes of `feast materialize`."""
-    online = online_store_of(store)
-    views = [*store.list_feature_views(), *store.list_batch_feature_views()]
-    for view in {view.name: view for view in views if view.online}.values():
-        key = view.join_keys[0]
-        table = ds.dataset(view.batch_source.path, format="parquet").to_table()
-        at = pa.array(np.arange(len(table)))
-        order = pl.DataFrame({"key": pl.Series(table[key]), "at": pl.Series(at)}).with_columns(
-            time=pl.Series(table["event_timestamp"])
-        )
-        newest = order.sort("time", maintain_order=True).unique("key", keep="last")["at"].to_numpy()
-        online.write_table(store.config, view, table.take(newest))
-
-
-def measure(size: Size) -> list[dict[str, Any]]:
+def measure(size: Size) -> list[Case]:
     workspace = measured_workspace()
     user = active_user(workspace)
-    cases: list[dict[str, Any]] = []
+    cases: list[Case] = []
     with redis_of(workspace) as address:
         store = open_store(workspace, address)
         with open_recommender(workspace, store, SERVICE) as recommender:
@@ -290,26 +160,21 @@ def measure(size: Size) -> list[dict[str, Any]]:
                 calls = {"floor": floor, "rank": lambda: recommender.rank(user, items)}
                 cases += _cases("rank", alternate(calls, size.rounds, callers), callers)
             online_store_of(store).disconnect()
-            os.environ["REDIS_URL"] = f"redis://{address.split(',')[0]}/0"
-            with served(workspace) as port:
+            with served(workspace, address) as port:
                 body = {"user_id": user, "item_ids": items}
                 calls = {"floor": floor, "rank over HTTP": posting(port, "/rank", lambda: body)}
                 cases += _cases("rank over HTTP", alternate(calls, size.rounds), 1)
-            del os.environ["REDIS_URL"]
-        with tempfile.TemporaryDirectory(prefix="bench-rank-") as name:
-            cases += measure_large(workspace, Path(name), user, size)
+    with tempfile.TemporaryDirectory(prefix="bench-rank-") as name:
+        cases += measure_large(workspace, Path(name), user, size)
+        cases.append(measure_events(workspace, Path(name) / "events", size))
     return cases
 
 
-def measure_large(
-    workspace: Workspace, folder: Path, user: str, size: Size
-) -> list[dict[str, Any]]:
-    """`recommend` and events on a catalogue of 100,000 items, which is not the user's own."""
+def measure_large(workspace: Workspace, folder: Path, user: str, size: Size) -> list[Case]:
+    """`recommend` on a catalogue of 100,000 items, which is not the user's own."""
     large = enlarge(workspace, folder, size.catalogue)
     with redis_of(large) as address:
-        feast(large, address, "apply")
-        store = open_store(large, address)
-        fill_online(store)
+        store = _filled(large, address)
         with open_recommender(large, store, SERVICE) as recommender:
             name = "recommend of 100,000"
             answer = recommender.recommend(user)
@@ -317,38 +182,30 @@ def measure_large(
             floor = by_hand(address, commands_of(store, user, _some_items(large)))
             _warm(store, lambda: recommender.recommend(user))
             calls = {"floor": floor, name: lambda: recommender.recommend(user)}
-            cases = _cases(name, alternate(calls, size.rounds), 1)
-        online_store_of(store).disconnect()
-    (large.root / "redis" / "dump.rdb").unlink(missing_ok=True)
-    return [*cases, measure_events(workspace, folder / "events", size)]
+            return _cases(name, alternate(calls, size.rounds), 1)
 
 
-def measure_events(workspace: Workspace, home: Path, size: Size) -> dict[str, Any]:
+def measure_events(workspace: Workspace, home: Path, size: Size) -> Case:
     """On a copy of the workspace, since these events never happened."""
     copy = Workspace(workspace.dataset, home)
     for part in ("sources", "sinks", "artifact"):
         shutil.copytree(workspace.root / part, copy.root / part)
     users = pl.read_parquet(copy.sources / "interactions.parquet", columns=["user_id"])["user_id"]
     with redis_of(copy) as address:
-        feast(copy, address, "apply")
-        store = open_store(copy, address)
-        fill_online(store)
-        online_store_of(store).disconnect()
-        os.environ["REDIS_URL"] = f"redis://{address.split(',')[0]}/0"
-        with served(copy) as port:
-            rate = events_per_second(
-                port, users.unique().to_list(), _some_items(copy), size.seconds
-            )
-        del os.environ["REDIS_URL"]
-    return {
-        "case": f"events by {EVENT_CLIENTS} clients, {EVENTS_PER_REQUEST} a request",
-        "metric": "acknowledged",
-        "unit": "events/s",
-        "ours": rate,
-        "peers": {},
-        "floor": float(TARGET_EVENTS),
-        "ratios": {"target": rate / TARGET_EVENTS},
-    }
+        online_store_of(_filled(copy, address)).disconnect()
+        with served(copy, address) as port:
+            users, items = users.unique(), _some_items(copy)
+            rate = events_per_second(port, users.to_list(), items, size.seconds)
+    name = f"events by {EVENT_CLIENTS} clients, {EVENTS_PER_REQUEST} a request"
+    return compared(name, "acknowledged", "events/s", rate, {}, {"target": float(TARGET_EVENTS)})
+
+
+def _filled(workspace: Workspace, address: str) -> FeatureStore:
+    """The store with the newest rows online, without the minutes of `feast materialize`."""
+    feast(workspace, address, "apply")
+    store = open_store(workspace, address)
+    rewrite_online(store, datetime.now(UTC))
+    return store
 
 
 def _some_items(workspace: Workspace) -> list[str]:
@@ -358,7 +215,7 @@ def _some_items(workspace: Workspace) -> list[str]:
     return [ids[at] for at in order.tolist()]
 
 
-def _warm(store: Any, call: Call) -> None:
+def _warm(store: FeatureStore, call: Call) -> None:
     """Let the item cache open and fill, as it is in a service that runs."""
     call()
     cached = online_store_of(store).cached_reads(store.config)
@@ -367,63 +224,17 @@ def _warm(store: Any, call: Call) -> None:
     call()
 
 
-def _cases(name: str, seconds: dict[str, list[float]], callers: int) -> list[dict[str, Any]]:
-    ms = {n: np.array(taken) * 1000 for n, taken in seconds.items()}
+def _cases(name: str, seconds: dict[str, list[float]], callers: int) -> list[Case]:
     suffix = "" if callers == 1 else f", {callers} callers"
-    print(f"  {name}{suffix}: {np.median(ms[name]):.2f} ms, floor {np.median(ms['floor']):.2f} ms")
-    return [
-        {
-            "case": f"{name}, {N_ITEMS} candidates{suffix}",
-            "metric": f"p{quantile}",
-            "unit": "ms",
-            "ours": float(np.percentile(ms[name], quantile)),
-            "peers": {},
-            "floor": float(np.percentile(ms["floor"], quantile)),
-            "ratios": {
-                "redis-py": float(
-                    np.percentile(ms["floor"], quantile) / np.percentile(ms[name], quantile)
-                )
-            },
-        }
-        for quantile in (50, 99)
-    ]
+    case = f"{name}, {N_ITEMS} candidates{suffix}"
+
+    def compare(quantile: int) -> Case:
+        ours, floor = (float(np.percentile(seconds[n], quantile)) * 1e3 for n in (name, "floor"))
+        return compared(case, f"p{quantile}", "ms", ours, {}, {"redis-py": floor})
+
+    return [compare(50), compare(99)]
 
 
 def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, Any]:
-    """Measure, print a table, and write the JSON of DESIGN.md, section Benchmarks."""
-    result = {
-        "name": "rank",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}",
-        "cases": measure(QUICK if quick else FULL),
-    }
-    print_table(result)
-    if json_path is not None:
-        Path(json_path).parent.mkdir(parents=True, exist_ok=True)
-        Path(json_path).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return result
-
-
-def print_table(result: dict[str, Any]) -> None:
-    print(f"\n{result['name']} on {result['machine']}")
-    print(f"{'case':52}{'metric':14}{'ours':>10}{'floor':>10}{'of floor':>10}")
-    for case in result["cases"]:
-        share = case["ours"] / case["floor"]
-        numbers = f"{case['ours']:10.2f}{case['floor']:10.2f}{share:10.2f}"
-        print(f"{case['case']:52}{case['metric']:14}{numbers}")
-    for name, share in TARGETS.items():
-        print(f"target of {name}: p50 at most {share} of the floor")
-    print(f"target of rank: p99 at most {TARGET_P99} of its own p50")
-    print(f"target of events: at least {TARGET_EVENTS:,} acknowledged a second")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true")
-    arguments = parser.parse_args()
-    run(arguments.json, arguments.quick)
-
-
-if __name__ == "__main__":
-    main()
+    """Measure, print a table, and write the JSON where a path is given."""
+    return report("rank", measure(QUICK if quick else FULL), TARGETS, json_path)

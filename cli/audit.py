@@ -77,7 +77,6 @@ def leakage(
     if as_json:
         click.echo(json.dumps(report.to_dict()))
     else:
-        for line in report.lines():
-            say(line)
+        say(*report.lines())
     if not report.is_clean:
         sys.exit(1)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -38,16 +38,14 @@ def evaluate(workspace: Workspace, as_json: bool) -> None:
 
     The test rows are the last 10 % of the training set by (time, user, item).
     """
+    from training.evaluation import evaluate_ranker  # seconds to import
     from training.ranker.artifact import Artifact
 
-    measured = evaluate_ranker(
-        workspace, open_training_set(workspace), Artifact.load(workspace.artifact)
-    )
+    evaluation = evaluate_ranker(open_training_set(workspace), Artifact.load(workspace.artifact))
     if as_json:
-        click.echo(json.dumps(measured))
+        click.echo(json.dumps(evaluation.to_dict()))
         return
-    for line in metric_lines(measured):
-        say(line)
+    say(*evaluation.lines())
     then("Next: feast-fusion recommend USER.")
 
 
@@ -66,8 +64,7 @@ def recommend(
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(answer)))
         return
-    for line in answer_lines(answer):
-        say(line)
+    say(*answer_lines(answer))
 
 
 def open_training_set(workspace: Workspace) -> TrainingSet:
@@ -104,37 +101,6 @@ def train_ranker(workspace: Workspace, training_set: TrainingSet, seed: int = 0)
         )
     say(f"Trained: {result.summary()}")
     return result.artifact
-
-
-def evaluate_ranker(
-    workspace: Workspace, training_set: TrainingSet, artifact: "Artifact"
-) -> dict[str, Any]:
-    """Metrics on the test rows by model: the ranker, boosted trees, popularity."""
-    from training.baselines import boosted_trees_scores, popularity_scores
-    from training.metrics import evaluate_scores
-    from training.split import split_by_time
-
-    split = split_by_time(training_set.table)
-    test = training_set.take(split.test)
-    scores = {
-        "ranker": artifact.score(test),
-        "boosted trees": boosted_trees_scores(training_set.take(split.past), test),
-        "popularity": popularity_scores(test),
-    }
-    measured = {name: evaluate_scores(test.table, found) for name, found in scores.items()}
-    return {"test_rows": len(test), **measured}
-
-
-def metric_lines(measured: dict[str, Any]) -> list[str]:
-    """A table of metrics, one line per model."""
-    models = [name for name in measured if name != "test_rows"]
-    metrics = list(measured[models[0]])
-    lines = [f"{measured['test_rows']:,} test rows"]
-    lines.append(f"{'':14}" + "".join(f"{metric:>12}" for metric in metrics))
-    for model in models:
-        values = "".join(f"{measured[model][metric]:>12.4f}" for metric in metrics)
-        lines.append(f"{model:14}{values}")
-    return lines
 
 
 def recommend_to(

@@ -20,8 +20,6 @@ from cli.data import prepare_sources, retrieve_training_set
 from cli.feast_repository import feast, open_store
 from cli.model import (
     answer_lines,
-    evaluate_ranker,
-    metric_lines,
     recommend_to,
     train_ranker,
 )
@@ -35,6 +33,7 @@ from feast_fusion.files import replaced_file
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
 from training.audit.leakage import audit_training_set
+from training.evaluation import evaluate_ranker
 from training.ranker.artifact import Artifact
 from transformations.embedder import Embedder, identify
 from transformations.names import INTERACTIONS, ITEM_EMBEDDING, ITEMS, SERVICE, USER_EMBEDDING
@@ -104,8 +103,8 @@ def run_all(workspace: Workspace) -> None:
         _step("5/7 Train")
         artifact = _trained(workspace, training_set)
         _step("6/7 Evaluate")
-        measured = evaluate_ranker(workspace, training_set, artifact)
-        say(*metric_lines(measured))
+        evaluation = evaluate_ranker(training_set, artifact)
+        say(*evaluation.lines())
         _step("7/7 Recommend")
         answers = recommend_to(workspace, _last_users(training_set.table), 10)
         say(*answer_lines(answers[-1]))
@@ -115,8 +114,8 @@ def run_all(workspace: Workspace) -> None:
         item_vectors=_n_rows(workspace, ITEM_EMBEDDING),
         user_vectors=_n_rows(workspace, USER_EMBEDDING),
         training_rows=len(training_set),
-        test_auc=round(measured["ranker"]["auc"], 4),
-        popularity_auc=round(measured["popularity"]["auc"], 4),
+        test_auc=round(evaluation.metrics["ranker"]["auc"], 4),
+        popularity_auc=round(evaluation.metrics["popularity"]["auc"], 4),
         online_p50_ms=round(statistics.median(a.latency_ms for a in answers), 1),
         peak_rss_mb=peak_rss_mb(),
     )

@@ -53,8 +53,7 @@ def skew(workspace: Workspace, limit: int, fold: bool, service: str, as_json: bo
     if as_json:
         click.echo(json.dumps(report.to_dict()))
     else:
-        for line in report.lines():
-            say(line)
+        say(*report.lines())
     if not report.is_clean:
         sys.exit(1)
 

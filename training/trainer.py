@@ -29,10 +29,14 @@ Progress = Callable[[str, int, int], None]
 
 
 class TrainerConfig(BaseModel):
-    """How the ranker is fitted. `patience`: epochs without a better validation AUC before a stop.
+    """How the ranker is fitted.
 
-    average: decay of the running mean of the weights, which is what is kept; truncate: share of
-    rows that forget part of their history while training.
+    Attributes
+    ----------
+    patience : epochs without a better validation AUC after which training stops
+    average : decay of the running mean of the weights; the mean is the model
+    truncate : share of the rows that forget part of their history while training
+    rank, text_width : see `FeatureEncoder.fit`
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +71,22 @@ class TrainResult:
         )
 
 
+@contextmanager
+def _on_few_threads() -> Iterator[None]:
+    """Half of the cores: these are small operations, whose threads wait for one another.
+
+    Measured on two cores with other work on them: an epoch of 3 s on one thread took 10 to 60 s on
+    two.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 2) // 2)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_on_few_threads()
 def train(
     training_set: TrainingSet,
     dataset: Dataset,
@@ -82,33 +102,17 @@ def train(
 
     Parameters
     ----------
-    device : str or None
-        None: CUDA if there is one, else the CPU, where the same seed gives the same model.
+    device : None for CUDA if there is one, else the CPU, where one seed gives one model
     progress : called with "epoch", epochs done and epochs at most
 
     Raises
     ------
     SchemaError
-        The training or validation rows have one label only.
+        The training rows have one label only.
     """
-    with _threads():
-        return _train(training_set, dataset, config, service, encoder_id, seed, device, progress)
-
-
-def _train(
-    training_set: TrainingSet,
-    dataset: Dataset,
-    config: TrainerConfig,
-    service: str,
-    encoder_id: str | None,
-    seed: int,
-    device: str | None,
-    progress: Progress | None,
-) -> TrainResult:
     started = time.perf_counter()
     split = split_by_time(training_set.table)
-    labels = training_set.table["label"].to_numpy().astype(np.float32)
-    _require_both(labels[split.train], "training")
+    _require_both(training_set.table["label"].to_numpy()[split.train])
     features = FeatureEncoder.fit(
         training_set,
         split.train,
@@ -118,26 +122,58 @@ def _train(
         seed=seed,
     )
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    learned = features.transform(training_set.take(split.train), cross_fitted=True).to(where)
-    held_out = features.transform(training_set.take(split.validation)).to(where)
+    learned = _Examples.of(features, training_set.take(split.train), where, cross_fitted=True)
+    held_out = _Examples.of(features, training_set.take(split.validation), where)
     torch.manual_seed(seed)
-    ranker = Ranker(config.ranker, _shape(features, learned)).to(where)
+    ranker = Ranker(config.ranker, _shape(features, learned.inputs)).to(where)
     fitting = _Fitting(ranker, config, torch.Generator().manual_seed(seed))
-    targets = torch.from_numpy(labels[split.train]).to(where)
+    best, history = _fit(fitting, learned, held_out, config, progress)
+    metrics = {"validation_auc": max(history)}
+    artifact = Artifact(features, best.cpu().eval(), encoder_id, service, metrics)
+    return TrainResult(artifact, history, time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """N rows and their labels (N,), on the device that trains."""
+
+    inputs: RankerInputs
+    labels: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        features: FeatureEncoder,
+        rows: TrainingSet,
+        where: torch.device,
+        *,
+        cross_fitted: bool = False,
+    ) -> "_Examples":
+        labels = torch.from_numpy(rows.table["label"].to_numpy().astype(np.float32))
+        inputs = features.transform(rows, cross_fitted=cross_fitted)
+        return cls(inputs.to(where), labels.to(where))
+
+
+def _fit(
+    fitting: "_Fitting",
+    learned: _Examples,
+    held_out: _Examples,
+    config: TrainerConfig,
+    progress: Progress | None,
+) -> tuple[Ranker, list[float]]:
+    """The ranker of the best epoch, and the validation AUC after each."""
     history: list[float] = []
-    best = copy.deepcopy(fitting.mean)
+    best = fitting.mean
     for epoch in range(config.epochs):
-        fitting.run_epoch(learned, targets)
-        history.append(_quality(labels[split.validation], fitting.mean, held_out))
+        fitting.run_epoch(learned)
+        history.append(_quality(fitting.mean, held_out))
         if history[-1] >= max(history):
             best = copy.deepcopy(fitting.mean)
         if progress:
             progress("epoch", epoch + 1, config.epochs)
         if epoch - int(np.argmax(history)) >= config.patience:
             break
-    metrics = {"validation_auc": max(history)}
-    artifact = Artifact(features, best.cpu().eval(), encoder_id, service, metrics)
-    return TrainResult(artifact, history, time.perf_counter() - started)
+    return best, history
 
 
 class _Fitting:
@@ -153,9 +189,9 @@ class _Fitting:
             ranker.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
 
-    def run_epoch(self, inputs: RankerInputs, labels: Tensor) -> None:
-        """One pass over the (N,) rows."""
-        config = self._config
+    def run_epoch(self, examples: _Examples) -> None:
+        """One pass over all rows."""
+        config, inputs, labels = self._config, examples.inputs, examples.labels
         together = inputs.users if is_pairwise(config.loss) else None
         loss = build_loss(config.loss)
         self.ranker.train()
@@ -171,31 +207,16 @@ class _Fitting:
 
     def _follow(self) -> None:
         self._steps += 1
-        # Early means follow faster: at the start there is nothing worth remembering.
+        # The mean follows faster at the start, where there is nothing worth remembering.
         decay = min(self._config.average, (1 + self._steps) / (10 + self._steps))
         with torch.no_grad():
             for mean, weight in zip(self.mean.parameters(), self.ranker.parameters(), strict=True):
                 mean.lerp_(weight, 1 - decay)
 
 
-@contextmanager
-def _threads() -> Iterator[None]:
-    """Half of the cores: these are small operations, whose threads wait for one another.
-
-    Measured on two cores with other work on them: an epoch of 3 s on one thread took 10 to 60 s on
-    two.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 2) // 2)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _quality(labels: NDArray[np.float32], ranker: Ranker, inputs: RankerInputs) -> float:
+def _quality(ranker: Ranker, examples: _Examples) -> float:
     """Validation AUC; 0.5 when the validation rows cannot tell (few rows, one label)."""
-    found = auc(labels, probabilities(ranker, inputs))
+    found = auc(examples.labels.cpu().numpy(), probabilities(ranker, examples.inputs))
     return 0.5 if np.isnan(found) else found
 
 
@@ -210,9 +231,10 @@ def _shape(features: FeatureEncoder, inputs: RankerInputs) -> InputShape:
     )
 
 
-def _require_both(labels: NDArray[np.float32], which: str) -> None:
-    if len(np.unique(labels)) < 2:
+def _require_both(labels: NDArray[np.int64]) -> None:
+    found = np.unique(labels).tolist()
+    if len(found) < 2:
         raise SchemaError(
-            f"{which} rows: got {len(labels)} rows with labels {np.unique(labels).tolist()}, "
-            "expected both 0 and 1. Bring more events, or check [interactions] positive."
+            f"training rows: got {len(labels)} rows with labels {found}, expected both 0 and 1. "
+            "Bring more events, or check [interactions] positive."
         )

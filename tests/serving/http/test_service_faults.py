@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from cli.feast_repository import open_store
-from cli.refresh import rewrite_online
 from feast_fusion.redis_matrix import online_store_of
 from intake.journal import read_journal
 from serving.answers import OVERLOADED, STORE_EMPTY, STORE_UNAVAILABLE
+from serving.full_refresh import rewrite_online
 from tests.conftest import Project
 from tests.feast_fusion.online.redis_faults import RedisProcess, redis_process
 from tests.serving.http.service_process import Service, copy_project, service_process

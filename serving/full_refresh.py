@@ -1,0 +1,82 @@
+"""What a full refresh does beside `feast materialize`: history anew, corrected rows online."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+from feast import FeatureStore
+
+from feast_fusion.files import replaced_file
+from feast_fusion.history.derivation import is_derived
+from feast_fusion.history.rebuild import rebuild_sink
+from feast_fusion.times import TIMESTAMP
+from intake.workspace import Workspace
+from serving.online_views import OnlineViews
+
+
+def user_histories(store: FeatureStore) -> list[Any]:
+    """The views whose history a transformation computes from the events of users."""
+    views = store.list_batch_feature_views()
+    return [view for view in views if is_derived(view) and view.join_keys == ["user_id"]]
+
+
+def rebuild_history(store: FeatureStore, view: Any, advance: Callable[[int], object]) -> int:
+    """Compute the history of a view anew; how many rows.
+
+    Parameters
+    ----------
+    advance : called with the number of rows of each part that is done
+    """
+    offline_store = store._get_provider().offline_store
+    batch_rows = store.config.batch_engine.batch_rows
+    return rebuild_sink(view, store.config, offline_store, batch_rows, advance)
+
+
+def rewrite_online(store: FeatureStore, created: datetime) -> int:
+    """Put the newest offline row of every entity online, also a correction; how many rows.
+
+    A correction has the event time of the row that it corrects, so `feast materialize` leaves it
+    out. Rows are written as created at `created`: a row that a live event wrote later stays.
+    """
+    online, n_rows = OnlineViews(store), 0
+    views = [*store.list_feature_views(), *store.list_batch_feature_views()]
+    for view in {view.name: view for view in views if view.online}.values():
+        rows = _newest_rows(view)
+        stamps = pa.repeat(pa.scalar(created, TIMESTAMP), len(rows))
+        online.write(view.name, rows.append_column("created", stamps))
+        n_rows += len(rows)
+    return n_rows
+
+
+def is_full_refresh_due(workspace: Workspace, max_age: timedelta) -> bool:
+    """Whether no full refresh began within `max_age`."""
+    stamp = _stamp(workspace)
+    if not stamp.is_file():
+        return True
+    began = datetime.fromisoformat(json.loads(stamp.read_text())["full"])
+    return datetime.now(UTC) - began >= max_age
+
+
+def note_full_refresh(workspace: Workspace, began: datetime) -> None:
+    """Keep when the last full refresh began."""
+    with replaced_file(_stamp(workspace)) as path:
+        path.write_text(json.dumps({"full": began.isoformat()}) + "\n")
+
+
+def _newest_rows(view: Any) -> pa.Table:
+    """The newest row of each entity in the view's source, without a created timestamp."""
+    (key,) = view.join_keys
+    rows = ds.dataset(view.batch_source.path, format="parquet")
+    keys = pl.DataFrame(rows.to_table(columns=[key, "event_timestamp"])).with_row_index("at")
+    newest = keys.sort("event_timestamp", maintain_order=True).unique(key, keep="last")
+    names = [name for name in rows.schema.names if name != "created"]
+    return rows.take(newest["at"].sort().to_numpy(), columns=names)
+
+
+def _stamp(workspace: Workspace) -> Path:
+    return workspace.root / "refreshed.json"
