@@ -1,9 +1,9 @@
 """The service: ranking, recommending and taking events, beside reading the same rows by hand.
 
-It needs the demo's workspace (`make demo`), or the one that FUSION_DATASET and FUSION_HOME name.
-The floor is redis-py: one pipelined HMGET of the same 500 items' and the user's keys and fields,
-nothing decoded, by as many callers at once; the two take turns in one process. `/recommend` runs
-on a catalogue made of 60 shifted copies of each real item, so that there are 100,000. HTTP goes to
+It needs the demo's workspace (`make demo`), or another that FUSION_DATASET and FUSION_HOME name.
+The floor is redis-py: one pipelined HMGET of the same keys and fields of 500 items and the user,
+nothing decoded, by as many callers at once. Ours and the floor take turns in one process.
+`recommend` runs on a catalogue of 100,000 items, 60 shifted copies of each real item. HTTP goes to
 a real `feast-fusion serve`, over connections that are kept.
 """
 
@@ -82,7 +82,7 @@ def measured_workspace() -> Workspace:
 
 
 def by_hand(address: str, commands: list[tuple[bytes, list[bytes]]]) -> Call:
-    """The floor."""
+    """The floor: the replies as bytes."""
     host, port = address.split(",")[0].split(":")
     client = redis.Redis(host, int(port))
 
@@ -112,7 +112,7 @@ def commands_of(
 
 
 def alternate(cases: dict[str, Call], rounds: int, callers: int = 1) -> dict[str, list[float]]:
-    """Seconds of each call; `callers` threads make the same case's calls at the same time."""
+    """Seconds of each call; `callers` threads make the calls of a case at the same time."""
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for call in cases.values():
         _together(call, callers, 3, [])

@@ -71,7 +71,7 @@ def _refresh_fully(workspace: Workspace, redis: str, began: datetime) -> None:
     feast(workspace, redis, "materialize", _BEGINNING, _now())
     n_rows = rewrite_online(store, began)
     online_store_of(store).disconnect()
-    say(f"{n_rows:,} rows online are those of the sources and sinks.")
+    say(f"{n_rows:,} rows online are now as in the sources and sinks.")
     note_full_refresh(workspace, began)
 
 

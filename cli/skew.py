@@ -38,10 +38,10 @@ from transformations.names import SERVICE
 def skew(workspace: Workspace, limit: int, fold: bool, service: str, as_json: bool) -> None:
     """Recompute served features offline, as of the instants they were served at.
 
-    The rows are those that the service logged (a share of its requests). With --fold it first runs
-    what `prepare` and `feast materialize` do, from the oldest live event on. A row that was behind,
-    because an event had not been applied yet, is compared with the version that was served.
-    The exit code is 1 when anything is missing, extra or different.
+    The service logs the served rows of a share of its requests. --fold first runs what `prepare`
+    and `feast materialize` do, from the oldest live event on. A served row may have been behind,
+    because an event was not applied yet: it is compared with the same version offline. The exit
+    code is 1 when anything is missing, extra or different.
     """
     from training.audit.skew_audit import audit_log  # seconds to import
 

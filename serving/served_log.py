@@ -34,8 +34,8 @@ _log = logging.getLogger(__name__)
 class ServedLog:
     """Writes served features to Parquet files in `folder`. Safe for many threads and processes.
 
-    A file appears complete or not at all; a crash loses what is in memory. Columns and names of
-    files are those of `transformations.served_files`.
+    A file appears complete or not at all; a crash loses what is in memory. Columns and files are
+    named in `transformations.served_files`.
 
     Parameters
     ----------

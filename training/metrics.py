@@ -1,8 +1,8 @@
 """How well scores order labels. NaN where a measure is not defined, never a made-up number.
 
 `users`, `labels` and `scores` are (n,); a label above 0 is a positive. Among equal scores of one
-user, each order is equally likely, and the list metrics are the mean over these orders where that
-has a closed form (gain, recall), or else count the worst place (reciprocal rank).
+user each order is equally likely. Gain and recall are the mean over these orders; the reciprocal
+rank, whose mean has no closed form, counts the worst place.
 """
 
 import numpy as np
@@ -10,6 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
+
+from transformations.id_map import IdMap
 
 Numbers = NDArray[np.floating] | NDArray[np.integer]
 Users = NDArray[np.generic]
@@ -85,7 +87,7 @@ def mrr(users: Users, labels: Numbers, scores: Numbers) -> float:
 
 def evaluate_scores(table: pa.Table, scores: Numbers) -> dict[str, float]:
     """The ranking metrics of one model on rows with user_id and label, by name."""
-    users = np.unique(table["user_id"].to_numpy().astype(str), return_inverse=True)[1]
+    users = IdMap.of(table["user_id"]).codes(table["user_id"])
     labels = table["label"].to_numpy()
     return {
         "auc": auc(labels, scores),

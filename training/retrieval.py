@@ -1,4 +1,7 @@
-"""From a spine to a training set, through Feast: the one place that retrieves history."""
+"""From a spine (who, what, when and the label) to a training set, through Feast.
+
+Nothing else retrieves history.
+"""
 
 import pyarrow as pa
 from feast import FeatureStore
@@ -13,14 +16,13 @@ def build_training_set(store: FeatureStore, service: str, spine: pa.Table) -> Tr
 
     Parameters
     ----------
-    spine : Table
-        user_id, item_id, event_timestamp and any label columns; row order and count are kept.
+    spine : user_id, item_id, event_timestamp and any label columns; row order and count are kept
 
     Returns
     -------
     TrainingSet
-        Columns named `view__feature`; where a view's name carries an encoder id, the feature's name
-        alone, since all vectors of a service are of one encoder (checked here).
+        Columns named `view__feature`; the feature's name alone where the view's name carries an
+        encoder id, since all vectors of a service are of one encoder (checked here).
 
     Raises
     ------

@@ -22,8 +22,7 @@ def build_spine(workspace: Workspace, *, negatives: int = 4, seed: int = 0) -> p
 
     Parameters
     ----------
-    negatives : int
-        Sampled per positive of implicit data; explicit data has its own.
+    negatives : sampled per positive of implicit data; explicit data has its own
 
     Raises
     ------

@@ -33,11 +33,9 @@ def split_by_time(table: pa.Table, *, test: float = 0.1, validation: float = 0.1
 
     Parameters
     ----------
-    table : Table
-        user_id, item_id and event_timestamp; rows in any order.
-    test, validation : float
-        Shares in [0, 1); `validation` is a share of the rows that are not test rows. Shares round
-        down, so that a small table keeps its rows for training.
+    table : user_id, item_id and event_timestamp; rows in any order
+    test, validation : shares in [0, 1); `validation` is a share of the rows that are not test rows.
+        Shares round down, so that a small table keeps its rows for training.
 
     Raises
     ------

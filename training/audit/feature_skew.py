@@ -1,4 +1,4 @@
-"""Served values beside those of the offline store, and how far they are apart. Pure functions."""
+"""Served values of a feature beside the values of the offline store, and how far apart they are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -201,7 +201,7 @@ def _other_encoders(service: FeatureService, n_rows: int) -> Iterator[Finding]:
     expected = service.tags.get("encoder_id") or (most_common[0][0] if most_common else "")
     for view, found in encoders:
         if found != expected:
-            example = f"its vectors are of {found}, those of the service of {expected}"
+            example = f"its vectors are of {found}, the service is of {expected}"
             yield Finding("encoder", view, n_rows, example)
 
 

@@ -15,10 +15,10 @@ class ViewSkew:
 
     Attributes
     ----------
-    behind, max_behind_s : rows that were older than the newest at the request, or not there yet,
-        and for how long at most the event of a newer one had been there
+    behind : rows that were older than the newest row at the request, or not there yet
+    max_behind_s : the longest time that the event of a newer row had been there, in seconds
     ahead : rows of an event that is stamped after the request
-    unfolded : rows of an event that the offline store does not have yet; not compared
+    unfolded : rows of an event that the offline store lacks; not compared
     examples : of mismatches, in words
     """
 
@@ -37,7 +37,7 @@ class SkewReport:
 
     Attributes
     ----------
-    n_other : rows of the log that another version of the service served, left out
+    n_other : rows of the log that were left out: another version of the service served them
     """
 
     n_rows: int
@@ -51,7 +51,7 @@ class SkewReport:
 
     @property
     def is_clean(self) -> bool:
-        """Whether every served value is the one that training would have had."""
+        """Whether training would have had every served value."""
         return self.mismatches == 0
 
     def to_dict(self) -> dict[str, Any]:

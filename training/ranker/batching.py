@@ -37,7 +37,7 @@ class Batch:
     """B examples with H recent events each, K kinds of factors, U text vectors of the user.
 
     What is absent is zero, and False in its mask. R is B, or 1 where all examples have the same
-    recent events, as the candidates of a request have.
+    recent events, as the candidates of a request do.
     """
 
     structured: Tensor  # (B, S)
@@ -143,9 +143,9 @@ def _look_up(table: Tensor, at: Tensor) -> Tensor:
 
 
 def truncate_recent_lists(batch: Batch, share: float, generator: torch.Generator) -> Batch:
-    """The batch where a `share` of rows forget all but their newest events, how many at random.
+    """The batch where a `share` of the rows keep only their newest events, a random number.
 
-    Training then also sees short histories of users who have long ones.
+    Training then also sees short histories of users whose history is long.
     """
     n_rows, history = batch.recent_mask.shape
     device = batch.recent_mask.device

@@ -25,7 +25,7 @@ class Concatenation(nn.Module):
 
 
 class Weighted(nn.Module):
-    """A learned weight per modality, shared among those present."""
+    """A learned weight per modality, shared among the modalities present."""
 
     def __init__(self, n: int, width: int) -> None:
         super().__init__()

@@ -17,15 +17,17 @@ from training.ranker.fusion import FusionName, build_fusion
 Modality = Literal["structured", "collaborative", "text"]
 
 MODALITIES: tuple[Modality, ...] = ("structured", "collaborative", "text")
-# Events that zero is worth in a user's mean residual.
+# Events that zero is worth in the mean residual of a user.
 RESIDUAL_PRIOR = 5.0
 
 
 class RankerConfig(BaseModel):
     """Size and form of the ranker.
 
-    content: leading directions of a text vector that are read as such; all of them serve to compare
-    texts, but read as such they identify the item, and its training labels are memorised.
+    Attributes
+    ----------
+    content : leading directions of a text vector that are read as they are; all directions serve to
+        compare texts, but read as they are they identify the item, whose labels are then memorised
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,8 +56,8 @@ class InputShape(BaseModel):
 class TargetAttention(nn.Module):
     """Summaries of what a user's recent events answer, weighted by likeness to the candidate.
 
-    `likeness` deviates by about one. Per head a softmax over sharpness * likeness - decay * age,
-    both learned; beside it two sums in which an unlike event speaks against.
+    `likeness` deviates by about one. Per head a softmax over sharpness * likeness - decay * age;
+    sharpness and decay are learned. Beside it two sums, in which an unlike event speaks against.
     """
 
     def __init__(self, heads: int, responses: int) -> None:

@@ -1,7 +1,7 @@
 """One user against many items: items are encoded once per version of their row, not per request.
 
-The inputs are those that `FeatureEncoder.transform` makes of the joined rows. Here user and items
-are encoded apart; a request computes what depends on both, or on its time.
+The inputs equal what `FeatureEncoder.transform` makes of the joined rows. Here user and items are
+encoded apart; a request computes what depends on both, or on its time.
 """
 
 import numpy as np
@@ -191,5 +191,5 @@ def _item_vectors(rows: TrainingSet) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _only(user: TrainingSet, name: str) -> pa.Array:
-    """The list of the one user."""
+    """The list of the user, who has the only row."""
     return list_values(user, name)[user.lists[name].index[0]].values
