@@ -208,39 +208,6 @@ def test_the_oldest_files_make_room(tmp_path: Path) -> None:
     assert {row["user_id"] for row in logged(folder)} == {"u6", "u7", "u8"}
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Path]:
-    with ServedLog(tmp_path, 1.0, file_rows=6) as log:
-        for request in range(8):
-            log.offer(str(request), served_of(request))
-    yield tmp_path
-
-
-def test_reads_the_newest_rows_of_before_an_instant(served: Path) -> None:
-    newest = read_served(served, COLUMNS, limit=4).table["user_stats__n"].to_pylist()
-    assert newest == [6, 7, 7, 7]
-    before = read_served(served, COLUMNS, 4, START + timedelta(seconds=5)).table
-    assert before["user_stats__n"].to_pylist() == [3, 4, 4, 4]
-    assert before.column_names == COLUMNS
-    assert len(read_served(served / "absent", COLUMNS).table) == 0
-
-
-def test_rows_of_another_version_are_left_out_and_counted(served: Path) -> None:
-    rows = rows_of(99)
-    other = TrainingSet(rows.table.rename_columns([*COLUMNS[:3], "renamed"]), {}, {})
-    with ServedLog(served, 1.0) as log:
-        log.offer("1", other.to_arrow)
-    found = read_served(served, COLUMNS)
-    assert (len(found.table), found.n_other) == (24, 3)
-
-
-def test_a_damaged_file_is_named(served: Path) -> None:
-    path = max(served.iterdir())
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(SchemaError, match=path.name):
-        read_served(served, COLUMNS)
-
-
 # --- end to end: a service with live events on a real Redis, then the command
 
 
