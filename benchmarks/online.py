@@ -80,7 +80,7 @@ def rows(name: str, n: int) -> pa.Table:
 
 
 def open_store(folder: Path, server: RunningRedis, project: str, **online: Any) -> FeatureStore:
-    """A repository with the four views; those of one project share their rows."""
+    """A repository with the four views; repositories of one project share their rows."""
     store = FeatureStore(
         config=RepoConfig(
             project=project,
@@ -203,7 +203,7 @@ def timed(read: Callable[[], Any]) -> float:
 
 
 def check_same(answers: dict[str, Any]) -> None:
-    """Every way of reading gives the same vectors; float16 those that it rounds to."""
+    """Every way of reading gives the same vectors, float16 rounded ones."""
     expected = answers["read_online"].columns["items__emb"]
     np.testing.assert_array_equal(
         answers["read_online, warm cache"].columns["items__emb"], expected

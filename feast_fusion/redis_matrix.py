@@ -47,7 +47,7 @@ __all__ = [
 
 
 class MatrixRedisOnlineStoreConfig(OnlineStoreOptions):
-    """The options of this store; Feast looks for this name beside the store."""
+    """`OnlineStoreOptions`, which lists them, under the name that Feast looks for."""
 
     type: Literal["feast_fusion.redis_matrix.MatrixRedisOnlineStore"] = (
         "feast_fusion.redis_matrix.MatrixRedisOnlineStore"

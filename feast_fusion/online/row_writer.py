@@ -248,7 +248,7 @@ def _refused(view: Any, field: Field, key: EntityKeyProto, got: str, expected: s
         f"Feature view {view.name!r}, column {field.name!r}, entity {entity}",
         got=got,
         expected=expected,
-        remedy="Correct the rows; those of earlier batches are written.",
+        remedy="Correct the rows; the rows of earlier batches are written.",
     )
 
 
@@ -260,5 +260,5 @@ def _null_time(view: Any, batch: pa.Table, row: int) -> SchemaError:
         f"entity {entity}",
         got="null",
         expected="a timestamp",
-        remedy="Correct the rows; those of earlier batches are written.",
+        remedy="Correct the rows; the rows of earlier batches are written.",
     )

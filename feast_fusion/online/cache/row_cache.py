@@ -151,7 +151,7 @@ class RowCache:
         replies: Sequence[Sequence[bytes | None]],
         token: int,
     ) -> None:
-        """Keep the replies to HMGET of `keys`, but for those that may have changed since `token`.
+        """Keep the replies to HMGET of `keys`, but for rows that may have changed since `token`.
 
         To be called with every reply that a caller goes on to use, also when the cache is shut:
         it is how the cache learns that somebody has seen a newer row than it holds.

@@ -17,18 +17,15 @@ from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.type_map import feast_value_type_to_python_type
 from feast.types import Array, Float32
 from feast.value_type import ValueType
-from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
 from feast_fusion.errors import schema_error
+from feast_fusion.online.codec.varints import FEW, joined_bytes, read_varints, varint
 
 Stored = Sequence[bytes | None]
 
 _FLOAT_LIST = b"\x82\x01"  # field 16, length-delimited
 _BYTES = b"\x0a"  # field 1, length-delimited
-_VARINT_BYTES = 10  # of a 64-bit number
-_FEW = 8  # values that are parsed one by one faster than together
-_NAT = np.iinfo(np.int64).min
 
 
 class Ragged(NamedTuple):
@@ -127,16 +124,6 @@ def vector_heads(width: int) -> tuple[bytes, bytes]:
     )
 
 
-def varint(number: int) -> bytes:
-    """A number in protobuf's base-128 form."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
 def _spread(known: Column, valid: NDArray[np.bool_]) -> Column:
     """The known values at their rows, nulls between them."""
     if isinstance(known, Ragged):
@@ -189,71 +176,15 @@ def _after(head: bytes, size: int, stored: list[bytes]) -> NDArray[np.uint8] | N
 
 
 def _varints(decoder: Decoder, stored: list[bytes]) -> NDArray[Any]:
-    if len(stored) <= _FEW:
+    if len(stored) <= FEW:
         return _parsed(decoder, stored)
-    joined, starts, ends = _joined(stored)
+    joined, starts, ends = joined_bytes(stored)
     if not (joined[starts] == decoder.tag).all() or (ends - starts).min(initial=2) < 2:
         return _parsed(decoder, stored)
-    numbers, read = _read_varints(joined, starts + 1)
+    numbers, read = read_varints(joined, starts + 1)
     if not (read == ends).all():
         return _parsed(decoder, stored)
     return numbers.astype(decoder.dtype)
-
-
-def decode_timestamps(stored: Stored) -> NDArray[np.datetime64]:
-    """(n,) datetime64[us] of serialized protobuf Timestamps; NaT for None.
-
-    b"" is the epoch: protobuf leaves zeros out.
-    """
-    distinct = dict.fromkeys(stored)
-    if len(distinct) <= _FEW:  # a materialization often stamps many rows alike
-        known = {value: _micros(value) for value in distinct}
-        found = np.fromiter(map(known.__getitem__, stored), dtype=np.int64, count=len(stored))
-        return found.view("datetime64[us]")
-    where = np.fromiter((value is not None for value in stored), dtype=bool, count=len(stored))
-    micros = np.full(len(stored), _NAT)
-    micros[where] = _timestamps([value for value in stored if value is not None])
-    return micros.view("datetime64[us]")
-
-
-def _micros(stored: bytes | None) -> int:
-    return _NAT if stored is None else int(Timestamp.FromString(stored).ToMicroseconds())
-
-
-def _timestamps(stored: list[bytes]) -> NDArray[np.int64]:
-    """(n,) microseconds: seconds are field 1, nanoseconds field 2, both left out when zero."""
-    joined, starts, ends = _joined(stored)
-    if not (all(stored) and (joined[starts] == 0x08).all()):
-        return np.array(list(map(_micros, stored)), dtype=np.int64)
-    seconds, read = _read_varints(joined, starts + 1)
-    has_nanos = read < ends
-    nanos = np.zeros(len(stored), dtype=np.int64)
-    nanos[has_nanos], _ = _read_varints(joined, read[has_nanos] + 1)
-    return seconds * 1_000_000 + nanos // 1000
-
-
-def _joined(stored: list[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    """All bytes one after the other, where each value starts, and one past where it ends."""
-    lengths = np.fromiter(map(len, stored), dtype=np.int64, count=len(stored))
-    ends = np.cumsum(lengths)
-    return np.frombuffer(b"".join(stored), dtype=np.uint8), ends - lengths, ends
-
-
-def _read_varints(
-    joined: NDArray[np.uint8], at: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The base-128 numbers that start at the given positions, and one past where each ends."""
-    numbers = np.zeros(len(at), dtype=np.uint64)
-    ends = at.copy()
-    going = np.arange(len(at))
-    for place in range(_VARINT_BYTES):
-        digits = joined[ends[going]]
-        numbers[going] |= (digits & 0x7F).astype(np.uint64) << np.uint64(7 * place)
-        ends[going] += 1
-        going = going[digits > 0x7F]
-        if not len(going):
-            break
-    return numbers.view(np.int64), ends
 
 
 def _parsed(decoder: Decoder, stored: list[bytes]) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from feast.value_type import ValueType
 from numpy.typing import NDArray
 
 from feast_fusion.errors import schema_error
-from feast_fusion.online.codec.value_decoding import varint
+from feast_fusion.online.codec.varints import varint
 
 Encoder = Callable[[pa.Array], list[bytes]]
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from feast_fusion.online.codec.value_decoding import vector_heads
 from feast_fusion.online.codec.value_encoding import row_bytes
 
-MIN_COSINE = 0.9999  # of a float16 vector to the one it was made of
+MIN_COSINE = 0.9999  # of a float16 vector to its float32 original
 
 
 def encode_half_vectors(vectors: NDArray[np.float32]) -> list[bytes]:

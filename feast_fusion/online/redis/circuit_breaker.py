@@ -14,14 +14,10 @@ class CircuitBreaker:
 
     Parameters
     ----------
-    failures : int
-        Failed attempts in a row that open it.
-    cooldown_s : float
-        Seconds between opening and the next attempt.
-    on_open : Callable[[], None]
-        Called without any lock held whenever it opens; wakes those who wait for a connection.
-    clock : Callable[[], float]
-        Seconds that never go back.
+    failures : failed attempts in a row that open it
+    cooldown_s : seconds between opening and the next attempt
+    on_open : called without any lock held whenever it opens; wakes whoever waits for a connection
+    clock : seconds that never go back
     """
 
     def __init__(
@@ -39,8 +35,8 @@ class CircuitBreaker:
         self._n_failed = 0
         self._open_until: float | None = None
         self._is_probing = False
-        # Every change of state starts a new epoch: what an attempt of an older one found is news
-        # from before the change and must not undo it.
+        # Every change of state starts a new epoch: what an attempt of an older epoch found is older
+        # than the change and must not undo it.
         self._epoch = 0
 
     @property

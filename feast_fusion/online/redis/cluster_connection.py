@@ -100,7 +100,7 @@ class ClusterConnection:
             answers = iter(self._servers[name].receive())
             for i in members:
                 if routes[i][1]:
-                    next(answers)  # that of ASKING
+                    next(answers)  # the answer to ASKING
                 replies[i] = next(answers)
 
     def _server(self, name: str, deadline: float) -> ServerConnection:

@@ -228,7 +228,7 @@ def test_readers_beside_a_writer_see_whole_rows_that_only_get_newer(
     arguments = [str(server.port), PASSWORD, ITEMS.hex(), str(n_keys), str(n_versions)]
     subprocess.run([sys.executable, "-c", WRITER, *arguments], check=True, timeout=60)
     store.pass_a_mark()
-    last = store.read(keys)  # beside the readers, who may hold replies of before
+    last = store.read(keys)  # beside the readers, who may hold older replies
     stop.set()
     for thread in threads:
         thread.join()

@@ -521,7 +521,7 @@ def orders_of(seed: int) -> list[tuple[int, int | None]]:
 
 
 def write_rounds(host: str, port: int, seed: int, start: Any) -> None:
-    """What each of the two processes does: this one, and one that it starts."""
+    """What each of two processes does: the process of the tests, and a process that it starts."""
     stores = Stores(RunningRedis(host, port, 0))
     start.wait(60)
     for at, created in orders_of(seed):

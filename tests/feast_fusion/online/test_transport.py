@@ -109,7 +109,7 @@ def test_packed_reads_are_the_commands_of_hiredis(
 
 
 def test_the_packing_oracle_can_fail() -> None:
-    """A planted bug: the length of the first key is taken for that of all of them."""
+    """A planted bug: the length of the first key is taken for the length of all keys."""
     keys, fields = [b"a", b"bc"], [b"f"]
     head, tail = b"*3\r\n$5\r\nHMGET\r\n$1\r\n", b"\r\n$1\r\nf\r\n"
     planted = head + (tail + head).join(keys) + tail

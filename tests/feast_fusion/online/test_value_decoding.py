@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from feast_fusion.errors import SchemaError
+from feast_fusion.online.codec.timestamps import decode_timestamps
 from feast_fusion.online.codec.value_decoding import (
     Ragged,
-    decode_timestamps,
     decoder_of,
     vector_heads,
     vector_value,
