@@ -5,10 +5,6 @@ A request reads 500 items (a 384-d vector and 5 scalars) and one user (three vie
 times are medians. What each returns is checked to be the same first.
 """
 
-import argparse
-import json
-import os
-import platform
 import tempfile
 import threading
 import time
@@ -21,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import redis
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
-from feast.repo_config import RegistryConfig, RepoConfig
-from feast.types import Array, Float32, Float64, Int64, String
+from feast.types import Array, Float64, Int64, String
 
+from benchmarks.report import Case, compared, new_store, report, unit_vectors, vector_field
 from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from feast_fusion.online.codec.entity_keys import encode_keys
@@ -40,10 +36,6 @@ ITEM = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING)
 USER = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
 
 
-def vector(name: str) -> Field:
-    return Field(name=name, dtype=Array(Float32), vector_index=True, vector_length=WIDTH)
-
-
 def views() -> list[FeatureView]:
     def view(name: str, entity: Entity, fields: list[Field]) -> FeatureView:
         key = Field(name=entity.join_key, dtype=String)
@@ -53,19 +45,20 @@ def views() -> list[FeatureView]:
         )
 
     return [
-        view("items", ITEM, [vector("emb"), *(Field(name=n, dtype=Float64) for n in SCALARS)]),
+        view(
+            "items",
+            ITEM,
+            [vector_field("emb", WIDTH), *(Field(name=n, dtype=Float64) for n in SCALARS)],
+        ),
         view("profile", USER, [Field(name=f"p{i}", dtype=Int64) for i in range(6)]),
         view("recent", USER, [Field(name="item_ids", dtype=Array(String))]),
-        view("interest", USER, [vector("state")]),
+        view("interest", USER, [vector_field("state", WIDTH)]),
     ]
 
 
 def rows(name: str, n: int) -> pa.Table:
     rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((n, WIDTH), dtype=np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * WIDTH)
-    embedding = pa.ListArray.from_arrays(offsets, pa.array(vectors.reshape(-1)))
+    embedding = unit_vectors(rng, n, WIDTH)
     columns: dict[str, dict[str, Any]] = {
         "items": {"emb": embedding} | {s: rng.random(n) for s in SCALARS},
         "profile": {f"p{i}": rng.integers(0, 1000, n) for i in range(6)},
@@ -81,19 +74,8 @@ def rows(name: str, n: int) -> pa.Table:
 
 def open_store(folder: Path, server: RunningRedis, project: str, **online: Any) -> FeatureStore:
     """A repository with the four views; repositories of one project share their rows."""
-    store = FeatureStore(
-        config=RepoConfig(
-            project=project,
-            provider="local",
-            registry=RegistryConfig(path=str(folder / f"{project}.db"), cache_ttl_seconds=3600),
-            online_store={"connection_string": f"{server.host}:{server.port}", **online},
-            offline_store={"type": "duckdb"},
-            entity_key_serialization_version=3,
-            repo_path=folder,
-        )
-    )
-    store.apply([ITEM, USER, *views()])
-    return store
+    options = {"connection_string": f"{server.host}:{server.port}", **online}
+    return new_store(folder, options, [ITEM, USER, *views()], project=project)
 
 
 def fill(store: FeatureStore, n_items: int) -> MatrixRedisOnlineStore:
@@ -217,7 +199,7 @@ def check_same(answers: dict[str, Any]) -> None:
 
 
 def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, Any]:
-    """Measure, print a table, and write the JSON of DESIGN.md, section Benchmarks."""
+    """Measure, and report."""
     rounds, n_stored = (5, 600) if quick else (200, 10_000)
     patient = {"type": OURS, "read_timeout_ms": 5_000, "deadline_ms": 10_000}
     with tempfile.TemporaryDirectory(prefix="bench-online-") as name:
@@ -254,59 +236,14 @@ def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, A
             }
             for store in (full, half, cached):
                 online_store_of(store).disconnect()
-    result = {
-        "name": "online",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}",
-        "cases": [
-            *(_case(name, seconds, quantile) for name in TARGETS for quantile in (50, 99)),
-            _case("read_online", at_8, 50, " by 8 callers"),
-        ],
-    }
-    print_table(result)
-    if json_path is not None:
-        Path(json_path).parent.mkdir(parents=True, exist_ok=True)
-        Path(json_path).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return result
+    found = [_case(name, seconds, quantile) for name in TARGETS for quantile in (50, 99)]
+    found.append(_case("read_online", at_8, 50, " by 8 callers"))
+    targets = [f"{name}: p50 at most {share} of redis-py's" for name, share in TARGETS.items()]
+    return report("online", found, targets, json_path)
 
 
-def _case(
-    ours_name: str, seconds: dict[str, list[float]], quantile: int, suffix: str = ""
-) -> dict[str, Any]:
-    ms = {name: float(np.percentile(taken, quantile)) * 1000 for name, taken in seconds.items()}
-    others = {name: value for name, value in ms.items() if name.startswith("feast")}
-    return {
-        "case": f"{ours_name}, {N_ITEMS} items{suffix}",
-        "metric": f"p{quantile}",
-        "unit": "ms",
-        "ours": ms[ours_name],
-        "peers": others,
-        "floor": ms["floor"],
-        "ratios": {n: v / ms[ours_name] for n, v in (others | {"redis-py": ms["floor"]}).items()},
-    }
-
-
-def print_table(result: dict[str, Any]) -> None:
-    print(f"\n{result['name']} on {result['machine']}")
-    print(
-        f"{'case':50}{'metric':8}{'ours, ms':>10}{'floor, ms':>11}{'of floor':>10}  peers (x ours)"
-    )
-    for case in result["cases"]:
-        peers = ", ".join(f"{name} {case['ratios'][name]:.1f}x" for name in case["peers"])
-        share = case["ours"] / case["floor"]
-        numbers = f"{case['ours']:10.2f}{case['floor']:11.2f}{share:10.2f}"
-        print(f"{case['case']:50}{case['metric']:8}{numbers}  {peers}")
-    for name, share in TARGETS.items():
-        print(f"target of {name}: p50 at most {share} of the floor")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true")
-    arguments = parser.parse_args()
-    run(arguments.json, arguments.quick)
-
-
-if __name__ == "__main__":
-    main()
+def _case(name: str, seconds: dict[str, list[float]], quantile: int, suffix: str = "") -> Case:
+    ms = {each: float(np.percentile(taken, quantile)) * 1000 for each, taken in seconds.items()}
+    peers = {each: value for each, value in ms.items() if each.startswith("feast")}
+    case = f"{name}, {N_ITEMS} items{suffix}"
+    return compared(case, f"p{quantile}", "ms", ms[name], peers, {"redis-py": ms["floor"]})
