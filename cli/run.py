@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-import runpy
+import os
 import statistics
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -68,16 +70,19 @@ def demo(workspace: Workspace) -> None:
     """Prepare MovieLens-100k and run everything on it."""
     if workspace.dataset.path == example_dataset() and not _has_files(workspace):
         _step("MovieLens-100k")
-        script = runpy.run_path(str(example_dataset().parent / "prepare.py"))
-        made = script["prepare_movielens"](
-            workspace.dataset.items.path.parent, cache=workspace.home / "downloads"
-        )
-        say(
-            f"{made.n_interactions:,} ratings, {made.n_items:,} films, {made.n_users:,} users; "
-            f"{made.n_joined:,} films have a director, cast and country."
-        )
+        _prepare_example(workspace)
     run_all(workspace)
     then("Next: feast-fusion recommend 100, or feast-fusion run --dataset with your own data.")
+
+
+def _prepare_example(workspace: Workspace) -> None:
+    script = example_dataset().parent / "prepare.py"
+    variables = os.environ | {"FUSION_HOME": str(workspace.home)}
+    done = subprocess.run([sys.executable, str(script)], env=variables, check=False)
+    if done.returncode:
+        raise FeastFusionError(
+            f"{script}: got exit code {done.returncode}, expected 0. See its message above."
+        )
 
 
 def _has_files(workspace: Workspace) -> bool:

@@ -1,17 +1,20 @@
 """The views kept in the stores. Names that end in an encoder id hold vectors of that encoder."""
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from feast import BatchFeatureView, FeatureView, Field, FileSource
+from feast import BatchFeatureView, Entity, FeatureView, Field, FileSource
 from feast.types import Array, ComplexFeastType, Float32, Float64, Int64, PrimitiveFeastType, String
 
 from feature_repo import sources
 from feature_repo.context import DATASET, ENCODER
 from feature_repo.entities import item, user
 from feature_repo.transformation_source import transformation
+from transformations import names
+from transformations.embedding import embed_behaviour, embed_items, track_interest
 
 FOREVER = timedelta(0)  # no ttl: the newest row holds until the next
 OWNER = "feast-fusion"
@@ -40,117 +43,120 @@ def _columns_of(source: FileSource) -> list[Field]:
     ]
 
 
-def _vector(name: str) -> list[Field]:
-    return [
-        Field(
-            name=name,
-            dtype=Array(Float32),
-            vector_index=True,
-            vector_length=ENCODER.dimension,
-            vector_search_metric="cosine",
-        )
-    ]
-
-
-# What all views share; each declaration below says what is its own.
-_common: dict[str, Any] = {"ttl": FOREVER, "owner": OWNER}
-_rows: dict[str, Any] = _common | {"tags": {"dataset": DATASET.name}}
-_vectors: dict[str, Any] = _common | {
-    "tags": {"dataset": DATASET.name, "encoder_id": ENCODER.encoder_id},
-    "mode": "pandas",
-    "online": True,
-    "offline": True,
-}
-
-item_profile = FeatureView(
-    name="item_profile",
-    entities=[item],
-    source=sources.items,
-    schema=_columns_of(sources.items),
-    description="Structured columns and the text columns of an item, one row per version",
-    **_rows,
-)
-item_stats = FeatureView(
-    name="item_stats",
-    entities=[item],
-    source=sources.item_stats_rows,
-    schema=_columns_of(sources.item_stats_rows),
-    description="Counts, rates, recency and popularity windows, as of each event of the item",
-    **_rows,
-)
-user_stats = FeatureView(
-    name="user_stats",
-    entities=[user],
-    source=sources.user_stats_rows,
-    schema=_columns_of(sources.user_stats_rows),
-    description="Counts, rates and affinity per category, as of each event of the user",
-    **_rows,
-)
-user_recent = FeatureView(
-    name="user_recent",
-    entities=[user],
-    source=sources.user_recent_rows,
-    schema=_columns_of(sources.user_recent_rows),
-    description="The user's last items with their values and ages, most recent first",
-    **_rows,
-)
-if DATASET.users is not None:
-    user_profile = FeatureView(
-        name="user_profile",
-        entities=[user],
-        source=sources.users,
-        schema=_columns_of(sources.users),
-        description="Structured columns of a user",
-        **_rows,
+def _rows(
+    name: str, entity: Entity, source: FileSource, description: str, *, online: bool = True
+) -> FeatureView:
+    """A view of the rows of a prepared file."""
+    return FeatureView(
+        name=name,
+        entities=[entity],
+        source=source,
+        schema=_columns_of(source),
+        online=online,
+        description=description,
+        ttl=FOREVER,
+        owner=OWNER,
+        tags={"dataset": DATASET.name},
     )
 
-# What the two user transformations read; never served, so never online.
-user_snapshot = FeatureView(
-    name="user_snapshot",
-    entities=[user],
-    source=sources.user_snapshots,
-    schema=_columns_of(sources.user_snapshots),
-    online=False,
-    description="Liked and disliked titles after each n-th event of the user",
-    **_rows,
+
+def _vectors(
+    name: str,
+    entity: Entity,
+    source: FeatureView,
+    sink: FileSource,
+    transform: Callable[..., pd.DataFrame],
+    description: str,
+) -> BatchFeatureView:
+    """A view of vectors: one feature, which has the view's name without the encoder."""
+    vector = Field(
+        name=name,
+        dtype=Array(Float32),
+        vector_index=True,
+        vector_length=ENCODER.dimension,
+        vector_search_metric="cosine",
+    )
+    return BatchFeatureView(
+        name=sink.name,
+        entities=[entity],
+        source=[source],
+        sink_source=sink,
+        schema=[vector],
+        mode="pandas",
+        online=True,
+        offline=True,
+        description=description,
+        ttl=FOREVER,
+        owner=OWNER,
+        tags={"dataset": DATASET.name, "encoder_id": ENCODER.encoder_id},
+        **transformation(transform),
+    )
+
+
+item_profile = _rows(
+    names.ITEM_PROFILE,
+    item,
+    sources.items,
+    "Structured columns and the text columns of an item, one row per version",
 )
-user_event = FeatureView(
-    name="user_event",
-    entities=[user],
-    source=sources.user_events,
-    schema=_columns_of(sources.user_events),
+item_stats = _rows(
+    names.ITEM_STATS,
+    item,
+    sources.item_stats_rows,
+    "Counts, rates, recency and popularity windows, as of each event of the item",
+)
+user_stats = _rows(
+    names.USER_STATS,
+    user,
+    sources.user_stats_rows,
+    "Counts, rates and affinity per category, as of each event of the user",
+)
+user_recent = _rows(
+    names.USER_RECENT,
+    user,
+    sources.user_recent_rows,
+    "The user's last items with their values and ages, most recent first",
+)
+if DATASET.users is not None:
+    user_profile = _rows(names.USER_PROFILE, user, sources.users, "Structured columns of a user")
+
+# What the two user transformations read; never served, so never online.
+user_snapshot = _rows(
+    names.USER_SNAPSHOT,
+    user,
+    sources.user_snapshots,
+    "Liked and disliked titles after each n-th event of the user",
     online=False,
-    description="The items of each instant at which the user acted",
-    **_rows,
+)
+user_event = _rows(
+    names.USER_EVENT,
+    user,
+    sources.user_events,
+    "The items of each instant at which the user acted",
+    online=False,
 )
 
-item_embedding = BatchFeatureView(
-    name=sources.item_vectors.name,
-    entities=[item],
-    source=[item_profile],
-    sink_source=sources.item_vectors,
-    schema=_vector("item_embedding"),
-    description="Embedding of the rendered item text, one row per version of the item",
-    **_vectors,
-    **transformation("item_embedding", "transformations.embedding", "embed_items"),
+item_embedding = _vectors(
+    names.ITEM_EMBEDDING,
+    item,
+    item_profile,
+    sources.item_vectors,
+    embed_items,
+    "Embedding of the rendered item text, one row per version of the item",
 )
-user_embedding = BatchFeatureView(
-    name=sources.user_vectors.name,
-    entities=[user],
-    source=[user_snapshot],
-    sink_source=sources.user_vectors,
-    schema=_vector("user_embedding"),
-    description="Embedding of the behaviour text, one row per snapshot",
-    **_vectors,
-    **transformation("user_embedding", "transformations.embedding", "embed_behaviour"),
+user_embedding = _vectors(
+    names.USER_EMBEDDING,
+    user,
+    user_snapshot,
+    sources.user_vectors,
+    embed_behaviour,
+    "Embedding of the behaviour text, one row per snapshot",
 )
-user_interest = BatchFeatureView(
-    name=sources.interest_vectors.name,
-    entities=[user],
-    source=[user_event],
-    sink_source=sources.interest_vectors,
-    schema=_vector("user_interest"),
-    description="Moving average of the vectors of the user's items, one row per instant",
-    **_vectors,
-    **transformation("user_interest", "transformations.embedding", "track_interest"),
+user_interest = _vectors(
+    names.USER_INTEREST,
+    user,
+    user_event,
+    sources.interest_vectors,
+    track_interest,
+    "Moving average of the vectors of the user's items, one row per instant",
 )

@@ -6,7 +6,8 @@ from feast.types import Array, Float32, Float64
 from feature_repo import sources
 from feature_repo.feature_views import item_embedding, user_embedding, user_interest
 from feature_repo.transformation_source import transformation
-from transformations.on_demand import declare_only
+from transformations import names
+from transformations.on_demand import declare_only, embed_query, measure_affinity
 
 # Feast calls every on-demand function with dummy text while it applies. This module is imported by
 # `feast apply` and `feast plan` only (serving reads the registry), so here the dummies get a
@@ -14,20 +15,20 @@ from transformations.on_demand import declare_only
 declare_only()
 
 query_embedding = OnDemandFeatureView(
-    name="query_embedding",
+    name=names.QUERY_EMBEDDING,
     sources=[sources.query],
-    schema=[Field(name="query_embedding", dtype=Array(Float32))],
+    schema=[Field(name=names.QUERY_EMBEDDING, dtype=Array(Float32))],
     mode="python",
     description="Embedding of the request's text by the encoder of the item vectors",
     owner="feast-fusion",
-    **transformation("query_embedding", "transformations.on_demand", "embed_query"),
+    **transformation(embed_query),
 )
 user_item_affinity = OnDemandFeatureView(
-    name="user_item_affinity",
+    name=names.USER_ITEM_AFFINITY,
     sources=[
-        item_embedding[["item_embedding"]],
-        user_embedding[["user_embedding"]],
-        user_interest[["user_interest"]],
+        item_embedding[[names.ITEM_EMBEDDING]],
+        user_embedding[[names.USER_EMBEDDING]],
+        user_interest[[names.USER_INTEREST]],
         sources.query,
     ],
     schema=[
@@ -38,5 +39,5 @@ user_item_affinity = OnDemandFeatureView(
     mode="python",
     description="Cosines of the item with the user's behaviour, interest and query vectors",
     owner="feast-fusion",
-    **transformation("user_item_affinity", "transformations.on_demand", "measure_affinity"),
+    **transformation(measure_affinity),
 )

@@ -4,11 +4,12 @@ from feast import FeatureService
 
 from feature_repo import feature_views as views
 from feature_repo.context import DATASET, ENCODER
+from transformations.names import SERVICE
 
 _profiles = [views.item_profile, *([views.user_profile] if DATASET.users is not None else [])]
 
-fusion_ranker_v1 = FeatureService(
-    name="fusion_ranker_v1",
+ranker = FeatureService(
+    name=SERVICE,
     features=[
         *_profiles,
         views.item_stats,

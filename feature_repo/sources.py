@@ -6,8 +6,10 @@ from feast.data_format import ParquetFormat
 from feast.field import Field
 from feast.types import String
 
+from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeatureNotFoundError
 from feature_repo.context import DATASET, ENCODER, WORKSPACE
+from transformations import names
 
 
 def _prepared(name: str) -> FileSource:
@@ -27,28 +29,29 @@ def _prepared(name: str) -> FileSource:
     )
 
 
-def sink(view: str) -> FileSource:
-    """The folder in which the engine keeps the full history of a batch-transformed view."""
+def _sink(view: str) -> FileSource:
+    """The folder in which the engine keeps the full history of a view of vectors."""
+    name = vector_view(view, ENCODER.encoder_id)
     return FileSource(
-        name=view,
-        path=str(WORKSPACE.sinks / view),
+        name=name,
+        path=str(WORKSPACE.sinks / name),
         file_format=ParquetFormat(),
         timestamp_field="event_timestamp",
         description="Appended by feast materialize",
     )
 
 
-items = _prepared("items")
-item_stats_rows = _prepared("item_stats")
-user_stats_rows = _prepared("user_stats")
-user_recent_rows = _prepared("user_recent")
-user_snapshots = _prepared("user_snapshots")
-user_events = _prepared("user_events")
+items = _prepared(names.ITEMS)
+item_stats_rows = _prepared(names.ITEM_STATS)
+user_stats_rows = _prepared(names.USER_STATS)
+user_recent_rows = _prepared(names.USER_RECENT)
+user_snapshots = _prepared(names.USER_SNAPSHOTS)
+user_events = _prepared(names.USER_EVENTS)
 if DATASET.users is not None:
-    users = _prepared("users")
+    users = _prepared(names.USERS)
 
-item_vectors = sink(f"item_embedding__{ENCODER.encoder_id}")
-user_vectors = sink(f"user_embedding__{ENCODER.encoder_id}")
-interest_vectors = sink(f"user_interest__{ENCODER.encoder_id}")
+item_vectors = _sink(names.ITEM_EMBEDDING)
+user_vectors = _sink(names.USER_EMBEDDING)
+interest_vectors = _sink(names.USER_INTEREST)
 
 query = RequestSource(name="query", schema=[Field(name="query_text", dtype=String)])

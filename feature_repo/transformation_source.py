@@ -1,8 +1,8 @@
 """The source text of a transformation as the registry keeps it.
 
 Feast executes the registered source in an empty namespace, in whichever process materialises or
-serves. So the text must stand alone: it imports the function it calls, and carries the data set and
-the encoder it was declared for as literals; a changed encoder is then refused, not mixed in.
+serves. So the text imports the function that it calls. It carries the data set and the encoder that
+it was declared for as literals: a changed encoder is then refused, not mixed in.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from typing import Any
 
 from feature_repo.context import DATASET, ENCODER, WORKSPACE
 
-_SOURCE = """def {name}(inputs):
-    from {module} import {function}
+_SOURCE = """def {function}(inputs):
+    from {module} import {function} as transform
 
-    return {function}(
+    return transform(
         inputs,
         dataset={dataset!r},
         home={home!r},
@@ -22,16 +22,15 @@ _SOURCE = """def {name}(inputs):
 """
 
 
-def transformation(name: str, module: str, function: str) -> dict[str, Any]:
-    """`udf` and `udf_string` of a view whose transformation is `module.function`."""
+def transformation(function: Callable[..., Any]) -> dict[str, Any]:
+    """`udf` and `udf_string` of a view whose transformation is `function`, of any package."""
     source = _SOURCE.format(
-        name=name,
-        module=module,
-        function=function,
+        module=function.__module__,
+        function=function.__name__,
         dataset=str(DATASET.path),
         home=str(WORKSPACE.home),
         encoder_id=ENCODER.encoder_id,
     )
     namespace: dict[str, Callable[..., Any]] = {}
     exec(source, namespace)  # our own text, as Feast itself will execute it
-    return {"udf": namespace[name], "udf_string": source}
+    return {"udf": namespace[function.__name__], "udf_string": source}

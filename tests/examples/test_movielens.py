@@ -1,13 +1,12 @@
 """MovieLens as three files: the default source, each official layout, and the film table."""
 
-import importlib.util
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import polars as pl
 import pytest
@@ -26,23 +25,18 @@ CACHE = ROOT / ".fusion" / "downloads"
 Members = dict[str, bytes]
 
 
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("movielens_prepare", EXAMPLE / "prepare.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-script = load_script()
+sys.path.insert(0, str(EXAMPLE))  # as when prepare.py is run
+archives, film_table, prepare, titles, wheels = map(
+    import_module, ("archives", "film_table", "prepare", "titles", "wheels")
+)
+sys.path.remove(str(EXAMPLE))
 
 
 @pytest.fixture(scope="module")
 def ml_100k(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("movielens")
     (folder / "dataset.toml").write_bytes((EXAMPLE / "dataset.toml").read_bytes())
-    script.prepare_movielens(folder / "data", cache=CACHE)
+    prepare.prepare_movielens(folder / "data", cache=CACHE)
     return folder
 
 
@@ -83,7 +77,7 @@ def test_no_item_or_user_is_newer_than_an_event(ml_100k: Path) -> None:
 
 
 def test_the_same_files_every_time(ml_100k: Path, tmp_path: Path) -> None:
-    script.prepare_movielens(tmp_path, cache=CACHE)
+    prepare.prepare_movielens(tmp_path, cache=CACHE)
     for path in tmp_path.glob("*"):
         assert path.read_bytes() == (ml_100k / "data" / path.name).read_bytes()
 
@@ -152,7 +146,7 @@ def make_zip(path: Path, members: Members) -> Path:
 
 def prepare_zip(folder: Path, members: Members) -> Path:
     source = make_zip(folder / "ml.zip", members)
-    script.prepare_movielens(folder / "data", source, cache=CACHE)
+    prepare.prepare_movielens(folder / "data", source, cache=CACHE)
     return folder / "data"
 
 
@@ -209,7 +203,6 @@ def test_without_films_nothing_is_fetched(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "3 interactions, 3 items, 2 users"
-    assert "Next: feast-fusion prepare" in done.stdout
     assert read(tmp_path / "data", "items")["director"].null_count() == 3
     assert not (tmp_path / ".fusion").exists()
 
@@ -217,23 +210,23 @@ def test_without_films_nothing_is_fetched(tmp_path: Path) -> None:
 def test_a_wrong_archive_is_named(tmp_path: Path) -> None:
     other = make_zip(tmp_path / "other.zip", {"readme.txt": b""})
     with pytest.raises(ValueError, match=r"other.zip: got files \['readme.txt'\], expected one of"):
-        script.prepare_movielens(tmp_path / "data", other, with_films=False)
+        prepare.prepare_movielens(tmp_path / "data", other, with_films=False)
     (tmp_path / "text.zip").write_text("no")
     with pytest.raises(ValueError, match=r"text.zip: got no zip archive"):
-        script.prepare_movielens(tmp_path / "data", tmp_path / "text.zip", with_films=False)
+        prepare.prepare_movielens(tmp_path / "data", tmp_path / "text.zip", with_films=False)
     half = make_zip(tmp_path / "half.zip", {"ml-1m/movies.dat": b"1::A (1990)::Drama\n"})
     with pytest.raises(ValueError, match=r"expected also users.dat"):
-        script.prepare_movielens(tmp_path / "data", half, with_films=False)
+        prepare.prepare_movielens(tmp_path / "data", half, with_films=False)
 
 
 def test_a_wheel_with_other_content_is_refused(tmp_path: Path) -> None:
     wheel = tmp_path / "recbole-1.2.1-py3-none-any.whl"
     make_zip(wheel, {f"recbole/ml-100k.{kind}": b"x" for kind in ("inter", "item", "user")})
     with pytest.raises(RuntimeError, match=r"got ml-100k.item with sha256 .* expected 51d7cdf7"):
-        script.read_recbole(tmp_path)
+        archives.read_recbole(tmp_path)
     wheel.write_bytes(b"cut")
     with pytest.raises(RuntimeError, match="got no whole wheel"):
-        script.read_recbole(tmp_path)
+        archives.read_recbole(tmp_path)
 
 
 def test_a_download_that_fails_names_the_requirement_and_no_registry(
@@ -241,7 +234,7 @@ def test_a_download_that_fails_names_the_requirement_and_no_registry(
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(RuntimeError, match=r"recbole==1.2.1: got exit code 1 and no wheel") as e:
-        script.fetch_wheel(script.RECBOLE, tmp_path)
+        wheels.fetch_wheel(wheels.RECBOLE, tmp_path)
     assert "://" not in str(e.value)
 
 
@@ -258,11 +251,11 @@ def test_a_download_that_fails_names_the_requirement_and_no_registry(
     ],
 )
 def test_articles_come_first(written: str, spoken: str) -> None:
-    assert script.natural_title(written) == spoken
+    assert titles.natural_title(written) == spoken
 
 
 def film(title: str, year: int, director: str) -> object:
-    return script.Film(title, year, director, None, None, None)
+    return film_table.Film(title, year, director, None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -292,4 +285,4 @@ def test_films_are_joined_by_title_and_year(
         film("Rage", 2009, "Cordero"),
     ]
     films = pl.DataFrame({"title": [title], "year": pl.Series([year], dtype=pl.Int64)})
-    assert script.join_films(films, known)["director"].to_list() == [director]
+    assert film_table.join_films(films, known)["director"].to_list() == [director]

@@ -40,12 +40,15 @@ class BareEnvironment:
 
     def has(self, module: str) -> bool:
         """Whether the module can be imported."""
-        return "True" in self.run(
-            self.scripts,
-            "python",
-            "-c",
-            f"from importlib.util import find_spec; print(find_spec({module!r}) is not None)",
-        )
+        return self._find(module) != "None"
+
+    def path_of(self, module: str) -> Path:
+        """The file that the module is imported from."""
+        return Path(self._find(module))
+
+    def _find(self, module: str) -> str:
+        program = f"import importlib.util as u; s = u.find_spec({module!r}); print(s and s.origin)"
+        return self.run(self.scripts, "python", "-c", program).strip()
 
 
 def build_wheel(folder: Path) -> Path:
