@@ -5,7 +5,7 @@ from importlib import import_module
 
 import click
 
-from feast_fusion.errors import FeastFusionError, extra_required
+from feast_fusion.errors import FeastFusionError
 
 # Command -> its module and what `--help` says of it, so that help loads no command.
 _COMMANDS = {
@@ -47,8 +47,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            with extra_required("recommender"):
-                return super().invoke(ctx)
+            return super().invoke(ctx)
         except FeastFusionError as error:
             click.secho(f"Error ({type(error).__name__}): {error}", fg="red", err=True)
             sys.exit(1)

