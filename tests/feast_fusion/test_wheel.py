@@ -106,7 +106,6 @@ def make_repo(folder: Path, host: str, port: int) -> None:
         (folder / name / "__init__.py").write_text('MARK = "the user\'s"\n')
     (folder / "feature_store.yaml").write_text(CONFIG.format(folder=folder, host=host, port=port))
     (folder / "definitions.py").write_text(DEFINITIONS.format(folder=folder))
-    (folder / "read.py").write_text(READ)
     pages = [
         ("a", datetime(2024, 1, 2, tzinfo=UTC), "one"),
         ("a", datetime(2024, 1, 10, tzinfo=UTC), "four and more"),
@@ -126,7 +125,7 @@ def test_the_plug_ins_load_beside_folders_of_the_same_names(
         make_repo(folder, redis.host, redis.port)
         plain.run(folder, "feast", "apply")
         plain.run(folder, "feast", "materialize", "2024-01-01T00:00:00", "2024-02-01T00:00:00")
-        found = json.loads(plain.run(folder, "python", "read.py").splitlines()[-1])
+        found = json.loads(plain.run(folder, "python", "-c", READ).splitlines()[-1])
     marked = len("the user's")
     assert found["history"] == [marked + len("one"), marked + len("four and more"), None]
     assert found["online"] == [marked + len("four and more"), marked + len("three"), None]
