@@ -16,17 +16,14 @@ from feast_fusion.parquet.parquet_source import POSITION, Positions
 
 
 class PendingRows:
-    """The rows of the window that are still to be transformed, and of those made, the new ones.
+    """The rows of the window that are still to be transformed.
 
     The identity of a row is its join keys and event timestamp, and its created timestamp where
     both the sink and the source have one. Where the source has these columns, finished rows are
     left out before the transformation; otherwise after it. Of rows with one identity in a run
     the last counts (after a transformation that makes the identity: the last of the first batch).
 
-    Attributes
-    ----------
-    positions : ndarray of int64, ascending
-        Rows of the source to transform.
+    `positions` holds the rows of the source to transform: int64, ascending.
     """
 
     def __init__(
