@@ -8,8 +8,9 @@ import polars as pl
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from feast_fusion.column_names import vector_view
 from intake.workspace import Workspace
-from transformations.names import ITEM_EMBEDDING
+from transformations.names import ITEM_EMBEDDING, ITEM_STATS, ITEMS
 
 
 def enlarge(workspace: Workspace, home: Path, n: int) -> Workspace:
@@ -18,8 +19,8 @@ def enlarge(workspace: Workspace, home: Path, n: int) -> Workspace:
     shutil.copytree(workspace.sources, large.sources)
     shutil.copytree(workspace.artifact, large.artifact)
     shutil.copytree(workspace.sinks, large.sinks)
-    (sink,) = large.sinks.glob(f"{ITEM_EMBEDDING}__*")
-    for path in (large.sources / "items.parquet", large.sources / "item_stats.parquet", sink):
+    (sink,) = large.sinks.glob(vector_view(ITEM_EMBEDDING, "*"))
+    for path in (large.source(ITEMS), large.source(ITEM_STATS), sink):
         schema, rows = ds.dataset(path, format="parquet").schema, _newest(path)
         rows = _copy_items(rows, -(-n // len(rows)))
         if path == sink:

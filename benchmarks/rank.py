@@ -41,7 +41,7 @@ from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace, open_workspace
 from serving.assembly import open_recommender
 from serving.full_refresh import rewrite_online
-from transformations.names import SERVICE
+from transformations.names import INTERACTIONS, ITEMS, SERVICE
 
 N_ITEMS = 500
 N_CATALOGUE = 100_000
@@ -142,7 +142,7 @@ def _together(call: Call, callers: int, times: int, into: list[float]) -> None:
 
 def active_user(workspace: Workspace) -> str:
     """The user with the most events."""
-    users = pl.read_parquet(workspace.sources / "interactions.parquet", columns=["user_id"])
+    users = pl.read_parquet(workspace.source(INTERACTIONS), columns=["user_id"])
     return str(users["user_id"].value_counts(sort=True)["user_id"][0])
 
 
@@ -190,7 +190,7 @@ def measure_events(workspace: Workspace, home: Path, size: Size) -> Case:
     copy = Workspace(workspace.dataset, home)
     for part in ("sources", "sinks", "artifact"):
         shutil.copytree(workspace.root / part, copy.root / part)
-    users = pl.read_parquet(copy.sources / "interactions.parquet", columns=["user_id"])["user_id"]
+    users = pl.read_parquet(copy.source(INTERACTIONS), columns=["user_id"])["user_id"]
     with redis_of(copy) as address:
         online_store_of(_filled(copy, address)).disconnect()
         with served(copy, address) as port:
@@ -209,7 +209,7 @@ def _filled(workspace: Workspace, address: str) -> FeatureStore:
 
 
 def _some_items(workspace: Workspace) -> list[str]:
-    items = pl.read_parquet(workspace.sources / "items.parquet", columns=["item_id"])["item_id"]
+    items = pl.read_parquet(workspace.source(ITEMS), columns=["item_id"])["item_id"]
     ids = items.unique().sort().to_list()
     order = np.random.default_rng(1).permutation(len(ids))[:N_ITEMS]
     return [ids[at] for at in order.tolist()]
