@@ -18,7 +18,7 @@ demo: setup  ## MovieLens the whole way: features, training set, ranker, top 10 
 	@$(BIN)/feast-fusion demo
 
 test: setup lint  ## style, types, import directions, then the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -23,6 +23,16 @@ from intake.workspace import Workspace, open_workspace  # noqa: E402
 from tests.datasets import make_films, make_shop  # noqa: E402
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The modules that run whole jobs come first: at the end one process would wait for the other.
+    whole_job = {
+        item.path
+        for item in items
+        if isinstance(item, pytest.Function) and {"films", "shop", "plain"} & {*item.fixturenames}
+    }
+    items.sort(key=lambda item: item.path not in whole_job)
+
+
 def pytest_collection_finish() -> None:
     # Hypothesis builds its table of Unicode: seconds, which no test's first example should hold.
     st.text().validate()
