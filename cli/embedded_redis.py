@@ -15,7 +15,7 @@ from cli.redis_process import RunningRedis, launch_redis
 from feast_fusion.errors import StoreUnavailableError
 from feast_fusion.files import replaced_file
 
-_STATE = "redis.json"
+_STATE, _LOCK = "redis.json", "redis.lock"
 
 
 def start_redis(folder: Path, *, detach: bool) -> RunningRedis:
@@ -44,7 +44,7 @@ def stop_redis(folder: Path) -> bool:
     folder = Path(folder).resolve()
     if not (folder / _STATE).exists():
         return False
-    with _locked(folder):
+    with FileLock(folder / _LOCK):
         state = _read_state(folder)
         if state is not None:
             state.stop()
@@ -77,7 +77,7 @@ def _find_or_start(folder: Path, detach: bool) -> tuple[RunningRedis, bool]:
     """The server of `folder`, and whether it was started just now."""
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with FileLock(folder / _LOCK):
         state = _read_state(folder)
         if state is not None and not state.answers():
             raise StoreUnavailableError(
@@ -91,10 +91,6 @@ def _find_or_start(folder: Path, detach: bool) -> tuple[RunningRedis, bool]:
         with replaced_file(folder / _STATE) as building:
             building.write_text(json.dumps(asdict(started)), encoding="utf-8")
         return started, True
-
-
-def _locked(folder: Path) -> FileLock:
-    return FileLock(folder / "redis.lock")
 
 
 def _read_state(folder: Path) -> RunningRedis | None:

@@ -1,16 +1,21 @@
-"""Feast on a workspace: its variables, its store, its command."""
+"""Feast on a workspace: its variables (`feast-fusion env`), its store, its command."""
 
 import os
+import shlex
 import subprocess
 import sys
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+import click
 import yaml
 
 import feature_repo
+from cli.context import with_workspace
+from cli.redis import running_redis
 from feast_fusion.errors import FeastFusionError, StoreUnavailableError
 from intake.workspace import Workspace
 
@@ -20,6 +25,26 @@ if TYPE_CHECKING:
 REPOSITORY = Path(feature_repo.__file__).parent
 
 _NO_REDIS = "localhost:0"  # commands that read history only never connect
+
+
+@click.command()
+@with_workspace
+def env(workspace: Workspace) -> None:
+    """Print what `feast` needs to know, as shell exports.
+
+    \b
+    feast-fusion redis start
+    eval "$(feast-fusion env)"
+    cd feature_repo && feast apply && feast materialize-incremental 2026-01-01T00:00:00
+    """
+    redis = running_redis(workspace)
+    if redis is None:
+        raise StoreUnavailableError(
+            "Redis: got none running, expected REDIS_URL or the embedded one. "
+            "Run feast-fusion redis start first."
+        )
+    for name, value in environment(workspace, redis).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
 
 
 def environment(workspace: Workspace, redis: str = _NO_REDIS) -> dict[str, str]:
@@ -75,3 +100,9 @@ def feast(workspace: Workspace, redis: str, *arguments: str) -> None:
             f"feast {' '.join(arguments)}: got exit code {done.returncode}, expected 0. "
             "Correct what its message above says."
         )
+
+
+def feast_time(instant: datetime | None = None) -> str:
+    """An instant, by default now, as `feast` takes it: to the microsecond, so no event is lost."""
+    utc = (instant or datetime.now(UTC)).astimezone(UTC)
+    return utc.replace(tzinfo=None).isoformat(timespec="microseconds")

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from cli.context import with_workspace
 from cli.data import prepare_sources
-from cli.feast_repository import feast, open_store
+from cli.feast_repository import feast, feast_time, open_store
 from cli.redis import redis_of
 from cli.terminal import say
 from intake.workspace import Workspace
@@ -51,7 +51,7 @@ def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float) -> 
         if strategy == "full":
             _refresh_fully(workspace, redis, began)
         else:
-            feast(workspace, redis, "materialize-incremental", _now())
+            feast(workspace, redis, "materialize-incremental", feast_time())
 
 
 def _refresh_fully(workspace: Workspace, redis: str, began: datetime) -> None:
@@ -68,12 +68,8 @@ def _refresh_fully(workspace: Workspace, redis: str, began: datetime) -> None:
         with tqdm(desc=f"{view.name} anew", leave=False, ncols=80, unit=" rows") as bar:
             n_rows = rebuild_history(store, view, bar.update)
         say(f"{view.name}: {n_rows:,} rows computed anew.")
-    feast(workspace, redis, "materialize", _BEGINNING, _now())
+    feast(workspace, redis, "materialize", _BEGINNING, feast_time())
     n_rows = rewrite_online(store, began)
     online_store_of(store).disconnect()
     say(f"{n_rows:,} rows online are now as in the sources and sinks.")
     note_full_refresh(workspace, began)
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -19,12 +19,8 @@ import torch
 import training
 from cli.context import example_dataset, with_workspace
 from cli.data import prepare_sources, retrieve_training_set
-from cli.feast_repository import feast, open_store
-from cli.model import (
-    answer_lines,
-    recommend_to,
-    train_ranker,
-)
+from cli.feast_repository import feast, feast_time, open_store
+from cli.model import answer_lines, recommend_to, train_ranker
 from cli.redis import redis_of
 from cli.run_summary import RunSummary, peak_rss_mb
 from cli.terminal import say, then
@@ -68,7 +64,9 @@ def run(workspace: Workspace) -> None:
 @with_workspace
 def demo(workspace: Workspace) -> None:
     """Prepare MovieLens-100k and run everything on it."""
-    if workspace.dataset.path == example_dataset() and not _has_files(workspace):
+    dataset = workspace.dataset
+    has_files = dataset.items.path.is_file() and dataset.interactions.path.is_file()
+    if dataset.path == example_dataset() and not has_files:
         _step("MovieLens-100k")
         _prepare_example(workspace)
     run_all(workspace)
@@ -83,11 +81,6 @@ def _prepare_example(workspace: Workspace) -> None:
         raise FeastFusionError(
             f"{script}: got exit code {done.returncode}, expected 0. See its message above."
         )
-
-
-def _has_files(workspace: Workspace) -> bool:
-    dataset = workspace.dataset
-    return dataset.items.path.is_file() and dataset.interactions.path.is_file()
 
 
 def run_all(workspace: Workspace) -> None:
@@ -171,8 +164,7 @@ def _window(workspace: Workspace) -> tuple[str, str]:
         .item()
         for name in (ITEMS, INTERACTIONS)
     )
-    start = (first - timedelta(days=1)).astimezone(UTC)
-    return start.strftime("%Y-%m-%dT%H:%M:%S"), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return feast_time(first - timedelta(days=1)), feast_time()
 
 
 def _vectors_cached(workspace: Workspace) -> int:

@@ -1,9 +1,16 @@
-"""What a command shows: lines, the next step, a progress bar."""
+"""What a command shows: lines, the next step, a report, a progress bar."""
 
+import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from training.audit.leakage import LeakageReport
+    from training.audit.skew_report import SkewReport
 
 
 def say(*lines: str) -> None:
@@ -15,6 +22,15 @@ def say(*lines: str) -> None:
 def then(message: str) -> None:
     """The line that says what to do next."""
     click.secho(message, fg="cyan")
+
+
+def report_and_exit(report: "LeakageReport | SkewReport", as_json: bool) -> None:
+    """The report in words or as one JSON object; exit code 1 unless it is clean."""
+    if as_json:
+        click.echo(json.dumps(report.to_dict()))
+    else:
+        say(*report.lines())
+    sys.exit(0 if report.is_clean else 1)
 
 
 @contextmanager

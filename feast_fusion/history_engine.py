@@ -33,7 +33,7 @@ from pydantic import Field
 from feast_fusion.errors import schema_error
 from feast_fusion.history.derivation import Derivation, derive, is_derived
 from feast_fusion.history.history_sink import HistorySink
-from feast_fusion.history.online_rows import OnlineWriter
+from feast_fusion.history.online_rows import write_online
 from feast_fusion.history.pending_rows import PendingRows
 from feast_fusion.history.row_keys import read_keys
 from feast_fusion.history.table_rows import Rows, Window
@@ -152,11 +152,10 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
                 "%s: %d rows have a null join key and are not written online", schema.view, n_null
             )
         columns = derivation.input_columns(rows) if transforms else schema.arrow.names
-        writer = OnlineWriter(self.repo_config, self.online_store, derivation.view, schema)
         with _progress(task, f"{schema.view} online", len(positions)) as advance:
             for table in rows.gather(columns, positions, self.options.batch_rows):
                 made = conform(derivation.transform(table), schema) if transforms else table
-                writer.write(made)
+                write_online(self.repo_config, self.online_store, derivation.view, schema, made)
                 advance(table.num_rows)
         _log.info("%s: %d entities written online", schema.view, len(positions))
 

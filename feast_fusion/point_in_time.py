@@ -13,7 +13,6 @@ from typing import Any, Literal
 import pandas as pd
 import pyarrow as pa
 from feast import FeatureView, OnDemandFeatureView
-from feast.data_source import DataSource
 from feast.infra.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
 from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
@@ -106,48 +105,14 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         )
 
     @staticmethod
-    def pull_latest_from_table_or_query(
-        config: RepoConfig,
-        data_source: DataSource,
-        join_key_columns: list[str],
-        feature_name_columns: list[str],
-        timestamp_field: str,
-        created_timestamp_column: str | None,
-        start_date: datetime,
-        end_date: datetime,
-    ) -> PulledRows:
-        """The newest row of each key within the two times."""
-        return PulledRows(
-            data_source,
-            config.repo_path,
-            join_key_columns,
-            feature_name_columns,
-            [name for name in (timestamp_field, created_timestamp_column) if name],
-            (start_date, end_date),
-            only_newest=True,
-        )
+    def pull_latest_from_table_or_query(*args: Any, **kwargs: Any) -> PulledRows:
+        """The newest row of each key within two times; parameters as those of `PulledRows`."""
+        return PulledRows(*args, **kwargs, only_newest=True)
 
     @staticmethod
-    def pull_all_from_table_or_query(
-        config: RepoConfig,
-        data_source: DataSource,
-        join_key_columns: list[str],
-        feature_name_columns: list[str],
-        timestamp_field: str,
-        created_timestamp_column: str | None = None,
-        start_date: datetime | None = None,
-        end_date: datetime | None = None,
-    ) -> PulledRows:
-        """All rows within the two times."""
-        return PulledRows(
-            data_source,
-            config.repo_path,
-            join_key_columns,
-            feature_name_columns,
-            [name for name in (timestamp_field, created_timestamp_column) if name],
-            (start_date, end_date),
-            only_newest=False,
-        )
+    def pull_all_from_table_or_query(*args: Any, **kwargs: Any) -> PulledRows:
+        """All rows within two times; parameters as those of `PulledRows`."""
+        return PulledRows(*args, **kwargs)
 
     @staticmethod
     def offline_write_batch(

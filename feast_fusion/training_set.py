@@ -1,8 +1,11 @@
 """A training set that keeps each distinct vector once: rows point into matrices by index."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,8 +84,7 @@ class TrainingSet:
     lists: Mapping[str, Indexed]
 
     def __post_init__(self) -> None:
-        names = [*self.table.column_names, *self.vectors, *self.lists]
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        repeated = sorted(name for name, n in Counter(self.names).items() if n > 1)
         if repeated:
             raise schema_error(
                 "training set",
@@ -102,6 +104,11 @@ class TrainingSet:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    @property
+    def names(self) -> list[str]:
+        """Every column and feature."""
+        return [*self.table.column_names, *self.vectors, *self.lists]
+
     def take(self, rows: NDArray[np.int64]) -> "TrainingSet":
         """The given rows, in the given order; the matrices are shared, not copied."""
         take = _once_per_array(lambda index: index[rows])
@@ -119,12 +126,10 @@ class TrainingSet:
         SchemaError
             `mapping` names something that is not there, or two things get the same name.
         """
-        known = {*self.table.column_names, *self.vectors, *self.lists}
-        unknown = sorted(mapping.keys() - known)
+        unknown = sorted(mapping.keys() - set(self.names))
         if unknown:
-            raise schema_error(
-                "rename", got=unknown[0], expected=f"one of {sorted(known)}", remedy="Correct it."
-            )
+            expected = f"one of {sorted(self.names)}"
+            raise schema_error("rename", got=unknown[0], expected=expected, remedy="Correct it.")
         return TrainingSet(
             self.table.rename_columns([mapping.get(n, n) for n in self.table.column_names]),
             {mapping.get(name, name): column for name, column in self.vectors.items()},
@@ -149,7 +154,7 @@ class TrainingSet:
         folder = Path(folder).expanduser().absolute()
         with replaced_folder(folder) as building:
             _write_table(building / "table.arrow", self.table)
-            files = _once_per_array(_IndexFiles(building).write)
+            files = _once_per_array(partial(_save_index, building, count()))
             manifest = {
                 "format": FORMAT,
                 "n_rows": len(self),
@@ -177,7 +182,7 @@ class TrainingSet:
         folder = Path(folder).expanduser().absolute()
         recover_folder(folder)
         manifest = _read_manifest(folder)
-        load = _once_per_name(lambda name: _load_array(folder / name))
+        load = cache(lambda name: np.load(folder / name, mmap_mode="r", allow_pickle=False))
         try:
             return cls(
                 _map_table(folder / "table.arrow"),
@@ -198,18 +203,10 @@ class TrainingSet:
             ) from error
 
 
-class _IndexFiles:
-    """Names and writes one file per distinct index array."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._written = 0
-
-    def write(self, index: NDArray[np.int32]) -> str:
-        name = f"index-{self._written}.npy"
-        self._written += 1
-        np.save(self._folder / name, index)
-        return name
+def _save_index(folder: Path, numbers: Iterator[int], index: NDArray[np.int32]) -> str:
+    name = f"index-{next(numbers)}.npy"
+    np.save(folder / name, index)
+    return name
 
 
 def _save_vectors(
@@ -242,11 +239,6 @@ def _map_list(path: Path) -> pa.ListArray:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _load_array(path: Path) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
-
-
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -277,16 +269,5 @@ def _once_per_array(
         if id(array) not in known:
             known[id(array)] = function(array)
         return known[id(array)]
-
-    return apply
-
-
-def _once_per_name(function: Callable[[str], _T]) -> Callable[[str], _T]:
-    known: dict[str, _T] = {}
-
-    def apply(name: str) -> _T:
-        if name not in known:
-            known[name] = function(name)
-        return known[name]
 
     return apply

@@ -1,4 +1,4 @@
-"""Issue A, acceptance 5: every feature of a training row equals a loop over the raw events."""
+"""Every feature of a training row equals a loop over the raw events."""
 
 import math
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from feast_fusion.training_set import TrainingSet
@@ -13,7 +14,7 @@ from intake.workspace import Workspace
 from tests.conftest import Project
 from tests.oracles.features import RawData, Row, expected_features
 from transformations.embedder import Embedder
-from transformations.text import render_item
+from transformations.text import render_items
 
 N_ROWS = 2000
 
@@ -57,7 +58,9 @@ def raw_data(workspace: Workspace) -> RawData:
         window_days=dataset.activity.window_days,
         decay=dataset.interest.decay,
         weights=(dataset.interest.positive_weight, dataset.interest.negative_weight),
-        item_vector=lambda row: embed(render_item(dataset.items.text, row)),
+        item_vector=lambda row: embed(
+            render_items(dataset.items.text, pa.Table.from_pylist([row]))[0]
+        ),
         behaviour_vector=behaviour_vector,
     )
 

@@ -37,5 +37,4 @@ def build_training_set(store: FeatureStore, service: str, spine: pa.Table) -> Tr
         entity_df=spine, features=feature_service, full_feature_names=True
     )
     training_set: TrainingSet = job.to_training_set()
-    names = [*training_set.table.column_names, *training_set.vectors, *training_set.lists]
-    return training_set.rename({name: logical_name(name) for name in names})
+    return training_set.rename({name: logical_name(name) for name in training_set.names})

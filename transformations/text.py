@@ -7,10 +7,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from feast_fusion.errors import schema_error
@@ -46,47 +43,42 @@ class _Segment:
 _Clause = tuple[_Segment, ...]
 
 
-def render_item(template: str, row: Mapping[str, object]) -> str:
-    """The text of one row; a clause whose column is null is left out, "" when all are.
+def render_items(template: str, items: pa.Table) -> list[str]:
+    """The text of each row; a clause whose column is null is left out, "" when all are.
 
     A clause ends with its full stop (also `!`, `?`, `;` and the Chinese ones); a group in brackets
-    is a clause of its own. Null are None, NaN, NaT, blank strings and empty lists. Integral floats
-    print as integers, lists joined with ", ".
+    is a clause of its own. Null are null, NaN, blank strings and empty lists. Integral floats print
+    as integers, lists joined with ", ".
 
     Raises
     ------
     SchemaError
-        The template names a column that the row does not have.
+        The template names a column that the table does not have.
 
     Examples
     --------
-    >>> render_item("{title} ({year}). By {director}.", {"title": "Heat", "year": 1995.0,
-    ...     "director": None})
-    'Heat (1995).'
+    >>> films = pa.table({"title": ["Heat"], "year": [1995.0], "director": pa.nulls(1)})
+    >>> render_items("{title} ({year}). By {director}.", films)
+    ['Heat (1995).']
     """
-    clauses = _parse(template)
-    columns = _columns_of(clauses)
-    _require(template, columns, list(row))
-    return _render(clauses, {column: _format(row[column]) for column in columns})
-
-
-def render_items(template: str, frame: pa.Table) -> list[str]:
-    """The text of each row, as `render_item` does; length `frame.num_rows`."""
-    clauses = _parse(template)
-    columns = _columns_of(clauses)
-    _require(template, columns, frame.column_names)
-    formatted = [[_format(value) for value in frame[column].to_pylist()] for column in columns]
+    clauses = tuple(_parse_clause(piece) for piece in _SENTENCE.findall(template))
+    names = (name for clause in clauses for part in clause for name in part.columns)
+    columns = list(dict.fromkeys(names))
+    missing = [column for column in columns if column not in items.column_names]
+    if missing:
+        raise schema_error(
+            f"text template {template!r}",
+            got=f"columns {sorted(items.column_names)}",
+            expected=f"also {', '.join(missing)}",
+            remedy="Correct [items] text, or add the column.",
+        )
     if not columns:
-        return [_render(clauses, {})] * frame.num_rows
+        return [_render(clauses, {})] * len(items)
+    formatted = [map(_format, items[column].to_pylist()) for column in columns]
     return [
         _render(clauses, dict(zip(columns, values, strict=True)))
         for values in zip(*formatted, strict=True)
     ]
-
-
-@lru_cache(maxsize=64)
-def _parse(template: str) -> tuple[_Clause, ...]:
-    return tuple(_parse_clause(piece) for piece in _SENTENCE.findall(template))
 
 
 def _parse_clause(piece: str) -> _Clause:
@@ -95,23 +87,6 @@ def _parse_clause(piece: str) -> _Clause:
         for at, text in enumerate(_GROUP.split(piece))
         if text
     )
-
-
-def _columns_of(clauses: Sequence[_Clause]) -> list[str]:
-    return list(
-        dict.fromkeys(name for clause in clauses for part in clause for name in part.columns)
-    )
-
-
-def _require(template: str, columns: Sequence[str], present: Sequence[str]) -> None:
-    missing = [column for column in columns if column not in present]
-    if missing:
-        raise schema_error(
-            f"text template {template!r}",
-            got=f"columns {sorted(present)}",
-            expected=f"also {', '.join(missing)}",
-            remedy="Correct [items] text, or add the column.",
-        )
 
 
 def _render(clauses: Sequence[_Clause], values: Mapping[str, str]) -> str:
@@ -131,13 +106,11 @@ def _format(value: object) -> str:
     """The value as text; "" stands for null."""
     if isinstance(value, str):
         return value.strip()
-    if isinstance(value, list | tuple | np.ndarray):
+    if isinstance(value, list):
         return ", ".join(text for text in map(_format, value) if text)
-    if value is None or pd.isna(value):  # type: ignore[call-overload]
+    if value is None or value != value:
         return ""
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def render_behaviours(

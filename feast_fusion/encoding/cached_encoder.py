@@ -3,17 +3,13 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feast_fusion.encoding.encoder import open_encoder
+from feast_fusion.encoding.encoder import TextEncoder, open_encoder
 from feast_fusion.encoding.identity import EncoderIdentity
 from feast_fusion.encoding.vector_cache import VectorCache
-
-if TYPE_CHECKING:
-    from feast_fusion.encoding.encoder import TextEncoder
 
 Vectors = NDArray[np.float32]
 
@@ -44,7 +40,7 @@ class CachedEncoder:
             return self._cache
 
     @property
-    def encoder(self) -> "TextEncoder":
+    def encoder(self) -> TextEncoder:
         """The model, loaded at the first use."""
         with self._opening:
             if self._encoder is None:

@@ -3,9 +3,9 @@
 Importing this module imports neither torch nor transformers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +34,27 @@ class TextEncoder(Protocol):
     def n_special_tokens(self) -> int:
         """Tokens that the encoder adds to every text."""
 
-    def encode(
-        self, texts: Sequence[str], progress: Callable[[int], None] | None = None
-    ) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) L2-normalised vectors in the order of `texts`."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without special tokens."""
+
+
+class Placement(TypedDict, total=False):
+    """Where and how an encoder computes.
+
+    Attributes
+    ----------
+    device : None for CUDA where there is one, else the CPU
+    dtype : None for bfloat16 where the device computes in it, else float16 on CUDA and float32 on
+        a CPU
+    batch_tokens : padded tokens per forward pass; None as the device likes it
+    """
+
+    device: "str | torch.device | None"
+    dtype: "torch.dtype | None"
+    batch_tokens: int | None
 
 
 def load_encoder(
@@ -49,16 +63,14 @@ def load_encoder(
     max_tokens: int = 256,
     pooling: str | None = None,
     prompt: str = "",
-    device: "str | torch.device | None" = None,
-    dtype: "torch.dtype | None" = None,
-    batch_tokens: int | None = None,
+    **placement: Unpack[Placement],
 ) -> "TransformerEncoder":
     """The encoder of a hub name or a folder, ready on its device.
 
     Parameters
     ----------
     model, max_tokens, pooling, prompt : see `describe_encoder`
-    device, dtype, batch_tokens : see `open_encoder`
+    placement : see `Placement`
 
     Raises
     ------
@@ -66,25 +78,11 @@ def load_encoder(
         See `describe_encoder` and `open_encoder`.
     """
     identity = describe_encoder(model, max_tokens=max_tokens, pooling=pooling, prompt=prompt)
-    return open_encoder(identity, device=device, dtype=dtype, batch_tokens=batch_tokens)
+    return open_encoder(identity, **placement)
 
 
-def open_encoder(
-    identity: EncoderIdentity,
-    *,
-    device: "str | torch.device | None" = None,
-    dtype: "torch.dtype | None" = None,
-    batch_tokens: int | None = None,
-) -> "TransformerEncoder":
+def open_encoder(identity: EncoderIdentity, **placement: Unpack[Placement]) -> "TransformerEncoder":
     """The encoder of an identity, its weights loaded.
-
-    Parameters
-    ----------
-    identity : from `describe_encoder`
-    device : None for CUDA where there is one, else the CPU
-    dtype : None for bfloat16 where the device computes in it, else float16 on CUDA and float32 on
-        a CPU
-    batch_tokens : padded tokens per forward pass; None as the device likes it
 
     Raises
     ------
@@ -96,4 +94,4 @@ def open_encoder(
     with extra_required("encoder"):
         from feast_fusion.encoding.transformer_encoder import TransformerEncoder  # imports torch
 
-    return TransformerEncoder(identity, device=device, dtype=dtype, batch_tokens=batch_tokens)
+    return TransformerEncoder(identity, **placement)

@@ -16,10 +16,6 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
     return _POOLS[pooling](hidden.float(), mask)
 
 
-def _mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    return _average(hidden, mask)
-
-
 def _weighted_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return _average(hidden, mask.cumsum(dim=1) * mask)
 
@@ -47,7 +43,7 @@ def _max(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 _POOLS: dict[str, Pool] = {
-    "mean": _mean,
+    "mean": _average,
     "cls": _cls,
     "last": _last,
     "weighted_mean": _weighted_mean,

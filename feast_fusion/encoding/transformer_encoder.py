@@ -1,6 +1,6 @@
 """A Hugging Face encoder or decoder as a `TextEncoder`: batches by length under a token budget."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -33,7 +33,7 @@ class _Tokens:
 
 
 class TransformerEncoder:
-    """Encodes texts on one device; `n_encoded` counts the texts that went through the model."""
+    """Encodes texts on one device."""
 
     def __init__(
         self,
@@ -47,7 +47,6 @@ class TransformerEncoder:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype = dtype or _fast_dtype(self.device)
         self.batch_tokens = batch_tokens or _BATCH_TOKENS.get(self.device.type, 16_384)
-        self.n_encoded = 0
         self._tokenizer = AutoTokenizer.from_pretrained(
             identity.folder, trust_remote_code=False, local_files_only=True
         )
@@ -80,12 +79,10 @@ class TransformerEncoder:
             )
         ]
 
-    def encode(
-        self, texts: Sequence[str], progress: Callable[[int], None] | None = None
-    ) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) L2-normalised vectors in the order of `texts`; (0, d) for none.
 
-        Texts are cut at `max_tokens`. `progress` is called with the number of texts just done.
+        Texts are cut at `max_tokens`.
 
         Raises
         ------
@@ -95,9 +92,6 @@ class TransformerEncoder:
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for rows, done in self._encode_by_length(self._tokenise(texts)):
             vectors[rows] = done
-            self.n_encoded += len(rows)
-            if progress is not None:
-                progress(len(rows))
         n_bad = int((~np.isfinite(vectors).all(axis=1)).sum())
         if n_bad:
             raise schema_error(

@@ -39,11 +39,6 @@ class EntityTable:
         ends = pc.min_max(self.table.column(self.timestamp)).as_py()
         return None if ends["min"] is None else (ends["min"], ends["max"])
 
-    def span_us(self) -> tuple[int, int] | None:
-        """As `span`, in microseconds."""
-        ends = pc.min_max(self.table.column(self.timestamp).cast(pa.int64())).as_py()
-        return None if ends["min"] is None else (ends["min"], ends["max"])
-
     def labels(self, keys: Sequence[tuple[str, pa.DataType]], source: str) -> pl.DataFrame:
         """Columns `k0, k1, ...`, the key columns in the types of `source`, and `t`, microseconds.
 
@@ -54,9 +49,7 @@ class EntityTable:
         """
         columns = {f"k{i}": self._key(name, kind, source) for i, (name, kind) in enumerate(keys)}
         times = self.table.column(self.timestamp).cast(pa.int64())
-        frame = pl.from_arrow(pa.table({**columns, "t": times}))
-        assert isinstance(frame, pl.DataFrame)
-        return frame
+        return pl.DataFrame(pl.from_arrow(pa.table({**columns, "t": times})))
 
     def _key(self, name: str, kind: pa.DataType, source: str) -> pa.ChunkedArray:
         self.require(name)

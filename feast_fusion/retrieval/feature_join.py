@@ -19,6 +19,7 @@ from feast_fusion.parquet.parquet_source import POSITION, ParquetSource
 from feast_fusion.retrieval.asof_join import AsOf, newest_rows, ttl_us
 from feast_fusion.retrieval.declared_types import check_declared
 from feast_fusion.retrieval.entity_table import EntityTable
+from feast_fusion.times import to_micros
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,11 @@ class FeatureJoin:
     def match(self, entities: EntityTable) -> Matched:
         """For every entity row the newest row of this view it may see."""
         labels = self.labels(entities)
-        span = entities.span_us()
+        span = entities.span()
         if span is None:
             return _matched(np.full(len(labels), -1, np.int64), self.source.n_rows)
-        earliest = span[0] - self.rule.ttl_us if self.rule.ttl_us else -(1 << 63)
-        rows = self._rows(earliest, span[1])
+        first, last = map(to_micros, span)
+        rows = self._rows(first - self.rule.ttl_us if self.rule.ttl_us else -(1 << 63), last)
         keys = [f"k{i}" for i in range(len(self.keys))]
         return _matched(newest_rows(labels, rows, keys, self.rule), self.source.n_rows)
 
@@ -92,9 +93,8 @@ class FeatureJoin:
         renamed["ts"] = found.column(self.timestamp).cast(pa.int64())
         if self.created is not None:
             renamed["created"] = found.column(self.created).cast(pa.int64())
-        frame = pl.from_arrow(pa.table({**renamed, "position": found.column(POSITION)}))
-        assert isinstance(frame, pl.DataFrame)
-        return frame
+        renamed["position"] = found.column(POSITION)
+        return pl.DataFrame(pl.from_arrow(pa.table(renamed)))
 
 
 def _matched(found: NDArray[np.int64], n_rows: int) -> Matched:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,6 +10,7 @@ from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.repo_config import RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 
 from feast_fusion.parquet.newest import newest
@@ -23,13 +23,12 @@ _BATCH_ROWS = 1 << 16
 
 
 class PulledRows(RetrievalJob):  # type: ignore[misc]
-    """The rows of `source` from `start` to `end` (both are in it; None is no bound).
+    """The rows of a source within two times (both are in it; None is no bound).
 
     Parameters
     ----------
-    keys, features : columns as named in the files; without keys the rows get the constant key of
-        Feast's views without entities
-    times : the event timestamp, and the created timestamp where the source has one
+    config ... end_date : as Feast's `pull_all_from_table_or_query` has them; without join keys the
+        rows get the constant key of Feast's views without entities
     only_newest : one row for each key, the newest
     """
 
@@ -39,24 +38,27 @@ class PulledRows(RetrievalJob):  # type: ignore[misc]
 
     def __init__(
         self,
-        source: DataSource,
-        repo_path: Path | None,
-        keys: Sequence[str],
-        features: Sequence[str],
-        times: Sequence[str],
-        window: tuple[datetime | None, datetime | None],
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: Sequence[str],
+        feature_name_columns: Sequence[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
         *,
-        only_newest: bool,
+        only_newest: bool = False,
     ) -> None:
-        self._repo_path = repo_path
-        self._rows = open_source(source, repo_path, f"data source {source.name!r}")
-        self._keys, self._features, self._times = keys, features, times
+        self._repo_path = config.repo_path
+        what = f"data source {data_source.name!r}"
+        self._rows = open_source(data_source, self._repo_path, what)
+        self._keys, self._features = join_key_columns, feature_name_columns
+        self._times = [name for name in (timestamp_field, created_timestamp_column) if name]
         self._only_newest = only_newest
-        start, end = window
         limits = np.iinfo(np.int64)
         self._window = (
-            limits.min if start is None else to_micros(start),
-            limits.max if end is None else to_micros(end),
+            limits.min if start_date is None else to_micros(start_date),
+            limits.max if end_date is None else to_micros(end_date),
         )
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:

@@ -1,6 +1,6 @@
 """The retrieval job: rows found first, values gathered last."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,23 +37,15 @@ class Retrieval:
 class _Job(RetrievalJob):  # type: ignore[misc]
     """What Feast's base class needs to run on-demand views and validation."""
 
+    full_feature_names = False
+    on_demand_feature_views: Sequence[OnDemandFeatureView] = ()
+    metadata: RetrievalMetadata | None = None
+
     def __init__(self, retrieval: Retrieval) -> None:
         self._retrieval = retrieval
-
-    @property
-    def full_feature_names(self) -> bool:
-        """Whether columns are named `view__feature`."""
-        return self._retrieval.full_feature_names
-
-    @property
-    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
-        """On-demand views that run on the result."""
-        return list(self._retrieval.on_demand)
-
-    @property
-    def metadata(self) -> RetrievalMetadata:
-        """Feature references, keys and the span of label times."""
-        return self._retrieval.metadata
+        self.full_feature_names = retrieval.full_feature_names
+        self.on_demand_feature_views = list(retrieval.on_demand)
+        self.metadata = retrieval.metadata
 
 
 class PointInTimeRetrievalJob(_Job):

@@ -146,7 +146,8 @@ def audit_training_set(
     findings += _suspicious(training_set.table, keys, suspicious_auc)
     findings += _split_overlaps(training_set.table, split)
     findings.sort(key=lambda finding: (KINDS.index(finding.kind), finding.feature))
-    notes += _unaudited(training_set, {*audited, *keys, *SPINE_COLUMNS})
+    unknown = [n for n in training_set.names if n not in {*audited, *keys, *SPINE_COLUMNS}]
+    notes += [f"{n} is no feature of the service and was not recomputed." for n in unknown]
     return LeakageReport(len(rows), len(training_set), len(audited), tuple(findings), tuple(notes))
 
 
@@ -175,22 +176,15 @@ def _features(history: SourceHistory, training_set: TrainingSet) -> dict[str, st
     names = {
         f.name: logical_name(feature_column(view, f.name)) for f in history.projection.features
     }
-    there = {*training_set.table.column_names, *training_set.vectors, *training_set.lists}
     for name in names.values():
-        if name not in there:
+        if name not in training_set.names:
             raise schema_error(
                 "training set",
-                got=f"columns {sorted(there)}",
+                got=f"columns {sorted(training_set.names)}",
                 expected=f"also {name!r}, a feature of the service",
                 remedy="Name the service it was built for, or build it again.",
             )
     return names
-
-
-def _unaudited(training_set: TrainingSet, known: set[str]) -> list[str]:
-    names = [*training_set.table.column_names, *training_set.vectors, *training_set.lists]
-    unknown = [name for name in names if name not in known]
-    return [f"{name} is no feature of the service and was not recomputed." for name in unknown]
 
 
 def _other_encoders(service: FeatureService, n_rows: int) -> Iterator[Finding]:

@@ -128,13 +128,6 @@ def test_the_prompt_precedes_each_text(minilm: TransformerEncoder) -> None:
     np.testing.assert_allclose(prompted.encode(["heat", "alien"]), expected, atol=2e-6)
 
 
-def test_progress_and_the_counter_count_texts(minilm: TransformerEncoder) -> None:
-    before, seen = minilm.n_encoded, []
-    minilm.encode(["text " * (1 + n % 30) for n in range(150)], progress=seen.append)
-    assert sum(seen) == 150 and len(seen) > 1
-    assert minilm.n_encoded - before == 150
-
-
 def test_threads_share_an_encoder(minilm: TransformerEncoder) -> None:
     texts = [f"film {n} " * (1 + n % 7) for n in range(40)]
     expected, counts = minilm.encode(texts), minilm.count_tokens(texts)

@@ -28,7 +28,7 @@ from redis import Redis
 from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from feast_fusion.errors import SchemaError, StoreUnavailableError
-from feast_fusion.history.online_rows import OnlineWriter
+from feast_fusion.history.online_rows import write_online
 from feast_fusion.history.view_schema import view_schema
 from feast_fusion.online.redis.transport import Transport
 from feast_fusion.online.row_writer import RowWriter
@@ -222,7 +222,7 @@ def test_the_engine_gives_tables_to_a_store_that_takes_them(
         stores.config.online_store = config
         stores.config.materialization_config = SimpleNamespace(online_write_batch_size=None)
         stores.client.config_resetstat()
-        OnlineWriter(stores.config, online_store, VIEW, view_schema(VIEW)).write(table)
+        write_online(stores.config, online_store, VIEW, view_schema(VIEW), table)
         found.append(stores.hashes())
         scripts = stores.client.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"]
         assert (scripts >= 1_500) is (online_store is ours)
