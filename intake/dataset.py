@@ -29,6 +29,12 @@ class Items(Section):
         """Columns named by the text template, in order of first use."""
         return tuple(dict.fromkeys(re.findall(r"\{(\w+)\}", self.text)))
 
+    @property
+    def columns(self) -> Columns:
+        """Title, text, numeric and categorical columns, each once."""
+        named = (self.title, *self.text_columns, *self.numeric, *self.categorical)
+        return tuple(dict.fromkeys(named))
+
 
 class Users(Section):
     """`[users]`: the optional file of user versions."""
@@ -36,6 +42,11 @@ class Users(Section):
     path: Path
     numeric: Columns = ()
     categorical: Columns = ()
+
+    @property
+    def columns(self) -> Columns:
+        """Numeric and categorical columns, each once."""
+        return tuple(dict.fromkeys((*self.numeric, *self.categorical)))
 
 
 class Interactions(Section):

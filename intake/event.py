@@ -1,6 +1,6 @@
 """One event of a user with an item, as it is journaled, and a table of such events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -30,6 +30,14 @@ class Event(NamedTuple):
     value: float | None
     event_type: str | None
     received: int
+
+
+def with_columns_of(table: pa.Table, fields: Iterable[pa.Field]) -> pa.Table:
+    """`table` with a column of nulls for each field that it lacks."""
+    for field in fields:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
 
 
 def events_to_table(events: Sequence[Event]) -> pa.Table:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from feast_fusion.errors import schema_error
 from feast_fusion.times import TIMESTAMP
 from intake.dataset import Dataset
+from intake.event import with_columns_of
 from intake.positive import evaluate_positive
 from intake.screening import Screening
 
@@ -37,10 +38,7 @@ def screen_journal(
     """
     if not journal:
         return None
-    table = journal.drop_columns(["received"])
-    for field in file.table.schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(len(table), field.type))
+    table = with_columns_of(journal.drop_columns(["received"]), file.table.schema)
     found = Screening(Path("the event journal"), "events", _EVENT_COLUMNS, table)
     _screen_events(found, dataset, items, now)
     if "event_id" in file.columns:
@@ -118,10 +116,8 @@ def usable_events(events: Screening, live: Screening | None) -> pa.Table:
     if live is None or not live.is_usable.any():
         return table
     schema = _interaction_schema(live)
-    for field in schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(len(table), field.type))
-    return pa.concat_tables([table.select(schema.names), live.usable(schema)])
+    table = with_columns_of(table, schema).select(schema.names)
+    return pa.concat_tables([table, live.usable(schema)])
 
 
 def _interaction_schema(events: Screening) -> pa.Schema:

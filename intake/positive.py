@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from feast_fusion.errors import schema_error
 from intake.dataset import Dataset
-from intake.event import EVENTS, Event, events_to_table
+from intake.event import EVENTS, Event, events_to_table, with_columns_of
 
 _SAMPLE_ROWS = 32
 # Verdicts kept in memory. Ratings have few values; where each event has its own, all are dropped.
@@ -89,14 +89,10 @@ class PositiveRule:
         return [self._verdicts[kind] for kind in kinds]
 
     def _evaluate(self, expression: str, events: list[Event]) -> list[bool | None]:
-        table = events_to_table(events).drop_columns(["received"])
-        for field in self._others:
-            if field.name not in table.column_names:
-                table = table.append_column(field, pa.nulls(len(table), field.type))
         condition = pl.sql_expr(expression)
-        for name in condition.meta.root_names():
-            if name not in table.column_names:
-                table = table.append_column(name, pa.nulls(len(table)))
+        absent = (pa.field(name, pa.null()) for name in condition.meta.root_names())
+        known = events_to_table(events).drop_columns(["received"])
+        table = with_columns_of(with_columns_of(known, self._others), absent)
         frame = _frame(condition, dict(zip(table.column_names, table.columns, strict=True)))
         found: list[bool | None] = frame.with_columns(positive=condition)["positive"].to_list()
         return found

@@ -3,36 +3,29 @@
 import pyarrow as pa
 
 from feast_fusion.times import TIMESTAMP
-from intake.dataset import Dataset
+from intake.dataset import Dataset, Items, Users
 
 
 def item_profile_schema(dataset: Dataset, source: pa.Schema) -> pa.Schema:
     """Schema of prepared items: keys, times, then title, text, numeric and categorical columns."""
-    items = dataset.items
-    columns = dict.fromkeys((items.title, *items.text_columns, *items.numeric, *items.categorical))
-    return _profile_schema("item_id", columns, items.numeric, source)
+    return _profile_schema("item_id", dataset.items, source)
 
 
 def user_profile_schema(dataset: Dataset, source: pa.Schema) -> pa.Schema:
     """Schema of prepared users: keys, times, then numeric and categorical columns."""
     if dataset.users is None:
         raise ValueError("the data set has no [users]")
-    columns = dict.fromkeys((*dataset.users.numeric, *dataset.users.categorical))
-    return _profile_schema("user_id", columns, dataset.users.numeric, source)
+    return _profile_schema("user_id", dataset.users, source)
 
 
-def _profile_schema(
-    key: str, columns: dict[str, None], numeric: tuple[str, ...], source: pa.Schema
-) -> pa.Schema:
+def _profile_schema(key: str, section: Items | Users, source: pa.Schema) -> pa.Schema:
     fields = [(key, pa.string()), ("event_timestamp", TIMESTAMP)]
     if "created" in source.names:
         fields.append(("created", TIMESTAMP))
     # a text template may name the key or a time, which are there already
-    features = [name for name in columns if name not in dict(fields)]
-    return pa.schema(
-        fields
-        + [(name, _column_type(source.field(name).type, name in numeric)) for name in features]
-    )
+    features = [name for name in section.columns if name not in dict(fields)]
+    types = (_column_type(source.field(name).type, name in section.numeric) for name in features)
+    return pa.schema([*fields, *zip(features, types, strict=True)])
 
 
 def _column_type(found: pa.DataType, is_numeric: bool) -> pa.DataType:

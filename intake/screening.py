@@ -1,7 +1,7 @@
 """The rows of one input file: what each column becomes, and why a row cannot be used."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import replaced_file
-from feast_fusion.times import TIMESTAMP
+from feast_fusion.parquet.column_types import is_text
+from feast_fusion.times import TIMESTAMP, from_micros, to_micros
 from intake.timestamps import parse_times
-
-_TEXT_KINDS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Screening:
@@ -101,7 +99,7 @@ class Screening:
             It is of another type.
         """
         column = _plain(self.table[name])
-        kinds = (*_TEXT_KINDS, pa.types.is_integer, pa.types.is_null)
+        kinds = (is_text, pa.types.is_integer, pa.types.is_null)
         if not any(is_kind(column.type) for is_kind in kinds):
             raise schema_error(
                 f"{self.path}: column {name!r}",
@@ -122,9 +120,9 @@ class Screening:
         parsed = parse_times(_plain(self.table[name]), name, f"{self.path}: column {name!r}")
         for reason, is_bad in parsed.defects.items():
             self.reject(is_bad, reason)
-        is_future = parsed.time > (now - _EPOCH) // timedelta(microseconds=1)
+        is_future = parsed.time > to_micros(now)
         if is_future.any():
-            earliest = _EPOCH + timedelta(microseconds=int(parsed.time[is_future].min()))
+            earliest = from_micros(int(parsed.time[is_future].min()))
             self.earliest_future = min(earliest, self.earliest_future or earliest)
         self.reject(is_future, f"{name} in the future")
         self.columns[name] = pa.array(parsed.time).cast(TIMESTAMP)

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feast_fusion.errors import schema_error
+from feast_fusion.parquet.column_types import is_text
 
 # ISO 8601 as it is met in files: a space for the T, no seconds, a comma, a zone without colon.
 _ISO = (
@@ -18,18 +19,12 @@ _ISO = (
 )
 _TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
-_TEXT_KINDS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-
 # The years 1 to 9999, which is what a datetime of Python can hold.
 _EARLIEST_US = -62_135_596_800_000_000
 _LATEST_US = 253_402_300_799_999_999
 
-NULL, NO_ZONE, UNPARSABLE, OUT_OF_RANGE = (
-    "null {}",
-    "{} without zone",
-    "unparsable {}",
-    "{} out of range",
-)
+NULL, NO_ZONE = "null {}", "{} without zone"
+UNPARSABLE, OUT_OF_RANGE = "unparsable {}", "{} out of range"
 
 
 @dataclass(frozen=True)
@@ -57,13 +52,11 @@ def parse_times(column: pa.ChunkedArray, name: str, what: str) -> ParsedTimes:
     SchemaError
         The column is of another type; `what` names file and column.
     """
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         parsed = _parse_native(column)
     elif pa.types.is_null(column.type):
         parsed = _parsed(np.zeros(len(column), np.int64), {})
-    elif _is_text(column.type):
+    elif is_text(column.type):
         parsed = _parse_text(column)
     else:
         raise schema_error(
@@ -80,10 +73,6 @@ def _parsed(time: NDArray[np.int64], defects: dict[str, NDArray[np.bool_]]) -> P
     for bad in defects.values():
         time = np.where(bad, 0, time)
     return ParsedTimes(time, defects)
-
-
-def _is_text(found: pa.DataType) -> bool:
-    return any(is_kind(found) for is_kind in _TEXT_KINDS)
 
 
 def _parse_native(column: pa.ChunkedArray) -> ParsedTimes:

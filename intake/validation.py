@@ -1,6 +1,5 @@
 """The three files of a data set, checked: rows that cannot be used leave with their reason."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intake.dataset import Dataset
+from intake.dataset import Dataset, Items, Users
 from intake.interactions import screen_file, screen_journal, usable_events
 from intake.profile_schema import item_profile_schema, user_profile_schema
 from intake.screening import Screening
@@ -80,7 +79,10 @@ def validate_dataset(
         used, or has no usable row; or `positive` is not a condition on single rows.
     """
     now = now or datetime.now(UTC)
-    items, users = _screen_items(dataset, now), _screen_users(dataset, now)
+    items = _screen_entity(dataset.items, "items", "item_id", now)
+    users = None
+    if dataset.users is not None:
+        users = _screen_entity(dataset.users, "users", "user_id", now)
     events = screen_file(dataset, items, now)
     live = screen_journal(dataset, journal, events, items, now)
     files = [each for each in (items, users, events, live) if each is not None]
@@ -102,23 +104,9 @@ def validate_dataset(
     return ValidatedData(item_table, user_table, interactions, report)
 
 
-def _screen_items(dataset: Dataset, now: datetime) -> Screening:
-    spec = dataset.items
-    features = (spec.title, *spec.text_columns, *spec.numeric, *spec.categorical)
-    return _screen_entity(spec.path, "items", "item_id", features, now)
-
-
-def _screen_users(dataset: Dataset, now: datetime) -> Screening | None:
-    spec = dataset.users
-    if spec is None:
-        return None
-    return _screen_entity(spec.path, "users", "user_id", (*spec.numeric, *spec.categorical), now)
-
-
-def _screen_entity(
-    path: Path, name: str, key: str, features: Sequence[str], now: datetime
-) -> Screening:
-    found = Screening(path, name, list(dict.fromkeys((key, "event_timestamp", *features))))
+def _screen_entity(section: Items | Users, name: str, key: str, now: datetime) -> Screening:
+    required = dict.fromkeys((key, "event_timestamp", *section.columns))
+    found = Screening(section.path, name, list(required))
     found.add_key(key)
     found.add_time("event_timestamp", now)
     if "created" in found.table.column_names:

@@ -20,8 +20,13 @@ from feast_fusion.online.redis.transport import Reply
 from feast_fusion.redis_matrix import online_store_of
 from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
+from serving.answers import UserKind
+from transformations import names
 
 USER, ITEM = "user_id", "item_id"
+
+_HISTORY_VIEWS = (names.USER_RECENT, names.USER_STATS, names.USER_INTEREST, names.USER_EMBEDDING)
+_RECENT_ITEMS = feature_column(names.USER_RECENT, "item_ids")
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,29 @@ class UserFeatures:
             bool(rows.present[0]) for rows in self.views if split_view(rows.plan.name)[0] == view
         )
 
+    @property
+    def kind(self) -> UserKind:
+        """How well known the user is: by which views have a row of the user."""
+        if any(map(self.has, _HISTORY_VIEWS)):
+            return "known"
+        return "profile_only" if self.has(names.USER_PROFILE) else "unknown"
+
     def vector(self, feature: str) -> NDArray[np.float32] | None:
         """The (d,) vector feature of that name, None when the user has none."""
+        column = self._column(feature)
+        return None if column is None else np.asarray(column[0], dtype=np.float32)
+
+    @property
+    def recent_items(self) -> set[str]:
+        """The items of `user_recent`, which has live events before any preparation folds them."""
+        column = self._column(_RECENT_ITEMS)
+        return set(column.take(np.array([0])).values) if isinstance(column, Ragged) else set()
+
+    def _column(self, feature: str) -> Column | None:
         for rows in self.views:
             for name, column in rows.columns.items():
                 if logical_name(name) == feature and rows.valid[name][0]:
-                    return np.asarray(column[0], dtype=np.float32)
+                    return column
         return None
 
 

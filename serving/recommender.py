@@ -36,7 +36,6 @@ from serving.served_log import ServedLog
 from serving.served_table import served_table
 from serving.similar_items import find_similar
 from serving.slate import Slate, Slates
-from serving.user_state import kind_of, recent_items
 from training.ranker.artifact import Artifact
 from transformations.embedder import Embedder
 
@@ -224,7 +223,7 @@ class Recommender:
         user = self._features.read_user(request.user_id)
         vectors = {source: user.vector(feature) for source, feature in USER_SOURCES.items()}
         queries = {source: vector for source, vector in vectors.items() if vector is not None}
-        candidates = self._gather(request, queries, n, seen | recent_items(user))
+        candidates = self._gather(request, queries, n, seen | user.recent_items)
         slate = self._slates.of(user, candidates.item_ids, datetime.now(UTC))
         return self._answer(request, candidates, slate, n)
 
@@ -260,7 +259,7 @@ class Recommender:
             places = [slate.item_ids.index(item.item_id) for item in items[:_LOGGED]]
             at = np.array(places, dtype=np.int64)
             self._served_log.offer(uuid.uuid4().hex, partial(served_table, slate, at))
-        return request.answer(items, len(candidates), kind_of(slate.user))
+        return request.answer(items, len(candidates), slate.user.kind)
 
 
 def _by_popularity(

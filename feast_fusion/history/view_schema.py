@@ -32,6 +32,18 @@ class ViewSchema:
     arrow: pa.Schema
     vectors: dict[str, int]
 
+    @classmethod
+    def of(cls, view: Any, keys: Sequence[str], arrow: pa.Schema) -> "ViewSchema":
+        """The schema of a view whose columns have the types of `arrow`."""
+        return cls(
+            view=view.name,
+            keys=tuple(keys),
+            timestamp=view.batch_source.timestamp_field,
+            created=view.batch_source.created_timestamp_column or None,
+            arrow=arrow,
+            vectors={f.name: f.vector_length or 0 for f in view.features if f.vector_index},
+        )
+
     @property
     def ordering(self) -> tuple[str, ...]:
         """Columns that decide which of two rows of one entity is newer, the strongest first."""
@@ -59,18 +71,11 @@ def view_schema(view: Any) -> ViewSchema:
             remedy="Declare timestamp_field on the source (for a derived view, on sink_source).",
         )
     keys = [field for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
-    created = source.created_timestamp_column or None
+    times = (source.timestamp_field, source.created_timestamp_column)
     columns = [(field.name, from_feast_to_pyarrow_type(field.dtype)) for field in keys]
     columns += [(field.name, from_feast_to_pyarrow_type(field.dtype)) for field in view.features]
-    columns += [(name, TIMESTAMP) for name in (source.timestamp_field, created) if name]
-    return ViewSchema(
-        view=view.name,
-        keys=tuple(field.name for field in keys),
-        timestamp=source.timestamp_field,
-        created=created,
-        arrow=pa.schema(columns),
-        vectors={f.name: f.vector_length or 0 for f in view.features if f.vector_index},
-    )
+    columns += [(name, TIMESTAMP) for name in times if name]
+    return ViewSchema.of(view, [field.name for field in keys], pa.schema(columns))
 
 
 def conform(frame: pd.DataFrame, schema: ViewSchema) -> pa.Table:
@@ -95,15 +100,20 @@ def conform(frame: pd.DataFrame, schema: ViewSchema) -> pa.Table:
         )
     arrays = [_array(frame[field.name], field, frame, schema) for field in schema.arrow]
     table = pa.Table.from_arrays(arrays, schema=schema.arrow)
-    timestamps = table.column(schema.timestamp)
-    if timestamps.null_count:
-        row = int(np.flatnonzero(timestamps.is_null().to_numpy(zero_copy_only=False))[0])
-        raise _refused(schema, schema.timestamp, table, row, "null", "a timestamp")
+    check_times(table, schema)
     check_vectors(table, schema)
     return table
 
 
-def check_vectors(table: pa.Table | pa.RecordBatch, schema: ViewSchema) -> None:
+def check_times(table: pa.Table, schema: ViewSchema) -> None:
+    """Refuse rows without an event timestamp."""
+    timestamps = table.column(schema.timestamp)
+    if timestamps.null_count:
+        row = int(np.flatnonzero(timestamps.is_null().to_numpy())[0])
+        raise _refused(schema, schema.timestamp, table, row, "null", "a timestamp")
+
+
+def check_vectors(table: pa.Table, schema: ViewSchema) -> None:
     """Refuse vectors of a wrong width or with NaN, infinite or null values; null vectors pass."""
     for name, declared in schema.vectors.items():
         column = table.column(name)
@@ -196,28 +206,19 @@ def _first_that_fails(column: "pd.Series[Any]", dtype: pa.DataType) -> int:
 def _refused(
     schema: ViewSchema,
     column: str,
-    rows: pa.Table | pa.RecordBatch | pd.DataFrame,
+    rows: pa.Table | pd.DataFrame,
     row: int,
     got: str,
     expected: str,
 ) -> SchemaError:
+    first = (
+        rows[row : row + 1] if isinstance(rows, pd.DataFrame) else python_frame(rows.slice(row, 1))
+    )
+    names = [name for name in (*schema.keys, schema.timestamp) if name in first]
+    key = ", ".join(f"{name}={first[name].iloc[0]!s}" for name in names)
     return schema_error(
-        f"Feature view {schema.view!r}, column {column!r}, first at {_key(schema, rows, row)}",
+        f"Feature view {schema.view!r}, column {column!r}, first at {key}",
         got=got,
         expected=expected,
-        remedy="Correct the transformation or the source; rows before this batch are kept.",
+        remedy="Correct the rows or what computes them; rows before this batch are kept.",
     )
-
-
-def _key(schema: ViewSchema, rows: pa.Table | pa.RecordBatch | pd.DataFrame, row: int) -> str:
-    def value(name: str) -> object:
-        if isinstance(rows, pd.DataFrame):
-            return rows[name].iloc[row]
-        return rows.column(name)[row].as_py()
-
-    names = (*schema.keys, schema.timestamp)
-    return ", ".join(f"{name}={value(name)!s}" for name in names if name in _names(rows))
-
-
-def _names(rows: pa.Table | pa.RecordBatch | pd.DataFrame) -> list[str]:
-    return list(rows.columns if isinstance(rows, pd.DataFrame) else rows.schema.names)

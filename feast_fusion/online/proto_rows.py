@@ -12,6 +12,7 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnline
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from feast_fusion.column_names import feature_column
 from feast_fusion.online.codec.value_decoding import is_vector, vector_value
 from feast_fusion.online.read_plan import feature_field, timestamp_field
 from feast_fusion.online.redis.transport import Read, ReadGroup, Reply
@@ -60,11 +61,8 @@ class ProtoRead:
         ttl = getattr(view, "ttl", None) or None
         return cls(tuple(features), tuple(parsers), ttl, ReadGroup(keys, fields))
 
-    def rows(self, replies: Sequence[Reply], now: datetime) -> list[ProtoRow]:
-        """One row per key; a feature that its row does not have is left out."""
-        return [self._row(reply, now) for reply in replies]
-
-    def _row(self, reply: Reply, now: datetime) -> ProtoRow:
+    def row(self, reply: Reply, now: datetime) -> ProtoRow:
+        """The row of one key; a feature that its row does not have is left out."""
         *stored, stamp = reply
         if stamp is None:
             return ProtoRow(None, {}, False)
@@ -84,7 +82,10 @@ def read_rows(
     reads = [ProtoRead.of(config, view, names, keys) for view, names, keys in asked]
     replies = read([each.group for each in reads])
     now = datetime.now(UTC)
-    return [(each, each.rows(r, now)) for each, r in zip(reads, replies, strict=True)]
+    return [
+        (each, [each.row(reply, now) for reply in of_view])
+        for each, of_view in zip(reads, replies, strict=True)
+    ]
 
 
 def fill_response(
@@ -115,8 +116,10 @@ def fill_response(
                 event_timestamps=[stamps[at] for at in order],
             )
         )
-    prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
-    response.metadata.feature_names.val.extend(prefix + name for name in read.features)
+    prefix = view.projection.name_to_use()
+    response.metadata.feature_names.val.extend(
+        feature_column(prefix, name) if full_feature_names else name for name in read.features
+    )
     if with_version:
         _add_version(response, view)
 

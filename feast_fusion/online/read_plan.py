@@ -14,6 +14,7 @@ from feast.infra.online_stores.helpers import _mmh3
 from feast.infra.online_stores.redis import _versioned_fv_name
 from feast.utils import _get_online_request_context
 
+from feast_fusion.column_names import feature_column
 from feast_fusion.errors import FeatureNotFoundError, schema_error
 from feast_fusion.online.codec.value_decoding import Decoder, decoder_of
 
@@ -186,7 +187,7 @@ def _view_plan(config: Any, view: Any, names: Sequence[str], full_names: bool) -
     return ViewPlan(
         name=name,
         ttl=ttl or None,
-        columns=tuple(f"{name}__{feature}" if full_names else feature for feature in ordered),
+        columns=tuple(feature_column(name, f) if full_names else f for f in ordered),
         decoders=tuple(decoder_of(stored, declared[feature]) for feature in ordered),
         stored=(*(feature_field(stored, feature) for feature in ordered), timestamp_field(stored)),
     )

@@ -17,7 +17,7 @@ from feast.type_map import feast_value_type_to_python_type
 from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
-from feast_fusion.history.view_schema import ViewSchema, check_vectors
+from feast_fusion.history.view_schema import ViewSchema, check_times, check_vectors
 from feast_fusion.online.codec.entity_keys import encode_keys
 from feast_fusion.online.codec.value_decoding import is_vector
 from feast_fusion.online.codec.value_encoding import (
@@ -96,10 +96,10 @@ class RowWriter:
 
     def _write_batch(self, view: Any, batch: pa.Table) -> int:
         source, joins = view.batch_source, view.entity_columns
-        check_vectors(batch, _identity(view, batch))
+        schema = ViewSchema.of(view, [field.name for field in joins], batch.schema)
+        check_vectors(batch, schema)
+        check_times(batch, schema)
         micros = _micros(batch.column(source.timestamp_field))
-        if (micros == _NO_TIME).any():
-            raise _null_time(view, batch, int(np.flatnonzero(micros == _NO_TIME)[0]))
         keys = encode_keys(
             [field.name for field in joins],
             [batch.column(field.name) for field in joins],
@@ -205,18 +205,6 @@ def _stored_columns(view: Any, table: pa.Table) -> pa.Table:
     return table.select(list(dict.fromkeys(names)))
 
 
-def _identity(view: Any, batch: pa.Table) -> ViewSchema:
-    """What the check of vectors needs, for views of types that Arrow has no form of too."""
-    return ViewSchema(
-        view=view.name,
-        keys=tuple(field.name for field in view.entity_columns),
-        timestamp=view.batch_source.timestamp_field,
-        created=view.batch_source.created_timestamp_column or None,
-        arrow=batch.schema,
-        vectors={f.name: f.vector_length or 0 for f in view.features if f.vector_index},
-    )
-
-
 def _micros(column: pa.ChunkedArray) -> NDArray[np.int64]:
     """Microseconds since 1970 of times in any unit; `_NO_TIME` for null."""
     times = column.to_numpy().astype("datetime64[us]")
@@ -248,17 +236,5 @@ def _refused(view: Any, field: Field, key: EntityKeyProto, got: str, expected: s
         f"Feature view {view.name!r}, column {field.name!r}, entity {entity}",
         got=got,
         expected=expected,
-        remedy="Correct the rows; the rows of earlier batches are written.",
-    )
-
-
-def _null_time(view: Any, batch: pa.Table, row: int) -> SchemaError:
-    names = [field.name for field in view.entity_columns]
-    entity = ", ".join(f"{name}={batch.column(name)[row].as_py()}" for name in names)
-    return schema_error(
-        f"Feature view {view.name!r}, column {view.batch_source.timestamp_field!r}, "
-        f"entity {entity}",
-        got="null",
-        expected="a timestamp",
         remedy="Correct the rows; the rows of earlier batches are written.",
     )

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -29,7 +30,7 @@ from serving.http.requests import (
     RecommendRequest,
     SimilarRequest,
 )
-from serving.http.service_metrics import CONTENT_TYPE, ServiceMetrics
+from serving.http.service_metrics import ServiceMetrics
 from serving.http.settings import ServiceSettings
 from serving.http.work_queue import DeadlineExceededError, WorkQueue
 from serving.live.event_intake import EventIntake, Submission
@@ -144,13 +145,24 @@ class _Service:
 
     async def recommend(self, request: Request, body: RecommendRequest) -> Response:
         """The n items of the catalogue that the user will like most, best first."""
-        return await self._recommend(request, body)
+        call = partial(
+            self._recommender.recommend,
+            body.user_id,
+            body.n,
+            query=body.query,
+            exclude=body.exclude,
+            explain=body.explain,
+        )
+        instead = partial(
+            self._recommender.recommend_popular, body.user_id, body.n, body.exclude, OVERLOADED
+        )
+        return await self._ranked(request, call, instead)
 
     async def recommend_to(
         self, request: Request, user_id: Identifier, n: Annotated[Count, Query()] = 10
     ) -> Response:
         """The same with defaults, for a browser's address line."""
-        return await self._recommend(request, RecommendRequest(user_id=user_id, n=n))
+        return await self.recommend(request, RecommendRequest(user_id=user_id, n=n))
 
     async def rank(self, request: Request, body: RankRequest) -> Response:
         """The given items in the order in which the user will like them."""
@@ -212,21 +224,7 @@ class _Service:
 
     async def show_metrics(self) -> Response:
         """Counts and times in Prometheus' format."""
-        return Response(self.metrics.render(), media_type=CONTENT_TYPE)
-
-    async def _recommend(self, request: Request, body: RecommendRequest) -> Response:
-        call = partial(
-            self._recommender.recommend,
-            body.user_id,
-            body.n,
-            query=body.query,
-            exclude=body.exclude,
-            explain=body.explain,
-        )
-        instead = partial(
-            self._recommender.recommend_popular, body.user_id, body.n, body.exclude, OVERLOADED
-        )
-        return await self._ranked(request, call, instead)
+        return Response(self.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
     async def _ranked(
         self,

@@ -9,7 +9,6 @@ import time
 import traceback
 from collections.abc import Iterable
 
-from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,7 +31,8 @@ class RequestGate:
         self._app = app
         self._settings = settings
         self._metrics = metrics
-        self._key = _digest_key(settings.api_key)
+        key = settings.api_key
+        self._key = None if key is None else _digest(key.get_secret_value().encode())
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,20 +46,13 @@ class RequestGate:
         self._in_flight += is_counted
         with self._metrics.one_in_flight():
             try:
-                await self._pass(scope, receive, answer)
+                body = _BoundedBody(receive, self._settings)
+                await (self._refusal(scope) or self._app)(scope, body.receive, answer)
             except Exception as error:
                 await self._fail(scope, receive, answer, error)
             finally:
                 self._in_flight -= is_counted
                 self._record(scope, answer.status, time.perf_counter() - started)
-
-    async def _pass(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
-        refusal = self._refusal(scope)
-        if refusal is not None:
-            await refusal(scope, receive, answer)
-            return
-        body = _BoundedBody(receive, self._settings)
-        await self._app(scope, body.receive, answer)
 
     def _refusal(self, scope: Scope) -> Response | None:
         """Why the request is not let in, decided before its body is read."""
@@ -172,10 +165,6 @@ def _content_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
         if name == b"content-length" and value.isdigit() and len(value) < 20:
             return int(value)
     return None
-
-
-def _digest_key(key: SecretStr | None) -> bytes | None:
-    return None if key is None else _digest(key.get_secret_value().encode())
 
 
 def _digest(value: bytes) -> bytes:

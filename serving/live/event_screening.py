@@ -3,9 +3,10 @@
 import math
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from feast_fusion.times import to_micros
 from intake.event import EVENTS, Event
 from serving.live.live_event import LiveEvent, Outcome
 from serving.live.prepared_history import PreparedHistory
@@ -15,23 +16,16 @@ MAX_CHARACTERS = 512  # of an id or type
 CLOCK_SKEW = timedelta(minutes=5)  # how far ahead a client's clock may be
 
 _MAX_INTEGER = 10**18
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def screen_events(
     events: Sequence[Mapping[str, Any]], history: PreparedHistory, now: datetime
 ) -> list[LiveEvent | Outcome]:
     """Each event as it is journaled and applied, or why not; `now` is when they were received."""
-    received = _microseconds(now)
+    received = to_micros(now)
     parsed = [_parse(raw, received) for raw in events]
     screened = iter(history.screen([each for each in parsed if isinstance(each, Event)]))
     return [next(screened) if isinstance(each, Event) else each for each in parsed]
-
-
-def _microseconds(time: datetime) -> int:
-    """Since the epoch, of an aware time."""
-    return (time - _EPOCH) // _MICROSECOND
 
 
 class _RejectedError(Exception):
@@ -100,10 +94,10 @@ def _time(value: object, now: int) -> int:
         found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
         if found.tzinfo is None:
             raise _RejectedError("event_timestamp without zone")
-        time = _microseconds(found)
+        time = to_micros(found)
     except (ValueError, OverflowError):
         raise _RejectedError("unparsable event_timestamp") from None
-    if time > now + CLOCK_SKEW // _MICROSECOND:
+    if time > now + CLOCK_SKEW // timedelta(microseconds=1):
         raise _RejectedError("event_timestamp in the future")
     return time
 

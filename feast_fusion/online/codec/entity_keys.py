@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -88,13 +89,10 @@ def _bytes(value: bytes) -> bytes:
     return value
 
 
-def _integer(pack: Callable[[int], bytes]) -> Callable[[SupportsIndex], bytes]:
-    def encode(value: SupportsIndex) -> bytes:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        return pack(value.__index__())
-
-    return encode
+def _integer(pack: Callable[[int], bytes], value: SupportsIndex) -> bytes:
+    if isinstance(value, bool | np.bool_):
+        raise TypeError
+    return pack(value.__index__())
 
 
 def _seconds(value: datetime | np.datetime64 | SupportsIndex) -> bytes:
@@ -110,7 +108,7 @@ def _seconds(value: datetime | np.datetime64 | SupportsIndex) -> bytes:
 _ENCODERS: dict[ValueType, Callable[[Any], bytes]] = {
     ValueType.STRING: str.encode,
     ValueType.BYTES: _bytes,
-    ValueType.INT32: _integer(_INT32.pack),
-    ValueType.INT64: _integer(_INT64.pack),
+    ValueType.INT32: partial(_integer, _INT32.pack),
+    ValueType.INT64: partial(_integer, _INT64.pack),
     ValueType.UNIX_TIMESTAMP: _seconds,
 }

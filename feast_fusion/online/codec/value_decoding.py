@@ -26,6 +26,7 @@ Stored = Sequence[bytes | None]
 
 _FLOAT_LIST = b"\x82\x01"  # field 16, length-delimited
 _BYTES = b"\x0a"  # field 1, length-delimited
+_NULLS: dict[str, Any] = {"f": np.nan, "M": "NaT", "O": None}  # by numpy's kind; 0 of the others
 
 
 class Ragged(NamedTuple):
@@ -130,15 +131,8 @@ def _spread(known: Column, valid: NDArray[np.bool_]) -> Column:
         lengths = np.zeros(len(valid), dtype=np.int64)
         lengths[valid] = np.diff(known.offsets)
         return Ragged(known.values, np.concatenate([[0], np.cumsum(lengths)]))
-    shape = (len(valid), *known.shape[1:])
-    if known.dtype.kind == "f":
-        column = np.full(shape, np.nan, dtype=known.dtype)
-    elif known.dtype.kind == "M":
-        column = np.full(shape, "NaT", dtype=known.dtype)
-    elif known.dtype.kind == "O":
-        column = np.full(shape, None, dtype=object)
-    else:
-        column = np.zeros(shape, dtype=known.dtype)
+    null = _NULLS.get(known.dtype.kind, 0)
+    column = np.full((len(valid), *known.shape[1:]), null, dtype=known.dtype)
     column[valid] = known
     return column
 
@@ -230,12 +224,9 @@ def _strings(decoder: Decoder, stored: list[bytes]) -> NDArray[np.object_]:
 def _objects(decoder: Decoder, stored: list[bytes]) -> NDArray[np.object_]:
     column = np.empty(len(stored), dtype=object)
     for row, value in enumerate(stored):
-        column[row] = _python(value, decoder.kind)
+        proto = ValueProto.FromString(value)
+        column[row] = feast_value_type_to_python_type(proto, decoder.kind)
     return column
-
-
-def _python(value: bytes, kind: ValueType) -> Any:
-    return feast_value_type_to_python_type(ValueProto.FromString(value), kind)
 
 
 _FIXED: dict[ValueType, tuple[type[Any], int]] = {

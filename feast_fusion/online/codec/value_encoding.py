@@ -8,6 +8,7 @@ value whatever else its batch holds.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,6 @@ from numpy.typing import NDArray
 
 from feast_fusion.errors import schema_error
 from feast_fusion.online.codec.varints import varint
-
-Encoder = Callable[[pa.Array], list[bytes]]
 
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 _PACKED = b"\x0a"  # field 1 of every list message, length-delimited
@@ -51,7 +50,7 @@ def encode_column(where: str, column: pa.Array | pa.ChunkedArray, kind: ValueTyp
         column = column.dictionary_decode()
     encoding = _ENCODINGS.get(kind)
     if encoding is not None and encoding.fits(column):
-        return encoding.encode(column)
+        return encoding.encode(encoding.tag, column)
     return _as_feast(where, column, kind)
 
 
@@ -101,82 +100,61 @@ def _as_feast(where: str, column: pa.Array, kind: ValueType) -> list[bytes]:
         ) from error
 
 
-def _fixed(dtype: str, tag: bytes) -> Encoder:
-    def encode(column: pa.Array) -> list[bytes]:
-        numbers = column.to_numpy(zero_copy_only=False)  # null is NaN
-        valid = ~np.isnan(numbers)
-        with np.errstate(over="ignore"):  # beyond float32 is infinite, as in protobuf
-            known = numbers[valid].astype(dtype)
-        payload = known.view(np.uint8).reshape(len(known), known.itemsize)
-        head = np.full((len(known), 1), tag[0], np.uint8)
-        encoded = [bytes(row) for row in row_bytes(np.hstack([head, payload]))]
-        return encoded if valid.all() else spread(encoded, valid)
-
-    return encode
+def _fixed(dtype: str, tag: bytes, column: pa.Array) -> list[bytes]:
+    numbers = column.to_numpy(zero_copy_only=False)  # null is NaN
+    valid = ~np.isnan(numbers)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, as in protobuf
+        known = numbers[valid].astype(dtype)
+    payload = known.view(np.uint8).reshape(len(known), known.itemsize)
+    head = np.full((len(known), 1), tag[0], np.uint8)
+    encoded = [bytes(row) for row in row_bytes(np.hstack([head, payload]))]
+    return encoded if valid.all() else spread(encoded, valid)
 
 
-def _integers(tag: bytes) -> Encoder:
-    def encode(column: pa.Array) -> list[bytes]:
-        known = pc.cast(column.drop_null(), pa.int64()).to_numpy(zero_copy_only=False)
-        return _spread_known(_tagged(tag, known), column)
-
-    return encode
+def _integers(tag: bytes, column: pa.Array) -> list[bytes]:
+    known = pc.cast(column.drop_null(), pa.int64()).to_numpy(zero_copy_only=False)
+    return _spread_known(_tagged(tag, known), column)
 
 
-def _times(tag: bytes) -> Encoder:
-    def encode(column: pa.Array) -> list[bytes]:
-        times = column.to_numpy(zero_copy_only=False).astype("datetime64[s]")  # floors
-        return _tagged(tag, times.astype(np.int64))  # null is NaT is the smallest number
-
-    return encode
+def _times(tag: bytes, column: pa.Array) -> list[bytes]:
+    times = column.to_numpy(zero_copy_only=False).astype("datetime64[s]")  # floors
+    return _tagged(tag, times.astype(np.int64))  # null is NaT is the smallest number
 
 
-def _texts(tag: bytes) -> Encoder:
-    def encode(column: pa.Array) -> list[bytes]:
-        return [
-            b"" if value is None else b"".join((tag, varint(len(value)), value))
-            for value in column.cast(pa.large_binary()).to_pylist()
-        ]
-
-    return encode
+def _texts(tag: bytes, column: pa.Array) -> list[bytes]:
+    return [
+        b"" if value is None else b"".join((tag, varint(len(value)), value))
+        for value in column.cast(pa.large_binary()).to_pylist()
+    ]
 
 
-def _float_lists(dtype: str, tag: bytes) -> Encoder:
-    def encode(column: pa.Array) -> list[bytes]:
-        lists = column.drop_null()
-        with np.errstate(over="ignore"):
-            numbers = lists.flatten().to_numpy(zero_copy_only=False).astype(dtype, copy=False)
-        ends = np.cumsum(_lengths(lists)) * numbers.itemsize
-        payload = memoryview(numbers.tobytes())
-        return _spread_known(_messages(tag, payload, ends), column)
-
-    return encode
+def _float_lists(dtype: str, tag: bytes, column: pa.Array) -> list[bytes]:
+    lists = column.drop_null()
+    with np.errstate(over="ignore"):
+        numbers = lists.flatten().to_numpy(zero_copy_only=False).astype(dtype, copy=False)
+    ends = np.cumsum(_lengths(lists)) * numbers.itemsize
+    payload = memoryview(numbers.tobytes())
+    return _spread_known(_messages(tag, payload, ends), column)
 
 
-def _integer_lists(tag: bytes) -> Encoder:
-    def encode(column: pa.Array) -> list[bytes]:
-        lists = column.drop_null()
-        numbers = pc.cast(lists.flatten(), pa.int64()).to_numpy()
-        digits, used = _digits(numbers)
-        after = np.concatenate([[0], np.cumsum(used.sum(axis=1))])  # bytes before each number
-        ends = after[np.cumsum(_lengths(lists))]
-        payload = memoryview(digits[used].tobytes())
-        return _spread_known(_messages(tag, payload, ends), column)
-
-    return encode
+def _integer_lists(tag: bytes, column: pa.Array) -> list[bytes]:
+    lists = column.drop_null()
+    numbers = pc.cast(lists.flatten(), pa.int64()).to_numpy()
+    digits, used = _digits(numbers)
+    after = np.concatenate([[0], np.cumsum(used.sum(axis=1))])  # bytes before each number
+    ends = after[np.cumsum(_lengths(lists))]
+    payload = memoryview(digits[used].tobytes())
+    return _spread_known(_messages(tag, payload, ends), column)
 
 
-def _text_lists(tag: bytes) -> Encoder:
-    def encode(column: pa.Array) -> list[bytes]:
-        lists = column.drop_null()
-        texts = lists.flatten().cast(pa.large_binary()).to_pylist()  # null is ""
-        items = [b"".join((_PACKED, varint(len(text or b"")), text or b"")) for text in texts]
-        ends = np.cumsum(_lengths(lists)).tolist()
-        inner = [b"".join(items[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
-        encoded = [b"".join((tag, varint(len(each)), each)) for each in inner]
-        return _spread_known(encoded, column)
-
-    return encode
+def _text_lists(tag: bytes, column: pa.Array) -> list[bytes]:
+    lists = column.drop_null()
+    texts = lists.flatten().cast(pa.large_binary()).to_pylist()  # null is ""
+    items = [b"".join((_PACKED, varint(len(text or b"")), text or b"")) for text in texts]
+    ends = np.cumsum(_lengths(lists)).tolist()
+    inner = [b"".join(items[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
+    encoded = [b"".join((tag, varint(len(each)), each)) for each in inner]
+    return _spread_known(encoded, column)
 
 
 def _messages(tag: bytes, payload: memoryview, ends: NDArray[np.int64]) -> list[bytes]:
@@ -230,11 +208,12 @@ class _Encoding:
 
     Attributes
     ----------
-    ids : frozenset
-        Of the Arrow types of a column, or of its lists.
+    encode : the tag and a column to values
+    ids : of the Arrow types of a column, or of its lists
     """
 
-    encode: Encoder
+    encode: Callable[[bytes, pa.Array], list[bytes]]
+    tag: bytes
     ids: frozenset[int]
     lists: bool = False
     nulls_inside: bool = False
@@ -270,28 +249,32 @@ _AS_PYTHON = {
     ValueType.ZONED_TIMESTAMP,
 }
 _ENCODINGS = {
-    ValueType.DOUBLE: _Encoding(_fixed("<f8", _tag("double_val", _FIXED64)), _FLOATS),
-    ValueType.FLOAT: _Encoding(_fixed("<f4", _tag("float_val", _FIXED32)), _FLOATS),
-    ValueType.INT64: _Encoding(_integers(_tag("int64_val", _VARINT)), _INTS_64),
-    ValueType.INT32: _Encoding(_integers(_tag("int32_val", _VARINT)), _INTS_32),
-    ValueType.BOOL: _Encoding(_integers(_tag("bool_val", _VARINT)), _ids(pa.bool_())),
-    ValueType.UNIX_TIMESTAMP: _Encoding(_times(_tag("unix_timestamp_val", _VARINT)), _TIMES),
-    ValueType.STRING: _Encoding(_texts(_tag("string_val")), _TEXTS),
-    ValueType.UUID: _Encoding(_texts(_tag("uuid_val")), _TEXTS),
-    ValueType.TIME_UUID: _Encoding(_texts(_tag("time_uuid_val")), _TEXTS),
-    ValueType.DECIMAL: _Encoding(_texts(_tag("decimal_val")), _TEXTS),
-    ValueType.BYTES: _Encoding(_texts(_tag("bytes_val")), _BINARIES),
-    ValueType.PDF_BYTES: _Encoding(_texts(_tag("bytes_val")), _BINARIES),
-    ValueType.IMAGE_BYTES: _Encoding(_texts(_tag("bytes_val")), _BINARIES),
+    ValueType.DOUBLE: _Encoding(partial(_fixed, "<f8"), _tag("double_val", _FIXED64), _FLOATS),
+    ValueType.FLOAT: _Encoding(partial(_fixed, "<f4"), _tag("float_val", _FIXED32), _FLOATS),
+    ValueType.INT64: _Encoding(_integers, _tag("int64_val", _VARINT), _INTS_64),
+    ValueType.INT32: _Encoding(_integers, _tag("int32_val", _VARINT), _INTS_32),
+    ValueType.BOOL: _Encoding(_integers, _tag("bool_val", _VARINT), _ids(pa.bool_())),
+    ValueType.UNIX_TIMESTAMP: _Encoding(_times, _tag("unix_timestamp_val", _VARINT), _TIMES),
+    ValueType.STRING: _Encoding(_texts, _tag("string_val"), _TEXTS),
+    ValueType.UUID: _Encoding(_texts, _tag("uuid_val"), _TEXTS),
+    ValueType.TIME_UUID: _Encoding(_texts, _tag("time_uuid_val"), _TEXTS),
+    ValueType.DECIMAL: _Encoding(_texts, _tag("decimal_val"), _TEXTS),
+    ValueType.BYTES: _Encoding(_texts, _tag("bytes_val"), _BINARIES),
+    ValueType.PDF_BYTES: _Encoding(_texts, _tag("bytes_val"), _BINARIES),
+    ValueType.IMAGE_BYTES: _Encoding(_texts, _tag("bytes_val"), _BINARIES),
     ValueType.FLOAT_LIST: _Encoding(
-        _float_lists("<f4", _tag("float_list_val")), _FLOATS, lists=True, nulls_inside=True
+        partial(_float_lists, "<f4"), _tag("float_list_val"), _FLOATS, lists=True, nulls_inside=True
     ),
     ValueType.DOUBLE_LIST: _Encoding(
-        _float_lists("<f8", _tag("double_list_val")), _FLOATS, lists=True, nulls_inside=True
+        partial(_float_lists, "<f8"),
+        _tag("double_list_val"),
+        _FLOATS,
+        lists=True,
+        nulls_inside=True,
     ),
-    ValueType.INT64_LIST: _Encoding(_integer_lists(_tag("int64_list_val")), _INTS_64, lists=True),
-    ValueType.INT32_LIST: _Encoding(_integer_lists(_tag("int32_list_val")), _INTS_32, lists=True),
+    ValueType.INT64_LIST: _Encoding(_integer_lists, _tag("int64_list_val"), _INTS_64, lists=True),
+    ValueType.INT32_LIST: _Encoding(_integer_lists, _tag("int32_list_val"), _INTS_32, lists=True),
     ValueType.STRING_LIST: _Encoding(
-        _text_lists(_tag("string_list_val")), _TEXTS, lists=True, nulls_inside=True
+        _text_lists, _tag("string_list_val"), _TEXTS, lists=True, nulls_inside=True
     ),
 }

@@ -94,10 +94,8 @@ class NewestRow:
 
     Attributes
     ----------
-    guarded : bool
-        False writes every row, older or not.
-    ttl_s : int
-        Seconds after which Redis drops the entity; 0 is never.
+    guarded : False writes every row, older or not
+    ttl_s : seconds after which Redis drops the entity; 0 is never
     """
 
     guarded: bool = True

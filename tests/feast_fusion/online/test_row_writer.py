@@ -441,7 +441,7 @@ def test_null_vectors_and_features_are_stored_as_null(stores: Stores) -> None:
 
 
 def test_null_times_and_missing_columns_are_refused(stores: Stores) -> None:
-    with pytest.raises(SchemaError, match=r"'at', entity id=2: got null"):
+    with pytest.raises(SchemaError, match=r"'at', first at id=2.*got null"):
         stores.writer.write_table(VIEW, rows_of([1, 2], [5, None], [5, 5]))
     with pytest.raises(SchemaError, match=r"expected also \['title'\]"):
         stores.writer.write_table(VIEW, rows_of([1], [5], [5]).drop(["title"]))
