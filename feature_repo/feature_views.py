@@ -46,7 +46,6 @@ def _columns_of(source: FileSource) -> list[Field]:
 def _rows(
     name: str, entity: Entity, source: FileSource, description: str, *, online: bool = True
 ) -> FeatureView:
-    """A view of the rows of a prepared file."""
     return FeatureView(
         name=name,
         entities=[entity],

@@ -8,9 +8,8 @@ event_ids are folded once, so an overlap does no harm), then move the journal's 
 import os
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Self
 
 import pyarrow as pa
 
@@ -27,7 +26,7 @@ from intake.journal_file import (
 )
 
 
-class Journal:
+class Journal(AbstractContextManager["Journal"]):
     """The journal in `folder`, open for appending by any number of threads.
 
     The folder may have other writers: each has its own file. The ids of all events that were
@@ -58,9 +57,6 @@ class Journal:
             }
         except OSError as error:
             raise self._unavailable(error) from error
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -33,6 +33,14 @@ class Workspace:
         """What the sources were prepared from, as JSON; it changes with every preparation."""
         return self.sources / "prepared.json"
 
+    def read_stamp(self) -> tuple[int, int] | None:
+        """What changes with every preparation: time and inode of the manifest; None without one."""
+        try:
+            found = self.manifest.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino
+
     @property
     def events(self) -> Path:
         """The journal of live events (`intake.journal`), which prepare folds in."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serving.catalogue import Catalogue, Rows, Vectors
+from serving.catalogue import Catalogue
+from serving.vector_index import Rows, Vectors
 from transformations import names
 
 # By source the user's vector that it searches with.

@@ -15,12 +15,9 @@ from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeatureNotFoundError
 from intake.workspace import Workspace
 from serving.seen_items import SeenItems, load_seen_items
-from serving.vector_index import VectorIndex
+from serving.vector_index import Rows, VectorIndex, Vectors
 from transformations import names
 from transformations.id_map import IdMap
-
-Rows = NDArray[np.int64]
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

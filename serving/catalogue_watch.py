@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from typing import Self
+from contextlib import AbstractContextManager
 
 from intake.workspace import Workspace
 from serving.catalogue import Catalogue, item_sink, load_catalogue
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 Stamp = tuple[int, int, tuple[str, ...]]
 
 
-class CatalogueWatch:
+class CatalogueWatch(AbstractContextManager["CatalogueWatch"]):
     """Holds the newest catalogue: `current` is always whole, and replaced at once.
 
     Parameters
@@ -39,9 +39,6 @@ class CatalogueWatch:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="catalogue", daemon=True)
         self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -76,10 +73,9 @@ class CatalogueWatch:
 
     def _read_stamp(self) -> Stamp | None:
         """None while a preparation is replacing the sources."""
-        try:
-            manifest = self._workspace.manifest.stat()
-        except FileNotFoundError:
+        prepared = self._workspace.read_stamp()
+        if prepared is None:
             return None
         sink = item_sink(self._workspace, self._encoder_id)
         files = sorted(path.name for path in sink.glob("*.parquet")) if sink else []
-        return manifest.st_mtime_ns, manifest.st_ino, tuple(files)
+        return *prepared, tuple(files)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from feast_fusion.column_names import split_view
 from feast_fusion.online.redis.transport import Reply
 from serving.online_features import OnlineFeatures
+from serving.vector_index import Rows
 from training.ranker.item_block import ItemBlock
 from training.ranker.request_features import RequestEncoder
 from transformations import names
@@ -18,7 +19,6 @@ from transformations import names
 # Encoded items that are kept; beyond it all are forgotten. A MovieLens item takes about 3 KB.
 MAX_ITEMS = 20_000
 
-Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 

@@ -3,19 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.answers import ItemKind, RankedItem, Reason
 from serving.candidates import Candidates
 from serving.catalogue import Catalogue
+from serving.encoded_items import Flags
 from serving.explanation import Ablations, explain_items, source_reasons
 from serving.score_adjustment import QUERY_WEIGHT, ScoreAdjustment, blend
 from serving.slate import Slate
+from serving.vector_index import Rows, Vectors
 from training.ranker.artifact import Artifact, probabilities
-
-Vectors = NDArray[np.float32]
-Numbers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 
 class Ranking:
@@ -90,7 +87,7 @@ def rank_by_popularity(
     return _items(catalogue, candidates, order, scores, kinds, reasons)
 
 
-def _deviations(catalogue: Catalogue, rows: Numbers, query: Vectors) -> Vectors:
+def _deviations(catalogue: Catalogue, rows: Rows, query: Vectors) -> Vectors:
     """(m,) standardised cosine of each catalogue row to the query, 0 where there is no vector."""
     deviations = np.zeros(len(rows), dtype=np.float32)
     known = np.flatnonzero(rows >= 0)
@@ -111,7 +108,7 @@ def _hold_back(scores: Vectors, known: Flags) -> Vectors:
     return np.where(known, scores, np.minimum(scores, scores[known].min()))
 
 
-def _order(scores: Vectors, known: Flags, tie: Numbers | None = None) -> Numbers:
+def _order(scores: Vectors, known: Flags, tie: Rows | None = None) -> Rows:
     """(m,) places, best score first; of equal scores known items first, then by `tie`."""
     tie = np.arange(len(scores)) if tie is None else tie
     return np.lexsort((tie, ~known, -scores))
@@ -129,7 +126,7 @@ def _kinds(acted_on: Flags, described: Flags) -> list[ItemKind]:
 def _items(
     catalogue: Catalogue,
     candidates: Candidates,
-    order: Numbers,
+    order: Rows,
     scores: Vectors,
     kinds: Sequence[ItemKind],
     reasons: Sequence[tuple[Reason, ...]] | None,

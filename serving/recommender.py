@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from feast_fusion.errors import StoreUnavailableError
 from serving.answers import (
@@ -36,6 +35,7 @@ from serving.served_log import ServedLog
 from serving.served_table import served_table
 from serving.similar_items import find_similar
 from serving.slate import Slate, Slates
+from serving.vector_index import Vectors
 from training.ranker.artifact import Artifact
 from transformations.embedder import Embedder
 
@@ -52,7 +52,6 @@ _CHECKED = 3
 _LOGGED = 10  # items of an answer whose features are logged
 _NOBODY = "feast-fusion:check"
 
-Vectors = NDArray[np.float32]
 LiveItems = Callable[[str], Iterable[str]]
 
 

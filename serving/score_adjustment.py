@@ -22,18 +22,15 @@ events  neither  by text  by company  both
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
 from serving.slate import Slate
-from serving.vector_index import Moments, VectorIndex
+from serving.vector_index import Moments, VectorIndex, Vectors
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.item_block import ItemBlock
 from training.ranker.item_tables import code_items
 from transformations import names
-
-Vectors = NDArray[np.float32]
 
 # The ranker has no feature of the query, so this is a choice: an item that fits a query as one in
 # a hundred does (2.3 deviations) gains what tells a very good item from an average one.

@@ -8,9 +8,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from serving.vector_index import Rows
 from transformations.id_map import IdMap
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

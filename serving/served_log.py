@@ -12,9 +12,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,7 +30,7 @@ _STALE_S = 3600  # temporary files older than this belong to a process that died
 _log = logging.getLogger(__name__)
 
 
-class ServedLog:
+class ServedLog(AbstractContextManager["ServedLog"]):
     """Writes served features to Parquet files in `folder`. Safe for many threads and processes.
 
     A file appears complete or not at all; a crash loses what is in memory. Columns and files are
@@ -82,9 +81,6 @@ class ServedLog:
         self._is_closed = False
         self._writer = threading.Thread(target=self._run, name="served-log", daemon=True)
         self._writer.start()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

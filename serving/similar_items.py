@@ -2,7 +2,8 @@
 
 from feast_fusion.errors import FeatureNotFoundError, schema_error
 from serving.answers import SimilarItem
-from serving.catalogue import Catalogue, Vectors
+from serving.catalogue import Catalogue
+from serving.vector_index import Vectors
 from transformations.embedder import Embedder
 
 

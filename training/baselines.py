@@ -7,10 +7,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from feast_fusion.column_names import feature_column, split_column
 from feast_fusion.training_set import TrainingSet
-from training.ranker.columns import epoch_seconds, number
+from training.ranker.columns import Floats, epoch_seconds, number
 from transformations.names import ITEM_STATS
-
-Floats = NDArray[np.float32]
 
 
 def popularity_scores(rows: TrainingSet) -> Floats:
@@ -50,13 +48,10 @@ def _columns(rows: TrainingSet) -> NDArray[np.float64]:
     now = epoch_seconds(rows)
     columns = []
     for field in rows.table.schema:
-        if not split_column(field.name)[1] or not _is_number(field.type):
+        is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        if not split_column(field.name)[1] or not is_number:
             continue
         values = number(rows, field.name)
         is_instant = field.name.endswith("_event_s")
         columns.append(now - values if is_instant else values)
     return np.stack(columns, axis=1) if columns else np.zeros((len(rows), 1))
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

@@ -8,7 +8,6 @@ rank, whose mean has no closed form, counts the worst place.
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
 from transformations.id_map import IdMap
@@ -23,13 +22,6 @@ def auc(labels: Numbers, scores: Numbers) -> float:
     if positive.all() or not positive.any():
         return float("nan")
     return float(roc_auc_score(positive, scores))
-
-
-def log_loss(labels: Numbers, probabilities: Numbers) -> float:
-    """Mean negative log likelihood in nats; NaN without rows."""
-    if len(labels) == 0:
-        return float("nan")
-    return float(sklearn_log_loss(np.asarray(labels) > 0, probabilities, labels=[False, True]))
 
 
 def gauc(users: Users, labels: Numbers, scores: Numbers) -> float:

@@ -6,8 +6,9 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
+from transformations.event_log import Ints
 from transformations.id_map import IdMap
-from transformations.item_versions import Ints, ItemVersions
+from transformations.item_versions import ItemVersions
 
 
 class CategoryLookup:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from feast_fusion.encoding.cached_encoder import CachedEncoder
 from feast_fusion.encoding.identity import EncoderIdentity, describe_encoder
+from feast_fusion.encoding.vector_cache import Vectors
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError
 from intake.dataset import Encoder
 from intake.workspace import Workspace, open_workspace
 from transformations.cleaning import clean
 from transformations.text import TEMPLATE_VERSION, render_behaviours, render_items
 
-Vectors = NDArray[np.float32]
 Embedded = tuple[Vectors, NDArray[np.bool_]]
 
 _REMEMBERED = 10_000

@@ -11,8 +11,9 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from feast_fusion.encoding.vector_cache import Vectors
 from feast_fusion.errors import SchemaError
-from transformations.embedder import Vectors, open_embedder
+from transformations.embedder import open_embedder
 from transformations.interest_history import replay_users
 from transformations.names import ITEM_EMBEDDING, USER_EMBEDDING, USER_INTEREST
 

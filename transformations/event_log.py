@@ -122,8 +122,7 @@ def build_event_log(interactions: pa.Table, items: IdMap, key: str) -> EventLog:
 
 def sort_events(interactions: pa.Table, key: str) -> pl.DataFrame:
     """The interactions of each key together in replay order; `row` is their place before."""
-    frame = pl.from_arrow(interactions)
-    assert isinstance(frame, pl.DataFrame)
+    frame = pl.DataFrame(pl.from_arrow(interactions))
     ties = [name for name in ("item_id", "event_id") if name in frame.columns]
     return frame.with_row_index("row").sort(key, "event_timestamp", *ties, "row")
 

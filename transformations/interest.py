@@ -21,14 +21,10 @@ def step(state: Vector | None, item: Vector, weight: float, decay: float) -> Vec
 
     Parameters
     ----------
-    state : (d,) float32 or None
-        L2-normalised state before the event; None for a user without one.
-    item : (d,) float32
-        L2-normalised vector of the event's item.
-    weight : float
-        `w`, negative for a disliked item.
-    decay : float
-        `a` in [0, 1): what remains of the old state.
+    state : (d,) float32, the L2-normalised state before the event; None for a user without one
+    item : (d,) float32, the L2-normalised vector of the event's item
+    weight : `w`, negative for a disliked item
+    decay : `a` in [0, 1): what remains of the old state
     """
     extracted = (1.0 - decay) * weight * item
     moved = extracted if state is None else decay * state + extracted
@@ -49,16 +45,10 @@ def replay(
 
     Parameters
     ----------
-    items : (n, d) float32
-        Item vectors of the user's events, oldest first.
-    has_item : (n,) bool
-        False where the item has no vector; such an event leaves the state as it was.
-    weights : (n,) float64
-        `w` of each event.
-    instants : k ints
-        Number of events up to and including each instant, ascending.
-    decays : (n,) float64
-        `a` of each event, as in `step`.
+    items : (n, d) float32, item vectors of the user's events, oldest first
+    has_item : (n,) False where the item has no vector; such an event leaves the state as it was
+    weights, decays : (n,) `w` and `a` of each event, as in `step`
+    instants : k numbers of events up to and including each instant, ascending
 
     Returns
     -------

@@ -13,8 +13,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from feast_fusion.encoding.vector_cache import Vectors
 from intake.dataset import Interest
-from transformations.embedder import Embedder, Vectors
+from transformations.embedder import Embedder
 from transformations.interest import replay
 from transformations.item_versions import ItemVersions, build_item_versions
 from transformations.names import ITEMS, USER_EVENTS

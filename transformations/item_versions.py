@@ -8,11 +8,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from transformations.event_log import Ints
 from transformations.id_map import IdMap
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

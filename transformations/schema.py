@@ -1,4 +1,4 @@
-"""The Arrow schemas of the tables that flow between stages, and the check at their door.
+"""The Arrow schemas of the tables that flow between stages.
 
 Times are `timestamp[us, UTC]`. A feature row caused by an event at `t` is stamped `t + 1 us`
 (`CAUSED_AFTER_US`), so a label at `t` never sees its own event. Columns named `*_s` are seconds;

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from feast_fusion.encoding.encoder import TextEncoder, open_encoder
 from feast_fusion.encoding.identity import EncoderIdentity
-from feast_fusion.encoding.vector_cache import VectorCache
-
-Vectors = NDArray[np.float32]
+from feast_fusion.encoding.vector_cache import VectorCache, Vectors
 
 
 class CachedEncoder:

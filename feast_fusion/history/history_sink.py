@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,18 +95,13 @@ class HistorySink:
         types = self.schema.types(columns)
         return read_keys(self.rows(), types, self.schema.timestamp, None).drop(POSITION)
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self) -> AbstractContextManager[object]:
         lock = FileLock(self.folder.parent / f".{self.folder.name}.writer.lock")
         try:
-            lock.acquire(timeout=0)
+            return lock.acquire(timeout=0)
         except Timeout:
             _log.warning("%s: waiting for another process that writes to it", self.what)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+            return lock.acquire()
 
     def _create(self) -> None:
         self.folder.mkdir(exist_ok=True)

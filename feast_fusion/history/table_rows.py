@@ -25,10 +25,6 @@ class TableRows:
         """All columns, as the source names them."""
         return tuple(self.table.column_names)
 
-    def type_of(self, column: str) -> pa.DataType:
-        """The type of `column`."""
-        return self.table.schema.field(column).type
-
     def keys(
         self, columns: Sequence[str], timestamp: str, window: tuple[int, int] | None
     ) -> pa.Table:

@@ -107,20 +107,14 @@ def _ns_to_us(counts: Column, rounding: Literal["up", "down"]) -> Column:
 
 def is_list(found: pa.DataType) -> bool:
     """Whether `found` is a list type of any kind."""
-    return bool(
-        pa.types.is_list(found)
-        or pa.types.is_large_list(found)
-        or pa.types.is_fixed_size_list(found)
-    )
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(kind(found) for kind in kinds)
 
 
 def is_text(found: pa.DataType) -> bool:
     """Whether `found` is a string type of any kind."""
-    return bool(
-        pa.types.is_string(found)
-        or pa.types.is_large_string(found)
-        or pa.types.is_string_view(found)
-    )
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(kind(found) for kind in kinds)
 
 
 def _holds_times(found: pa.DataType) -> bool:

@@ -114,6 +114,10 @@ class ParquetSource:
         """The type that the files have for `column`, in its plain form."""
         return self.schema.field(self._stored[column]).type
 
+    def no_rows(self, columns: Sequence[str]) -> pa.Table:
+        """A table without rows of these columns."""
+        return pa.schema([(name, self.type_of(name)) for name in columns]).empty_table()
+
     def fixed_width(self, column: str) -> int:
         """Length of a column that every file stores as a fixed-size list, else 0."""
         widths = {file.fixed_widths.get(self._stored[column], 0) for file in self.files}
@@ -129,8 +133,7 @@ class ParquetSource:
         """
         names = list(dict.fromkeys([*columns, timestamp]))
         self._require(names)
-        empty = pa.schema([(name, self.type_of(name)) for name in names]).empty_table()
-        parts = [empty.append_column(POSITION, pa.array([], pa.int64()))]
+        parts = [self.no_rows(names).append_column(POSITION, pa.array([], pa.int64()))]
         for file, start in zip(self.files, self.starts.tolist(), strict=False):
             groups = file.groups
             if window is not None:
@@ -194,8 +197,7 @@ class ParquetSource:
     def read(self) -> pa.Table:
         """Every row and column."""
         parts = [piece.table for piece in self.pieces(self.columns, np.arange(self.n_rows))]
-        empty = pa.schema([(name, self.type_of(name)) for name in self.columns]).empty_table()
-        return pa.concat_tables([empty, *parts])
+        return pa.concat_tables([self.no_rows(self.columns), *parts])
 
     def _require(self, columns: Sequence[str]) -> None:
         missing = [name for name in columns if not self.has(name)]

@@ -1,7 +1,6 @@
 """For every label, the newest source row of its keys that was known then: a sorted search."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -26,11 +25,6 @@ class AsOf:
     ttl_us: int = 0
     created_at_or_before: bool = True
     strictly_before: bool = False
-
-
-def ttl_us(ttl: timedelta | None) -> int:
-    """A time to live in whole microseconds; None is 0."""
-    return 0 if ttl is None else ttl // timedelta(microseconds=1)
 
 
 def newest_rows(

@@ -47,11 +47,6 @@ def _family(found: pa.DataType) -> str:
         return _TEXT
     if pa.types.is_timestamp(found) or pa.types.is_date(found):
         return _TIME
-    if (
-        pa.types.is_integer(found)
-        or pa.types.is_floating(found)
-        or pa.types.is_decimal(found)
-        or pa.types.is_boolean(found)
-    ):
-        return _NUMBER
-    return _UNKNOWN
+    t = pa.types
+    numbers = (t.is_integer, t.is_floating, t.is_decimal, t.is_boolean)
+    return _NUMBER if any(kind(found) for kind in numbers) else _UNKNOWN

@@ -71,7 +71,7 @@ def _read(
     """Fill `vectors` and return the other columns of the distinct rows, in one pass."""
     columns = list(dict.fromkeys(f.column for f in join.features))
     others = list(dict.fromkeys(f.column for f in join.features if f not in vectors))
-    parts = [pa.schema([(name, join.source.type_of(name)) for name in others]).empty_table()]
+    parts = [join.source.no_rows(others)]
     for piece in join.source.pieces(columns, matched.positions):
         for feature, column in vectors.items():
             column.place(piece.part, *_as_matrix(piece, feature, join))

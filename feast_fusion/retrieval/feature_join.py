@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from feast_fusion.errors import schema_error
 from feast_fusion.parquet.column_types import is_list
 from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parquet_source import POSITION, ParquetSource
-from feast_fusion.retrieval.asof_join import AsOf, newest_rows, ttl_us
+from feast_fusion.retrieval.asof_join import AsOf, newest_rows
 from feast_fusion.retrieval.declared_types import check_declared
 from feast_fusion.retrieval.entity_table import EntityTable
 from feast_fusion.times import to_micros
@@ -134,7 +135,7 @@ def plan_join(
         timestamp=columns.find(view.batch_source.timestamp_field, "timestamp_field"),
         created=columns.find(created, "created_timestamp_column") if created else None,
         features=tuple(columns.feature(f, full_feature_names) for f in _wanted(view, feature_refs)),
-        rule=replace(rule, ttl_us=ttl_us(view.ttl)),
+        rule=replace(rule, ttl_us=(view.ttl or timedelta(0)) // timedelta(microseconds=1)),
     )
 
 
@@ -146,7 +147,7 @@ def _wanted(view: FeatureView, feature_refs: Sequence[str]) -> list[Field]:
 
 
 class _Columns:
-    """Finds a view's columns in its source."""
+    """The columns of a view in its source, which must have all of them."""
 
     def __init__(self, view: FeatureView, source: ParquetSource) -> None:
         self._view = view

@@ -63,9 +63,11 @@ class PulledRows(RetrievalJob):  # type: ignore[misc]
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         names = list(dict.fromkeys([*self._keys, *self._features, *self._times]))
-        empty = pa.schema([(name, self._rows.type_of(name)) for name in names]).empty_table()
-        parts = self._rows.gather(names, self._positions(), _BATCH_ROWS)
-        table = pa.concat_tables([empty, *parts]).combine_chunks()  # Feast takes the first chunk
+        parts = [
+            self._rows.no_rows(names),
+            *self._rows.gather(names, self._positions(), _BATCH_ROWS),
+        ]
+        table = pa.concat_tables(parts).combine_chunks()  # Feast takes the first chunk
         if not self._keys:
             constant = pa.repeat(pa.scalar(DUMMY_ENTITY_VAL), len(table))
             table = table.append_column(DUMMY_ENTITY_ID, constant)

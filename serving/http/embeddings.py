@@ -4,15 +4,13 @@ import base64
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
+from feast_fusion.encoding.vector_cache import Vectors
 from serving.http.problems import ProblemError
 from serving.http.requests import EmbeddingsRequest
 from transformations.embedder import Embedder
-
-Vectors = NDArray[np.float32]
 
 _AT_ONCE = 8  # so that a query waits for a few texts of a large request, not for all
 

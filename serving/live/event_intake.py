@@ -6,9 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 from feast_fusion.errors import FeastFusionError, StoreUnavailableError
 from intake.journal import Journal
@@ -32,7 +33,7 @@ class Submission:
     applied: bool
 
 
-class EventIntake:
+class EventIntake(AbstractContextManager["EventIntake"]):
     """Takes live events in, for any number of threads, and applies them in the background.
 
     Parameters
@@ -66,9 +67,6 @@ class EventIntake:
         self.last_error: str | None = None
         self._applier = threading.Thread(target=self._run, name="event-applier", daemon=True)
         self._applier.start()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

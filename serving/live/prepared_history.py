@@ -117,11 +117,10 @@ def read_stamp(workspace: Workspace) -> Stamp:
     FeatureNotFoundError
         Nothing was prepared.
     """
-    try:
-        found = workspace.manifest.stat()
-    except OSError as error:
-        raise _nothing_prepared(workspace) from error
-    return found.st_mtime_ns, found.st_ino
+    stamp = workspace.read_stamp()
+    if stamp is None:
+        raise _nothing_prepared(workspace)
+    return stamp
 
 
 def _nothing_prepared(workspace: Workspace) -> FeatureNotFoundError:

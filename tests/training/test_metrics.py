@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,12 +71,6 @@ def test_no_rows_and_one_label_are_not_a_number() -> None:
     assert math.isnan(metrics.auc(np.ones(3), np.arange(3)))
     assert math.isnan(metrics.gauc(np.zeros(3), np.ones(3), np.arange(3)))
     assert math.isnan(metrics.ndcg_at_k(np.zeros(3), np.zeros(3), np.arange(3)))
-    assert math.isnan(metrics.log_loss(empty, empty))
-
-
-def test_log_loss_by_hand() -> None:
-    found = metrics.log_loss(np.array([1, 0]), np.array([0.8, 0.4]))
-    assert found == pytest.approx(-(math.log(0.8) + math.log(0.6)) / 2)
 
 
 def test_evaluation_names_every_metric_and_reads_string_users() -> None:

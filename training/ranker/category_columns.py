@@ -6,14 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from feast_fusion.column_names import split_column
 from feast_fusion.training_set import TrainingSet
-from training.ranker.columns import Profile, has_feature, list_values
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from training.ranker.columns import Floats, Ints, Profile, has_feature, list_values
 
 MAX_CATEGORIES = 64
 

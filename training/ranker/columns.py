@@ -14,6 +14,8 @@ from feast_fusion.training_set import Indexed, TrainingSet
 from intake.dataset import Dataset
 from transformations.names import ITEM_PROFILE, USER_PROFILE
 
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
 

@@ -8,10 +8,8 @@ from scipy.sparse import csr_matrix
 from feast_fusion.column_names import feature_column, split_column
 from feast_fusion.training_set import TrainingSet
 from training.ranker.category_columns import Categories, categories_of_items
-from training.ranker.columns import Numbers, Profile, epoch_seconds, list_values, number
+from training.ranker.columns import Ints, Numbers, Profile, epoch_seconds, list_values, number
 from transformations.names import ITEM_STATS, USER_STATS
-
-Ints = NDArray[np.int64]
 
 STATISTICS = (ITEM_STATS, USER_STATS)
 # How a user took to categories: their names, events and positives.

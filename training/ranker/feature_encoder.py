@@ -15,6 +15,7 @@ from intake.dataset import Dataset
 from training.ranker.batching import Distinct, RankerInputs
 from training.ranker.category_columns import fit_vocabulary, one_hot
 from training.ranker.columns import (
+    Floats,
     Numbers,
     Profile,
     feature_names,
@@ -29,8 +30,6 @@ from training.ranker.recent_lists import RecentLists
 from training.ranker.text_projection import TextProjection
 from transformations.id_map import IdMap
 from transformations.names import ITEM_EMBEDDING, USER_EMBEDDING, USER_INTEREST
-
-Floats = NDArray[np.float32]
 
 USER_TEXTS = (USER_EMBEDDING, USER_INTEREST)
 CLIP = 4.0  # standard deviations

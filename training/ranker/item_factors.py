@@ -73,8 +73,8 @@ def fit_item_factors(
 
     Parameters
     ----------
-    users, items, labels, folds : (n,) one per example
-        Codes of users, rows of items in tables (from 1), labels 0 or 1, folds of the users.
+    users, items, labels, folds : (n,) codes of users, rows of items in tables (from 1), labels 0 or
+        1, folds of the users
     n_items : known items, without the unknown item
     explicit : False where label 0 is a sampled item, which nobody touched
     """

@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 
 from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
-from training.ranker.columns import list_values
+from training.ranker.columns import Floats, Ints, list_values
 from training.ranker.item_tables import code_items
 from transformations.id_map import IdMap
 from transformations.names import USER_RECENT
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 _T = TypeVar("_T", bound=np.generic)
 
 ITEM_IDS, POSITIVES, VALUES, AGES = (

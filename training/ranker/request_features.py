@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from feast_fusion.training_set import TrainingSet
 from training.ranker.batching import Distinct, RankerInputs
 from training.ranker.category_columns import categories_of_items, one_hot
-from training.ranker.columns import Numbers, list_values, number, vectors
+from training.ranker.columns import Floats, Numbers, list_values, number, vectors
 from training.ranker.derived_numbers import (
     CATEGORIES,
     CATEGORY_EVENTS,
@@ -27,7 +27,6 @@ from training.ranker.item_block import ItemBlock
 from training.ranker.item_tables import code_items
 from transformations.names import ITEM_EMBEDDING, ITEM_PROFILE, ITEM_STATS
 
-Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
 
@@ -109,7 +108,9 @@ class RequestEncoder:
         lists: list[list[int]] = [[] for _ in range(len(rows))]
         known = np.zeros(len(rows), dtype=bool)
         for column in categories_of_items(rows, self._encoder.profile):
-            numbers = [self._number_of(value) for value in column.flat.to_pylist()]
+            for value in column.flat.to_pylist():
+                self._category.setdefault(value, len(self._category) + 1)
+            numbers = [self._category[value] for value in column.flat.to_pylist()]
             ends = np.cumsum(column.lengths).tolist()
             lengths = column.lengths.tolist()
             for row, at in enumerate(column.index.tolist()):
@@ -119,9 +120,6 @@ class RequestEncoder:
         width = max(map(len, lists), default=0)
         padded = np.array([each + [0] * (width - len(each)) for each in lists], dtype=np.int32)
         return padded.reshape(len(rows), width), known
-
-    def _number_of(self, category: str) -> int:
-        return self._category.setdefault(category, len(self._category) + 1)
 
     def _numbers_of(self, items: ItemBlock, now_s: float) -> dict[str, Numbers]:
         """(n,) by name: the items' own numbers at the time of the request."""

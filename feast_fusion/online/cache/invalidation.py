@@ -89,15 +89,16 @@ class InvalidationListener:
                 self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
 
     def _listen(self) -> None:
-        """Keep the cache right, until it is closed or something fails."""
         connection = self._connection()
         try:
             connection.connect()
             # redis-py's own client-side cache sets it so; there is no public way.
-            connection._parser.set_invalidation_push_handler(_unchanged)
+            connection._parser.set_invalidation_push_handler(lambda message: message)
             self._ask(connection, *self._tracking)
             lease_end = self._lease_end(connection)
-            self._open(lease_end)
+            self._cache.open(lease_end)  # a cache that was closed stays closed
+            self._opened.set()
+            self._delay_s, self._is_reported = _FIRST_DELAY_S, False
             while not self._stopping.is_set():
                 self._apply_until(connection, lease_end - REPLY_DEADLINE_S)
                 lease_end = self._lease_end(connection)
@@ -122,12 +123,6 @@ class InvalidationListener:
         for name in ("parser_class", "maint_notifications_pool_handler"):
             settings.pop(name, None)
         return pool.connection_class(**settings)
-
-    def _open(self, lease_end: float) -> None:
-        self._cache.open(lease_end)  # a cache that was closed stays closed
-        self._opened.set()
-        self._delay_s = _FIRST_DELAY_S
-        self._is_reported = False
 
     def _lease_end(self, connection: Any) -> float:
         """Until when rows may be served, by an answer that the server gives now.
@@ -163,20 +158,13 @@ class InvalidationListener:
         if not isinstance(message, list):  # no command that is sent here is answered by a list
             return message
         if message[0] == b"invalidate":
-            self._apply(message[1])
+            if message[1] is None:  # FLUSHALL or FLUSHDB
+                self._cache.drop()
+            else:
+                self._cache.invalidate(message[1])
         return None
-
-    def _apply(self, keys: list[bytes] | None) -> None:
-        if keys is None:  # FLUSHALL or FLUSHDB
-            self._cache.drop()
-        else:
-            self._cache.invalidate(keys)
 
     def _report(self, error: Exception) -> None:
         if not self._is_reported:  # once an outage, not at every attempt
             _log.warning("Item cache of Redis is off until its invalidations come again: %s", error)
         self._is_reported = True
-
-
-def _unchanged(message: list[Any]) -> list[Any]:
-    return message

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from itertools import compress
 from sys import getsizeof
 
-from feast_fusion.errors import schema_error
-
 Row = tuple[bytes | None, ...]
 
-MIN_BYTES = 1 << 16
 _SLOT_BYTES = 8
 _MAX_SLOTS = 1 << 16
 _SLOTS_SHARE = 32  # the change slots take at most this fraction of the bound
@@ -66,21 +63,9 @@ class RowCache:
     ----------
     max_bytes : bound on rows, keys and bookkeeping together, at least 65,536, as `sys.getsizeof`
         counts them (the allocator's own overhead, 1 to 2 %, is not counted)
-
-    Raises
-    ------
-    SchemaError
-        `max_bytes` is too small.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        if max_bytes < MIN_BYTES:
-            raise schema_error(
-                "Item cache: max_bytes",
-                got=max_bytes,
-                expected=f"at least {MIN_BYTES}",
-                remedy="Give it room for some thousand rows, or turn the cache off.",
-            )
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         n_slots = min(_MAX_SLOTS, max_bytes // (_SLOTS_SHARE * _SLOT_BYTES))

@@ -5,9 +5,9 @@ from typing import Any
 
 from redis import ConnectionPool, RedisCluster
 from redis.cluster import ClusterNode
-from redis.exceptions import AskError, MovedError, RedisError
+from redis.exceptions import AskError, MovedError
 
-from feast_fusion.online.redis.connection import ServerConnection, unreachable
+from feast_fusion.online.redis.connection import ServerConnection, closed_on_failure, unreachable
 from feast_fusion.online.redis.resp import pack_command, split_commands
 
 _MAX_REDIRECTIONS = 3
@@ -37,7 +37,7 @@ class ClusterConnection:
     def exchange(self, payload: bytes, n_replies: int, idle_s: float, deadline: float) -> list[Any]:
         """See `Connection`. Each command has one key; redirections of a resharding are followed."""
         replies: list[Any] = [None] * n_replies
-        try:
+        with closed_on_failure(self.close, lambda error: unreachable(error, deadline)):
             commands = split_commands(payload)
             routes = {i: (self._node_of(command), False) for i, command in enumerate(commands)}
             for _ in range(_MAX_REDIRECTIONS + 1):
@@ -46,26 +46,17 @@ class ClusterConnection:
                     i: _target(replies[i]) for i in routes if isinstance(replies[i], AskError)
                 }
                 if not routes:
-                    return replies
+                    break
                 self._cluster.nodes_manager.initialize()
-        except RedisError as error:
-            self.close()
-            raise unreachable(error, deadline) from error
-        except BaseException:
-            self.close()
-            raise
         return replies
 
     def load_script(self, source: str, idle_s: float, deadline: float) -> Any:
         """See `Connection`."""
-        try:
+        with closed_on_failure(self.close, lambda error: unreachable(error, deadline)):
             answers = [
                 self._server(node.name, deadline).load_script(source, idle_s, deadline)
                 for node in self._cluster.get_primaries()
             ]
-        except BaseException:
-            self.close()
-            raise
         return next((a for a in answers if isinstance(a, Exception)), answers[0])
 
     def close(self) -> None:

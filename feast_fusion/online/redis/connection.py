@@ -8,8 +8,8 @@ reply can never be taken for the reply to another command.
 
 import select
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 from redis import ConnectionPool
@@ -181,17 +181,26 @@ class ServerConnection:
         self.is_open = False
         self._connected.disconnect()
 
-    @contextmanager
-    def _closed_on_failure(self) -> Iterator[None]:
-        """Close the connection if the block raises: an interrupt, too, leaves replies behind."""
-        try:
-            yield
-        except (RedisError, OSError) as error:
-            self.close()
-            raise _failed(error, self._parser) from error
-        except BaseException:
-            self.close()
-            raise
+    def _closed_on_failure(self) -> AbstractContextManager[None]:
+        return closed_on_failure(self.close, lambda error: _failed(error, self._parser))
+
+
+@contextmanager
+def closed_on_failure(
+    close: Callable[[], object], explain: Callable[[RedisError | OSError], ExchangeError]
+) -> Iterator[None]:
+    """Call `close` if the block raises: an interrupt, too, leaves replies behind.
+
+    What redis-py and the system raise becomes what `explain` makes of it.
+    """
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        close()
+        raise explain(error) from error
+    except BaseException:
+        close()
+        raise
 
 
 def open_connection(pool: ConnectionPool, idle_s: float, deadline: float) -> ServerConnection:
@@ -209,14 +218,8 @@ def open_connection(pool: ConnectionPool, idle_s: float, deadline: float) -> Ser
         "driver_info": None,  # its two commands would be two more round trips
     }
     connected = pool.connection_class(**options)
-    try:
+    with closed_on_failure(connected.disconnect, lambda error: unreachable(error, deadline)):
         connected.connect()
-    except RedisError as error:
-        connected.disconnect()
-        raise unreachable(error, deadline) from error
-    except BaseException:
-        connected.disconnect()
-        raise
     return ServerConnection(connected, parser)
 
 
@@ -229,7 +232,6 @@ def unreachable(error: RedisError | OSError, deadline: float) -> ExchangeError:
 
 
 def _failed(error: RedisError | OSError, parser: DeadlineParser) -> ExchangeError:
-    """What redis-py raised in an exchange."""
     if getattr(error, "status_code", None):  # a first reply that redis-py takes for its own failure
         return _refused(error)
     if isinstance(error, TimeoutError | RedisTimeoutError):
