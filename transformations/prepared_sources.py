@@ -34,10 +34,7 @@ class SourcesReport:
 
     Attributes
     ----------
-    read : rows in each input file: "items", "users", "interactions", and "events" where the
-        journal has any
-    rejects : per input file, rejected rows per reason
-    users_without_profile : users with events who are not in the users table
+    read, rejects, users_without_profile : as in `ValidationReport`
     rows : rows per prepared source
     seconds : how long it took
     is_unchanged : the inputs were the same as last time, so nothing was written

@@ -8,21 +8,18 @@ import polars as pl
 import pyarrow as pa
 from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
-from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import RepoConfig
-from feast.saved_dataset import SavedDatasetStorage
 
 from feast_fusion.parquet.newest import newest
 from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parquet_source import POSITION, Positions
-from feast_fusion.parquet.parts import save_table
+from feast_fusion.retrieval.retrieval_job import Job
 from feast_fusion.times import to_micros
 
 _BATCH_ROWS = 1 << 16
 
 
-class PulledRows(RetrievalJob):  # type: ignore[misc]
+class PulledRows(Job):
     """The rows of a source within two times (both are in it; None is no bound).
 
     Parameters
@@ -31,10 +28,6 @@ class PulledRows(RetrievalJob):  # type: ignore[misc]
         rows get the constant key of Feast's views without entities
     only_newest : one row for each key, the newest
     """
-
-    full_feature_names = False
-    metadata: RetrievalMetadata | None = None
-    on_demand_feature_views: Sequence[OnDemandFeatureView] = ()
 
     def __init__(
         self,
@@ -49,9 +42,9 @@ class PulledRows(RetrievalJob):  # type: ignore[misc]
         *,
         only_newest: bool = False,
     ) -> None:
-        self._repo_path = config.repo_path
+        self.repo_path = config.repo_path
         what = f"data source {data_source.name!r}"
-        self._rows = open_source(data_source, self._repo_path, what)
+        self._rows = open_source(data_source, self.repo_path, what)
         self._keys, self._features = join_key_columns, feature_name_columns
         self._times = [name for name in (timestamp_field, created_timestamp_column) if name]
         self._only_newest = only_newest
@@ -79,12 +72,3 @@ class PulledRows(RetrievalJob):  # type: ignore[misc]
             return newest(pl.DataFrame(pl.from_arrow(found)), self._keys, self._times)
         positions: Positions = found.column(POSITION).to_numpy()
         return positions
-
-    def persist(
-        self,
-        storage: SavedDatasetStorage,
-        allow_overwrite: bool = False,
-        timeout: int | None = None,
-    ) -> None:
-        """Write the rows as Parquet at `storage`."""
-        save_table(self.to_arrow(), storage.to_data_source(), self._repo_path, allow_overwrite)

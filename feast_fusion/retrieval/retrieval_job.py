@@ -34,21 +34,36 @@ class Retrieval:
     repo_path: Path | None
 
 
-class _Job(RetrievalJob):  # type: ignore[misc]
-    """What Feast's base class needs to run on-demand views and validation."""
+class Job(RetrievalJob):  # type: ignore[misc]
+    """What Feast's base class needs to validate a result, to run on-demand views and to save it."""
 
     full_feature_names = False
     on_demand_feature_views: Sequence[OnDemandFeatureView] = ()
     metadata: RetrievalMetadata | None = None
+    repo_path: Path | None = None
+
+    def persist(
+        self,
+        storage: SavedDatasetStorage,
+        allow_overwrite: bool = False,
+        timeout: int | None = None,
+    ) -> None:
+        """Write the result, on-demand features included, as Parquet at `storage`."""
+        save_table(self.to_arrow(), storage.to_data_source(), self.repo_path, allow_overwrite)
+
+
+class _Answer(Job):
+    """The job of a retrieval."""
 
     def __init__(self, retrieval: Retrieval) -> None:
         self._retrieval = retrieval
         self.full_feature_names = retrieval.full_feature_names
         self.on_demand_feature_views = list(retrieval.on_demand)
         self.metadata = retrieval.metadata
+        self.repo_path = retrieval.repo_path
 
 
-class PointInTimeRetrievalJob(_Job):
+class PointInTimeRetrievalJob(_Answer):
     """Features of exactly the entity rows, in their order.
 
     `to_df`, `to_arrow`, `persist` and saved data sets are Feast's; `to_training_set` keeps each
@@ -87,18 +102,8 @@ class PointInTimeRetrievalJob(_Job):
         stored = TrainingSet(pa.table(columns), vectors, lists)
         return _with_on_demand(stored, self._retrieval) if self._retrieval.on_demand else stored
 
-    def persist(
-        self,
-        storage: SavedDatasetStorage,
-        allow_overwrite: bool = False,
-        timeout: int | None = None,
-    ) -> None:
-        """Write the result, on-demand features included, as Parquet at `storage`."""
-        source = storage.to_data_source()
-        save_table(self.to_arrow(), source, self._retrieval.repo_path, allow_overwrite)
 
-
-class _Rows(_Job):
+class _Rows(_Answer):
     """Rows whose stored features are known already; running it adds the on-demand features."""
 
     def __init__(self, retrieval: Retrieval, table: pa.Table) -> None:
