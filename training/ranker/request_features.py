@@ -27,8 +27,6 @@ from training.ranker.item_block import ItemBlock
 from training.ranker.item_tables import code_items
 from transformations.names import ITEM_EMBEDDING, ITEM_PROFILE, ITEM_STATS
 
-Ints = NDArray[np.int32]
-
 
 class RequestEncoder:
     """Encodes items, and one user against encoded items, as `encoder` would their joined rows.
@@ -103,7 +101,7 @@ class RequestEncoder:
             tables=encoder.tables,
         )
 
-    def _categories(self, rows: TrainingSet) -> tuple[Ints, NDArray[np.bool_]]:
+    def _categories(self, rows: TrainingSet) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """(n, w) numbers of the items' categories, 0 past the end; (n,) whether there are any."""
         lists: list[list[int]] = [[] for _ in range(len(rows))]
         known = np.zeros(len(rows), dtype=bool)
