@@ -58,10 +58,14 @@ def compared(
 
 
 def report(
-    name: str, cases: list[Case], targets: Sequence[str], json_path: str | Path | None
+    name: str,
+    cases: list[Case],
+    targets: Sequence[str],
+    json_path: str | Path | None,
+    processor: str = platform.machine(),
 ) -> dict[str, Any]:
     """Print the cases and targets; the result, written as JSON where a path is given."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    machine = f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}"
     result = {"name": name, "machine": machine, "cases": cases}
     print(f"\n{name} on {machine}")
     print(f"{'case':52}{'metric':15}{'unit':>9}{'ours':>12}{'floor':>12}  ours better by")

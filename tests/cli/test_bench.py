@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from cli.bench import bench, run_benchmark
 from feast_fusion.errors import FeatureNotFoundError
 
+ROOT = Path(__file__).parents[2]
 CASE = {"case", "metric", "unit", "ours", "peers", "floor", "ratios"}
 
 
@@ -23,6 +24,14 @@ def test_training_set_prints_and_writes_every_case(tmp_path: Path) -> None:
     assert any("added memory" in line for line in table)
     for case in result["cases"]:
         assert any(line.startswith(case["case"]) for line in done.output.splitlines())
+
+
+def test_encoder_measures_throughput_and_nearness(tmp_path: Path) -> None:
+    result = run_benchmark("encoder", ROOT, tmp_path / "encoder.json", quick=True)
+    by_metric = {case["metric"]: case for case in result["cases"]}
+    assert by_metric["throughput"]["ours"] > 0
+    assert 0 < by_metric["throughput"]["ratios"]["matrix rate"] < 1
+    assert by_metric["lowest cosine to float32"]["ours"] > 0.99
 
 
 def test_without_a_clone_it_says_what_is_missing(tmp_path: Path) -> None:
