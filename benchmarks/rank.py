@@ -32,9 +32,9 @@ from benchmarks.http_load import (
 )
 from benchmarks.large_catalogue import enlarge
 from benchmarks.report import Case, compared, report
-from cli.context import example_dataset
 from cli.feast_repository import feast, open_store
 from cli.redis import redis_of
+from cli.workspace_options import example_dataset
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.online.codec.entity_keys import encode_keys
 from feast_fusion.redis_matrix import online_store_of

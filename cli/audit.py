@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from cli.context import with_workspace
 from cli.data import prepare_sources
 from cli.feast_repository import feast, feast_time, open_store
 from cli.redis import redis_of
 from cli.terminal import report_and_exit
+from cli.workspace_options import with_workspace
 from feast_fusion.feature_service import open_service
 from feast_fusion.times import from_micros
 from feast_fusion.training_set import TrainingSet

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from cli.context import PROJECT
+from cli.workspace_options import PROJECT
 from feast_fusion.errors import FeatureNotFoundError
 
-_BENCHMARKS = ("materialize", "online", "rank", "training-set")
+_BENCHMARKS = ("encoder", "materialize", "online", "rank", "training-set")
 
 
 @click.command()

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import with_workspace
 from cli.feast_repository import open_store
 from cli.terminal import progress_bar, say, then
+from cli.workspace_options import with_workspace
 from intake.workspace import Workspace
 from transformations.names import SERVICE
 from transformations.prepared_sources import SourcesReport, write_sources

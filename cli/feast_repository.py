@@ -14,8 +14,8 @@ import click
 import yaml
 
 import feature_repo
-from cli.context import with_workspace
 from cli.redis import running_redis
+from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError, StoreUnavailableError
 from intake.workspace import Workspace
 

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import click
 
-from cli.context import with_workspace
 from cli.embedded_redis import embedded_redis, redis_status, start_redis, stop_redis
 from cli.redis_url import connection_string
 from cli.terminal import say, then
+from cli.workspace_options import with_workspace
 from intake.workspace import Workspace
 
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import click
 from tqdm import tqdm
 
-from cli.context import with_workspace
 from cli.data import prepare_sources
 from cli.feast_repository import feast, feast_time, open_store
 from cli.redis import redis_of
 from cli.terminal import say
+from cli.workspace_options import with_workspace
 from intake.workspace import Workspace
 
 _BEGINNING = "1900-01-01T00:00:00"

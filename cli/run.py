@@ -17,13 +17,13 @@ import pyarrow.dataset as ds
 import torch
 
 import training
-from cli.context import example_dataset, with_workspace
 from cli.data import prepare_sources, retrieve_training_set
 from cli.feast_repository import feast, feast_time, open_store
-from cli.model import answer_lines, recommend_to, train_ranker
+from cli.ranker import answer_lines, recommend_to, train_ranker
 from cli.redis import redis_of
 from cli.run_summary import RunSummary, peak_rss_mb
 from cli.terminal import say, then
+from cli.workspace_options import example_dataset, with_workspace
 from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeastFusionError
 from feast_fusion.feature_service import open_service

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import uvicorn
 
-from cli.context import with_workspace
 from cli.feast_repository import open_store
 from cli.redis import redis_of
 from cli.terminal import say
+from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError, schema_error
 from intake.workspace import Workspace
 from transformations.names import SERVICE

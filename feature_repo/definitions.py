@@ -6,7 +6,7 @@ would be imported a second time, and every view would then exist twice.
 
 from feast import Project
 
-from feature_repo.context import DATASET
+from feature_repo.declared_dataset import DATASET
 from feature_repo.entities import *  # noqa: F403
 from feature_repo.feature_views import *  # noqa: F403
 from feature_repo.on_demand_views import *  # noqa: F403

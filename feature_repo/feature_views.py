@@ -10,7 +10,7 @@ from feast import BatchFeatureView, Entity, FeatureView, Field, FileSource
 from feast.types import Array, ComplexFeastType, Float32, Float64, Int64, PrimitiveFeastType, String
 
 from feature_repo import sources
-from feature_repo.context import DATASET, ENCODER
+from feature_repo.declared_dataset import DATASET, ENCODER
 from feature_repo.entities import item, user
 from feature_repo.transformation_source import transformation
 from transformations import names

@@ -3,7 +3,7 @@
 from feast import FeatureService
 
 from feature_repo import feature_views as views
-from feature_repo.context import DATASET, ENCODER
+from feature_repo.declared_dataset import DATASET, ENCODER
 from transformations.names import SERVICE
 
 _profiles = [views.item_profile, *([views.user_profile] if DATASET.users is not None else [])]

@@ -8,7 +8,7 @@ from feast.types import String
 
 from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeatureNotFoundError
-from feature_repo.context import DATASET, ENCODER, WORKSPACE
+from feature_repo.declared_dataset import DATASET, ENCODER, WORKSPACE
 from transformations import names
 
 

@@ -8,7 +8,7 @@ it was declared for as literals: a changed encoder is then refused, not mixed in
 from collections.abc import Callable
 from typing import Any
 
-from feature_repo.context import DATASET, ENCODER, WORKSPACE
+from feature_repo.declared_dataset import DATASET, ENCODER, WORKSPACE
 
 _SOURCE = """def {function}(inputs):
     from {module} import {function} as transform

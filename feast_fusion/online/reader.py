@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feast_fusion.online.codec.entity_keys import encode_keys
-from feast_fusion.online.codec.timestamps import decode_timestamps
+from feast_fusion.online.codec.time_values import decode_timestamps
 from feast_fusion.online.codec.value_decoding import Column, Ragged
 from feast_fusion.online.read_plan import KeyGroup, ViewPlan
 from feast_fusion.online.redis.transport import Read, ReadGroup, Reply

@@ -27,7 +27,9 @@ def test_training_set_prints_and_writes_every_case(tmp_path: Path) -> None:
 
 
 def test_encoder_measures_throughput_and_nearness(tmp_path: Path) -> None:
-    result = run_benchmark("encoder", ROOT, tmp_path / "encoder.json", quick=True)
+    path = tmp_path / "encoder.json"
+    run_benchmark("encoder", ROOT, path, quick=True)
+    result = json.loads(path.read_text())
     by_metric = {case["metric"]: case for case in result["cases"]}
     assert by_metric["throughput"]["ours"] > 0
     assert 0 < by_metric["throughput"]["ratios"]["matrix rate"] < 1

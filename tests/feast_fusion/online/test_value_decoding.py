@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from feast_fusion.errors import SchemaError
-from feast_fusion.online.codec.timestamps import decode_timestamps
+from feast_fusion.online.codec.time_values import decode_timestamps
 from feast_fusion.online.codec.value_decoding import (
     Ragged,
     decoder_of,

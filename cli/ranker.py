@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import with_workspace
 from cli.feast_repository import open_store
 from cli.redis import redis_of
 from cli.terminal import progress_bar, say, then
+from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
