@@ -51,7 +51,10 @@ def shapes(device: str, quick: bool) -> list[Shape]:
         hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
     )
     if quick:
-        return [Shape("minilm", 8, minilm)]
+        tiny = BertConfig(
+            hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+        )
+        return [Shape("tiny", 8, tiny)]
     if device == "cpu":
         return [Shape("minilm", 1024, minilm)]
     large = BertConfig(

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
 from cli.embedded_redis import embedded_redis
+from feast_fusion import VectorCache
 from feast_fusion.times import TIMESTAMP
 from tests.examples.embedding_example import copy_example, run_example
 from tests.feast_fusion.bare_environment import BareEnvironment, build_wheel, make_environment
@@ -162,10 +164,18 @@ def test_the_application_is_packed_inside_the_library(plain: BareEnvironment) ->
 
 
 def test_the_example_runs_with_the_extra_encoder_alone(wheel: Path, tmp_path: Path) -> None:
+    """It gives vectors online and in history, each text encoded once."""
     environment = make_environment(tmp_path / "env", wheel, extra="encoder")
     assert not environment.has("faiss")
     with embedded_redis(tmp_path / "redis") as redis:
         copy_example(tmp_path / "embedding", redis)
         printed = run_example(tmp_path / "embedding", environment.scripts)
-    assert [line.split()[0] for line in printed] == ["a", "b", "c"]
-    assert printed[2] == "c has no vector"
+    cosines = dict(line.split(" ", 1) for line in printed)
+    assert cosines["c"] == "has no vector"
+    assert all(-0.5 < float(cosines[note]) < 0.5 for note in "ab"), "a has changed its subject"
+    data = tmp_path / "embedding" / "data"
+    history = ds.dataset(data / "note_embedding").to_table().to_pylist()
+    assert sorted(row["note_id"] for row in history) == ["a", "a", "b", "c"]
+    assert [row["note_id"] for row in history if row["embedding"] is None] == ["c"]
+    (stored,) = (data / "vectors").glob("*.sqlite")
+    assert len(VectorCache(stored.parent, stored.stem, 384)) == 3

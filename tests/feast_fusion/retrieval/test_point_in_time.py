@@ -318,8 +318,10 @@ def test_agrees_with_the_nested_loop(stores: Stores) -> None:
 
 def edge_of_ttl(monkeypatch: pytest.MonkeyPatch) -> None:
     """A row of exactly `t - ttl` counts as expired."""
-    right = feature_join.ttl_us
-    monkeypatch.setattr(feature_join, "ttl_us", lambda ttl: max(right(ttl) - 1, 0))
+    right = asof_join._search
+    monkeypatch.setattr(
+        asof_join, "_search", lambda *asked: right(*asked[:-1], max(asked[-1] - 1, 0))
+    )
 
 
 def tie_order(monkeypatch: pytest.MonkeyPatch) -> None:
