@@ -1,0 +1,1 @@
+"""Which of all items a user chooses next: the signals, the model that weighs them, the protocol."""
