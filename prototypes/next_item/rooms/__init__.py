@@ -1,1 +1,0 @@
-"""Which of all items a user chooses next: the signals, the model that weighs them, the protocol."""
