@@ -8,10 +8,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feast_fusion.errors import schema_error
+from transformations.names import EVENT_ORDER
 
 Rows = NDArray[np.int64]
-
-ORDER = ("event_timestamp", "user_id", "item_id")
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def split_by_time(table: pa.Table, *, test: float = 0.1, validation: float = 0.1
                 expected="a number in [0, 1)",
                 remedy="Pass a share, such as 0.1.",
             )
-    order = pc.sort_indices(table, sort_keys=[(column, "ascending") for column in ORDER])
+    order = pc.sort_indices(table, sort_keys=[(column, "ascending") for column in EVENT_ORDER])
     rows: Rows = order.to_numpy().astype(np.int64)
     n_past = len(rows) - int(len(rows) * test)
     n_train = n_past - int(n_past * validation)

@@ -31,3 +31,6 @@ USER_ITEM_AFFINITY = "user_item_affinity"
 LIVE_VIEWS = (ITEM_STATS, USER_STATS, USER_RECENT, USER_INTEREST)
 
 SERVICE = "fusion_ranker_v1"
+
+# The one order of events: whatever splits or folds a log goes through it in this order.
+EVENT_ORDER = ("event_timestamp", "user_id", "item_id")

@@ -24,7 +24,8 @@ from feast_fusion.training_set import TrainingSet
 from training.audit.source_history import SourceHistory
 from training.audit.view_audit import Difference, ViewAudit
 from training.spine import SPINE_COLUMNS
-from training.split import ORDER, Split, split_by_time
+from training.split import Split, split_by_time
+from transformations.names import EVENT_ORDER
 
 KINDS = (
     "future",
@@ -236,18 +237,18 @@ def _suspicious(table: pa.Table, keys: set[str], threshold: float) -> Iterator[F
 
 def _split_overlaps(table: pa.Table, split: Split | None) -> Iterator[Finding]:
     """Rows and examples that two splits share, and rows later than the first of a later split."""
-    if not set(ORDER) <= set(table.column_names):
+    if not set(EVENT_ORDER) <= set(table.column_names):
         return
     split = split or split_by_time(table)
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    examples = pl.DataFrame(table.select(list(ORDER)))
+    examples = pl.DataFrame(table.select(list(EVENT_ORDER)))
     times = examples["event_timestamp"].to_physical().to_numpy()
     for earlier, later in (("train", "validation"), ("train", "test"), ("validation", "test")):
         a, b = parts[earlier], parts[later]
         name = f"{earlier} and {later}"
-        shared = examples[a].join(examples[b], on=list(ORDER), how="semi", nulls_equal=True)
+        shared = examples[a].join(examples[b], on=list(EVENT_ORDER), how="semi", nulls_equal=True)
         if len(shared):
-            user, item, when = (str(shared[c][0]) for c in ("user_id", "item_id", ORDER[0]))
+            user, item, when = (str(shared[c][0]) for c in ("user_id", "item_id", EVENT_ORDER[0]))
             example = f"both hold user {user}, item {item}, {when}"
             yield Finding("split overlap", name, len(shared), example)
         if len(a) and len(b) and (after := int((times[a] > times[b].min()).sum())):

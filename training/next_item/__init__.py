@@ -1,0 +1,1 @@
+"""What is chosen next: signals of user and item, the sequence encoder, the chooser."""

@@ -1,0 +1,149 @@
+"""The chooser: which item of a slate is chosen, from standardised signals and the request.
+
+A slate is one chosen item and other items that could have been: many of those that the signals put
+first, some from further down, each with the logarithm of how many items it stands for (sampled
+softmax with correction, Bengio and Senecal 2008).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from transformations.collaborative.histories import Flags, Floats, Ints
+
+N_CONTEXT = 6
+_NEVER = -1e9
+
+
+class ChooserConfig(BaseModel):
+    """Size of the chooser and how it is fitted. strata: (up to this place, so many drawn)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: Annotated[int, Field(ge=4)] = 64
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    epochs: Annotated[int, Field(ge=1)] = 4
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    strata: tuple[tuple[int, int], ...] = ((40, 40), (150, 30), (500, 25), (1_000_000, 10))
+
+
+class Chooser(nn.Module):
+    """A linear score whose weights the request shifts, and a small network beside it."""
+
+    def __init__(self, config: ChooserConfig, n_signals: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_signals, 1)
+        self.shift = nn.Linear(N_CONTEXT, n_signals)
+        nn.init.zeros_(self.shift.weight)
+        nn.init.zeros_(self.shift.bias)
+        width = config.width
+        self.network = nn.Sequential(
+            nn.Linear(n_signals + N_CONTEXT, width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(width, width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(width, 1),
+        )
+
+    def forward(self, signals: Tensor, context: Tensor) -> Tensor:
+        """(B, m) logits from (B, m, f) and (B, 6)."""
+        request = context[:, None].expand(-1, signals.shape[1], -1)  # (B, m, 6)
+        shifted = (signals * self.shift(context)[:, None]).sum(dim=2)
+        found: Tensor = (
+            self.linear(signals).squeeze(2)
+            + shifted
+            + self.network(torch.cat([signals, request], dim=2)).squeeze(2)
+        )
+        return found
+
+
+@dataclass(frozen=True)
+class Slates:
+    """n slates of m items, the chosen one first.
+
+    Attributes
+    ----------
+    signals : (n, m, f) float16
+    stands_for : (n, m) log of how many items each stands for; very negative where there is none
+    context : (n, 6)
+    """
+
+    signals: NDArray[np.float16]
+    stands_for: Floats
+    context: Floats
+
+    @classmethod
+    def joined(cls, parts: Sequence["Slates"]) -> "Slates":
+        """All slates of the parts."""
+        return cls(
+            np.concatenate([part.signals for part in parts]),
+            np.concatenate([part.stands_for for part in parts]),
+            np.concatenate([part.context for part in parts]),
+        )
+
+
+def draw_slates(
+    order: Ints, chosen: Ints, allowed: Flags, config: ChooserConfig, rng: np.random.Generator
+) -> tuple[Ints, Floats]:
+    """(q, m) items, the chosen first, and (q, m) log of how many items each stands for.
+
+    Parameters
+    ----------
+    order : (q, i) items best first
+    allowed : (q, i) bool; an item that is not allowed stands for nothing
+    """
+    n, n_items = order.shape
+    items, stands_for, start = [chosen[:, None]], [np.zeros((n, 1), np.float32)], 0
+    for end, n_drawn in config.strata:
+        end = min(end, n_items)
+        size = end - start
+        if size <= 0:
+            break
+        drawn = min(n_drawn, size)
+        places = np.argpartition(rng.random((n, size), dtype=np.float32), drawn - 1, axis=1)
+        places = start + places[:, :drawn]
+        items.append(np.take_along_axis(order, places, axis=1))
+        stands_for.append(np.full((n, drawn), np.log(size / drawn), np.float32))
+        start = end
+    found, logs = np.concatenate(items, axis=1), np.concatenate(stands_for, axis=1)
+    useless = ~np.take_along_axis(allowed, found, axis=1) | (found == chosen[:, None])
+    useless[:, 0] = False
+    logs[useless] = _NEVER
+    return found, logs
+
+
+def fit_chooser(slates: Slates, config: ChooserConfig, seed: int) -> Chooser:
+    """The chooser under which the chosen items of the slates are likeliest."""
+    torch.manual_seed(seed)
+    order = torch.Generator().manual_seed(seed)
+    n = len(slates.signals)
+    chooser = Chooser(config, slates.signals.shape[2])
+    optimizer = torch.optim.AdamW(
+        chooser.parameters(), config.learning_rate, weight_decay=config.weight_decay
+    )
+    n_steps = config.epochs * -(-n // config.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=n_steps + 1, pct_start=0.1
+    )
+    signals, stands_for, context = map(
+        torch.from_numpy, (slates.signals, slates.stands_for, slates.context)
+    )
+    for _ in range(config.epochs):
+        for rows in torch.split(torch.randperm(n, generator=order), config.batch_size):
+            logits = chooser(signals[rows].float(), context[rows]) + stands_for[rows]
+            loss = -logits.log_softmax(dim=1)[:, 0].mean()
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            schedule.step()
+    return chooser.eval()

@@ -1,0 +1,138 @@
+"""The sequence encoder: self-attention over the newest events, a score for every item.
+
+After SASRec (Kang and McAuley 2018, arXiv:1808.09781), with causal attention and a softmax over the
+items. Two towers describe an item, as an event and as an answer: an embedding of its own plus a
+projection of what is known of it (text vector, categories). A new item, without an embedding of
+its own, still has its place by the projection.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+N_NUMBERS = 5
+_SHARPNESS = 4.0
+
+
+class SequenceConfig(BaseModel):
+    """Size of the sequence encoder and how it is fitted.
+
+    length: events that are read; disliked: weight of an event that was not liked as an answer;
+    epochs, more_epochs: passes of the first version, and of each later one, which goes on from the
+    one before; forget: share of items whose own embedding is left out of a batch.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: Annotated[int, Field(ge=8, multiple_of=4)] = 64
+    heads: Annotated[int, Field(ge=1)] = 2
+    layers: Annotated[int, Field(ge=1)] = 1
+    length: Annotated[int, Field(ge=2)] = 50
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    forget: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    disliked: Annotated[float, Field(ge=0, le=1)] = 0.3
+    epochs: Annotated[int, Field(ge=1)] = 14
+    more_epochs: Annotated[int, Field(ge=1)] = 4
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+
+
+@dataclass(frozen=True)
+class SequenceBatch:
+    """B windows of events behind a start mark, padded on the right to T places.
+
+    Attributes
+    ----------
+    items : (B, T) codes; `n_items` is the start, `n_items + 1` padding
+    numbers : (B, T, 5) of an event: liked, value, gap before it, a new visit, of the same instant
+    idle : (B, T, 2) of the pause after the place: its length, and whether the visit is over
+    """
+
+    items: Tensor
+    numbers: Tensor
+    idle: Tensor
+
+    def to(self, device: torch.device) -> "SequenceBatch":
+        """The same batch on a device."""
+        return SequenceBatch(self.items.to(device), self.numbers.to(device), self.idle.to(device))
+
+
+class SequenceModel(nn.Module):
+    """States after each event, and the logits of every item for a state.
+
+    Parameters
+    ----------
+    side : (n_items, s) what is known of the items beside their id
+    """
+
+    side: Tensor
+
+    def __init__(self, config: SequenceConfig, side: Tensor) -> None:
+        super().__init__()
+        self.config = config
+        n_items, n_known = side.shape
+        self.n_items = n_items
+        width = config.width
+        self.register_buffer("side", side, persistent=False)
+        self.event_ids = nn.Embedding(n_items + 2, width)
+        self.answer_ids = nn.Embedding(n_items, width)
+        nn.init.normal_(self.event_ids.weight, std=0.05)
+        nn.init.normal_(self.answer_ids.weight, std=0.05)
+        self.event_side = nn.Linear(n_known, width, bias=False)
+        self.answer_side = nn.Linear(n_known, width, bias=False)
+        self.answer_bias = nn.Parameter(torch.zeros(n_items))
+        self.numbers = nn.Linear(N_NUMBERS, width)
+        self.places = nn.Embedding(config.length + 1, width)
+        nn.init.normal_(self.places.weight, std=0.02)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                width,
+                config.heads,
+                2 * width,
+                config.dropout,
+                "gelu",
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(config.layers)
+        )
+        self.idle = nn.Sequential(nn.Linear(2, 32), nn.GELU(), nn.Linear(32, width))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Sequential(
+            nn.Linear(width, width), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(width, width)
+        )
+        self.dropout = nn.Dropout(config.dropout)
+
+    def states(self, batch: SequenceBatch, kept: Tensor | None = None) -> Tensor:
+        """(B, T, d) after the events up to each place.
+
+        kept : (n_items,) 1 where an item's own embedding is read, None for all
+        """
+        own = self.event_ids.weight[:-2]
+        events = (own if kept is None else own * kept[:, None]) + self.event_side(self.side)
+        table = torch.cat([events, self.event_ids.weight[-2:]])  # (n_items + 2, d)
+        length = batch.items.shape[1]
+        x = table[batch.items] + self.numbers(batch.numbers)
+        x = self.dropout(x + self.places.weight[:length])
+        blocked = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
+        for block in self.blocks:  # padding is on the right, where causal attention never looks
+            x = block(x, src_mask=blocked, is_causal=True)
+        x = self.norm(x)
+        found: Tensor = x + self.head(x + self.idle(batch.idle))
+        return found
+
+    def answers(self, kept: Tensor | None = None) -> Tensor:
+        """(n_items, d) the items as answers."""
+        own = self.answer_ids.weight
+        described: Tensor = self.answer_side(self.side)
+        return described + (own if kept is None else own * kept[:, None])
+
+    def logits(self, states: Tensor, answers: Tensor) -> Tensor:
+        """(m, n_items) of (m, d) states."""
+        scale = _SHARPNESS / math.sqrt(self.config.width)
+        return states @ answers.T * scale + self.answer_bias

@@ -1,0 +1,1 @@
+"""What other people chose: histories of users, item-item models, and their versions."""

@@ -1,0 +1,189 @@
+"""What users had done before an instant, in the one form that training and serving share.
+
+Example: user "u" acted on items 7 and 3 at 10:00:00 and on 5 at 10:01:00. The history at 10:05:00
+is `item` [7, 3, 5] (oldest first), `age_s` [60, 60, 0] (before the newest event), `idle_s` [240].
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from transformations.event_log import SECOND_US
+from transformations.id_map import IdMap
+from transformations.names import EVENT_ORDER
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The newest events of q users strictly before q instants, oldest first.
+
+    Attributes
+    ----------
+    offsets : (q + 1,) the events of query i are offsets[i] to offsets[i + 1]
+    item : (k,) codes
+    positive : (k,) bool
+    value : (k,) NaN where an event has none
+    age_s : (k,) whole seconds before the newest event of the history
+    idle_s : (q,) seconds from the newest event to the instant; 0 without an event
+    """
+
+    offsets: Ints
+    item: Ints
+    positive: Flags
+    value: Floats
+    age_s: Ints
+    idle_s: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.idle_s)
+
+    @cached_property
+    def lengths(self) -> Ints:
+        """(q,) how many events."""
+        return np.diff(self.offsets)
+
+    @cached_property
+    def query(self) -> Ints:
+        """(k,) the query of an event."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @cached_property
+    def place(self) -> Ints:
+        """(k,) 0 for the newest event of a history, 1 for the one before."""
+        return np.repeat(self.offsets[1:], self.lengths) - 1 - np.arange(len(self.item))
+
+    def sums(self, weights: NDArray[np.floating], n_items: int) -> sp.csr_matrix:
+        """(q, n_items) float32: the (k,) weights of the events of an item, summed."""
+        at = (self.query, self.item)
+        return sp.csr_matrix((weights.astype(np.float32), at), shape=(len(self), n_items))
+
+    def take(self, queries: Ints) -> "Histories":
+        """The given queries, in the given order."""
+        lengths = self.lengths[queries]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        rows = np.repeat(self.offsets[queries] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Histories(
+            offsets,
+            self.item[rows],
+            self.positive[rows],
+            self.value[rows],
+            self.age_s[rows],
+            self.idle_s[queries],
+        )
+
+
+@dataclass(frozen=True)
+class Events:
+    """n events of all users in the order of `split_by_time`: time, user_id, item_id.
+
+    Attributes
+    ----------
+    users, items : the ids behind the codes
+    user, item : (n,) codes
+    time : (n,) microseconds since the epoch
+    positive : (n,) bool
+    value : (n,) NaN where an event has none
+    known_from : (i,) microseconds, when each item was first described
+    """
+
+    users: IdMap
+    items: IdMap
+    user: Ints
+    item: Ints
+    time: Ints
+    positive: Flags
+    value: Floats
+    known_from: Ints
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @cached_property
+    def starts_of_instants(self) -> Ints:
+        """(n,) the first row of the same instant: the rows before it are strictly earlier."""
+        return np.searchsorted(self.time, self.time)
+
+    def histories(self, user: Ints, now: Ints, limit: int) -> Histories:
+        """The newest `limit` events of (q,) users strictly before (q,) instants."""
+        end = self._end(user, now)
+        begin = np.maximum(self._starts[user], end - limit)
+        offsets = np.concatenate([[0], np.cumsum(end - begin)])
+        rows = self._rows(begin, end, offsets)
+        newest = np.zeros(len(user), dtype=np.int64)
+        has_any = end > begin
+        newest[has_any] = self.time[self._by_user[end[has_any] - 1]]
+        age_us = np.repeat(newest, end - begin) - self.time[rows]
+        return Histories(
+            offsets,
+            self.item[rows],
+            self.positive[rows],
+            self.value[rows],
+            age_us // SECOND_US,
+            np.where(has_any, (now - newest) / SECOND_US, 0.0),
+        )
+
+    def rankable(self, user: Ints, now: Ints, *, repeats: bool = False) -> Flags:
+        """(q, i) items known at the instant that the user had no event with strictly before."""
+        allowed = self.known_from[None, :] <= now[:, None]
+        if not repeats:
+            begin, end = self._starts[user], self._end(user, now)
+            offsets = np.concatenate([[0], np.cumsum(end - begin)])
+            query = np.repeat(np.arange(len(user)), end - begin)
+            allowed[query, self.item[self._rows(begin, end, offsets)]] = False
+        return allowed
+
+    @cached_property
+    def _by_user(self) -> Ints:
+        return np.lexsort((np.arange(len(self)), self.user))
+
+    @cached_property
+    def _starts(self) -> Ints:
+        return np.searchsorted(self.user[self._by_user], np.arange(len(self.users)))
+
+    @cached_property
+    def _instants(self) -> tuple[Ints, Ints]:
+        """The distinct times, and (n,) ascending numbers of (user, time) in the order by user."""
+        times, number = np.unique(self.time, return_inverse=True)
+        return times, (self.user * (len(times) + 1) + number)[self._by_user]
+
+    def _end(self, user: Ints, now: Ints) -> Ints:
+        times, numbers = self._instants
+        wanted = user * (len(times) + 1) + np.searchsorted(times, now)
+        return np.searchsorted(numbers, wanted).astype(np.int64)
+
+    def _rows(self, begin: Ints, end: Ints, offsets: Ints) -> Ints:
+        at = np.repeat(begin - offsets[:-1], end - begin) + np.arange(offsets[-1])
+        return self._by_user[at]
+
+
+def read_events(sources: Path) -> Events:
+    """The prepared events; users and items have codes in the order of their ids."""
+    log = pl.read_parquet(sources / "interactions.parquet").sort(*EVENT_ORDER, maintain_order=True)
+    items = (
+        pl.read_parquet(sources / "items.parquet", columns=["item_id", "event_timestamp"])
+        .group_by("item_id")
+        .agg(pl.col("event_timestamp").min())
+        .sort("item_id")
+    )
+    item_ids = IdMap(items["item_id"].to_arrow().cast(pa.string()))
+    user_ids = IdMap.of(log["user_id"].to_arrow())
+    return Events(
+        users=user_ids,
+        items=item_ids,
+        user=user_ids.codes(log["user_id"].to_arrow()),
+        item=item_ids.codes(log["item_id"].to_arrow()),
+        time=log["event_timestamp"].to_physical().to_numpy(),
+        positive=log["positive"].to_numpy(),
+        value=log["value"].cast(pl.Float32).fill_null(float("nan")).to_numpy(),
+        known_from=items["event_timestamp"].to_physical().to_numpy(),
+    )
