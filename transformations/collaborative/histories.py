@@ -159,7 +159,8 @@ class Events:
     def _end(self, user: Ints, now: Ints) -> Ints:
         times, numbers = self._instants
         wanted = user * (len(times) + 1) + np.searchsorted(times, now)
-        return np.searchsorted(numbers, wanted).astype(np.int64)
+        end: Ints = np.searchsorted(numbers, wanted)
+        return end
 
     def _rows(self, begin: Ints, end: Ints, offsets: Ints) -> Ints:
         at = np.repeat(begin - offsets[:-1], end - begin) + np.arange(offsets[-1])
