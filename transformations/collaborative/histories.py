@@ -164,7 +164,8 @@ class Events:
 
     def _rows(self, begin: Ints, end: Ints, offsets: Ints) -> Ints:
         at = np.repeat(begin - offsets[:-1], end - begin) + np.arange(offsets[-1])
-        return self._by_user[at]
+        rows: Ints = self._by_user[at]
+        return rows
 
 
 def read_events(sources: Path) -> Events:
