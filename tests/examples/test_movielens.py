@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from examples import wheels
 from feast_fusion.times import TIMESTAMP
 from intake.dataset_file import load_dataset
 from intake.validation import validate_dataset
@@ -26,8 +27,8 @@ Members = dict[str, bytes]
 
 
 sys.path.insert(0, str(EXAMPLE))  # as when prepare.py is run
-archives, film_table, prepare, titles, wheels = map(
-    import_module, ("archives", "film_table", "prepare", "titles", "wheels")
+archives, film_table, prepare, titles = map(
+    import_module, ("archives", "film_table", "prepare", "titles")
 )
 sys.path.remove(str(EXAMPLE))
 

