@@ -1,7 +1,7 @@
 """`feast-fusion train`, `evaluate` and `recommend`: from examples to a model to an answer."""
 
-import dataclasses
 import json
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +12,7 @@ from cli.terminal import progress_bar, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.training_set import TrainingSet
+from intake.changed_settings import change_settings
 from intake.workspace import Workspace
 from transformations.names import SERVICE
 
@@ -22,10 +23,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--seed", default=0, show_default=True, help="Same seed, same model (on a CPU).")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Another value of a setting, such as ranker.fusion=gated. Repeatable.",
+)
 @with_workspace
-def train(workspace: Workspace, seed: int) -> None:
-    """Fit the fusion ranker to the training set and save it as the workspace's artifact."""
-    artifact = train_ranker(workspace, open_training_set(workspace), seed)
+def train(workspace: Workspace, seed: int, changes: tuple[str, ...]) -> None:
+    """Fit the fusion ranker to the training set and save it as the workspace's artifact.
+
+    Settings come from [ranker] and [candidates] of dataset.toml.
+    """
+    dataset = change_settings(workspace.dataset, changes)
+    artifact = train_ranker(replace(workspace, dataset=dataset), open_training_set(workspace), seed)
     artifact.save(workspace.artifact)
     then(f"Saved to {workspace.artifact}. Next: feast-fusion evaluate.")
 
@@ -62,7 +74,7 @@ def recommend(
     """Print the top N items for USER, with features read from Redis."""
     answer = recommend_to(workspace, [user], n, query=query, explain=explain)[0]
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(answer)))
+        click.echo(json.dumps(asdict(answer)))
         return
     say(*answer_lines(answer))
 
@@ -86,14 +98,14 @@ def open_training_set(workspace: Workspace) -> TrainingSet:
 def train_ranker(workspace: Workspace, training_set: TrainingSet, seed: int = 0) -> "Artifact":
     """The ranker fitted to a training set; says how it went."""
     from feast_fusion.feature_service import encoder_of, open_service
-    from training.trainer import TrainerConfig, train
+    from training.trainer import train
 
     service = open_service(open_store(workspace), SERVICE)
     with progress_bar("Training") as advance:
         result = train(
             training_set,
             workspace.dataset,
-            TrainerConfig(),
+            workspace.dataset.ranker,
             seed=seed,
             progress=advance,
             encoder_id=encoder_of(service),

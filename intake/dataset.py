@@ -4,15 +4,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from intake.model_settings import NextItemConfig, RankerConfig, Section
 
 Columns = tuple[str, ...]
-
-
-class Section(BaseModel):
-    """A table of dataset.toml: frozen, and without keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Items(Section):
@@ -139,7 +135,7 @@ class Interest(Section):
     decay: Decay = 0.9
     positive_weight: Weight = 1.0
     negative_weight: Weight = -0.5
-    types: dict[str, InterestType] = {}
+    types: dict[str, InterestType] = Field(default_factory=dict)
 
     def rule(self, positive: bool, event_type: str | None) -> tuple[float, float]:
         """`w` and `a` of an event."""
@@ -164,6 +160,8 @@ class Dataset(Section):
     encoder: Encoder = Encoder()
     cleaning: Cleaning = Cleaning()
     interest: Interest = Interest()
+    ranker: RankerConfig = RankerConfig()
+    candidates: NextItemConfig = NextItemConfig()
     path: Path
 
     @field_validator("interactions")

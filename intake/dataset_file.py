@@ -17,8 +17,14 @@ from intake.dataset import (
     Interest,
     InterestType,
     Items,
-    Section,
     Users,
+)
+from intake.model_settings import (
+    ChooserConfig,
+    NextItemConfig,
+    RankerConfig,
+    Section,
+    SequenceConfig,
 )
 
 _SECTIONS: dict[str, type[Section]] = {
@@ -29,6 +35,10 @@ _SECTIONS: dict[str, type[Section]] = {
     "encoder": Encoder,
     "cleaning": Cleaning,
     "interest": Interest,
+    "ranker": RankerConfig,
+    "candidates": NextItemConfig,
+    "candidates.sequence": SequenceConfig,
+    "candidates.chooser": ChooserConfig,
 }
 
 
@@ -58,8 +68,12 @@ def load_dataset(path: str | Path) -> Dataset:
     try:
         return Dataset(**{**raw, "path": path})
     except ValidationError as error:
-        found = "; ".join(_explain(detail) for detail in error.errors())
-        raise SchemaError(f"{path}: {found}") from error
+        raise SchemaError(f"{path}: {explain(error)}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """What is wrong, with section and key."""
+    return "; ".join(_explain(detail) for detail in error.errors())
 
 
 def _resolve_paths(raw: dict[str, Any], folder: Path) -> None:
@@ -94,4 +108,4 @@ def _known_keys(sections: list[str]) -> list[str]:
     if not sections:
         return sorted(Dataset.model_fields.keys() - {"path"})
     is_type = sections[:2] == ["interest", "types"]
-    return sorted((InterestType if is_type else _SECTIONS[sections[0]]).model_fields)
+    return sorted((InterestType if is_type else _SECTIONS[".".join(sections)]).model_fields)

@@ -1,13 +1,13 @@
 """Objectives of the ranker, from logits and labels to a scalar."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LossName = Literal["bce", "bpr", "joint"]
+from intake.model_settings import LossName
+
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 

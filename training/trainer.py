@@ -6,52 +6,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from feast_fusion.errors import SchemaError
 from feast_fusion.training_set import TrainingSet
 from intake.dataset import Dataset
-from training.losses import LossName, build_loss, is_pairwise
+from intake.model_settings import RankerConfig
+from training.losses import build_loss, is_pairwise
 from training.metrics import auc
 from training.ranker.artifact import Artifact, probabilities
 from training.ranker.batching import RankerInputs, iterate_rows, truncate_recent_lists
 from training.ranker.feature_encoder import FeatureEncoder
-from training.ranker.model import InputShape, Ranker, RankerConfig
+from training.ranker.model import InputShape, Ranker
 from training.split import split_by_time
 
 Progress = Callable[[str, int, int], None]
-
-
-class TrainerConfig(BaseModel):
-    """How the ranker is fitted.
-
-    Attributes
-    ----------
-    patience : epochs without a better validation AUC after which training stops
-    average : decay of the running mean of the weights; the mean is the model
-    truncate : share of the rows that forget part of their history while training
-    rank, text_width : see `FeatureEncoder.fit`
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ranker: RankerConfig = RankerConfig()
-    loss: LossName = "bce"
-    epochs: Annotated[int, Field(ge=1)] = 20
-    patience: Annotated[int, Field(ge=1)] = 3
-    batch_size: Annotated[int, Field(ge=2)] = 1024
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    truncate: Annotated[float, Field(ge=0, le=1)] = 0.0
-    rank: Annotated[int, Field(ge=1)] = 32
-    text_width: Annotated[int, Field(ge=1)] = 64
 
 
 @dataclass(frozen=True)
@@ -90,7 +63,7 @@ def _on_few_threads() -> Iterator[None]:
 def train(
     training_set: TrainingSet,
     dataset: Dataset,
-    config: TrainerConfig,
+    config: RankerConfig,
     *,
     service: str,
     encoder_id: str | None,
@@ -102,6 +75,7 @@ def train(
 
     Parameters
     ----------
+    config : size and fitting of the ranker
     device : None for CUDA if there is one, else the CPU, where one seed gives one model
     progress : called with "epoch", epochs done and epochs at most
 
@@ -125,7 +99,7 @@ def train(
     learned = _Examples.of(features, training_set.take(split.train), where, cross_fitted=True)
     held_out = _Examples.of(features, training_set.take(split.validation), where)
     torch.manual_seed(seed)
-    ranker = Ranker(config.ranker, _shape(features, learned.inputs)).to(where)
+    ranker = Ranker(config, _shape(features, learned.inputs)).to(where)
     fitting = _Fitting(ranker, config, torch.Generator().manual_seed(seed))
     best, history = _fit(fitting, learned, held_out, config, progress)
     metrics = {"validation_auc": max(history)}
@@ -158,7 +132,7 @@ def _fit(
     fitting: "_Fitting",
     learned: _Examples,
     held_out: _Examples,
-    config: TrainerConfig,
+    config: RankerConfig,
     progress: Progress | None,
 ) -> tuple[Ranker, list[float]]:
     """The ranker of the best epoch, and the validation AUC after each."""
@@ -179,7 +153,7 @@ def _fit(
 class _Fitting:
     """A ranker being fitted, and the running mean of its weights."""
 
-    def __init__(self, ranker: Ranker, config: TrainerConfig, generator: torch.Generator) -> None:
+    def __init__(self, ranker: Ranker, config: RankerConfig, generator: torch.Generator) -> None:
         self.ranker = ranker
         self.mean = copy.deepcopy(ranker).eval()
         self._config = config

@@ -10,12 +10,13 @@ from intake.dataset import Dataset
 
 # Raise it whenever the same inputs would give other sources than before.
 SOURCES_VERSION = 2
+_SECTIONS = ("items", "users", "interactions", "activity")
 
 
 def fingerprint_inputs(dataset: Dataset, journal: pa.Table) -> str:
     """SHA-256 of all that decides the sources: files, journal, their description, the code."""
     sections = dataset.model_dump(
-        mode="json", include={"items", "users", "interactions", "activity"}
+        mode="json", include=dict.fromkeys(_SECTIONS, True) | {"candidates": {"refit_every"}}
     )
     digests = {
         str(section.path): _digest(section.path)

@@ -1,10 +1,13 @@
 """A dataset.toml is read exactly, and what is wrong with it is named."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from feast_fusion.errors import SchemaError
+from intake.changed_settings import change_settings
+from intake.dataset import Dataset
 from intake.dataset_file import load_dataset
 
 MINIMAL = """
@@ -44,9 +47,14 @@ def test_a_type_of_events_has_what_it_names_and_the_defaults_for_the_rest(tmp_pa
 
 def test_the_example_is_valid() -> None:
     root = Path(__file__).parents[2]
-    dataset = load_dataset(root / "examples" / "movielens" / "dataset.toml")
+    path = root / "examples" / "movielens" / "dataset.toml"
+    dataset = load_dataset(path)
     assert dataset.name == "movielens"
     assert dataset.users is not None
+    written = tomllib.loads(path.read_text())
+    for models in ("ranker", "candidates"):
+        shown = Dataset.model_fields[models].get_default().model_dump(mode="json")
+        assert written[models] == shown, "every setting is shown, with its default"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +75,14 @@ def test_the_example_is_valid() -> None:
             "[interest.types.view] decay: got 1.0",
         ),
         (("[interactions]", "[interest]\npositive_weight = inf\n[interactions]"), "got inf"),
+        (
+            ("[interactions]", "[candidates.sequence]\nwdth = 8\n[interactions]"),
+            "unknown key [candidates.sequence] wdth; expected one of batch_size, disliked",
+        ),
+        (
+            ("[interactions]", "[ranker]\nfusion = 'sum'\n[interactions]"),
+            "[ranker] fusion: got 'sum'; Input should be 'concatenation'",
+        ),
         (("[items]", "[items"), "expected valid TOML"),
     ],
 )
@@ -81,3 +97,44 @@ def test_defects_are_named(tmp_path: Path, change: tuple[str, str], message: str
 def test_a_missing_file_says_how_to_name_one(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match=r"no such file.*--dataset"):
         load_dataset(tmp_path / "absent.toml")
+
+
+def test_settings_change_for_one_run(tmp_path: Path) -> None:
+    dataset = load_dataset(write(tmp_path, MINIMAL + "[ranker]\nwidth = 64\n"))
+    changes = [
+        "ranker.fusion=weighted",
+        "ranker.epochs = 5",
+        'ranker.modalities=["text"]',
+        "candidates.sequence.dropout=0.5",
+    ]
+    changed = change_settings(dataset, changes)
+    assert (changed.ranker.fusion, changed.ranker.epochs) == ("weighted", 5)
+    assert (changed.ranker.width, changed.ranker.modalities) == (64, ("text",))
+    assert changed.candidates.sequence.dropout == 0.5
+    assert change_settings(dataset, []) == dataset
+    assert dataset.ranker.fusion == "gated"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("ranker.fusoin=gated", "unknown key [ranker] fusoin; expected one of average, batch_size"),
+        ("ranker.epochs=0", "[ranker] epochs: got 0"),
+        ("ranker.epochs=many", "[ranker] epochs: got 'many'"),
+        ("ranker.epochs", "got ranker.epochs, expected ranker.KEY=VALUE"),
+        ("epochs=3", "got epochs=3, expected ranker.KEY=VALUE"),
+        ("activity.history=3", "expected ranker.KEY=VALUE or candidates.KEY=VALUE"),
+        ("candidates.refit_every=10", "expected a setting that prepared sources do not rest on"),
+        ("candidates.seqence.width=8", "expected a section that dataset.toml can have"),
+        ("candidates.depth.x=8", "expected a section that dataset.toml can have"),
+        ("candidates.sequence.heads=3", "[candidates.sequence] heads: got 3; Value error, it must"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_by_name(
+    tmp_path: Path, change: str, message: str
+) -> None:
+    dataset = load_dataset(write(tmp_path, MINIMAL))
+    with pytest.raises(SchemaError) as error:
+        change_settings(dataset, [change])
+    assert str(error.value).startswith("--set")
+    assert message in str(error.value)

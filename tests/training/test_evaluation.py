@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 
+from intake.model_settings import RankerConfig
 from tests.training.synthetic import make_dataset, make_training_set
 from training.evaluation import evaluate_ranker
 from training.metrics import auc
 from training.split import split_by_time
-from training.trainer import TrainerConfig, train
+from training.trainer import train
 
 
 def test_every_model_is_measured_on_the_test_rows() -> None:
     rows = make_training_set(30)
-    config = TrainerConfig(epochs=1, rank=4, batch_size=128)
+    config = RankerConfig(epochs=1, rank=4, batch_size=128)
     artifact = train(rows, make_dataset(), config, service="s", encoder_id=None).artifact
     found = evaluate_ranker(rows, artifact)
     test = rows.take(split_by_time(rows.table).test)

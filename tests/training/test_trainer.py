@@ -8,13 +8,12 @@ import torch
 from feast_fusion.errors import SchemaError
 from feast_fusion.training_set import TrainingSet
 from intake.dataset import Dataset
+from intake.model_settings import LossName, RankerConfig
 from tests.training.synthetic import make_dataset, make_training_set, with_column, without
 from training.baselines import boosted_trees_scores, popularity_scores
-from training.losses import LossName
 from training.metrics import auc
-from training.ranker.model import RankerConfig
 from training.split import split_by_time
-from training.trainer import TrainerConfig, TrainResult, train
+from training.trainer import TrainResult, train
 
 SMALL = {"batch_size": 128, "rank": 4, "text_width": 4, "learning_rate": 1e-2}
 
@@ -27,7 +26,7 @@ def rows() -> TrainingSet:
 def fit(
     rows: TrainingSet, dataset: Dataset | None = None, seed: int = 0, **options: object
 ) -> TrainResult:
-    config = TrainerConfig.model_validate(SMALL | {"epochs": 6} | options)
+    config = RankerConfig.model_validate(SMALL | {"epochs": 6} | options)
     return train(rows, dataset or make_dataset(), config, service="s", encoder_id="e", seed=seed)
 
 
@@ -38,7 +37,7 @@ def auc_on_test(result: TrainResult, rows: TrainingSet) -> float:
 
 @pytest.mark.parametrize("fusion", ["concatenation", "weighted", "gated", "transformer"])
 def test_every_fusion_finds_the_users_group(rows: TrainingSet, fusion: str) -> None:
-    result = fit(rows, ranker={"fusion": fusion, "width": 16})
+    result = fit(rows, fusion=fusion, width=16)
     assert auc_on_test(result, rows) > 0.85
     test = split_by_time(rows.table).test
     popular = auc(rows.table["label"].to_numpy()[test], popularity_scores(rows.take(test)))
@@ -47,7 +46,7 @@ def test_every_fusion_finds_the_users_group(rows: TrainingSet, fusion: str) -> N
 
 @pytest.mark.parametrize("modality", ["structured", "collaborative", "text"])
 def test_each_modality_finds_the_group_by_itself(rows: TrainingSet, modality: str) -> None:
-    assert auc_on_test(fit(rows, ranker={"modalities": [modality], "width": 16}), rows) > 0.85
+    assert auc_on_test(fit(rows, modalities=[modality], width=16), rows) > 0.85
 
 
 @pytest.mark.parametrize("loss", ["bpr", "joint"])
@@ -97,7 +96,7 @@ def test_implicit_data_without_users_values_or_vectors(rows: TrainingSet) -> Non
 def test_progress_is_told_and_threads_are_given_back(rows: TrainingSet) -> None:
     told: list[tuple[str, int, int]] = []
     before = torch.get_num_threads()
-    config = TrainerConfig.model_validate(SMALL | {"epochs": 2})
+    config = RankerConfig.model_validate(SMALL | {"epochs": 2})
     train(
         rows,
         make_dataset(),
@@ -124,8 +123,8 @@ def test_few_rows_train_without_a_validation_label_to_compare(rows: TrainingSet)
 
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(ValueError, match="momentum"):
-        TrainerConfig.model_validate({"momentum": 0.9})
-    assert TrainerConfig.model_validate({"ranker": {"fusion": "gated"}}).ranker == RankerConfig()
+        RankerConfig.model_validate({"momentum": 0.9})
+    assert RankerConfig.model_validate({"fusion": "gated"}) == RankerConfig()
 
 
 def test_boosted_trees_learn_from_numbers_and_absence(rows: TrainingSet) -> None:

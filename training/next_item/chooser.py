@@ -7,32 +7,17 @@ softmax with correction, Bengio and Senecal 2008).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from intake.model_settings import ChooserConfig
 from transformations.collaborative.histories import Flags, Floats, Ints
 
 N_CONTEXT = 6
 _NEVER = -1e9
-
-
-class ChooserConfig(BaseModel):
-    """Size of the chooser and how it is fitted. strata: (up to this place, so many drawn)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    width: Annotated[int, Field(ge=4)] = 64
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    epochs: Annotated[int, Field(ge=1)] = 4
-    batch_size: Annotated[int, Field(ge=1)] = 256
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    strata: tuple[tuple[int, int], ...] = ((40, 40), (150, 30), (500, 25), (1_000_000, 10))
 
 
 class Chooser(nn.Module):

@@ -7,22 +7,20 @@ versions fitted strictly before it, and so do the logits of the sequence encoder
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
+from intake.model_settings import NextItemConfig
 from training.next_item.chooser import (
     Chooser,
-    ChooserConfig,
     Slates,
     draw_slates,
     fit_chooser,
 )
 from training.next_item.sequence_fit import SequenceFitter, score_histories
-from training.next_item.sequence_model import SequenceConfig, SequenceModel
+from training.next_item.sequence_model import SequenceModel
 from training.next_item.signals import (
     SEQUENCE,
     SIGNALS,
@@ -39,25 +37,6 @@ _MERGED = {"together": 1.0, "next": 1.0, SEQUENCE: 2.0}
 _WEIGHTS = np.array([_MERGED.get(name, 0.0) for name in (*SIGNALS, SEQUENCE)], np.float32)
 
 Progress = Callable[[str, int, int], None]
-
-
-class NextItemConfig(BaseModel):
-    """How the model is fitted.
-
-    history: newest events of a user that are read; every_events: events between two versions of the
-    signals; warm_up: share of the events before the first version; phases: versions of the sequence
-    encoder behind the first; depth: candidates that the chooser orders.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    history: Annotated[int, Field(ge=1)] = 50
-    every_events: Annotated[int, Field(ge=1)] = 5000
-    warm_up: Annotated[float, Field(gt=0, lt=1)] = 0.4
-    phases: Annotated[int, Field(ge=1)] = 3
-    depth: Annotated[int, Field(ge=10)] = 500
-    sequence: SequenceConfig = SequenceConfig()
-    chooser: ChooserConfig = ChooserConfig()
 
 
 @dataclass(frozen=True)
@@ -97,16 +76,29 @@ def merged_order(signals: Floats, allowed: Flags) -> Ints:
 
 
 class NextItemFitter:
-    """Fits models of growing parts of a log; a later one goes on from the one before."""
+    """Fits models of growing parts of a log; a later one goes on from the one before.
+
+    Parameters
+    ----------
+    history : newest events of a user that are read
+    """
 
     def __init__(
-        self, events: Events, vectors: Floats, side: Floats, config: NextItemConfig, seed: int
+        self,
+        events: Events,
+        vectors: Floats,
+        side: Floats,
+        config: NextItemConfig,
+        *,
+        history: int,
+        seed: int,
     ) -> None:
         self._events, self._vectors, self._config = events, vectors, config
+        self._history = history
         torch.manual_seed(seed)
         self._sequence = SequenceModel(config.sequence, torch.from_numpy(side))
         self._fitter = SequenceFitter(self._sequence, events, seed)
-        self._signals = SignalFitter(events, config.history)
+        self._signals = SignalFitter(events, history)
         self._versions: list[SignalVersion] = []
         self._slates: list[Slates] = []
         self._rng = np.random.default_rng(seed)
@@ -140,7 +132,7 @@ class NextItemFitter:
     def batches(self, rows: Ints) -> Iterator[tuple[SignalVersion, Ints]]:
         """Ascending rows of the log, with the version of the signals that each part reads."""
         before = self._events.starts_of_instants[rows]
-        every = self._config.every_events
+        every = self._config.refit_every
         for number in np.unique(before // every).tolist():
             part = rows[before // every == number]
             version = self.version_at(max(number * every, 1))
@@ -153,7 +145,7 @@ class NextItemFitter:
         liked = liked[events.starts_of_instants[liked] >= start]
         for version, rows in self.batches(liked):
             user, now, chosen = events.user[rows], events.time[rows], events.item[rows]
-            histories = events.histories(user, now, self._config.history)
+            histories = events.histories(user, now, self._history)
             allowed = events.rankable(user, now)
             signals = _signals(version, self._sequence, histories, self._vectors, allowed)
             order = merged_order(signals, allowed)

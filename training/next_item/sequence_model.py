@@ -8,38 +8,14 @@ its own, still has its place by the projection.
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+
+from intake.model_settings import SequenceConfig
 
 N_NUMBERS = 5
 _SHARPNESS = 4.0
-
-
-class SequenceConfig(BaseModel):
-    """Size of the sequence encoder and how it is fitted.
-
-    length: events that are read; disliked: weight of an event that was not liked as an answer;
-    epochs, more_epochs: passes of the first version, and of each later one, which goes on from the
-    one before; forget: share of items whose own embedding is left out of a batch.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    width: Annotated[int, Field(ge=8, multiple_of=4)] = 64
-    heads: Annotated[int, Field(ge=1)] = 2
-    layers: Annotated[int, Field(ge=1)] = 1
-    length: Annotated[int, Field(ge=2)] = 50
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    forget: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    disliked: Annotated[float, Field(ge=0, le=1)] = 0.3
-    epochs: Annotated[int, Field(ge=1)] = 14
-    more_epochs: Annotated[int, Field(ge=1)] = 4
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
 
 
 @dataclass(frozen=True)

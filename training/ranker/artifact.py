@@ -22,11 +22,12 @@ from safetensors.torch import load_file, save_file
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError, SchemaError
 from feast_fusion.files import recover_folder, replaced_folder
 from feast_fusion.training_set import TrainingSet
+from intake.model_settings import RankerConfig
 from training.ranker.batching import RankerInputs
 from training.ranker.columns import Profile
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.item_factors import ItemFactors
-from training.ranker.model import InputShape, Ranker, RankerConfig
+from training.ranker.model import InputShape, Ranker
 from training.ranker.text_projection import TextProjection
 from transformations.id_map import IdMap
 

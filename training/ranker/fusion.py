@@ -3,12 +3,10 @@
 Each takes `encoded` (B, M, d), zeros where absent, and `mask` (B, M) bool, and returns (B, d).
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-FusionName = Literal["concatenation", "weighted", "gated", "transformer"]
+from intake.model_settings import FusionName
 
 
 class Concatenation(nn.Module):

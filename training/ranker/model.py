@@ -5,39 +5,16 @@ compared with the user's recent events by target attention (after Deep Interest 
 al. 2018, arXiv:1706.06978) over constant item factors and text vectors.
 """
 
-from typing import Annotated, Literal
-
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from intake.model_settings import RankerConfig
 from training.ranker.batching import Batch
-from training.ranker.fusion import FusionName, build_fusion
+from training.ranker.fusion import build_fusion
 
-Modality = Literal["structured", "collaborative", "text"]
-
-MODALITIES: tuple[Modality, ...] = ("structured", "collaborative", "text")
 # Events that zero is worth in the mean residual of a user.
 RESIDUAL_PRIOR = 5.0
-
-
-class RankerConfig(BaseModel):
-    """Size and form of the ranker.
-
-    Attributes
-    ----------
-    content : leading directions of a text vector that are read as they are; all directions serve to
-        compare texts, but read as they are they identify the item, whose labels are then memorised
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    fusion: FusionName = "gated"
-    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = MODALITIES
-    width: Annotated[int, Field(ge=4, multiple_of=4)] = 32
-    heads: Annotated[int, Field(ge=1)] = 2
-    content: Annotated[int, Field(ge=0)] = 0
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
 
 
 class InputShape(BaseModel):

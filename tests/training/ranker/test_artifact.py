@@ -8,9 +8,10 @@ import pytest
 
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError, SchemaError
 from feast_fusion.training_set import TrainingSet
+from intake.model_settings import RankerConfig
 from tests.training.synthetic import make_dataset, make_training_set, without
 from training.ranker.artifact import Artifact
-from training.trainer import TrainerConfig, train
+from training.trainer import train
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def rows() -> TrainingSet:
 
 @pytest.fixture(scope="module")
 def artifact(rows: TrainingSet) -> Artifact:
-    config = TrainerConfig(epochs=1, rank=4, batch_size=128)
+    config = RankerConfig(epochs=1, rank=4, batch_size=128)
     return train(rows, make_dataset(), config, service="fusion_v1", encoder_id="e_1").artifact
 
 
@@ -42,7 +43,7 @@ def test_no_rows_have_no_scores(artifact: Artifact, rows: TrainingSet) -> None:
 
 def test_without_text_there_is_no_basis_to_save(rows: TrainingSet, tmp_path: Path) -> None:
     fewer = without(rows, "item_embedding")
-    config = TrainerConfig(epochs=1, rank=4)
+    config = RankerConfig(epochs=1, rank=4)
     made = train(fewer, make_dataset(), config, service="s", encoder_id=None).artifact
     loaded = Artifact.load(made.save(tmp_path / "artifact"))
     np.testing.assert_array_equal(loaded.score(fewer), made.score(fewer))

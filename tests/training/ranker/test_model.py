@@ -8,12 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intake.model_settings import FusionName, RankerConfig
 from tests.training.synthetic import make_dataset, make_training_set
 from training.losses import bce
 from training.ranker.batching import Batch
 from training.ranker.feature_encoder import FeatureEncoder
-from training.ranker.fusion import FusionName, build_fusion
-from training.ranker.model import InputShape, Ranker, RankerConfig, TargetAttention
+from training.ranker.fusion import build_fusion
+from training.ranker.model import InputShape, Ranker, TargetAttention
 
 FUSIONS: list[FusionName] = ["concatenation", "weighted", "gated", "transformer"]
 
