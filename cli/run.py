@@ -50,7 +50,7 @@ def run(workspace: Workspace) -> None:
     apply         declarations -> registry
     materialize   texts -> vectors; history -> sinks, newest -> Redis
     training-set  labels -> features as they were, and an audit of that
-    train         -> fusion ranker (skipped when training set and code are unchanged)
+    train         -> fusion ranker (skipped when training set, settings and code are unchanged)
     evaluate      -> metrics on the last 10 % of the events
     recommend     -> top 10 from Redis
 
@@ -146,8 +146,9 @@ def _trained(workspace: Workspace, training_set: TrainingSet) -> Artifact:
 
 
 def _fingerprint(workspace: Workspace) -> str:
-    """Digest of the saved training set and of the code that trains on it."""
-    digest = hashlib.sha256(torch.__version__.encode())
+    """Digest of the saved training set, the settings, and the code that trains on it."""
+    settings = workspace.dataset.model_dump_json(include={"ranker", "candidates"})
+    digest = hashlib.sha256(f"{torch.__version__} {settings}".encode())
     files = [*workspace.training_set.rglob("*"), *Path(training.__file__).parent.rglob("*.py")]
     for path in sorted(path for path in files if path.is_file()):
         with path.open("rb") as file:

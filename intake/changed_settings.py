@@ -43,11 +43,12 @@ def change_settings(dataset: Dataset, changes: Sequence[str]) -> Dataset:
 
 
 def _table(raw: dict[str, Any], sections: list[str], change: str) -> dict[str, Any]:
-    table: Any = raw
+    table = raw
     for section in sections:
-        table = table.get(section)
-        if not isinstance(table, dict):
+        found = table.get(section)
+        if not isinstance(found, dict):
             raise _refused(change, "a section that dataset.toml can have")
+        table = found
     return table
 
 
