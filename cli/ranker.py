@@ -1,6 +1,7 @@
 """`feast-fusion train`, `evaluate` and `recommend`: from examples to a model to an answer."""
 
 import json
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,8 @@ import click
 
 from cli.feast_repository import open_store
 from cli.redis import redis_of
-from cli.terminal import progress_bar, say, then
+from cli.terminal import say, then
+from cli.training_report import processes_of_torchrun, training_report
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.training_set import TrainingSet
@@ -18,6 +20,7 @@ from transformations.names import SERVICE
 
 if TYPE_CHECKING:
     from serving.answers import Recommendations
+    from training.processes import Processes
     from training.ranker.artifact import Artifact
 
 
@@ -34,12 +37,19 @@ if TYPE_CHECKING:
 def train(workspace: Workspace, seed: int, changes: tuple[str, ...]) -> None:
     """Fit the fusion ranker to the training set and save it as the workspace's artifact.
 
-    Settings come from [ranker] and [candidates] of dataset.toml.
+    Settings come from [ranker] and [candidates] of dataset.toml. A run that was killed goes on
+    after its last epoch. Several processes fit one model together under torchrun:
+
+    \b
+    torchrun --nproc-per-node 2 .venv/bin/feast-fusion train
     """
     dataset = change_settings(workspace.dataset, changes)
-    artifact = train_ranker(replace(workspace, dataset=dataset), open_training_set(workspace), seed)
-    artifact.save(workspace.artifact)
-    then(f"Saved to {workspace.artifact}. Next: feast-fusion evaluate.")
+    changed = replace(workspace, dataset=dataset)
+    with processes_of_torchrun() as processes:
+        artifact = train_ranker(changed, open_training_set(workspace), seed, processes)
+        if processes.is_first:
+            artifact.save(workspace.artifact)
+            then(f"Saved to {workspace.artifact}. Next: feast-fusion evaluate.")
 
 
 @click.command()
@@ -95,23 +105,45 @@ def open_training_set(workspace: Workspace) -> TrainingSet:
     return TrainingSet.open(workspace.training_set)
 
 
-def train_ranker(workspace: Workspace, training_set: TrainingSet, seed: int = 0) -> "Artifact":
-    """The ranker fitted to a training set; says how it went."""
+def train_ranker(
+    workspace: Workspace,
+    training_set: TrainingSet,
+    seed: int = 0,
+    processes: "Processes | None" = None,
+) -> "Artifact":
+    """The ranker fitted to a training set; says how it went.
+
+    A fit that was killed goes on after its last epoch.
+    """
     from feast_fusion.feature_service import encoder_of, open_service
+    from training.checkpoint import Checkpoint
+    from training.processes import ALONE
+    from training.provenance import digest_training
     from training.trainer import train
 
+    processes = processes or ALONE
     service = open_service(open_store(workspace), SERVICE)
-    with progress_bar("Training") as advance:
+    encoder_id = encoder_of(service)
+    checkpoint = Checkpoint(workspace.checkpoint, digest_training(workspace, seed))
+    with ExitStack() as stack:
+        report = None
+        if processes.is_first:
+            told = training_report(workspace, service, encoder_id, seed)
+            report = stack.enter_context(told)
         result = train(
             training_set,
             workspace.dataset,
             workspace.dataset.ranker,
             seed=seed,
-            progress=advance,
-            encoder_id=encoder_of(service),
+            encoder_id=encoder_id,
             service=SERVICE,
+            processes=processes,
+            checkpoint=checkpoint,
+            report=report,
         )
-    say(f"Trained: {result.summary()}")
+    if processes.is_first:
+        checkpoint.remove()
+        say(f"Trained: {result.summary()}")
     return result.artifact
 
 

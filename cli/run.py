@@ -1,6 +1,5 @@
 """`feast-fusion run` and `demo`: the main job from files to recommendations, every step real."""
 
-import hashlib
 import json
 import os
 import statistics
@@ -8,15 +7,12 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import click
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
-import torch
 
-import training
 from cli.data import prepare_sources, retrieve_training_set
 from cli.feast_repository import feast, feast_time, open_store
 from cli.ranker import answer_lines, recommend_to, train_ranker
@@ -32,6 +28,7 @@ from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
 from training.audit.leakage import audit_training_set
 from training.evaluation import evaluate_ranker
+from training.provenance import digest_training
 from training.ranker.artifact import Artifact
 from transformations.embedder import Embedder, identify
 from transformations.names import INTERACTIONS, ITEM_EMBEDDING, ITEMS, SERVICE, USER_EMBEDDING
@@ -133,7 +130,7 @@ def _audited_training_set(workspace: Workspace) -> TrainingSet:
 
 def _trained(workspace: Workspace, training_set: TrainingSet) -> Artifact:
     """The ranker of this training set and this code: loaded if it exists, else trained."""
-    fingerprint = _fingerprint(workspace)
+    fingerprint = digest_training(workspace, seed=0)
     stamp = workspace.root / "trained.json"
     if stamp.is_file() and json.loads(stamp.read_text())["fingerprint"] == fingerprint:
         say("Unchanged since the last training: the artifact is kept.")
@@ -143,17 +140,6 @@ def _trained(workspace: Workspace, training_set: TrainingSet) -> Artifact:
     with replaced_file(stamp) as building:
         building.write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
     return artifact
-
-
-def _fingerprint(workspace: Workspace) -> str:
-    """Digest of the saved training set, the settings, and the code that trains on it."""
-    settings = workspace.dataset.model_dump_json(include={"ranker", "candidates"})
-    digest = hashlib.sha256(f"{torch.__version__} {settings}".encode())
-    files = [*workspace.training_set.rglob("*"), *Path(training.__file__).parent.rglob("*.py")]
-    for path in sorted(path for path in files if path.is_file()):
-        with path.open("rb") as file:
-            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _window(workspace: Workspace) -> tuple[str, str]:

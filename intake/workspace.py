@@ -77,6 +77,21 @@ class Workspace:
         return self.root / "artifact"
 
     @property
+    def checkpoint(self) -> Path:
+        """Where the fit of a model stands that is not finished."""
+        return self.root / "checkpoint.safetensors"
+
+    @property
+    def runs(self) -> Path:
+        """A folder per training run, which TensorBoard reads."""
+        return self.root / "runs"
+
+    @property
+    def tuning(self) -> Path:
+        """The trials of `feast-fusion tune` (SQLite)."""
+        return self.root / "tuning.db"
+
+    @property
     def summary(self) -> Path:
         """Numbers of the last `run`."""
         return self.root / "summary.json"

@@ -11,6 +11,7 @@ from intake.dataset import Dataset
 from intake.model_settings import LossName, RankerConfig
 from tests.training.synthetic import make_dataset, make_training_set, with_column, without
 from training.baselines import boosted_trees_scores, popularity_scores
+from training.fitting import Epoch
 from training.metrics import auc
 from training.split import split_by_time
 from training.trainer import TrainResult, train
@@ -94,18 +95,13 @@ def test_implicit_data_without_users_values_or_vectors(rows: TrainingSet) -> Non
 
 
 def test_progress_is_told_and_threads_are_given_back(rows: TrainingSet) -> None:
-    told: list[tuple[str, int, int]] = []
+    told: list[Epoch] = []
     before = torch.get_num_threads()
     config = RankerConfig.model_validate(SMALL | {"epochs": 2})
-    train(
-        rows,
-        make_dataset(),
-        config,
-        service="s",
-        encoder_id=None,
-        progress=lambda *step: told.append(step),
-    )
-    assert [(done, total) for _, done, total in told] == [(1, 2), (2, 2)]
+    result = train(rows, make_dataset(), config, service="s", encoder_id=None, report=told.append)
+    assert [epoch.number for epoch in told] == [1, 2]
+    assert [epoch.auc for epoch in told] == result.history
+    assert told[0].loss > told[1].loss > 0
     assert torch.get_num_threads() == before
 
 
