@@ -14,6 +14,7 @@ _COMMANDS = {
     "run": ("cli.run", "Go the whole way on a data set."),
     "training-set": ("cli.data", "Build the training set: each label with its features."),
     "train": ("cli.ranker", "Fit the fusion ranker to the training set."),
+    "tune": ("cli.tune", "Try settings of the ranker on the validation rows."),
     "evaluate": ("cli.ranker", "Measure the artifact beside popularity and boosted trees."),
     "recommend": ("cli.ranker", "Print the top N items for USER, with features from Redis."),
     "serve": ("cli.serve", "Answer over HTTP until interrupted."),

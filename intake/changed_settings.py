@@ -11,8 +11,8 @@ from intake.dataset import Dataset
 from intake.dataset_file import explain
 
 _SECTIONS = ("ranker", "candidates")
-# They decide the prepared sources, which every command of a workspace shares.
-_OF_THE_SOURCES = ("candidates.refit_every",)
+# What earlier steps have made rests on them.
+_OF_EARLIER_STEPS = ("candidates.refit_every", "ranker.negatives")
 
 
 def change_settings(dataset: Dataset, changes: Sequence[str]) -> Dataset:
@@ -33,8 +33,8 @@ def change_settings(dataset: Dataset, changes: Sequence[str]) -> Dataset:
         *sections, key = name.strip().split(".")
         if not equals or not sections or sections[0] not in _SECTIONS:
             raise _refused(change, "ranker.KEY=VALUE or candidates.KEY=VALUE")
-        if name.strip() in _OF_THE_SOURCES:
-            raise _refused(change, "a setting that prepared sources do not rest on")
+        if name.strip() in _OF_EARLIER_STEPS:
+            raise _refused(change, "a setting of the fit, not of sources or training set")
         _table(raw, sections, change)[key] = _value(value)
     try:
         return Dataset.model_validate(raw)

@@ -35,6 +35,7 @@ class RankerConfig(Section):
         compare texts, but read as they are they identify the item, whose labels are then memorised
     dropout : share of the units that a training step leaves out
     rank, text_width : numbers of an item's factors, and of its projected text vector
+    negatives : items drawn against each event of implicit data; part of the training set
     loss : bce for probabilities, bpr for the order of a user's items, joint for half of each
     epochs : passes over the training rows at most
     patience : epochs without a better validation AUC after which training stops
@@ -53,6 +54,7 @@ class RankerConfig(Section):
     dropout: Dropout = 0.2
     rank: Positive = 32
     text_width: Positive = 64
+    negatives: Positive = 4
     loss: LossName = "bce"
     epochs: Positive = 20
     patience: Positive = 3

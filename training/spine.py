@@ -17,12 +17,10 @@ from transformations.names import INTERACTIONS, ITEMS
 SPINE_COLUMNS = ["user_id", "item_id", "event_timestamp", "label"]
 
 
-def build_spine(workspace: Workspace, *, negatives: int = 4, seed: int = 0) -> pa.Table:
+def build_spine(workspace: Workspace, *, seed: int = 0) -> pa.Table:
     """user_id, item_id, event_timestamp (UTC, us) and label (0 or 1), by time, user and item.
 
-    Parameters
-    ----------
-    negatives : sampled per positive of implicit data; explicit data has its own
+    Implicit data gets `negatives` of `[ranker]` sampled per positive; explicit data has its own.
 
     Raises
     ------
@@ -35,7 +33,8 @@ def build_spine(workspace: Workspace, *, negatives: int = 4, seed: int = 0) -> p
     )
     if not dataset.interactions.explicit:
         items = pl.read_parquet(workspace.source(ITEMS), columns=["item_id", "event_timestamp"])
-        events = _with_negatives(events, items, negatives, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        events = _with_negatives(events, items, dataset.ranker.negatives, rng)
     if events["label"].n_unique() < 2:
         raise SchemaError(
             f"{dataset.path}: got {len(events)} examples with labels "

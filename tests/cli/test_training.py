@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,15 @@ def copied(films: Project, tmp_path: Path) -> Project:
     return open_project(films.workspace.dataset.path, tmp_path / "home")
 
 
+def variables_of(project: Project) -> dict[str, str]:
+    workspace = project.workspace
+    return {"FUSION_DATASET": str(workspace.dataset.path), "FUSION_HOME": str(workspace.home)}
+
+
+def start(project: Project, *arguments: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([COMMAND, *arguments], env=os.environ | variables_of(project))
+
+
 def weights(project: Project) -> dict[str, np.ndarray]:
     ranker = Artifact.load(project.workspace.artifact).ranker
     return {name: weight.numpy() for name, weight in ranker.state_dict().items()}
@@ -45,8 +56,7 @@ def steps(run: Path) -> list[int]:
 def test_a_killed_training_goes_on_to_the_same_model(films: Project, copied: Project) -> None:
     """Issue F, acceptance 6."""
     workspace = copied.workspace
-    variables = {"FUSION_DATASET": str(workspace.dataset.path), "FUSION_HOME": str(workspace.home)}
-    process = subprocess.Popen([COMMAND, "train", *SLOW], env=os.environ | variables)
+    process = start(copied, "train", *SLOW)
     wait_until(workspace.checkpoint.is_file, "the first epoch")
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
@@ -74,11 +84,10 @@ def test_two_processes_fit_the_model_of_one(copied: Project) -> None:
     ]
     copied.run("train", *changes)
     one, auc = weights(copied), validation_auc(copied)
-    variables = {"FUSION_DATASET": str(workspace.dataset.path), "FUSION_HOME": str(workspace.home)}
     torchrun = str(Path(sys.executable).parent / "torchrun")
     done = subprocess.run(
         [torchrun, "--standalone", "--nproc-per-node", "2", COMMAND, "train", *changes],
-        env=os.environ | variables,
+        env=os.environ | variables_of(copied),
         capture_output=True,
         text=True,
         check=False,
@@ -91,6 +100,33 @@ def test_two_processes_fit_the_model_of_one(copied: Project) -> None:
     )
     for name, weight in one.items():
         np.testing.assert_allclose(two[name], weight, atol=2e-3, err_msg=name)
+
+
+def test_a_killed_tuning_goes_on_and_its_line_trains_that_model(copied: Project) -> None:
+    """Issue F, acceptance 6."""
+    workspace = copied.workspace
+    process = start(copied, "tune", "--trials", "40")
+    wait_until(lambda: n_finished(workspace.tuning) >= 2, "two trials")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    n_before = n_finished(workspace.tuning)
+    printed = copied.run("tune", "--trials", str(n_before + 1)).stdout
+    assert n_finished(workspace.tuning) == n_before + 1
+    best, *_, line = printed.splitlines()
+    assert f"Best of {n_before + 1} trials: validation AUC" in best
+    copied.run("train", *line.split("feast-fusion train")[-1].split())
+    assert f"AUC {validation_auc(copied):.4f} in trial" in best
+
+
+def n_finished(trials: Path) -> int:
+    if not trials.is_file():
+        return 0
+    with closing(sqlite3.connect(trials)) as database:
+        query = "SELECT count(*) FROM trials WHERE state = 'COMPLETE'"
+        try:
+            return int(database.execute(query).fetchone()[0])
+        except sqlite3.OperationalError:  # its tables are still to come
+            return 0
 
 
 def test_a_run_records_what_it_was_made_of(films: Project) -> None:
