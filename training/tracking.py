@@ -73,7 +73,7 @@ class Tracking:
 
 
 class _Server:
-    """A run on an MLflow server, or in a folder that MLflow reads."""
+    """A run on an MLflow server, or in a database that MLflow reads."""
 
     def __init__(self, uri: str, experiment: str, name: str) -> None:
         self._client = _open_client(uri)
