@@ -40,18 +40,27 @@ class SequenceFitter:
     Parameters
     ----------
     seed : of the order of the windows, dropout and what is forgotten
+    repeats : whether an item may be chosen again
     """
 
-    def __init__(self, model: SequenceModel, events: Events, seed: int) -> None:
+    def __init__(
+        self, model: SequenceModel, events: Events, seed: int, *, repeats: bool = False
+    ) -> None:
         self.model = model
-        self._events = events
+        self._events, self._repeats = events, repeats
+        self._is_scaled = False
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
 
     def fit(self, n_rows: int, epochs: int, progress: Progress | None = None) -> float:
         """Some passes over the first `n_rows` events; the mean loss of the last, nats an event."""
         model, config = self.model.train(), self.model.config
-        log = _Log(self._events, n_rows, model)
+        met = np.bincount(self._events.item[:n_rows], minlength=model.n_items) > 0
+        model.met.copy_(torch.from_numpy(met))
+        if not self._is_scaled:
+            model.scale.copy_(torch.from_numpy(_scale(self._events, n_rows)))
+            self._is_scaled = True
+        log = _Log(self._events, n_rows, model, repeats=self._repeats)
         optimizer = torch.optim.AdamW(
             model.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=config.weight_decay
         )
@@ -85,12 +94,12 @@ class SequenceFitter:
         states = model.states(batch.to(device), kept).flatten(0, 1)  # (B * T, d)
         asked, which = np.unique(targets.place, return_inverse=True)
         logits = model.logits(states[_long(asked, device)], model.answers(kept))  # (m, i)
-        logits = logits.masked_fill(
-            log.touched(windows, asked, batch.items.shape[1], device), _IMPOSSIBLE
+        logits = logits.masked_fill_(
+            log.impossible(windows, asked, batch.items.shape[1], device), _IMPOSSIBLE
         )
         weights = torch.from_numpy(targets.weight).to(device)
         rows, items = _long(which, device), _long(targets.item, device)
-        losses = logits.logsumexp(dim=1)[rows] - logits[rows, items]
+        losses = -logits.log_softmax(dim=1)[rows, items]
         loss = (weights * losses).sum() / weights.sum()
         optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -112,8 +121,11 @@ class _Targets:
 class _Log:
     """The first rows of a log, by user and time, as windows and batches."""
 
-    def __init__(self, events: Events, n_rows: int, model: SequenceModel) -> None:
-        self._config, self._n_items = model.config, model.n_items
+    def __init__(
+        self, events: Events, n_rows: int, model: SequenceModel, *, repeats: bool
+    ) -> None:
+        self._config, self._n_items, self._repeats = model.config, model.n_items, repeats
+        self._never_met = np.flatnonzero(model.met.cpu().numpy() == 0)
         rows = np.lexsort((np.arange(n_rows), events.user[:n_rows]))
         user = events.user[rows]
         self.item, self.time = events.item[rows], events.time[rows]
@@ -126,10 +138,10 @@ class _Log:
         first = np.repeat(self.starts, self.ends - self.starts)
         gap_s = np.append(0.0, np.diff(self.time)) / 1e6
         gap_s[self.starts] = 0.0
-        self.numbers = _numbers(self.positive, events.value[rows], gap_s)
+        self.numbers = _numbers(self.positive, events.value[rows], gap_s, model)
         is_first = self.before == first
         previous = np.where(is_first, self.before, self.before - 1)
-        self.idle = _idle((self.time - self.time[previous]) / 1e6)
+        self.idle = _idle((self.time - self.time[previous]) / 1e6, model)
 
     def windows(self, rng: np.random.Generator) -> _Windows:
         """Windows that overlap by half, from a random phase on."""
@@ -190,17 +202,24 @@ class _Log:
         tensors = (torch.from_numpy(array) for array in (items, numbers, idle))
         return SequenceBatch(*tensors), targets
 
-    def touched(self, windows: _Windows, asked: Ints, width: int, device: torch.device) -> Tensor:
-        """(m, i) bool: items that the user had an event with before each asked place."""
+    def impossible(
+        self, windows: _Windows, asked: Ints, width: int, device: torch.device
+    ) -> Tensor:
+        """(m, i) bool: items that cannot follow each asked place.
+
+        An item that no event had cannot, nor, without repeats, one that the user had before.
+        """
         lengths = windows.end - windows.first
-        which = np.repeat(np.arange(len(lengths)), lengths)
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        rows = np.repeat(windows.first - offsets[:-1], lengths) + np.arange(offsets[-1])
-        place = np.maximum(rows - windows.begin[which] + 1, 0)
-        since = np.full((len(lengths), self._n_items), width + 1)
-        np.minimum.at(since, (which, self.item[rows]), place)
+        since = np.full((len(lengths), self._n_items), width + 1, dtype=np.int16)
+        since[:, self._never_met] = 0
+        if not self._repeats:
+            which = np.repeat(np.arange(len(lengths)), lengths)
+            offsets = np.concatenate([[0], np.cumsum(lengths)])
+            rows = np.repeat(windows.first - offsets[:-1], lengths) + np.arange(offsets[-1])
+            place = np.maximum(rows - windows.begin[which] + 1, 0).astype(np.int16)
+            np.minimum.at(since, (which, self.item[rows]), place)
         found = torch.from_numpy(since).to(device)[_long(asked // width, device)]
-        return found <= _long(asked % width, device)[:, None]
+        return found <= torch.from_numpy((asked % width).astype(np.int16)).to(device)[:, None]
 
 
 @torch.inference_mode()
@@ -232,26 +251,48 @@ def batch_histories(histories: Histories, model: SequenceModel) -> tuple[Sequenc
     gap_s = np.append(0, age[:-1] - age[1:]).astype(np.float64)
     gap_s[at == 1] = 0.0
     numbers = np.zeros((n, width, N_NUMBERS), np.float32)
-    numbers[which, at] = _numbers(histories.positive[is_kept], histories.value[is_kept], gap_s)
+    numbers[which, at] = _numbers(
+        histories.positive[is_kept], histories.value[is_kept], gap_s, model
+    )
     idle = np.zeros((n, width, 2), np.float32)
-    idle[np.arange(n), kept] = _idle(histories.idle_s)
+    idle[np.arange(n), kept] = _idle(histories.idle_s, model)
     tensors = (torch.from_numpy(array) for array in (items, numbers, idle))
     return SequenceBatch(*tensors), kept
 
 
+def _scale(events: Events, n_rows: int) -> NDArray[np.float32]:
+    """(2, 2) mean and deviation of values and of log pauses within the first rows."""
+    order = np.argsort(events.user[:n_rows], kind="stable")
+    pauses = np.diff(events.time[order])[np.diff(events.user[order]) == 0] / 1e6
+    values = events.value[:n_rows]
+    parts = values[~np.isnan(values)], np.log1p(pauses[pauses > 0])
+    found = [(part.mean(), part.std()) if len(part) else (0.0, 1.0) for part in parts]
+    return np.array([(mean, spread if spread > 0 else 1.0) for mean, spread in found], np.float32)
+
+
 def _numbers(
-    positive: NDArray[np.bool_], value: NDArray[np.float32], gap_s: NDArray[np.float64]
+    positive: NDArray[np.bool_],
+    value: NDArray[np.float32],
+    gap_s: NDArray[np.float64],
+    model: SequenceModel,
 ) -> NDArray[np.float32]:
-    """(k, 5) numbers of events."""
-    known = np.nan_to_num((value - np.float32(3.5)) / np.float32(1.2))
+    """(k, 5) numbers of events; 0 for a value or a pause that there is not."""
+    mean, spread = model.scale[0].tolist()
+    known = np.nan_to_num((value - mean) / spread)
     whole = np.floor(gap_s)
-    columns = [positive, known, np.log1p(whole) / 5, whole > _VISIT_S, whole == 0]
+    columns = [positive, known, _pause(whole, model), whole > _VISIT_S, whole == 0]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _idle(seconds: NDArray[np.float64]) -> NDArray[np.float32]:
+def _idle(seconds: NDArray[np.float64], model: SequenceModel) -> NDArray[np.float32]:
     """(k, 2) numbers of pauses."""
-    return np.stack([np.log1p(seconds) / 5, seconds > _VISIT_S], axis=1).astype(np.float32)
+    return np.stack([_pause(seconds, model), seconds > _VISIT_S], axis=1).astype(np.float32)
+
+
+def _pause(seconds: NDArray[np.float64], model: SequenceModel) -> NDArray[np.float64]:
+    mean, spread = model.scale[1].tolist()
+    found: NDArray[np.float64] = np.where(seconds > 0, (np.log1p(seconds) - mean) / spread, 0.0)
+    return found
 
 
 def _long(values: Ints, device: torch.device) -> Tensor:

@@ -8,6 +8,7 @@ its own, still has its place by the projection.
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,15 +39,29 @@ class SequenceBatch:
         return SequenceBatch(self.items.to(device), self.numbers.to(device), self.idle.to(device))
 
 
+class Answers(NamedTuple):
+    """The items as answers: vectors (n_items, d) and bias (n_items,)."""
+
+    vectors: Tensor
+    bias: Tensor
+
+
 class SequenceModel(nn.Module):
     """States after each event, and the logits of every item for a state.
 
     Parameters
     ----------
     side : (n_items, s) what is known of the items beside their id
+
+    Attributes
+    ----------
+    met : (n_items,) 1 for items of the fitted events; of the others only `side` is read
+    scale : (2, 2) mean and deviation of values, and of the logarithm of pauses in seconds
     """
 
     side: Tensor
+    met: Tensor
+    scale: Tensor
 
     def __init__(self, config: SequenceConfig, side: Tensor) -> None:
         super().__init__()
@@ -55,6 +70,8 @@ class SequenceModel(nn.Module):
         self.n_items = n_items
         width = config.width
         self.register_buffer("side", side, persistent=False)
+        self.register_buffer("met", torch.ones(n_items))
+        self.register_buffer("scale", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
         self.event_ids = nn.Embedding(n_items + 2, width)
         self.answer_ids = nn.Embedding(n_items, width)
         nn.init.normal_(self.event_ids.weight, std=0.05)
@@ -87,10 +104,10 @@ class SequenceModel(nn.Module):
     def states(self, batch: SequenceBatch, kept: Tensor | None = None) -> Tensor:
         """(B, T, d) after the events up to each place.
 
-        kept : (n_items,) 1 where an item's own embedding is read, None for all
+        kept : (n_items,) 1 where an item's own embedding is read, None for all that were met
         """
-        own = self.event_ids.weight[:-2]
-        events = (own if kept is None else own * kept[:, None]) + self.event_side(self.side)
+        kept = self.met if kept is None else kept * self.met
+        events = self.event_ids.weight[:-2] * kept[:, None] + self.event_side(self.side)
         table = torch.cat([events, self.event_ids.weight[-2:]])  # (n_items + 2, d)
         length = batch.items.shape[1]
         x = table[batch.items] + self.numbers(batch.numbers)
@@ -102,13 +119,13 @@ class SequenceModel(nn.Module):
         found: Tensor = x + self.head(x + self.idle(batch.idle))
         return found
 
-    def answers(self, kept: Tensor | None = None) -> Tensor:
-        """(n_items, d) the items as answers."""
-        own = self.answer_ids.weight
-        described: Tensor = self.answer_side(self.side)
-        return described + (own if kept is None else own * kept[:, None])
+    def answers(self, kept: Tensor | None = None) -> Answers:
+        """The items as answers; `kept` as in `states`."""
+        kept = self.met if kept is None else kept * self.met
+        vectors = self.answer_ids.weight * kept[:, None] + self.answer_side(self.side)
+        return Answers(vectors, self.answer_bias * kept)
 
-    def logits(self, states: Tensor, answers: Tensor) -> Tensor:
+    def logits(self, states: Tensor, answers: Answers) -> Tensor:
         """(m, n_items) of (m, d) states."""
         scale = _SHARPNESS / math.sqrt(self.config.width)
-        return states @ answers.T * scale + self.answer_bias
+        return torch.addmm(answers.bias, states * scale, answers.vectors.T)
