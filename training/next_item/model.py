@@ -97,7 +97,7 @@ class NextItemFitter:
         self._history = history
         torch.manual_seed(seed)
         self._sequence = SequenceModel(config.sequence, torch.from_numpy(side))
-        self._fitter = SequenceFitter(self._sequence, events, seed)
+        self._fitter = SequenceFitter(self._sequence, events, seed, repeats=config.repeats)
         self._signals = SignalFitter(events, history)
         self._versions: list[SignalVersion] = []
         self._slates: list[Slates] = []
@@ -146,7 +146,7 @@ class NextItemFitter:
         for version, rows in self.batches(liked):
             user, now, chosen = events.user[rows], events.time[rows], events.item[rows]
             histories = events.histories(user, now, self._history)
-            allowed = events.rankable(user, now)
+            allowed = events.rankable(user, now, repeats=self._config.repeats)
             signals = _signals(version, self._sequence, histories, self._vectors, allowed)
             order = merged_order(signals, allowed)
             items, stands_for = draw_slates(order, chosen, allowed, self._config.chooser, self._rng)

@@ -16,6 +16,7 @@ from transformations.collaborative.histories import Events, Histories, Ints
 _VISIT_S = 3600.0
 _SCORED_AT_ONCE = 512
 _IMPOSSIBLE = -1e9
+_RARE = 0.1
 
 Progress = Callable[[int, int], None]
 
@@ -74,9 +75,13 @@ class SequenceFitter:
                 self._step(log, windows, optimizer, schedule)
                 for windows in log.batches(self._rng, config.batch_size)
             ]
-            loss = float(np.mean(losses))
+            loss = float(np.nanmean(losses))
             if progress is not None:
                 progress(epoch + 1, epochs)
+        if met.any():
+            with torch.no_grad():  # an item that nobody met yet is as likely as a rare one
+                rare = model.answer_bias[model.met > 0].quantile(_RARE)
+                model.answer_bias[model.met == 0] = rare
         model.eval()
         return loss
 
@@ -89,6 +94,8 @@ class SequenceFitter:
     ) -> float:
         model, device = self.model, self.model.side.device
         batch, targets = log.batch(windows)
+        if not len(targets.place):
+            return float("nan")
         chance = torch.rand(model.n_items, generator=self._generator)
         kept = (chance >= model.config.forget).float().to(device)
         states = model.states(batch.to(device), kept).flatten(0, 1)  # (B * T, d)
@@ -121,9 +128,7 @@ class _Targets:
 class _Log:
     """The first rows of a log, by user and time, as windows and batches."""
 
-    def __init__(
-        self, events: Events, n_rows: int, model: SequenceModel, *, repeats: bool
-    ) -> None:
+    def __init__(self, events: Events, n_rows: int, model: SequenceModel, *, repeats: bool) -> None:
         self._config, self._n_items, self._repeats = model.config, model.n_items, repeats
         self._never_met = np.flatnonzero(model.met.cpu().numpy() == 0)
         rows = np.lexsort((np.arange(n_rows), events.user[:n_rows]))

@@ -8,7 +8,6 @@ its own, still has its place by the projection.
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,13 +36,6 @@ class SequenceBatch:
     def to(self, device: torch.device) -> "SequenceBatch":
         """The same batch on a device."""
         return SequenceBatch(self.items.to(device), self.numbers.to(device), self.idle.to(device))
-
-
-class Answers(NamedTuple):
-    """The items as answers: vectors (n_items, d) and bias (n_items,)."""
-
-    vectors: Tensor
-    bias: Tensor
 
 
 class SequenceModel(nn.Module):
@@ -119,13 +111,13 @@ class SequenceModel(nn.Module):
         found: Tensor = x + self.head(x + self.idle(batch.idle))
         return found
 
-    def answers(self, kept: Tensor | None = None) -> Answers:
-        """The items as answers; `kept` as in `states`."""
+    def answers(self, kept: Tensor | None = None) -> Tensor:
+        """(n_items, d) the items as answers; `kept` as in `states`."""
         kept = self.met if kept is None else kept * self.met
-        vectors = self.answer_ids.weight * kept[:, None] + self.answer_side(self.side)
-        return Answers(vectors, self.answer_bias * kept)
+        described: Tensor = self.answer_side(self.side)
+        return described + self.answer_ids.weight * kept[:, None]
 
-    def logits(self, states: Tensor, answers: Answers) -> Tensor:
+    def logits(self, states: Tensor, answers: Tensor) -> Tensor:
         """(m, n_items) of (m, d) states."""
         scale = _SHARPNESS / math.sqrt(self.config.width)
-        return torch.addmm(answers.bias, states * scale, answers.vectors.T)
+        return torch.addmm(self.answer_bias, states * scale, answers.T)

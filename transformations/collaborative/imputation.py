@@ -1,0 +1,53 @@
+"""Scores of items that nobody chose yet, from the scores of items like them.
+
+An item-item model says nothing of an item without liked events. A ridge regression over the other
+items of a request, from what is known of an item (text, categories) to its score, says what an item
+of its kind would score. It is linear in the scores, so one matrix serves all requests.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transformations.collaborative.histories import Floats
+
+_RIDGE = 10.0
+# The intercept is free.
+_RIDGE_OF_ONE = 1e-6
+
+
+@dataclass(frozen=True)
+class Imputation:
+    """Replaces the scores of the items that were never liked.
+
+    Attributes
+    ----------
+    described : (i, s + 1) what is known of the items, and a 1
+    regression : (s + 1, i) from the scores of all items to the weights of what is known
+    is_new : (i,) bool
+    """
+
+    described: Floats
+    regression: Floats
+    is_new: NDArray[np.bool_]
+
+    @classmethod
+    def fit(
+        cls, side: Floats, n_liked: NDArray[np.floating], ridge: float = _RIDGE
+    ) -> "Imputation":
+        """The imputation by (i, s) numbers of items; an item weighs the log of its (i,) likes."""
+        described = np.concatenate([side, np.ones((len(side), 1), side.dtype)], axis=1)
+        weighted = described.astype(np.float64) * np.log1p(n_liked)[:, None]
+        penalty = np.diag(np.append(np.full(side.shape[1], ridge), _RIDGE_OF_ONE))
+        regression = np.linalg.solve(weighted.T @ described + penalty, weighted.T)
+        return cls(described.astype(np.float32), regression.astype(np.float32), n_liked == 0)
+
+    def __call__(self, scores: Floats) -> Floats:
+        """(q, i) the scores, those of new items imputed."""
+        if not self.is_new.any():
+            return scores
+        found = scores.copy()
+        weights = scores @ self.regression.T  # (q, s + 1)
+        found[:, self.is_new] = weights @ self.described[self.is_new].T
+        return found
