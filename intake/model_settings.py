@@ -79,6 +79,7 @@ class SequenceConfig(Section):
     disliked : weight of an event that was not liked as an answer
     epochs, more_epochs : passes of the first version, and of each later one, which goes on from the
         one before
+    replay : share of the earlier events that each pass of a later version reads again
     batch_size : windows of a training step
     learning_rate, weight_decay : of AdamW
     """
@@ -90,8 +91,9 @@ class SequenceConfig(Section):
     dropout: Dropout = 0.3
     forget: Dropout = 0.1
     disliked: Share = 0.3
-    epochs: Positive = 14
-    more_epochs: Positive = 4
+    epochs: Positive = 10
+    more_epochs: Positive = 5
+    replay: Share = 0.4
     batch_size: Positive = 32
     learning_rate: LearningRate = 3e-3
     weight_decay: NotNegative = 1e-2
@@ -115,13 +117,13 @@ class ChooserConfig(Section):
     strata : (up to this place, so many drawn) of the other items of a slate
     """
 
-    width: Annotated[int, Field(ge=4)] = 64
-    dropout: Dropout = 0.1
+    width: Annotated[int, Field(ge=4)] = 32
+    dropout: Dropout = 0.0
     epochs: Positive = 4
-    batch_size: Positive = 256
+    batch_size: Positive = 128
     learning_rate: LearningRate = 5e-3
     weight_decay: NotNegative = 1e-2
-    strata: tuple[tuple[int, int], ...] = ((40, 40), (150, 30), (500, 25), (1_000_000, 10))
+    strata: tuple[tuple[int, int], ...] = ((40, 20), (150, 15), (500, 12), (1_000_000, 6))
 
 
 class NextItemConfig(Section):

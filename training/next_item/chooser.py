@@ -18,13 +18,25 @@ from transformations.collaborative.histories import Flags, Floats, Ints
 
 N_CONTEXT = 6
 _NEVER = -1e9
+# What is unlike any request that was fitted must not decide alone.
+_MOST = 4.0
 
 
 class Chooser(nn.Module):
-    """A linear score whose weights the request shifts, and a small network beside it."""
+    """A linear score whose weights the request shifts, and a small network beside it.
+
+    Attributes
+    ----------
+    usual, spread : (6,) mean and deviation of the numbers of a request
+    """
+
+    usual: Tensor
+    spread: Tensor
 
     def __init__(self, config: ChooserConfig, n_signals: int) -> None:
         super().__init__()
+        self.register_buffer("usual", torch.zeros(N_CONTEXT))
+        self.register_buffer("spread", torch.ones(N_CONTEXT))
         self.linear = nn.Linear(n_signals, 1)
         self.shift = nn.Linear(N_CONTEXT, n_signals)
         nn.init.zeros_(self.shift.weight)
@@ -42,6 +54,7 @@ class Chooser(nn.Module):
 
     def forward(self, signals: Tensor, context: Tensor) -> Tensor:
         """(B, m) logits from (B, m, f) and (B, 6)."""
+        context = ((context - self.usual) / self.spread).clamp(-_MOST, _MOST)
         request = context[:, None].expand(-1, signals.shape[1], -1)  # (B, m, 6)
         shifted = (signals * self.shift(context)[:, None]).sum(dim=2)
         found: Tensor = (
@@ -107,6 +120,15 @@ def draw_slates(
     return found, logs
 
 
+def slate_loss(logits: Tensor, stands_for: Tensor) -> Tensor:
+    """Mean of -log of the estimated chance of the first item of (B, m) slates among all items.
+
+    An item counts as often as it stands for others: with s the logits and w = exp(stands_for), the
+    chance is exp(s[0]) / sum of w exp(s). Without w the ranking of rare candidates is lost.
+    """
+    return -(logits + stands_for).log_softmax(dim=1)[:, 0].mean()
+
+
 def fit_chooser(slates: Slates, config: ChooserConfig, seed: int) -> Chooser:
     """The chooser under which the chosen items of the slates are likeliest."""
     torch.manual_seed(seed)
@@ -123,10 +145,13 @@ def fit_chooser(slates: Slates, config: ChooserConfig, seed: int) -> Chooser:
     signals, stands_for, context = map(
         torch.from_numpy, (slates.signals, slates.stands_for, slates.context)
     )
+    chooser.usual.copy_(context.mean(dim=0))
+    spread = context.std(dim=0, correction=0)
+    chooser.spread.copy_(torch.where(spread > 0, spread, 1.0))
     for _ in range(config.epochs):
         for rows in torch.split(torch.randperm(n, generator=order), config.batch_size):
-            logits = chooser(signals[rows].float(), context[rows]) + stands_for[rows]
-            loss = -logits.log_softmax(dim=1)[:, 0].mean()
+            logits = chooser(signals[rows].float(), context[rows])
+            loss = slate_loss(logits, stands_for[rows])
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()

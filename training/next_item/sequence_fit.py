@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from training.next_item.sequence_model import N_NUMBERS, SequenceBatch, SequenceModel
 from transformations.collaborative.histories import Events, Histories, Ints
+from transformations.event_log import SECOND_US
 
-# A pause after which a new visit begins.
+# A pause after which a new visit begins, and the longest that is told apart.
 _VISIT_S = 3600.0
+_MAX_PAUSE_S = 30 * 86_400.0
 _SCORED_AT_ONCE = 512
 _IMPOSSIBLE = -1e9
-_RARE = 0.1
+# Where items that nobody met stand among the others, and windows that say where it is.
+_RARE = 0.05
+_LOOKED_AT = 256
 
 Progress = Callable[[int, int], None]
 
@@ -34,6 +38,9 @@ class _Windows:
     fresh: Ints
     end: Ints
 
+    def take(self, which: Ints) -> "_Windows":
+        return _Windows(self.first[which], self.begin[which], self.fresh[which], self.end[which])
+
 
 class SequenceFitter:
     """Fits a model to the first rows of `events`, again and again as more of them count.
@@ -49,23 +56,27 @@ class SequenceFitter:
     ) -> None:
         self.model = model
         self._events, self._repeats = events, repeats
-        self._is_scaled = False
+        self._n_rows = 0
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
 
     def fit(self, n_rows: int, epochs: int, progress: Progress | None = None) -> float:
-        """Some passes over the first `n_rows` events; the mean loss of the last, nats an event."""
+        """Some passes over the first `n_rows` events; the mean loss of the last, nats an event.
+
+        A pass reads all that is new since the last call, and a share of what was read before.
+        """
         model, config = self.model.train(), self.model.config
         met = np.bincount(self._events.item[:n_rows], minlength=model.n_items) > 0
         model.met.copy_(torch.from_numpy(met))
-        if not self._is_scaled:
+        if not self._n_rows:
             model.scale.copy_(torch.from_numpy(_scale(self._events, n_rows)))
-            self._is_scaled = True
-        log = _Log(self._events, n_rows, model, repeats=self._repeats)
+        log = _Log(self._events, n_rows, model, n_read=self._n_rows, repeats=self._repeats)
+        self._n_rows = n_rows
         optimizer = torch.optim.AdamW(
             model.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=config.weight_decay
         )
-        n_steps = epochs * math.ceil(1.2 * len(log.windows(self._rng).end) / config.batch_size + 1)
+        n_windows = len(log.epoch(self._rng).end)
+        n_steps = epochs * math.ceil(1.2 * n_windows / config.batch_size + 2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, config.learning_rate, total_steps=n_steps, pct_start=0.15
         )
@@ -78,11 +89,8 @@ class SequenceFitter:
             loss = float(np.nanmean(losses))
             if progress is not None:
                 progress(epoch + 1, epochs)
-        if met.any():
-            with torch.no_grad():  # an item that nobody met yet is as likely as a rare one
-                rare = model.answer_bias[model.met > 0].quantile(_RARE)
-                model.answer_bias[model.met == 0] = rare
         model.eval()
+        _place_new_items(model, log, self._rng)
         return loss
 
     def _step(
@@ -101,13 +109,11 @@ class SequenceFitter:
         states = model.states(batch.to(device), kept).flatten(0, 1)  # (B * T, d)
         asked, which = np.unique(targets.place, return_inverse=True)
         logits = model.logits(states[_long(asked, device)], model.answers(kept))  # (m, i)
-        logits = logits.masked_fill_(
-            log.impossible(windows, asked, batch.items.shape[1], device), _IMPOSSIBLE
-        )
-        weights = torch.from_numpy(targets.weight).to(device)
+        impossible = log.impossible(windows, asked, batch.items.shape[1], device)
         rows, items = _long(which, device), _long(targets.item, device)
-        losses = -logits.log_softmax(dim=1)[rows, items]
-        loss = (weights * losses).sum() / weights.sum()
+        weights = torch.from_numpy(targets.weight).to(device) * ~impossible[rows, items]
+        losses = -logits.masked_fill_(impossible, _IMPOSSIBLE).log_softmax(dim=1)[rows, items]
+        loss = (weights * losses).sum() / weights.sum().clamp(min=1e-6)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -128,11 +134,14 @@ class _Targets:
 class _Log:
     """The first rows of a log, by user and time, as windows and batches."""
 
-    def __init__(self, events: Events, n_rows: int, model: SequenceModel, *, repeats: bool) -> None:
+    def __init__(
+        self, events: Events, n_rows: int, model: SequenceModel, *, n_read: int, repeats: bool
+    ) -> None:
         self._config, self._n_items, self._repeats = model.config, model.n_items, repeats
         self._never_met = np.flatnonzero(model.met.cpu().numpy() == 0)
         rows = np.lexsort((np.arange(n_rows), events.user[:n_rows]))
         user = events.user[rows]
+        self.is_new = rows >= n_read
         self.item, self.time = events.item[rows], events.time[rows]
         self.positive = events.positive[rows]
         self.starts = np.flatnonzero(np.append(True, user[1:] != user[:-1])) if n_rows else rows
@@ -162,20 +171,22 @@ class _Log:
         first, begin, fresh, end = np.array(parts, dtype=np.int64).reshape(-1, 4).T
         return _Windows(first, begin, fresh, end)
 
+    def epoch(self, rng: np.random.Generator) -> _Windows:
+        """The windows with new events, and a share of the others."""
+        windows = self.windows(rng)
+        is_read = self.is_new[windows.end - 1] | (
+            rng.random(len(windows.end)) < self._config.replay
+        )
+        return windows.take(np.flatnonzero(is_read))
+
     def batches(self, rng: np.random.Generator, size: int) -> Iterator[_Windows]:
         """Windows of about one length together, in random order."""
-        windows = self.windows(rng)
+        windows = self.epoch(rng)
         length = windows.end - windows.begin
         order = np.argsort(length + rng.uniform(0, 8, len(length)))
         parts = np.array_split(order, range(size, len(order), size))
         for at in rng.permutation(len(parts)):
-            chosen = parts[at]
-            yield _Windows(
-                windows.first[chosen],
-                windows.begin[chosen],
-                windows.fresh[chosen],
-                windows.end[chosen],
-            )
+            yield windows.take(parts[at])
 
     def batch(self, windows: _Windows) -> tuple[SequenceBatch, _Targets]:
         """What the model reads of the windows, and what it is to predict.
@@ -227,6 +238,24 @@ class _Log:
         return found <= torch.from_numpy((asked % width).astype(np.int16)).to(device)[:, None]
 
 
+@torch.no_grad()
+def _place_new_items(model: SequenceModel, log: _Log, rng: np.random.Generator) -> None:
+    """Gives items that nobody met a bias by which they stand, on average, with the rarest."""
+    windows = log.windows(rng)
+    n = min(_LOOKED_AT, len(windows.end))
+    batch, targets = log.batch(windows.take(rng.choice(len(windows.end), n, replace=False)))
+    if not len(targets.place):
+        return
+    device = model.side.device
+    states = model.states(batch.to(device)).flatten(0, 1)
+    usual = states[_long(targets.place, device)].mean(dim=0, keepdim=True)  # (1, d)
+    met = model.met > 0
+    levels = model.logits(usual, model.answers())[0]  # (i,)
+    described = model.logits(usual, model.answer_side(model.side))[0] - model.answer_bias
+    model.new_bias.copy_(levels[met].quantile(_RARE) - described.mean())
+    model.answer_bias[~met] = model.new_bias
+
+
 @torch.inference_mode()
 def score_histories(model: SequenceModel, histories: Histories) -> NDArray[np.float32]:
     """(q, n_items) logits of every item after each history, of which the newest events count."""
@@ -253,7 +282,8 @@ def batch_histories(histories: Histories, model: SequenceModel) -> tuple[Sequenc
     items[:, 0] = model.n_items
     items[which, at] = histories.item[is_kept]
     age = histories.age_s[is_kept]
-    gap_s = np.append(0, age[:-1] - age[1:]).astype(np.float64)
+    gap_s = np.zeros(len(age))
+    gap_s[1:] = age[:-1] - age[1:]
     gap_s[at == 1] = 0.0
     numbers = np.zeros((n, width, N_NUMBERS), np.float32)
     numbers[which, at] = _numbers(
@@ -268,9 +298,10 @@ def batch_histories(histories: Histories, model: SequenceModel) -> tuple[Sequenc
 def _scale(events: Events, n_rows: int) -> NDArray[np.float32]:
     """(2, 2) mean and deviation of values and of log pauses within the first rows."""
     order = np.argsort(events.user[:n_rows], kind="stable")
-    pauses = np.diff(events.time[order])[np.diff(events.user[order]) == 0] / 1e6
+    pauses = np.diff(events.time[order])[np.diff(events.user[order]) == 0] // SECOND_US
     values = events.value[:n_rows]
-    parts = values[~np.isnan(values)], np.log1p(pauses[pauses > 0])
+    pauses = np.minimum(pauses[pauses > 0], _MAX_PAUSE_S)
+    parts = values[~np.isnan(values)], np.log1p(pauses)
     found = [(part.mean(), part.std()) if len(part) else (0.0, 1.0) for part in parts]
     return np.array([(mean, spread if spread > 0 else 1.0) for mean, spread in found], np.float32)
 
@@ -285,7 +316,7 @@ def _numbers(
     mean, spread = model.scale[0].tolist()
     known = np.nan_to_num((value - mean) / spread)
     whole = np.floor(gap_s)
-    columns = [positive, known, _pause(whole, model), whole > _VISIT_S, whole == 0]
+    columns = [positive, known, _pause(gap_s, model), whole > _VISIT_S, whole == 0]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -296,7 +327,8 @@ def _idle(seconds: NDArray[np.float64], model: SequenceModel) -> NDArray[np.floa
 
 def _pause(seconds: NDArray[np.float64], model: SequenceModel) -> NDArray[np.float64]:
     mean, spread = model.scale[1].tolist()
-    found: NDArray[np.float64] = np.where(seconds > 0, (np.log1p(seconds) - mean) / spread, 0.0)
+    logs = np.log1p(np.minimum(np.floor(seconds), _MAX_PAUSE_S))
+    found: NDArray[np.float64] = np.where(seconds >= 1, (logs - mean) / spread, 0.0)
     return found
 
 

@@ -48,11 +48,13 @@ class SequenceModel(nn.Module):
     Attributes
     ----------
     met : (n_items,) 1 for items of the fitted events; of the others only `side` is read
+    new_bias : () bias of an item that was not met
     scale : (2, 2) mean and deviation of values, and of the logarithm of pauses in seconds
     """
 
     side: Tensor
     met: Tensor
+    new_bias: Tensor
     scale: Tensor
 
     def __init__(self, config: SequenceConfig, side: Tensor) -> None:
@@ -63,6 +65,7 @@ class SequenceModel(nn.Module):
         width = config.width
         self.register_buffer("side", side, persistent=False)
         self.register_buffer("met", torch.ones(n_items))
+        self.register_buffer("new_bias", torch.tensor(0.0))
         self.register_buffer("scale", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
         self.event_ids = nn.Embedding(n_items + 2, width)
         self.answer_ids = nn.Embedding(n_items, width)
@@ -74,18 +77,7 @@ class SequenceModel(nn.Module):
         self.numbers = nn.Linear(N_NUMBERS, width)
         self.places = nn.Embedding(config.length + 1, width)
         nn.init.normal_(self.places.weight, std=0.02)
-        self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                width,
-                config.heads,
-                2 * width,
-                config.dropout,
-                "gelu",
-                batch_first=True,
-                norm_first=True,
-            )
-            for _ in range(config.layers)
-        )
+        self.blocks = nn.ModuleList(_block(config) for _ in range(config.layers))
         self.idle = nn.Sequential(nn.Linear(2, 32), nn.GELU(), nn.Linear(32, width))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Sequential(
@@ -121,3 +113,17 @@ class SequenceModel(nn.Module):
         """(m, n_items) of (m, d) states."""
         scale = _SHARPNESS / math.sqrt(self.config.width)
         return torch.addmm(self.answer_bias, states * scale, answers.T)
+
+
+def _block(config: SequenceConfig) -> nn.TransformerEncoderLayer:
+    block = nn.TransformerEncoderLayer(
+        config.width,
+        config.heads,
+        2 * config.width,
+        config.dropout,
+        "gelu",
+        batch_first=True,
+        norm_first=True,
+    )
+    block.self_attn.dropout = 0.0  # slow, and of no use beside the others
+    return block
