@@ -11,10 +11,10 @@ from tests.oracles.item_models import history_rows
 from tests.transformations.collaborative.logs import random_log
 from training.next_item.sequence_fit import (
     SequenceFitter,
-    _Log,
     batch_histories,
     score_histories,
 )
+from training.next_item.sequence_log import Log
 from training.next_item.sequence_model import SequenceBatch, SequenceModel
 from transformations.collaborative.histories import Events, Histories
 from transformations.id_map import IdMap
@@ -68,7 +68,7 @@ def test_events_after_the_fitted_rows_change_nothing() -> None:
 
 def test_a_place_is_read_in_training_as_a_history_is_in_scoring() -> None:
     model = make_model(length=40).eval()
-    log = _Log(EVENTS, len(EVENTS), model, n_read=0, repeats=False)
+    log = Log(EVENTS, len(EVENTS), model, n_read=0, repeats=False)
     windows = log.windows(np.random.default_rng(0))
     batch, targets = log.batch(windows)
     width = batch.items.shape[1]
@@ -86,7 +86,7 @@ def test_a_place_is_read_in_training_as_a_history_is_in_scoring() -> None:
 
 
 def test_every_event_is_predicted_once_by_what_is_strictly_before_it() -> None:
-    log = _Log(EVENTS, 100, make_model(), n_read=0, repeats=False)
+    log = Log(EVENTS, 100, make_model(), n_read=0, repeats=False)
     windows = log.windows(np.random.default_rng(0))
     assert sorted(
         row
@@ -99,7 +99,7 @@ def test_every_event_is_predicted_once_by_what_is_strictly_before_it() -> None:
 @pytest.mark.parametrize("repeats", [False, True])
 def test_what_cannot_follow_is_what_the_user_had_and_what_nobody_met(repeats: bool) -> None:
     model = fitted(repeats=repeats)
-    log = _Log(EVENTS, 100, model, n_read=0, repeats=repeats)
+    log = Log(EVENTS, 100, model, n_read=0, repeats=repeats)
     windows = log.windows(np.random.default_rng(0))
     batch, targets = log.batch(windows)
     asked, width = np.unique(targets.place), batch.items.shape[1]
