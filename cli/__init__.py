@@ -15,7 +15,7 @@ _COMMANDS = {
     "training-set": ("cli.data", "Build the training set: each label with its features."),
     "train": ("cli.ranker", "Fit the fusion ranker to the training set."),
     "tune": ("cli.tune", "Try settings of the ranker on the validation rows."),
-    "evaluate": ("cli.ranker", "Measure the artifact beside popularity and boosted trees."),
+    "evaluate": ("cli.evaluate", "Measure what is recommended, beside what it has to beat."),
     "recommend": ("cli.ranker", "Print the top N items for USER, with features from Redis."),
     "serve": ("cli.serve", "Answer over HTTP until interrupted."),
     "redis": ("cli.redis", "Start, stop or look at the embedded Redis of a data set."),

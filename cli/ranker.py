@@ -1,4 +1,4 @@
-"""`feast-fusion train`, `evaluate` and `recommend`: from examples to a model to an answer."""
+"""`feast-fusion train` and `recommend`: from examples to a model to an answer."""
 
 import json
 from contextlib import ExitStack
@@ -50,25 +50,6 @@ def train(workspace: Workspace, seed: int, changes: tuple[str, ...]) -> None:
         if processes.is_first:
             artifact.save(workspace.artifact)
             then(f"Saved to {workspace.artifact}. Next: feast-fusion evaluate.")
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-@with_workspace
-def evaluate(workspace: Workspace, as_json: bool) -> None:
-    """Measure the artifact on the test rows, beside popularity and boosted trees.
-
-    The test rows are the last 10 % of the training set by (time, user, item).
-    """
-    from training.evaluation import evaluate_ranker  # seconds to import
-    from training.ranker.artifact import Artifact
-
-    evaluation = evaluate_ranker(open_training_set(workspace), Artifact.load(workspace.artifact))
-    if as_json:
-        click.echo(json.dumps(evaluation.to_dict()))
-        return
-    say(*evaluation.lines())
-    then("Next: feast-fusion recommend USER.")
 
 
 @click.command()

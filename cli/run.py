@@ -20,6 +20,7 @@ from cli.redis import redis_of
 from cli.run_summary import RunSummary, peak_rss_mb
 from cli.terminal import say, then
 from cli.workspace_options import example_dataset, with_workspace
+from evaluation.pointwise import evaluate_ranker, pointwise_lines
 from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeastFusionError
 from feast_fusion.feature_service import open_service
@@ -27,7 +28,6 @@ from feast_fusion.files import replaced_file
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
 from training.audit.leakage import audit_training_set
-from training.evaluation import evaluate_ranker
 from training.provenance import digest_training
 from training.ranker.artifact import Artifact
 from transformations.embedder import Embedder, identify
@@ -99,7 +99,7 @@ def run_all(workspace: Workspace) -> None:
         artifact = _trained(workspace, training_set)
         _step("6/7 Evaluate")
         evaluation = evaluate_ranker(training_set, artifact)
-        say(*evaluation.lines())
+        say(*pointwise_lines(evaluation))
         _step("7/7 Recommend")
         answers = recommend_to(workspace, _last_users(training_set.table), 10)
         say(*answer_lines(answers[-1]))
@@ -109,8 +109,8 @@ def run_all(workspace: Workspace) -> None:
         item_vectors=_n_rows(workspace, ITEM_EMBEDDING),
         user_vectors=_n_rows(workspace, USER_EMBEDDING),
         training_rows=len(training_set),
-        test_auc=round(evaluation.metrics["ranker"]["auc"], 4),
-        popularity_auc=round(evaluation.metrics["popularity"]["auc"], 4),
+        test_auc=round(evaluation.metrics["ranker"]["auc"] or 0.0, 4),
+        popularity_auc=round(evaluation.metrics["popularity"]["auc"] or 0.0, 4),
         online_p50_ms=round(statistics.median(a.latency_ms for a in answers), 1),
         peak_rss_mb=peak_rss_mb(),
     )

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ["cli", "serving", "training", "feature_repo", "transformations", "intake", "feast_fusion"]
+ROOMS = [
+    "cli",
+    "evaluation",
+    "serving",
+    "training",
+    "feature_repo",
+    "transformations",
+    "intake",
+    "feast_fusion",
+]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for room in ROOMS

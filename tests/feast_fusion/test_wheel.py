@@ -15,7 +15,7 @@ from feast_fusion.times import TIMESTAMP
 from tests.examples.embedding_example import copy_example, run_example
 from tests.feast_fusion.bare_environment import BareEnvironment, build_wheel, make_environment
 
-OWN_PACKAGES = ("transformations", "training", "serving", "intake", "cli")
+OWN_PACKAGES = ("transformations", "training", "serving", "evaluation", "intake", "cli")
 
 CONFIG = """
 project: pages

@@ -1,0 +1,1 @@
+"""Evaluation: the protocols, what a recommender has to beat, and the report of both."""

@@ -1,0 +1,1 @@
+"""The report: one document, shown as a page and as Markdown."""

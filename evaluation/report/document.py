@@ -1,0 +1,172 @@
+"""The report as one JSON document: all that the page and the Markdown are made from.
+
+A section that was not measured is None or empty. A figure that is not defined is null.
+"""
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from evaluation.measures import Interval
+from feast_fusion.files import replaced_file
+
+Figure = Annotated[
+    float | None,
+    BeforeValidator(lambda value: None if value is None or math.isnan(value) else value),
+]
+Kind = Literal["ours", "baseline", "reference"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Bounds(_Part):
+    """A mean, and the ends of its 95 % interval when users are drawn with replacement."""
+
+    mean: Figure
+    low: Figure
+    high: Figure
+
+    @classmethod
+    def of(cls, interval: Interval) -> "Bounds":
+        """The same three numbers."""
+        return cls(mean=interval.mean, low=interval.low, high=interval.high)
+
+
+class Contender(_Part):
+    """One recommender on the queries of a protocol.
+
+    kind: ours, or what it has to beat; recall: of all its candidates, by how many of them; distinct
+    and distinct_60: items in the first ten of any query, and of 60 users; novelty: bits.
+    """
+
+    name: str
+    kind: Kind
+    ndcg: Bounds
+    hit_rate: Bounds
+    reciprocal_rank: Bounds
+    recall: dict[int, float] = {}
+    distinct: int
+    distinct_60: int
+    novelty: Figure
+    fit_s: Figure = None
+
+
+class Ratio(_Part):
+    """NDCG@10 of ours over that of the best baseline, users resampled for both alike."""
+
+    ours: str
+    best_baseline: str
+    ratio: Bounds
+
+
+class Slice(_Part):
+    """NDCG@10 by contender on some of the queries."""
+
+    by: str
+    label: str
+    n_queries: int
+    ndcg: dict[str, float]
+
+
+class NextPositive(_Part):
+    """The protocol of `evaluation.protocol`; with `repeats`, items stay rankable once touched."""
+
+    part: Literal["validation", "test"]
+    repeats: bool
+    n_queries: int
+    n_users: int
+    n_items: int
+    n_fitted: int
+    contenders: list[Contender]
+    ratio: Ratio | None = None
+    sources: dict[str, dict[int, float]] = {}
+    slices: list[Slice] = []
+
+
+class Bin(_Part):
+    """Rows whose probability lies in one part of [0, 1]: what was said, and what came."""
+
+    predicted: float
+    observed: float
+    n_rows: int
+
+
+class Pointwise(_Part):
+    """Whether a user likes an item they met: metrics by model, of the same labelled rows."""
+
+    n_rows: int
+    metrics: dict[str, dict[str, Figure]]
+    reliability: dict[str, list[Bin]] = {}
+
+
+class ColdItems(_Part):
+    """The protocol of `evaluation.cold_items`: NDCG@10 by model, one number a seed."""
+
+    share: float
+    n_items: float
+    n_queries: float
+    ndcg: dict[str, list[Figure]]
+
+
+class Ablation(_Part):
+    """NDCG@10 with one thing changed, by seed, and what the change is worth."""
+
+    name: str
+    ndcg: list[float]
+    difference: Bounds
+
+
+class Ablations(_Part):
+    """Variants beside the recipe, on the part that chooses."""
+
+    part: Literal["validation", "test"]
+    recipe: list[float]
+    variants: list[Ablation]
+
+
+class Point(_Part):
+    """One measured point of a curve."""
+
+    x: float
+    y: float
+    label: str = ""
+
+
+class Curve(_Part):
+    """Points from left to right."""
+
+    name: str
+    points: list[Point]
+
+
+class TradeOff(_Part):
+    """NDCG@10 against the mean value of the first ten, by the objective's weight of value."""
+
+    value: str
+    points: list[Point]
+
+
+class Report(_Part):
+    """All that one evaluation found."""
+
+    dataset: str
+    version: str
+    created: str
+    n_events: int
+    n_users: int
+    n_items: int
+    next_positive: list[NextPositive] = []
+    pointwise: Pointwise | None = None
+    cold_items: ColdItems | None = None
+    ablations: Ablations | None = None
+    learning: list[Curve] = []
+    trade_off: TradeOff | None = None
+
+    def write(self, path: Path) -> None:
+        """Replace the JSON file at `path`."""
+        with replaced_file(path) as building:
+            building.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,118 @@
+"""The page is one file that needs nothing else, and nothing in the data becomes markup."""
+
+from html.parser import HTMLParser
+
+import pytest
+
+from evaluation.report.document import Report
+from evaluation.report.markdown import render_markdown
+from evaluation.report.page import render_page
+from evaluation.report.sections import build_sections
+from tests.evaluation.reports import NASTY, make_report
+
+VOID = {"meta", "line", "rect", "circle", "polyline"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, text, and whether each is closed in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self._open: list[str] = []
+        self.feed(page)
+        assert not self._open, self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data.strip())
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(render_page(make_report(dataset=f"films {NASTY}")))
+
+
+def test_names_from_the_data_are_text(page: Page) -> None:
+    assert {tag for tag, _ in page.elements}.isdisjoint({"script", "link", "img", "a", "iframe"})
+    assert page.texts.count(NASTY) >= 6  # source, metrics, ablation, curve, label, legends
+    assert not [name for _, found in page.elements for name in found if name.startswith("on")]
+
+
+def test_the_page_refers_to_nothing(page: Page) -> None:
+    references = {"src", "href", "xlink:href", "srcset", "data", "action", "background"}
+    assert not [(tag, found) for tag, found in page.elements if references & {*found}]
+    style = "".join(text for text in page.texts if "font-size" in text)
+    assert "url(" not in style
+    assert "@import" not in style
+    policy = [found.get("content") for tag, found in page.elements if "http-equiv" in found]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+def test_what_a_phone_and_a_reader_need_is_there(page: Page) -> None:
+    metas = {
+        found.get("name"): found.get("content") for tag, found in page.elements if tag == "meta"
+    }
+    assert metas["viewport"] == "width=device-width, initial-scale=1"
+    assert ("html", {"lang": "en"}) in page.elements
+    tables = [tag for tag, _ in page.elements].count("table")
+    regions = [found for _, found in page.elements if found.get("role") == "region"]
+    assert tables == len(regions) and all(region["aria-label"] for region in regions)
+    pictures = [found for tag, found in page.elements if tag == "svg"]
+    assert len(pictures) == 4 and all(found["aria-label"] for found in pictures)
+
+
+def test_the_best_comes_first_and_ours_is_marked(page: Page) -> None:
+    marked = [found for tag, found in page.elements if tag == "tr" and found.get("class")]
+    assert len(marked) == 3  # ours, the ranker, the recipe
+    at = page.texts.index("ours, as served")
+    assert page.texts[at : at + 2] == ["ours, as served", ".135 (.123 to .147)"]
+    assert page.texts.index("EASE") < page.texts.index("iALS") < page.texts.index("popularity")
+    assert any("1.38 (1.27 to 1.49) times" in text for text in page.texts)
+
+
+def test_sections_without_data_are_absent() -> None:
+    report = make_report()
+    titles = [section.title for section in build_sections(report)]
+    assert len(titles) == 8
+    less = report.model_copy(
+        update={"pointwise": None, "cold_items": None, "learning": [], "trade_off": None}
+    )
+    assert [section.title for section in build_sections(less)] == [*titles[:3], titles[5]]
+    bare = report.model_copy(update={name: None for name in Report.model_fields if name == "x"})
+    assert bare == report
+    empty = Report(dataset="d", version="0", created="now", n_events=0, n_users=0, n_items=0)
+    assert build_sections(empty) == []
+    Page(render_page(empty))
+
+
+def test_the_document_survives_json() -> None:
+    report = make_report()
+    again = Report.model_validate_json(report.model_dump_json())
+    assert again == report
+    assert render_page(again) == render_page(report)
+    assert report.pointwise is not None
+    assert report.pointwise.metrics[NASTY]["auc"] is None  # not a number is no JSON
+
+
+def test_markdown_has_the_same_tables_and_no_markup_from_data() -> None:
+    report = make_report(dataset=f"films {NASTY}")
+    lines = render_markdown(report).splitlines()
+    sections = build_sections(report)
+    assert [line[3:] for line in lines if line.startswith("## ")] == [s.title for s in sections]
+    rows = [line for line in lines if line.startswith("| ")]
+    expected = sum(1 + len(table.rows) for section in sections for table in section.tables)
+    assert len(rows) == expected
+    assert all("<" not in line.replace("\\<", "") for line in lines)
+    nasty = next(line for line in rows if "evil" in line)
+    assert nasty.replace("\\|", "").count("|") == 4  # a name and two figures
+    assert "| **ours, as served** | **.135 (.123 to .147)** |" in "\n".join(rows)
