@@ -157,7 +157,9 @@ def fit_scale(events: Events, n_rows: int) -> NDArray[np.float32]:
     pauses = np.minimum(pauses[pauses > 0], _MAX_PAUSE_S)
     parts = values[~np.isnan(values)], np.log1p(pauses)
     found = [(part.mean(), part.std()) if len(part) else (0.0, 1.0) for part in parts]
-    return np.array([(mean, spread if spread > 0 else 1.0) for mean, spread in found], np.float32)
+    return np.array(
+        [(mean, spread if spread > 1e-6 else 1.0) for mean, spread in found], np.float32
+    )
 
 
 def event_numbers(
