@@ -41,16 +41,15 @@ def fit_ease(events: Events, n_rows: int) -> Matrix:
     """
     liked = np.flatnonzero(events.positive[:n_rows])
     shape = (len(events.users), len(events.items))
-    ones = np.ones(len(liked), dtype=np.float64)
+    ones = np.ones(len(liked), dtype=np.float32)
     chosen = sp.csr_matrix((ones, (events.user[liked], events.item[liked])), shape=shape)
     chosen.data[:] = 1.0  # liked twice is liked
     gram = (chosen.T @ chosen).toarray()
-    gram[np.diag_indices_from(gram)] += _RIDGE_EASE
-    inverse = scipy.linalg.inv(gram, overwrite_a=True, check_finite=False)
-    weights = -inverse / np.diag(inverse)[None, :]
+    gram[np.diag_indices_from(gram)] += np.float32(_RIDGE_EASE)
+    inverse = scipy.linalg.inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
+    weights: Matrix = -inverse / np.diag(inverse)[None, :]
     np.fill_diagonal(weights, 0.0)
-    found: Matrix = weights.astype(np.float32)
-    return found
+    return weights
 
 
 class NextItemRegression:
@@ -76,11 +75,12 @@ class NextItemRegression:
 
     def solve(self) -> Matrix:
         """(i, i) the regression of all that was taken in."""
-        gram = self._gram.copy()
-        gram[np.diag_indices_from(gram)] += _RIDGE_NEXT
-        found: Matrix = scipy.linalg.solve(
-            gram, self._cross, assume_a="pos", overwrite_a=True, check_finite=False
-        ).astype(np.float32)
+        gram = self._gram.astype(np.float32)
+        gram[np.diag_indices_from(gram)] += np.float32(_RIDGE_NEXT)
+        factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
+        found: Matrix = scipy.linalg.cho_solve(
+            factor, self._cross.astype(np.float32), overwrite_b=True, check_finite=False
+        )
         return found
 
 
