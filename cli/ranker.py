@@ -9,7 +9,7 @@ import click
 
 from cli.feast_repository import open_store
 from cli.redis import redis_of
-from cli.terminal import say, then
+from cli.terminal import progress_bar, say, then
 from cli.training_report import processes_of_torchrun, training_report
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeatureNotFoundError
@@ -46,9 +46,8 @@ def train(workspace: Workspace, seed: int, changes: tuple[str, ...]) -> None:
     dataset = change_settings(workspace.dataset, changes)
     changed = replace(workspace, dataset=dataset)
     with processes_of_torchrun() as processes:
-        artifact = train_ranker(changed, open_training_set(workspace), seed, processes)
+        train_artifacts(changed, open_training_set(workspace), seed, processes)
         if processes.is_first:
-            artifact.save(workspace.artifact)
             then(f"Saved to {workspace.artifact}. Next: feast-fusion evaluate.")
 
 
@@ -128,6 +127,29 @@ def train_ranker(
     return result.artifact
 
 
+def train_artifacts(
+    workspace: Workspace,
+    training_set: TrainingSet,
+    seed: int = 0,
+    processes: "Processes | None" = None,
+) -> "Artifact":
+    """Both artifacts, fitted and saved; returns the one that is served.
+
+    The first process fits the next-item model, which is small.
+    """
+    from training.next_item.fitting import fit_next_item
+
+    ranker = train_ranker(workspace, training_set, seed, processes)
+    if processes is not None and not processes.is_first:
+        return ranker
+    with progress_bar("Next item") as advance:
+        before, after = fit_next_item(workspace, open_store(workspace), seed, advance)
+    replace(ranker, next_item=before).save(workspace.artifact_before_test)
+    served = replace(ranker, next_item=after)
+    served.save(workspace.artifact)
+    return served
+
+
 def recommend_to(
     workspace: Workspace,
     users: list[str],
@@ -163,6 +185,6 @@ def answer_lines(answer: "Recommendations") -> list[str]:
     for rank, item in enumerate(answer.items, start=1):
         lines.append(f"{rank:>3}. {item.title or item.item_id:<50} {item.score:.3f}")
         for reason in item.reasons:
-            added = f" ({reason.value:+.2f})" if reason.kind in ("modality", "likeness") else ""
+            added = f" ({reason.value:+.2f})" if reason.kind == "signal" else ""
             lines.append(f"       {reason.text}{added}")
     return lines

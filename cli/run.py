@@ -15,7 +15,7 @@ import pyarrow.dataset as ds
 
 from cli.data import prepare_sources, retrieve_training_set
 from cli.feast_repository import feast, feast_time, open_store
-from cli.ranker import answer_lines, recommend_to, train_ranker
+from cli.ranker import answer_lines, recommend_to, train_artifacts
 from cli.redis import redis_of
 from cli.run_summary import RunSummary, peak_rss_mb
 from cli.terminal import say, then
@@ -135,8 +135,7 @@ def _trained(workspace: Workspace, training_set: TrainingSet) -> Artifact:
     if stamp.is_file() and json.loads(stamp.read_text())["fingerprint"] == fingerprint:
         say("Unchanged since the last training: the artifact is kept.")
         return Artifact.load(workspace.artifact)
-    artifact = train_ranker(workspace, training_set)
-    artifact.save(workspace.artifact)
+    artifact = train_artifacts(workspace, training_set)
     with replaced_file(stamp) as building:
         building.write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
     return artifact

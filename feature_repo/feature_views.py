@@ -116,6 +116,14 @@ user_recent = _rows(
     sources.user_recent_rows,
     "The user's last items with their values and ages, most recent first",
 )
+# Read whole, one version at a time, like the vectors of an index; so never online.
+item_neighbours = _rows(
+    names.ITEM_NEIGHBOURS,
+    item,
+    sources.item_neighbour_rows,
+    "What other people chose: item-item weights and popularity, one row per version of the models",
+    online=False,
+)
 if DATASET.users is not None:
     user_profile = _rows(names.USER_PROFILE, user, sources.users, "Structured columns of a user")
 

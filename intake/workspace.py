@@ -92,6 +92,11 @@ class Workspace:
         return self.root / "tuning.db"
 
     @property
+    def artifact_before_test(self) -> Path:
+        """The same recipe fitted without the test part of the events: what the report is of."""
+        return self.root / "artifact_before_test"
+
+    @property
     def summary(self) -> Path:
         """Numbers of the last `run`."""
         return self.root / "summary.json"

@@ -7,7 +7,7 @@ from typing import Literal
 UserKind = Literal["known", "profile_only", "unknown"]
 # full: somebody has acted on it; text_only: described, nobody has; none: no feature at all.
 ItemKind = Literal["full", "text_only", "none"]
-ReasonKind = Literal["source", "liked", "modality", "likeness", "fact"]
+ReasonKind = Literal["source", "liked", "signal", "fact"]
 
 STORE_UNAVAILABLE = "online store unavailable"
 STORE_EMPTY = "online store empty"
@@ -23,8 +23,8 @@ class Reason:
     ----------
     kind : what it speaks of
     text : in English
-    value : liked: the cosine of the two items; modality and likeness (a score adjustment): what
-        is added to the logit of the score; fact: the number; source: None
+    value : liked: the cosine of the two items; signal: what it adds to the logit of being chosen;
+        fact: the number; source: None
     item_id : liked: the item that the user liked
     """
 
@@ -41,10 +41,11 @@ class RankedItem:
     Attributes
     ----------
     title : None where the catalogue has none
-    score : between 0 and 1. The ranker's probability that the user will like it, moved towards
-        the query and towards the taste of a user with few events (see
-        `serving.score_adjustment`). Without the online store, the popularity takes the place of
-        the probability.
+    score : between 0 and 1, higher is better: the chance that the user chooses it next, if one of
+        the items that were ranked, moved towards the query. Without the online store, the item's
+        popularity.
+    liked : the ranker's probability that the user likes it once chosen; None without the online
+        store
     sources : what brought it among the candidates; empty where the caller named the items
     features : what there is to rank it by
     cold : whether nobody has acted on it yet
@@ -54,6 +55,7 @@ class RankedItem:
     item_id: str
     title: str | None
     score: float
+    liked: float | None = None
     sources: tuple[str, ...] = ()
     features: ItemKind = "full"
     cold: bool = False

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 
 import torch
 from feast import FeatureStore
 
 from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace
-from serving.catalogue_watch import CatalogueWatch
+from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.online_features import OnlineFeatures
-from serving.recommender import N_CANDIDATES, LiveItems, Recommender
+from serving.ranking import Objective
+from serving.recommender import LiveItems, Recommender
 from serving.served_log import ServedLog
 from training.ranker.artifact import Artifact
 from transformations.embedder import Embedder
@@ -22,16 +24,16 @@ def open_recommender(
     store: FeatureStore,
     service: str,
     *,
-    n_candidates: int = N_CANDIDATES,
     live_items: LiveItems = lambda user_id: (),
     served_log: ServedLog | None = None,
+    clock: Clock = lambda: datetime.now(UTC),
 ) -> Iterator[Recommender]:
     """The recommender of a workspace's newest artifact; at the end the store leaves Redis.
 
     Parameters
     ----------
     service : name of the feature service whose features the artifact was trained on
-    n_candidates, live_items, served_log : see `Recommender`
+    live_items, served_log, clock : see `Recommender`
 
     Raises
     ------
@@ -43,6 +45,7 @@ def open_recommender(
     # A few hundred rows of a small model: threads cost more in waiting for each other (five
     # times, on a machine with one busy core) than they save. Callers scale by processes.
     torch.set_num_threads(1)
+    dataset = workspace.dataset
     with ExitStack() as stack:
         # Before Redis stops: the item cache would take a stopped Redis for an outage.
         stack.callback(online_store_of(store).disconnect)
@@ -51,13 +54,17 @@ def open_recommender(
         encoder_id = features.encoder_id
         if encoder_id is not None:
             artifact.require_encoder(encoder_id)
-        watch = stack.enter_context(CatalogueWatch(workspace, encoder_id, features.dimension))
+        model = artifact.require_next_item()
+        watch = stack.enter_context(CatalogueWatch(workspace, store, service, model, clock=clock))
         yield Recommender(
             features,
             artifact,
             watch,
             Embedder(workspace, encoder_id),
-            n_candidates=n_candidates,
+            n_candidates=dataset.candidates.depth,
+            objective=Objective(dataset.ranker.satisfaction),
+            repeats=dataset.candidates.repeats,
             live_items=live_items,
             served_log=served_log,
+            clock=clock,
         )

@@ -1,125 +1,167 @@
-"""Which items are worth ranking: what several sources name, merged in turns.
+"""Which items are worth ranking: those that signals speak for, that a query asks for, new ones."""
 
-Sources:
-
-- nearest to the user's interest (a moving average of the vectors of the items acted on)
-- nearest to the user's behaviour (the vector of the text that tells what the user liked so far)
-- nearest to the query
-- popular
-- fresh
-"""
-
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
+from feast_fusion.training_set import TrainingSet
 from serving.catalogue import Catalogue
 from serving.vector_index import Rows, Vectors
-from transformations import names
+from transformations.collaborative.histories import Histories
 
-# By source the user's vector that it searches with.
-USER_SOURCES = {"interest": names.USER_INTEREST, "behaviour": names.USER_EMBEDDING}
-QUERY, POPULAR, FRESH = "query", "popular", "fresh"
-# Fresh items have one turn in ten: most of them are never liked, and without any none can be.
-FRESH_EVERY = 10
+POPULAR, QUERY, FRESH = "popular", "query", "fresh"
+# Of the candidates, at most this share is named by the query alone, and this share is new.
+QUERY_SHARE, FRESH_SHARE = 0.5, 0.02
+# A source has named a candidate that is among its first so many candidates.
+NAMED = 50
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Distinct items to be ranked.
+    """m distinct items to be ranked for one user.
 
     Attributes
     ----------
     item_ids : m ids
     rows : (m,) their catalogue rows, -1 for an item that the catalogue does not have
-    orders : by source the rows that it named, its best first
+    history : of the user, None where it is not known
+    signals : (f, m) what speaks for each, see `training.next_item.model`; zeros without a history
+    query : (m,) by how many standard deviations each is nearer to the query than the average item;
+        None without a query
     """
 
     item_ids: Sequence[str]
     rows: Rows
-    orders: Mapping[str, Rows]
-
-    @classmethod
-    def named(cls, catalogue: Catalogue, item_ids: Iterable[str]) -> "Candidates":
-        """The items that a caller names, each once; no source has named them."""
-        distinct = list(dict.fromkeys(item_ids))
-        return cls(distinct, catalogue.items.codes(distinct), {})
+    history: Histories | None
+    signals: Vectors
+    query: Vectors | None
 
     def __len__(self) -> int:
         return len(self.item_ids)
 
-    def sources(self, at: int) -> tuple[str, ...]:
-        """The sources that named the candidate at this place."""
+    def sources(self, catalogue: Catalogue, at: int) -> tuple[str, ...]:
+        """What speaks for the candidate at this place: signals, the query, and that it is new."""
+        names = catalogue.scorer.names
+        found = [name for name, place in zip(names, self._places[:, at], strict=True) if place]
+        if self.history is None:
+            found = [POPULAR]
+        if self.query is not None and self.query[at] >= np.sort(self.query)[-NAMED:][0]:
+            found.append(QUERY)
         row = self.rows[at]
-        return tuple(name for name, order in self.orders.items() if (order == row).any())
+        if row >= 0 and not catalogue.acted_on[row]:
+            found.append(FRESH)
+        return tuple(found)
+
+    @cached_property
+    def _places(self) -> NDArray[np.bool_]:
+        """(f, m) whether a candidate is among the first `NAMED` of a signal, and above average."""
+        n = min(NAMED, self.signals.shape[1])
+        if not n:
+            return np.zeros(self.signals.shape, dtype=bool)
+        last = -np.partition(-self.signals, n - 1, axis=1)[:, n - 1 : n]
+        named: NDArray[np.bool_] = (self.signals >= last) & (self.signals > 0)
+        return named
 
 
 @dataclass(frozen=True)
-class Source:
-    """One way to find candidates.
+class Search:
+    """What one request looks for in a catalogue.
 
     Attributes
     ----------
-    best : k -> at most k catalogue rows, the best first
-    depth : how many unseen rows it may name
-    every : it has one turn of this many
+    history : of the one user, None where it is not known: then popularity alone speaks
+    allowed : (n,) catalogue rows that may come back
+    query : (n,) standardised likeness to the query, None without one
     """
 
-    name: str
-    best: Callable[[int], Rows]
-    depth: int
-    every: int = 1
+    catalogue: Catalogue
+    history: Histories | None
+    allowed: NDArray[np.bool_]
+    query: Vectors | None
+
+    @classmethod
+    def of(
+        cls,
+        catalogue: Catalogue,
+        user: TrainingSet | None,
+        excluded: Iterable[Rows | tuple[()]],
+        query: Vectors | None,
+    ) -> "Search":
+        """The search for a user.
+
+        Parameters
+        ----------
+        user : one row with the user's features, None where they are not known
+        excluded : catalogue rows that must not come back
+        """
+        allowed = np.ones(len(catalogue), dtype=bool)
+        for rows in excluded:
+            allowed[np.asarray(rows, dtype=np.int64)] = False
+        history = None if user is None else Histories.of(user, catalogue.items)
+        return cls(catalogue, history, allowed, query)
+
+    def best(self, n: int) -> Candidates:
+        """At most `n` allowed items, those that the signals speak for first."""
+        allowed = np.flatnonzero(self.allowed)
+        n = min(n, len(allowed))
+        first = allowed[_top(self._merged[allowed], n)]
+        reserved = [self._fresh(int(np.ceil(n * FRESH_SHARE)))]
+        if self.query is not None:
+            reserved.append(allowed[_top(self.query[allowed], int(n * QUERY_SHARE))])
+        kept = np.unique(np.concatenate(reserved))
+        rows = np.concatenate([first[~np.isin(first, kept)][: n - len(kept)], kept])
+        rows = rows[np.argsort(-self._merged[rows], kind="stable")]
+        item_ids = [self.catalogue.item_ids[row] for row in rows.tolist()]
+        return self._candidates(item_ids, rows)
+
+    def named(self, item_ids: Iterable[str]) -> Candidates:
+        """The items that a caller names, each once, whether allowed or not."""
+        distinct = list(dict.fromkeys(item_ids))
+        return self._candidates(distinct, self.catalogue.items.codes(distinct))
+
+    def order(self) -> Rows:
+        """(k,) all allowed rows by the merged signals, best first."""
+        allowed = np.flatnonzero(self.allowed)
+        return allowed[np.argsort(-self._merged[allowed], kind="stable")]
+
+    def _candidates(self, item_ids: Sequence[str], rows: Rows) -> Candidates:
+        known = np.where(rows >= 0, rows, 0)
+        missing = rows < 0
+        signals = np.where(missing, np.float32(0.0), self._signals[:, known])
+        query = None if self.query is None else np.where(missing, 0.0, self.query[known])
+        return Candidates(item_ids, rows, self.history, signals, query)
+
+    def _fresh(self, n: int) -> Rows:
+        fresh = self.catalogue.fresh
+        return fresh[self.allowed[fresh]][:n]
+
+    @cached_property
+    def _signals(self) -> Vectors:
+        """(f, n)."""
+        if self.history is None:
+            return np.zeros((len(self.catalogue.scorer.names), len(self.catalogue)), np.float32)
+        signals: Vectors = self.catalogue.scorer.signals.read(self.history, self.allowed[None])[0]
+        return signals
+
+    @cached_property
+    def _merged(self) -> Vectors:
+        """(n,) what is merged, ties by popularity."""
+        popular = self.catalogue.popularity * np.float32(1e-3)
+        merged: Vectors = self.catalogue.scorer.signals.merge(self._signals[None])[0] + popular
+        return merged
 
 
-def list_sources(catalogue: Catalogue, queries: Mapping[str, Vectors], n: int) -> list[Source]:
-    """Where `n` candidates come from: nearest to each of some (d,) vectors; popular; fresh."""
-    # Twice the share, as sources overlap; popular items fill what is left.
-    depth = min(n, 2 * -(-n // (len(queries) + 1)))
-    return [
-        *(Source(name, _nearest(catalogue, query), depth) for name, query in queries.items()),
-        Source(POPULAR, lambda k: np.arange(min(len(catalogue), k)), n),
-        Source(FRESH, lambda k: catalogue.fresh[:k], n // FRESH_EVERY, FRESH_EVERY),
-    ]
-
-
-def _nearest(catalogue: Catalogue, query: Vectors) -> Callable[[int], Rows]:
-    return lambda k: catalogue.index.nearest(query, k)[0]
-
-
-def gather_candidates(
-    catalogue: Catalogue, sources: Sequence[Source], seen: Rows, n: int
-) -> Candidates:
-    """At most `n` unseen items, which the sources name in turns.
-
-    Each source keeps its best when sources overlap or one runs dry; fewer than `n` come back only
-    when no source names more.
-
-    Parameters
-    ----------
-    seen : catalogue rows that must not come back
-    """
-    unseen = np.ones(len(catalogue), dtype=bool)
-    unseen[seen] = False
-    n_seen = len(catalogue) - int(unseen.sum())
-    named = [source.best(source.depth + n_seen) for source in sources]
-    orders = [
-        rows[unseen[rows]][: source.depth] for source, rows in zip(sources, named, strict=True)
-    ]
-    turns = [
-        np.arange(len(order)) * source.every for source, order in zip(sources, orders, strict=True)
-    ]
-    rows = _merge(orders, turns)[:n]
-    by_name = {source.name: order for source, order in zip(sources, orders, strict=True)}
-    return Candidates([catalogue.item_ids[row] for row in rows.tolist()], rows, by_name)
-
-
-def _merge(orders: Sequence[Rows], turns: Sequence[Rows]) -> Rows:
-    """Distinct rows by turn: the first of each source, then the second of each.
-
-    The orders 7, 8, 9 and 8, 5 with the turns 0, 1, 2 and 0, 10 give 7, 8, 9, 5.
-    """
-    rows = np.concatenate(orders)[np.argsort(np.concatenate(turns), kind="stable")]
-    _, first = np.unique(rows, return_index=True)
-    merged: Rows = rows[np.sort(first)]
-    return merged
+def _top(scores: Vectors, n: int) -> Rows:
+    """(n,) places of the highest scores, the highest first; of equal scores the first place."""
+    if n < len(scores):
+        cut = np.partition(scores, len(scores) - n)[len(scores) - n] if n else np.inf
+        above, at = np.flatnonzero(scores > cut), np.flatnonzero(scores == cut)
+        places = np.concatenate([above, at[: n - len(above)]])
+        places.sort()
+    else:
+        places = np.arange(len(scores))
+    order: Rows = places[np.argsort(-scores[places], kind="stable")]
+    return order

@@ -1,22 +1,31 @@
-"""The items as they are now: titles, popularity, freshness, vectors, and who has seen them."""
+"""The items at one time: titles, popularity, vectors, what speaks for them, who has seen them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
+from feast import FeatureStore
 from numpy.typing import NDArray
 
-from feast_fusion.column_names import vector_view
+from feast_fusion.column_names import feature_column, vector_view
 from feast_fusion.errors import FeatureNotFoundError
+from feast_fusion.feature_service import encoder_of, open_service
+from feast_fusion.times import TIMESTAMP, to_micros
+from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
+from serving.query_words import QueryWords
 from serving.seen_items import SeenItems, load_seen_items
 from serving.vector_index import Rows, VectorIndex, Vectors
+from training.next_item.model import NextItemModel, NextItemScorer
+from training.ranker.columns import vectors as vectors_of
+from training.retrieval import build_rows_of
 from transformations import names
+from transformations.collaborative.versions import ItemVersions
 from transformations.id_map import IdMap
 
 
@@ -30,9 +39,11 @@ class Catalogue:
     titles : n titles, a title may be None
     popularity : (n,) between 0 and 1, descending; positive events relative to the most popular
     acted_on : (n,) bool, whether anybody has had an event with it
-    fresh : (n,) rows, the newest first version first; of one instant, fewer events first
+    fresh : (k,) rows of items that nobody has acted on, the newest first version first
     index : of the newest vectors
+    words : of titles, texts and categories
     seen : who has seen what
+    scorer : orders the items for a user
     """
 
     items: IdMap
@@ -41,7 +52,9 @@ class Catalogue:
     acted_on: NDArray[np.bool_]
     fresh: Rows
     index: VectorIndex
+    words: QueryWords
     seen: SeenItems
+    scorer: NextItemScorer
 
     def __len__(self) -> int:
         return len(self.items)
@@ -68,57 +81,38 @@ class Catalogue:
         return None if row is None or not self.index.present[row] else self.index.vectors[row]
 
 
-def load_catalogue(workspace: Workspace, encoder_id: str | None, dimension: int) -> Catalogue:
-    """The catalogue as last prepared and materialised.
+def load_catalogue(
+    workspace: Workspace, store: FeatureStore, service: str, model: NextItemModel, at: datetime
+) -> Catalogue:
+    """The catalogue as history has it at an instant, which is now for a service.
 
     Raises
     ------
     FeatureNotFoundError
         Nothing was prepared.
     """
-    path = workspace.source(names.ITEMS)
-    if not path.is_file():
-        raise FeatureNotFoundError(
-            f"{path}: got no such file, expected the prepared items. Run feast-fusion prepare."
-        )
-    table = _load_items(workspace)
-    items = IdMap(pa.array(table["item_id"].to_list(), pa.string()))
-    vectors, present = _load_vectors(item_sink(workspace, encoder_id), dimension, items)
-    n_positive = table["n_positive"].to_numpy()
+    first = _first_versions(workspace, at)
+    ids = IdMap(first["item_id"].to_arrow().cast(pa.string()))
+    rows = _item_rows(workspace, store, service, ids, at)
+    n_positive, n_events = (_counts(rows, name) for name in ("n_positive", "n_events"))
+    order = np.lexsort((np.arange(len(ids)), -n_events, -n_positive))
+    items, rows = IdMap(ids.take(order)), rows.take(order)
+    n_positive, acted_on = n_positive[order], n_events[order] > 0
+    newest_first = np.argsort(
+        -first["first_version"].to_physical().to_numpy()[order], kind="stable"
+    )
+    versions = ItemVersions(workspace.source(names.ITEM_NEIGHBOURS), items)
+    titles = rows.table[feature_column(names.ITEM_PROFILE, workspace.dataset.items.title)]
     return Catalogue(
         items=items,
-        titles=table["title"].to_list(),
+        titles=titles.cast(pa.string()).to_pylist(),
         popularity=((n_positive + 0.5) / (n_positive.max(initial=0) + 1.0)).astype(np.float32),
-        acted_on=table["n_events"].to_numpy() > 0,
-        fresh=table.with_row_index("row")
-        .sort("first_version", "n_events", "row", descending=[True, False, False])["row"]
-        .to_numpy()
-        .astype(np.int64),
-        index=VectorIndex(vectors, present),
+        acted_on=acted_on,
+        fresh=newest_first[~acted_on[newest_first]],
+        index=_index(rows),
+        words=QueryWords.of(rows, workspace.dataset),
         seen=load_seen_items(workspace.source(names.INTERACTIONS), items),
-    )
-
-
-def _load_items(workspace: Workspace) -> pl.DataFrame:
-    """One row per item, most popular first: item_id, title, first_version, its counts."""
-    versions = pl.read_parquet(workspace.source(names.ITEMS))
-    order = [name for name in ("event_timestamp", "created") if name in versions.columns]
-    title = pl.col(workspace.dataset.items.title).cast(pl.String)
-    items = (
-        versions.sort(order, maintain_order=True)
-        .group_by("item_id", maintain_order=True)
-        .agg(title=title.last(), first_version=pl.col("event_timestamp").first())
-    )
-    statistics = pl.read_parquet(
-        workspace.source(names.ITEM_STATS),
-        columns=["item_id", "event_timestamp", "n_positive", "n_events"],
-    )
-    newest = statistics.sort("event_timestamp", maintain_order=True).unique("item_id", keep="last")
-    counts = pl.col("n_positive", "n_events").fill_null(0)
-    return (
-        items.join(newest.drop("event_timestamp"), on="item_id", how="left")
-        .with_columns(counts)
-        .sort("n_positive", "n_events", "item_id", descending=[True, True, False])
+        scorer=model.on(items, rows, versions.newest(to_micros(at))),
     )
 
 
@@ -129,28 +123,44 @@ def item_sink(workspace: Workspace, encoder_id: str | None) -> Path | None:
     return workspace.sinks / vector_view(names.ITEM_EMBEDDING, encoder_id)
 
 
-def _load_vectors(
-    sink: Path | None, dimension: int, items: IdMap
-) -> tuple[Vectors, NDArray[np.bool_]]:
-    """(n, d) newest vectors, zero where there is none, and (n,) whether there is one."""
-    vectors = np.zeros((len(items), dimension), dtype=np.float32)
-    present = np.zeros(len(items), dtype=bool)
-    if sink is None or not sink.is_dir():
-        return vectors, present
-    table = ds.dataset(sink, format="parquet").to_table(
-        columns=["item_id", "event_timestamp", names.ITEM_EMBEDDING]
+def _first_versions(workspace: Workspace, at: datetime) -> pl.DataFrame:
+    """item_id and first_version of the items known at an instant, by id."""
+    path = workspace.source(names.ITEMS)
+    if not path.is_file():
+        raise FeatureNotFoundError(
+            f"{path}: got no such file, expected the prepared items. Run feast-fusion prepare."
+        )
+    return (
+        pl.scan_parquet(path)
+        .group_by("item_id")
+        .agg(first_version=pl.col("event_timestamp").min())
+        .filter(pl.col("first_version") <= at)
+        .sort("item_id")
+        .collect()
     )
-    row = items.codes(table["item_id"])
-    newest = (
-        pl.DataFrame({"row": row, "time": pl.Series(table["event_timestamp"])})
-        .with_row_index("at")
-        .filter(pl.col("row") >= 0)
-        .sort("time", maintain_order=True)
-        .unique("row", keep="last", maintain_order=True)
-    )
-    column = table[names.ITEM_EMBEDDING].take(newest["at"].to_numpy()).combine_chunks()
-    known = column.is_valid().to_numpy(zero_copy_only=False)
-    rows = newest["row"].to_numpy()[known]
-    vectors[rows] = column.drop_null().flatten().to_numpy().reshape(-1, dimension)
-    present[rows] = True
-    return vectors, present
+
+
+def _item_rows(
+    workspace: Workspace, store: FeatureStore, service: str, items: IdMap, at: datetime
+) -> TrainingSet:
+    """One row per item with its features at an instant; without vectors before any is encoded."""
+    times = pa.repeat(pa.scalar(at, TIMESTAMP), len(items))
+    spine = pa.table({"item_id": items.ids, "event_timestamp": times})
+    sink = item_sink(workspace, encoder_of(open_service(store, service)))
+    is_encoded = sink is not None and any(sink.glob("*.parquet"))
+    without = () if sink is None or is_encoded else (sink.name,)
+    return build_rows_of(store, service, spine, without=without)
+
+
+def _counts(rows: TrainingSet, name: str) -> Rows:
+    column = rows.table[feature_column(names.ITEM_STATS, name)]
+    counts: Rows = column.fill_null(0).to_numpy()
+    return counts
+
+
+def _index(rows: TrainingSet) -> VectorIndex:
+    found = vectors_of(rows, names.ITEM_EMBEDDING)
+    if found is None:
+        return VectorIndex(np.zeros((len(rows), 1), np.float32), np.zeros(len(rows), dtype=bool))
+    matrix = np.pad(np.asarray(found.values), ((0, 1), (0, 0)))
+    return VectorIndex(matrix[found.index], found.present)

@@ -2,10 +2,19 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime
+from functools import partial
 
+from feast import FeatureStore
+
+from feast_fusion.feature_service import encoder_of, open_service
 from intake.workspace import Workspace
 from serving.catalogue import Catalogue, item_sink, load_catalogue
+from training.next_item.model import NextItemModel
+
+Clock = Callable[[], datetime]
 
 _log = logging.getLogger(__name__)
 
@@ -18,7 +27,9 @@ class CatalogueWatch(AbstractContextManager["CatalogueWatch"]):
 
     Parameters
     ----------
-    encoder_id, dimension : of the item vectors
+    service : names the features of items
+    model : orders the items
+    clock : the time at which the catalogue is read
     refresh_s : how often files are looked at
 
     Raises
@@ -28,11 +39,18 @@ class CatalogueWatch(AbstractContextManager["CatalogueWatch"]):
     """
 
     def __init__(
-        self, workspace: Workspace, encoder_id: str | None, dimension: int, refresh_s: float = 2.0
+        self,
+        workspace: Workspace,
+        store: FeatureStore,
+        service: str,
+        model: NextItemModel,
+        *,
+        clock: Clock,
+        refresh_s: float = 2.0,
     ) -> None:
-        self._workspace = workspace
-        self._encoder_id = encoder_id
-        self._dimension = dimension
+        self._workspace, self._clock = workspace, clock
+        self._read = partial(load_catalogue, workspace, store, service, model)
+        self._sink = item_sink(workspace, encoder_of(open_service(store, service)))
         self._refresh_s = refresh_s
         self._stamp = self._read_stamp()
         self.current = self._load()
@@ -69,13 +87,12 @@ class CatalogueWatch(AbstractContextManager["CatalogueWatch"]):
                 _log.warning("catalogue: kept the old one, could not load the new one: %s", error)
 
     def _load(self) -> Catalogue:
-        return load_catalogue(self._workspace, self._encoder_id, self._dimension)
+        return self._read(self._clock())
 
     def _read_stamp(self) -> Stamp | None:
         """None while a preparation is replacing the sources."""
         prepared = self._workspace.read_stamp()
         if prepared is None:
             return None
-        sink = item_sink(self._workspace, self._encoder_id)
-        files = sorted(path.name for path in sink.glob("*.parquet")) if sink else []
+        files = sorted(path.name for path in self._sink.glob("*.parquet")) if self._sink else []
         return *prepared, tuple(files)

@@ -1,25 +1,20 @@
-"""Why an item has its place: its sources, a liked item like it, what each modality adds, facts.
+"""Why an item has its place: its sources, a liked item like it, what each signal adds, facts.
 
-The contribution of a modality is an ablation: the logit with all modalities minus the logit where
-the ranker sees the modality as absent. It is exact for the ranker as it is; contributions do not
-add up to the logit, since modalities speak about each other.
+The contribution of a signal is an ablation: the logit of being chosen minus the logit where the
+chooser sees the signal as average. It is exact for the chooser as it is; contributions do not add
+up to the logit, since signals speak about each other.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
 from serving.answers import Reason
+from serving.candidates import Candidates
 from serving.catalogue import Catalogue
-from serving.score_adjustment import liked_items
-from training.ranker.artifact import Artifact
-from training.ranker.model import Ranker
+from serving.vector_index import Rows, Vectors
 from transformations import names
 
 # A liked item is named only where it is this much nearer than the average item of the catalogue: of
@@ -27,93 +22,75 @@ from transformations import names
 LIKED_DEVIATIONS = 1.5
 
 _SOURCES = {
-    "interest": "near to what you have liked lately",
-    "behaviour": "near to what you have liked so far",
-    "query": "near to your request",
+    "together": "chosen by those who chose what you chose",
+    "following": "often chosen next",
+    "disliked": "chosen by those who disliked what you disliked",
+    "visit": "often chosen next on the same visit",
     "popular": "popular",
+    "popular_long": "popular of late",
+    "popular_short": "popular right now",
+    "liked_rate": "liked by most who chose it",
+    "text": "told like what you chose",
+    "sequence": "fits what you chose lately, in that order",
+    "own_fading": "you chose it often, and lately",
+    "own_count": "you chose it often",
+    "own_week": "you chose it this week",
+    "own_month": "you chose it this month",
+    "own_newest": "you chose it the last time",
+    "own_recent": "how long ago you chose it",
+    "own_due": "it is time for it again",
+    "own_any": "you chose it before",
+    "query": "near to your request",
     "fresh": "new",
 }
-_ADJUSTMENTS = {
-    "query": "your request",
-    "interest": "its likeness to what you like",
-    "company": "the choices of those who liked the same",
-}
-
-
-class Ablations:
-    """The ranker of an artifact, and a copy of it for each modality that it then does not see."""
-
-    def __init__(self, artifact: Artifact) -> None:
-        self._features = artifact.features
-        self._ranker = artifact.ranker
-        self._without = {
-            name: _without(artifact.ranker, at) for at, name in enumerate(artifact.ranker.towers)
-        }
-
-    def contributions(self, rows: TrainingSet) -> dict[str, NDArray[np.float32]]:
-        """By modality (n,) what it adds to each row's logit."""
-        inputs = self._features.transform(rows)
-        batch = inputs.batch(torch.arange(len(inputs)))
-        with torch.inference_mode():
-            whole = self._ranker(batch)
-            return {name: (whole - ranker(batch)).numpy() for name, ranker in self._without.items()}
-
-
-class _Absent(nn.Module):
-    """A fusion to which one modality is absent."""
-
-    def __init__(self, fusion: nn.Module, at: int) -> None:
-        super().__init__()
-        self.fusion = fusion
-        self.at = at
-
-    def forward(self, encoded: Tensor, mask: Tensor) -> Tensor:
-        """(B, d) from (B, M, d) and (B, M)."""
-        mask = mask.clone()
-        mask[:, self.at] = False
-        fused: Tensor = self.fusion(encoded * mask[..., None], mask)
-        return fused
-
-
-def _without(ranker: Ranker, at: int) -> Ranker:
-    ablated = copy.deepcopy(ranker)
-    ablated.fusion = _Absent(ablated.fusion, at)
-    return ablated.eval()
 
 
 def explain_items(
-    catalogue: Catalogue,
-    rows: TrainingSet,
-    sources: Sequence[tuple[str, ...]],
-    contributions: Mapping[str, NDArray[np.float32]],
-    additions: Mapping[str, NDArray[np.float32]],
+    catalogue: Catalogue, rows: TrainingSet, candidates: Candidates, at: Rows
 ) -> list[tuple[Reason, ...]]:
-    """The reasons for each of n rows of one user.
+    """The reasons for some candidates of one user, the strongest signals first.
 
     Parameters
     ----------
-    sources : n tuples
-    contributions : by modality (n,)
-    additions : by name (n,) what is added to the logits (see `ScoreAdjustment.measure`)
+    rows : the features of these candidates
+    at : (k,) their places among the candidates
     """
-    item_ids = rows.table["item_id"].to_pylist()
+    item_ids = [candidates.item_ids[place] for place in at.tolist()]
     liked = nearest_liked(catalogue, liked_items(rows), item_ids)
-    facts = _facts(rows)
+    facts, added = _facts(rows), _contributions(catalogue, candidates, at)
     explained = []
-    for at, named_by in enumerate(sources):
-        reasons = source_reasons(named_by)
-        reasons += liked[at]
-        reasons += [
-            Reason("likeness", _moves(_ADJUSTMENTS[name], added[at]), float(added[at]))
-            for name, added in additions.items()
+    for number, place in enumerate(at.tolist()):
+        by_strength = sorted(added.items(), key=lambda each: -abs(float(each[1][number])))
+        moves = [
+            Reason("signal", _moves(name, of[number]), float(of[number]))
+            for name, of in by_strength
         ]
-        by_strength = sorted(contributions.items(), key=lambda each: -abs(float(each[1][at])))
-        reasons += [
-            Reason("modality", _moves(f"its {modality} features", values[at]), float(values[at]))
-            for modality, values in by_strength
-        ]
-        explained.append((*reasons, *facts[at]))
+        sources = source_reasons(candidates.sources(catalogue, place))
+        explained.append((*sources, *liked[number], *moves, *facts[number]))
     return explained
+
+
+def liked_items(rows: TrainingSet) -> list[str]:
+    """The positive ones of the recent items of these rows' one user, newest first, each once."""
+    recent = [feature_column(names.USER_RECENT, name) for name in ("item_ids", "positives")]
+    ids, positives = (rows.lists.get(name) for name in recent)
+    if ids is None or positives is None or not len(rows) or ids.index[0] < 0:
+        return []
+    newest = ids.values[int(ids.index[0])].as_py()
+    answers = positives.values[int(positives.index[0])].as_py()
+    return list(dict.fromkeys(item for item, yes in zip(newest, answers, strict=True) if yes))
+
+
+def _contributions(catalogue: Catalogue, candidates: Candidates, at: Rows) -> Mapping[str, Vectors]:
+    """By signal (k,) what it adds to the logit of each candidate."""
+    if candidates.history is None:
+        return {}
+    n_signals = len(candidates.signals)
+    signals = np.repeat(candidates.signals[None, :, at], n_signals + 1, axis=0)
+    signals[np.arange(n_signals), np.arange(n_signals)] = 0.0  # the last one is whole
+    history = candidates.history.take(np.zeros(n_signals + 1, dtype=np.int64))
+    logits = catalogue.scorer.choose(signals, history)
+    return dict(zip(catalogue.scorer.names, logits[-1] - logits[:-1], strict=True))
 
 
 def source_reasons(sources: Sequence[str]) -> list[Reason]:
@@ -151,8 +128,8 @@ def _because(catalogue: Catalogue, item_id: str, cosine: float) -> Reason:
     return Reason("liked", f"because you liked {name}", cosine, item_id)
 
 
-def _moves(what: str, value: np.float32) -> str:
-    return f"{'raised' if value >= 0 else 'lowered'} by {what}"
+def _moves(what: str, value: np.floating) -> str:
+    return f"{'raised' if value >= 0 else 'lowered'}: {_SOURCES[what]}"
 
 
 def _facts(rows: TrainingSet) -> list[tuple[Reason, ...]]:

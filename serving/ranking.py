@@ -1,72 +1,105 @@
-"""The order of candidates: by the ranker, or by popularity where there is nothing to rank with."""
+"""The order of candidates: what is chosen next, what is liked, and what the query asks for."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.answers import ItemKind, RankedItem, Reason
 from serving.candidates import Candidates
 from serving.catalogue import Catalogue
 from serving.encoded_items import Flags
-from serving.explanation import Ablations, explain_items, source_reasons
-from serving.score_adjustment import QUERY_WEIGHT, ScoreAdjustment, blend
-from serving.slate import Slate
+from serving.explanation import explain_items, source_reasons
+from serving.slate import RankedSlate
 from serving.vector_index import Rows, Vectors
 from training.ranker.artifact import Artifact, probabilities
 
+# An item that fits a query as one in a hundred does (2.3 deviations) gains what tells the first
+# candidates from the average one.
+QUERY_WEIGHT = 1.5
+_EPSILON = 1e-6
+
+Logits = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What an order is to serve: choices, and how much the satisfaction after a choice counts.
+
+    Attributes
+    ----------
+    satisfaction : weight of the logit of being liked beside the logit of being chosen
+    """
+
+    satisfaction: float = 0.0
+
+
+CHOICE_ALONE = Objective()
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """m candidates in order.
+
+    Attributes
+    ----------
+    order : (m,) places, the best first
+    scores, liked : (m,) by place, see `RankedItem`
+    """
+
+    order: Rows
+    scores: Vectors
+    liked: Vectors
+
 
 class Ranking:
-    """The order that an artifact's ranker gives. Safe for many threads."""
+    """The order that an artifact gives. Safe for many threads."""
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, objective: Objective) -> None:
         self._ranker = artifact.ranker
-        self._ablations = Ablations(artifact)
-        self._adjustment = ScoreAdjustment(artifact.features)
+        self._objective = objective
 
-    def rank(
-        self,
-        catalogue: Catalogue,
-        candidates: Candidates,
-        slate: Slate,
-        n: int,
-        *,
-        query: Vectors | None,
-        explain: bool,
-    ) -> list[RankedItem]:
-        """The best `n` of m candidates, best first.
-
-        Parameters
-        ----------
-        slate : the m candidates in their order, with the user
-        query : (d,) vector, towards which scores are moved (see `serving.score_adjustment`);
-            may be None
-        """
-        additions = self._adjustment.measure(catalogue.index, slate, query)
-        scores = blend(probabilities(self._ranker, slate.inputs()), additions)  # (m,)
+    def order(self, catalogue: Catalogue, candidates: Candidates, slate: RankedSlate) -> "Ordered":
+        """The order of m candidates. `slate` has them in their order."""
+        liked = probabilities(self._ranker, slate.inputs())  # (m,)
+        weight = self._objective.satisfaction
+        logits: Logits = self._chosen(catalogue, candidates) + weight * _logit(liked)
+        if candidates.query is not None:
+            logits = logits + _spread(logits) * QUERY_WEIGHT * candidates.query
         acted_on, described = slate.items.acted_on, slate.items.described
-        scores = _hold_back(scores, acted_on | described)
-        order = _order(scores, acted_on | described)[:n]
-        reasons = None
-        if explain:
-            best = slate.rows(order)
-            reasons = explain_items(
-                catalogue,
-                best,
-                [candidates.sources(at) for at in order.tolist()],
-                self._ablations.contributions(best),
-                {name: added[order] for name, added in additions.items()},
-            )
-        kinds = _kinds(acted_on, described)
-        return _items(catalogue, candidates, order, scores, kinds, reasons)
+        logits = _hold_back(logits, acted_on | described)
+        return Ordered(_order(logits, acted_on | described), _shares(logits), liked)
+
+    @staticmethod
+    def _chosen(catalogue: Catalogue, candidates: Candidates) -> Vectors:
+        """(m,) logits of being chosen next."""
+        if candidates.history is None:
+            return np.zeros(len(candidates), np.float32)
+        chosen: Vectors = catalogue.scorer.choose(candidates.signals[None], candidates.history)[0]
+        return chosen
+
+
+def list_items(
+    catalogue: Catalogue,
+    candidates: Candidates,
+    slate: RankedSlate,
+    ordered: Ordered,
+    n: int,
+    *,
+    explain: bool,
+) -> list[RankedItem]:
+    """The best `n` of ordered candidates, best first. `slate` has the candidates in their order."""
+    best = ordered.order[:n]
+    reasons = None
+    if explain:
+        reasons = explain_items(catalogue, slate.rows(best), candidates, best)
+    kinds = _kinds(slate.items.acted_on, slate.items.described)
+    return _items(catalogue, candidates, best, ordered.scores, kinds, reasons, ordered.liked)
 
 
 def rank_by_popularity(
-    catalogue: Catalogue,
-    candidates: Candidates,
-    n: int,
-    *,
-    query: Vectors | None,
-    explain: bool,
+    catalogue: Catalogue, candidates: Candidates, n: int, *, explain: bool
 ) -> list[RankedItem]:
     """The best `n` candidates by popularity, moved towards the query; from memory only.
 
@@ -77,38 +110,51 @@ def rank_by_popularity(
     scores[known] = catalogue.popularity[rows[known]]
     acted_on, described = np.zeros_like(known), known
     acted_on[known] = catalogue.acted_on[rows[known]]
-    if query is not None:
-        scores = blend(scores, {"query": QUERY_WEIGHT * _deviations(catalogue, rows, query)})
+    if candidates.query is not None:
+        logits = _logit(scores) + QUERY_WEIGHT * candidates.query
+        scores = np.where(known, 1 / (1 + np.exp(-logits)), np.float32(0.0)).astype(np.float32)
     order = _order(scores, known, np.where(known, rows, len(catalogue)))[:n]
     reasons = None
     if explain:
-        reasons = [tuple(source_reasons(candidates.sources(at))) for at in order.tolist()]
+        reasons = [
+            tuple(source_reasons(candidates.sources(catalogue, at))) for at in order.tolist()
+        ]
     kinds = _kinds(acted_on, described)
     return _items(catalogue, candidates, order, scores, kinds, reasons)
 
 
-def _deviations(catalogue: Catalogue, rows: Rows, query: Vectors) -> Vectors:
-    """(m,) standardised cosine of each catalogue row to the query, 0 where there is no vector."""
-    deviations = np.zeros(len(rows), dtype=np.float32)
-    known = np.flatnonzero(rows >= 0)
-    found = known[catalogue.index.present[rows[known]]]
-    cosines = catalogue.index.vectors[rows[found]] @ query
-    deviations[found] = catalogue.index.moments.standardise(query, cosines)
-    return deviations
+def _logit(probability: Vectors) -> NDArray[np.float64]:
+    bounded = np.clip(probability.astype(np.float64), _EPSILON, 1 - _EPSILON)
+    found: NDArray[np.float64] = np.log(bounded / (1 - bounded))
+    return found
 
 
-def _hold_back(scores: Vectors, known: Flags) -> Vectors:
-    """The scores, where items without any feature have at most the lowest of the others.
+def _spread(logits: Logits) -> float:
+    """The standard deviation of the logits: the scale on which a query speaks; 1 where none."""
+    return float(logits.std()) or 1.0 if len(logits) else 1.0
 
-    The ranker has never seen such an item: what it says of one is not evidence, and must not put
-    it before items of which something is known.
+
+def _shares(logits: Logits) -> Vectors:
+    """(m,) softmax: the chance that an item is chosen, if one of these is."""
+    if not len(logits):
+        return np.zeros(0, np.float32)
+    raised = np.exp(logits - logits.max())
+    shares: Vectors = (raised / raised.sum()).astype(np.float32)
+    return shares
+
+
+def _hold_back(logits: Logits, known: Flags) -> Logits:
+    """The logits, where items without any feature have at most the lowest of the others.
+
+    What a model says of such an item is not evidence, and must not put it before items of which
+    something is known.
     """
     if known.all() or not known.any():
-        return scores
-    return np.where(known, scores, np.minimum(scores, scores[known].min()))
+        return logits
+    return np.where(known, logits, np.minimum(logits, logits[known].min()))
 
 
-def _order(scores: Vectors, known: Flags, tie: Rows | None = None) -> Rows:
+def _order(scores: NDArray[np.floating], known: Flags, tie: Rows | None = None) -> Rows:
     """(m,) places, best score first; of equal scores known items first, then by `tie`."""
     tie = np.arange(len(scores)) if tie is None else tie
     return np.lexsort((tie, ~known, -scores))
@@ -130,6 +176,7 @@ def _items(
     scores: Vectors,
     kinds: Sequence[ItemKind],
     reasons: Sequence[tuple[Reason, ...]] | None,
+    liked: Vectors | None = None,
 ) -> list[RankedItem]:
     item_ids, values = candidates.item_ids, scores.tolist()
     return [
@@ -137,7 +184,8 @@ def _items(
             item_ids[at],
             catalogue.title(item_ids[at]),
             values[at],
-            candidates.sources(at) if candidates.orders else (),
+            float(liked[at]) if liked is not None else None,
+            candidates.sources(catalogue, at),
             kinds[at],
             kinds[at] != "full",
             reasons[place] if reasons is not None else (),

@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 
 from feast_fusion.errors import StoreUnavailableError
+from feast_fusion.training_set import TrainingSet
 from serving.answers import (
     QUERY_NOT_ENCODED,
     STORE_EMPTY,
@@ -26,23 +27,20 @@ from serving.answers import (
     SimilarItem,
     UserKind,
 )
-from serving.candidates import QUERY, USER_SOURCES, Candidates, gather_candidates, list_sources
+from serving.candidates import Candidates, Search
 from serving.catalogue import Catalogue
-from serving.catalogue_watch import CatalogueWatch
+from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.online_features import OnlineFeatures
-from serving.ranking import Ranking, rank_by_popularity
+from serving.query import Query, read_query
+from serving.ranking import CHOICE_ALONE, Objective, Ranking, list_items, rank_by_popularity
 from serving.served_log import ServedLog
 from serving.served_table import served_table
 from serving.similar_items import find_similar
 from serving.slate import Slate, Slates
-from serving.vector_index import Vectors
 from training.ranker.artifact import Artifact
 from transformations.embedder import Embedder
 
 _log = logging.getLogger(__name__)
-
-# Candidates that are ranked; recall beyond it costs latency in proportion.
-N_CANDIDATES = 500
 
 _WARN_EVERY_S = 10.0
 # More threads that compute at once only take the interpreter lock from each other in the middle
@@ -60,8 +58,9 @@ class _Request:
     """One call, and the catalogue that answers it from beginning to end."""
 
     user_id: str
+    now: datetime
     catalogue: Catalogue
-    query: Vectors | None
+    query: Query | None
     failures: list[str]
     explain: bool
     started: float
@@ -88,6 +87,9 @@ class Recommender:
     live_items : user id -> items that the user has acted on since the last prepare; the prepared
         history and the user's recent items are seen in any case
     served_log : where the features of a sample of answers are kept for `audit skew`
+    objective : what the order serves beside the next choice
+    repeats : whether what a user has had may be recommended again
+    clock : the time of a request
     """
 
     def __init__(
@@ -97,13 +99,17 @@ class Recommender:
         watch: CatalogueWatch,
         embedder: Embedder,
         *,
-        n_candidates: int = N_CANDIDATES,
+        n_candidates: int = 500,
         live_items: LiveItems = lambda user_id: (),
         served_log: ServedLog | None = None,
+        objective: Objective = CHOICE_ALONE,
+        repeats: bool = False,
+        clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._features = features
+        self._clock, self._repeats = clock, repeats
         self._slates = Slates(features, artifact.features)
-        self._ranking = Ranking(artifact)
+        self._ranking = Ranking(artifact, objective)
         self._watch = watch
         self.embedder = embedder
         self._n_candidates = n_candidates
@@ -121,7 +127,7 @@ class Recommender:
             It does not answer in time, or has none of them, as after a restart without its data.
         """
         items = self._watch.current.item_ids[:_CHECKED]
-        if items and not self._slates.read(_NOBODY, items, datetime.now(UTC)).items.known.any():
+        if items and not self._slates.read(_NOBODY, items, self._clock()).items.known.any():
             raise StoreUnavailableError(
                 f"online store: got no row of {', '.join(items)}, expected rows of the most "
                 "popular items. Run feast materialize."
@@ -143,7 +149,7 @@ class Recommender:
         the profile. A missing online store or encoder is no error: see `Recommendations`.
         """
         request = self._request(user_id, query, explain)
-        seen = {*self._live_items(user_id), *exclude}
+        seen = self._excluded(user_id, exclude)
         try:
             return self._recommend(request, n, seen)
         except StoreUnavailableError as error:
@@ -163,12 +169,15 @@ class Recommender:
         Items without any feature are ranked too, after others of the same score.
         """
         request = self._request(user_id, query, explain)
-        candidates = Candidates.named(request.catalogue, item_ids)
+        distinct = list(dict.fromkeys(item_ids))
         try:
-            slate = self._slates.read(user_id, candidates.item_ids, datetime.now(UTC))
+            slate = self._slates.read(user_id, distinct, request.now)
         except StoreUnavailableError as error:
             self._note_outage(error)
+            candidates = self._search(request, None, set()).named(distinct)
             return _by_popularity(request, candidates, len(candidates), STORE_UNAVAILABLE)
+        recent = set() if self._repeats else slate.user.recent_items
+        candidates = self._search(request, slate.user_row, recent).named(distinct)
         return self._answer(request, candidates, slate, len(candidates))
 
     def recommend_popular(
@@ -176,14 +185,14 @@ class Recommender:
     ) -> Recommendations:
         """What `recommend` answers when there is no time to rank: from memory, flagged."""
         request = self._request(user_id, None, explain=False)
-        return self._popular(request, n, {*self._live_items(user_id), *exclude}, reason)
+        return self._popular(request, n, self._excluded(user_id, exclude), reason)
 
     def rank_by_popularity(
         self, user_id: str, item_ids: Sequence[str], reason: str
     ) -> Recommendations:
         """What `rank` answers when there is no time to rank: from memory, flagged."""
         request = self._request(user_id, None, explain=False)
-        candidates = Candidates.named(request.catalogue, item_ids)
+        candidates = self._search(request, None, set()).named(item_ids)
         return _by_popularity(request, candidates, len(candidates), reason)
 
     def similar(
@@ -200,16 +209,17 @@ class Recommender:
         """
         return find_similar(self._watch.current, self.embedder, item_id, text, n)
 
+    def _excluded(self, user_id: str, exclude: Iterable[str]) -> set[str]:
+        """What a caller excludes, and, without repeats, the live items of the user."""
+        return {*exclude} if self._repeats else {*self._live_items(user_id), *exclude}
+
     def _request(self, user_id: str, query: str | None, explain: bool) -> _Request:
-        started, failures, vector = time.perf_counter(), [], None
-        if query is not None and query.strip():
-            try:
-                vectors, present = self.embedder.queries([query])
-                vector = vectors[0] if present[0] else None
-            except Exception as error:  # whatever a model can raise: the answer goes on without it
-                _log.warning("query: not encoded: %s", type(error).__name__)
-                failures.append(QUERY_NOT_ENCODED)
-        return _Request(user_id, self._watch.current, vector, failures, explain, started)
+        started, failures = time.perf_counter(), []
+        asked = read_query(self.embedder, query)
+        if asked is not None and asked.vector is None:
+            failures.append(QUERY_NOT_ENCODED)
+        catalogue = self._watch.current
+        return _Request(user_id, self._clock(), catalogue, asked, failures, explain, started)
 
     def _note_outage(self, error: StoreUnavailableError) -> None:
         """Log it, but not for each of the thousands of answers of one outage."""
@@ -220,25 +230,23 @@ class Recommender:
 
     def _recommend(self, request: _Request, n: int, seen: set[str]) -> Recommendations:
         user = self._features.read_user(request.user_id)
-        vectors = {source: user.vector(feature) for source, feature in USER_SOURCES.items()}
-        queries = {source: vector for source, vector in vectors.items() if vector is not None}
-        candidates = self._gather(request, queries, n, seen | user.recent_items)
-        slate = self._slates.of(user, candidates.item_ids, datetime.now(UTC))
+        row = self._features.user_row(user, request.now)
+        recent = set() if self._repeats else user.recent_items
+        search = self._search(request, row, seen | recent)
+        candidates = search.best(max(n, self._n_candidates))
+        slate = self._slates.of(user, candidates.item_ids, request.now)
         return self._answer(request, candidates, slate, n)
 
     def _popular(self, request: _Request, n: int, seen: set[str], reason: str) -> Recommendations:
-        return _by_popularity(request, self._gather(request, {}, n, seen), n, reason)
+        candidates = self._search(request, None, seen).best(max(n, self._n_candidates))
+        return _by_popularity(request, candidates, n, reason)
 
-    def _gather(
-        self, request: _Request, queries: dict[str, Vectors], n: int, seen: set[str]
-    ) -> Candidates:
-        """Unseen candidates near to `queries` and to the request's own; `seen` beside history."""
-        catalogue, n = request.catalogue, max(n, self._n_candidates)
-        if request.query is not None:
-            queries = {**queries, QUERY: request.query}
-        prepared = catalogue.seen.of(request.user_id)
-        rows = np.concatenate([prepared, catalogue.rows_of(seen)])
-        return gather_candidates(catalogue, list_sources(catalogue, queries, n), rows, n)
+    def _search(self, request: _Request, user: TrainingSet | None, excluded: set[str]) -> Search:
+        """What is looked for: not what is excluded, nor, without repeats, what the user has had."""
+        catalogue = request.catalogue
+        seen = () if self._repeats else catalogue.seen.of(request.user_id)
+        query = None if request.query is None else request.query.likeness(catalogue)
+        return Search.of(catalogue, user, [seen, catalogue.rows_of(excluded)], query)
 
     def _answer(
         self, request: _Request, candidates: Candidates, slate: Slate, n: int
@@ -246,13 +254,9 @@ class Recommender:
         if (candidates.rows >= 0).any() and not slate.items.known.any():
             return _by_popularity(request, candidates, n, STORE_EMPTY)
         with self._turns:
-            items = self._ranking.rank(
-                request.catalogue,
-                candidates,
-                slate,
-                n,
-                query=request.query,
-                explain=request.explain,
+            ordered = self._ranking.order(request.catalogue, candidates, slate)
+            items = list_items(
+                request.catalogue, candidates, slate, ordered, n, explain=request.explain
             )
         if self._served_log is not None:
             places = [slate.item_ids.index(item.item_id) for item in items[:_LOGGED]]
@@ -265,8 +269,6 @@ def _by_popularity(
     request: _Request, candidates: Candidates, n: int, reason: str
 ) -> Recommendations:
     request.failures.append(reason)
-    items = rank_by_popularity(
-        request.catalogue, candidates, n, query=request.query, explain=request.explain
-    )
+    items = rank_by_popularity(request.catalogue, candidates, n, explain=request.explain)
     is_known = request.user_id in request.catalogue.seen.users
     return request.answer(items, len(candidates), "known" if is_known else "unknown")

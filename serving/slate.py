@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,20 @@ from serving.online_features import OnlineFeatures, UserFeatures
 from training.ranker.batching import RankerInputs
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.request_features import RequestEncoder
+
+
+class RankedSlate(Protocol):
+    """One user and m items at one time, wherever their features were read."""
+
+    @property
+    def items(self) -> Items:
+        """The m items, encoded."""
+
+    def inputs(self) -> RankerInputs:
+        """What the ranker reads, one row per item."""
+
+    def rows(self, at: NDArray[np.int64]) -> TrainingSet:
+        """The features of the items in the given places, each joined with the user's features."""
 
 
 @dataclass(frozen=True)

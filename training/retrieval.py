@@ -3,8 +3,10 @@
 Nothing else retrieves history.
 """
 
+from collections.abc import Collection
+
 import pyarrow as pa
-from feast import FeatureStore
+from feast import FeatureService, FeatureStore
 
 from feast_fusion.column_names import logical_name
 from feast_fusion.feature_service import encoder_of, open_service
@@ -33,8 +35,35 @@ def build_training_set(store: FeatureStore, service: str, spine: pa.Table) -> Tr
     """
     feature_service = open_service(store, service)
     encoder_of(feature_service)
-    job = store.get_historical_features(
-        entity_df=spine, features=feature_service, full_feature_names=True
-    )
+    return _retrieve(store, spine, feature_service)
+
+
+def build_rows_of(
+    store: FeatureStore, service: str, spine: pa.Table, *, without: Collection[str] = ()
+) -> TrainingSet:
+    """As `build_training_set`, of the views of the spine's one entity only.
+
+    Parameters
+    ----------
+    spine : item_id or user_id, and event_timestamp
+    without : names of views that are left out
+    """
+    (key,) = {"item_id", "user_id"} & set(spine.column_names)
+    projections = open_service(store, service).feature_view_projections
+    chosen = [
+        f"{projection.name_to_use()}:{field.name}"
+        for projection in projections
+        if projection.name not in without
+        and [column.name for column in store.get_feature_view(projection.name).entity_columns]
+        == [key]
+        for field in projection.features
+    ]
+    return _retrieve(store, spine, chosen)
+
+
+def _retrieve(
+    store: FeatureStore, spine: pa.Table, features: FeatureService | list[str]
+) -> TrainingSet:
+    job = store.get_historical_features(entity_df=spine, features=features, full_feature_names=True)
     training_set: TrainingSet = job.to_training_set()
     return training_set.rename({name: logical_name(name) for name in training_set.names})

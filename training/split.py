@@ -12,6 +12,9 @@ from transformations.names import EVENT_ORDER
 
 Rows = NDArray[np.int64]
 
+TEST_SHARE = 0.1
+VALIDATION_SHARE = 0.1  # of what is not test
+
 
 @dataclass(frozen=True)
 class Split:
@@ -27,7 +30,9 @@ class Split:
         return np.concatenate([self.train, self.validation])
 
 
-def split_by_time(table: pa.Table, *, test: float = 0.1, validation: float = 0.1) -> Split:
+def split_by_time(
+    table: pa.Table, *, test: float = TEST_SHARE, validation: float = VALIDATION_SHARE
+) -> Split:
     """The last `test` of the rows by (time, user, item), before them `validation` of the rest.
 
     Parameters

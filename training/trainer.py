@@ -1,9 +1,7 @@
 """Fitting the ranker: training rows by gradient, the rows after them to know when to stop."""
 
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +21,7 @@ from training.ranker.batching import RankerInputs
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.model import InputShape, Ranker
 from training.split import split_by_time
+from training.threads import on_few_threads
 
 Report = Callable[[Epoch], None]
 
@@ -44,22 +43,7 @@ class TrainResult:
         )
 
 
-@contextmanager
-def _on_few_threads() -> Iterator[None]:
-    """Half of the cores: these are small operations, whose threads wait for one another.
-
-    Measured on two cores with other work on them: an epoch of 3 s on one thread took 10 to 60 s on
-    two.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 2) // 2)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@_on_few_threads()
+@on_few_threads()
 def train(
     training_set: TrainingSet,
     dataset: Dataset,

@@ -16,7 +16,11 @@ USER_INTEREST = "user_interest"
 USER_SNAPSHOT = "user_snapshot"
 USER_EVENT = "user_event"
 
-# Prepared sources; item_stats, user_stats and user_recent have the names of their views.
+# What other people chose, by version; read whole, so never online.
+ITEM_NEIGHBOURS = "item_neighbours"
+
+# Prepared sources; item_stats, user_stats, user_recent and item_neighbours have the names
+# of their views.
 ITEMS = "items"
 USERS = "users"
 INTERACTIONS = "interactions"
@@ -31,6 +35,7 @@ USER_ITEM_AFFINITY = "user_item_affinity"
 LIVE_VIEWS = (ITEM_STATS, USER_STATS, USER_RECENT, USER_INTEREST)
 
 SERVICE = "fusion_ranker_v1"
+NEXT_ITEM_SERVICE = "next_item_v1"
 
 # The one order of events: whatever splits or folds a log goes through it in this order.
 EVENT_ORDER = ("event_timestamp", "user_id", "item_id")

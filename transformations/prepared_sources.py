@@ -20,12 +20,14 @@ from intake.validation import ValidatedData, validate_dataset
 from intake.workspace import Workspace
 from transformations import names
 from transformations.activity import ActivityTable, build_activity
+from transformations.collaborative.histories import build_events
+from transformations.collaborative.versions import build_item_neighbours
 from transformations.fingerprint import fingerprint_inputs
 
 Progress = Callable[[str, int, int], None]
 
 _ROW_GROUP_ROWS = 65_536
-_ROW_GROUP_BYTES = 128 << 20
+_ROW_GROUP_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def _tables(dataset: Dataset, data: ValidatedData) -> Iterator[ActivityTable]:
         yield _whole(names.USERS, data.users, "user_id", "event_timestamp")
     yield _whole(names.INTERACTIONS, data.interactions, "event_timestamp", "user_id", "item_id")
     yield from build_activity(dataset, data.items, data.interactions)
+    events = build_events(data.items, data.interactions)
+    yield build_item_neighbours(events, dataset.candidates.refit_every, dataset.activity.history)
 
 
 def _whole(name: str, table: pa.Table, *order: str) -> ActivityTable:

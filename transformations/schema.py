@@ -61,6 +61,24 @@ USER_RECENT = pa.schema(
     ]
 )
 
+# One row per item and version of what other people chose (`transformations.collaborative`).
+ITEM_NEIGHBOURS = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("event_timestamp", TIMESTAMP),
+        # aligned lists: items that an event with this item speaks for, and how loudly
+        ("together_ids", STRINGS),  # chosen by the same users
+        ("together_weights", pa.list_(pa.float32())),
+        ("following_ids", STRINGS),  # chosen next
+        ("following_weights", pa.list_(pa.float32())),
+        # log of 1 + positive events: of all, of the newest 20,000 and of the newest 2,000 events
+        ("popular", pa.float32()),
+        ("popular_long", pa.float32()),
+        ("popular_short", pa.float32()),
+        ("liked_rate", pa.float32()),
+    ]
+)
+
 # One row per user and instant, all events of that instant; the source of user_interest.
 USER_EVENTS = pa.schema(
     [

@@ -23,6 +23,7 @@ from serving.catalogue import Catalogue, load_catalogue
 from serving.online_features import OnlineFeatures, UserFeatures
 from serving.recommender import Recommender
 from tests.feast_fusion.online.online_repo import PATIENT
+from training.ranker.artifact import Artifact
 from transformations.interest import replay
 from transformations.names import SERVICE
 
@@ -31,6 +32,7 @@ from transformations.names import SERVICE
 class Bench:
     """A recommender, and what it reads."""
 
+    workspace: Workspace
     recommender: Recommender
     store: FeatureStore
     features: OnlineFeatures
@@ -95,6 +97,7 @@ def open_bench(
             online = store.config.online_store
             store.config._online_store = online.model_copy(update=PATIENT)
         features = OnlineFeatures(store, SERVICE)
-        catalogue = load_catalogue(workspace, features.encoder_id, features.dimension)
+        model = Artifact.load(workspace.artifact).require_next_item()
+        catalogue = load_catalogue(workspace, store, SERVICE, model, datetime.now(UTC))
         with open_recommender(workspace, store, SERVICE, **options) as recommender:
-            yield Bench(recommender, store, features, catalogue, redis)
+            yield Bench(workspace, recommender, store, features, catalogue, redis)

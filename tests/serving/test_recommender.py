@@ -1,20 +1,17 @@
 """The recommender as a library: order, what is left out, reasons, outages, many callers at once."""
 
-import copy
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from feast_fusion.errors import (
     EncoderMismatchError,
@@ -25,19 +22,16 @@ from feast_fusion.errors import (
 from intake.dataset import Encoder
 from serving.answers import QUERY_NOT_ENCODED, STORE_UNAVAILABLE, Reason, Recommendations
 from serving.catalogue_watch import CatalogueWatch
-from serving.explanation import Ablations
+from serving.query import read_query
+from serving.ranking import QUERY_WEIGHT
 from serving.recommender import Recommender
-from serving.score_adjustment import (
-    COMPANY_WEIGHT,
-    INTEREST_WEIGHT,
-    NEW_USER_EVENTS,
-    QUERY_WEIGHT,
-)
 from tests.conftest import Project
 from tests.serving.recommending import Bench, open_bench
 from tests.waiting import wait_until
 from training.ranker.artifact import Artifact
+from transformations.collaborative.histories import Histories
 from transformations.embedder import Embedder, identify
+from transformations.names import SERVICE
 
 
 @pytest.fixture(scope="module")
@@ -84,50 +78,36 @@ def test_items_acted_on_since_the_last_prepare_are_seen(
 ) -> None:
     new = next(f"f{i}" for i in range(80) if f"f{i}" not in seen_by("u3", events))
     live = {"u3": {new, "unknown item"}}
-    options = {"live_items": lambda user_id: live.get(user_id, set()), "n_candidates": 20}
+    options = {"live_items": lambda user_id: live.get(user_id, set())}
     with open_bench(films.workspace, tmp_path / "redis", **options) as bench:
         assert new in ids(bench.recommender.recommend("stranger", 80))
         assert new not in ids(bench.recommender.recommend("u3", 80))
-        assert bench.recommender.recommend("stranger", 5).n_candidates == 20
         bench.write_user("late", ["f2", "f4"])
         assert not {"f2", "f4"} & set(ids(bench.recommender.recommend("late", 80)))
 
 
-def test_scores_are_the_rankers_adjusted(bench: Bench, films: Project) -> None:
-    """Every addition again, from its definition, by plain numpy over the whole catalogue."""
-    artifact = Artifact.load(films.workspace.artifact)
+def test_scores_are_the_choosers(bench: Bench, films: Project) -> None:
+    """Every step again from its parts: signals, logits, the query, shares."""
     given = [f"f{i}" for i in range(0, 80, 3)]
-    query = "a Western"
-    answer = bench.recommender.rank("u5", given, query=query)
-    user = bench.features.read_user("u5")
+    answer = bench.recommender.rank("u5", given, query="a Western")
+    catalogue, user = bench.catalogue, bench.features.read_user("u5")
+    history = Histories.of(bench.features.user_row(user, datetime.now(UTC)), catalogue.items)
+    allowed = np.ones(len(catalogue), dtype=bool)
+    allowed[catalogue.seen.of("u5")] = False
+    signals = catalogue.scorer.signals.read(history, allowed[None])
+    at = catalogue.items.codes(given)
+    logits = catalogue.scorer.choose(signals[:, :, at], history)[0].astype(np.float64)
+    query = read_query(bench.recommender.embedder, "a Western")
+    assert query is not None
+    logits += QUERY_WEIGHT * logits.std() * query.likeness(catalogue)[at]
+    expected = np.exp(logits) / np.exp(logits).sum()
+    by_id = {item.item_id: item for item in answer.items}
+    found = [by_id[item_id].score for item_id in given]
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert ids(answer) == [given[place] for place in np.argsort(-expected)]
     rows = bench.rows(user, given)
-    matrix = bench.catalogue.index.vectors
-    items = np.stack([bench.catalogue.vector(item_id) for item_id in given])
-    asked = bench.recommender.embedder.queries([query])[0][0]
-    interest = user.vector("user_interest")
-    assert interest is not None
-    n = rows.table["user_stats__n_events"][0].as_py()
-    weight = NEW_USER_EVENTS / (NEW_USER_EVENTS + n)
-    p = artifact.score(rows).astype(np.float64)
-    logits = np.log(p / (1 - p))
-    logits += QUERY_WEIGHT * deviations(matrix @ asked, items @ asked)
-    logits += weight * INTEREST_WEIGHT * deviations(matrix @ interest, items @ interest)
-    at = artifact.features.items.codes(given) + 1
-    factors = artifact.features.item_factors.factors[-1, :, 1]
-    recent = rows.lists["user_recent__item_ids"].values[0].as_py()
-    positive = rows.lists["user_recent__positives"].values[0].as_py()
-    liked = {item for item, yes in zip(recent, positive, strict=True) if yes}
-    known = artifact.features.items.codes(liked) + 1
-    shared = factors @ factors[known].sum(axis=0)
-    logits += weight * COMPANY_WEIGHT * deviations(shared[1:], shared[at])
-    expected = dict(zip(given, 1 / (1 + np.exp(-logits)), strict=True))
-    for item in answer.items:
-        assert item.score == pytest.approx(expected[item.item_id], abs=2e-3)
-    assert ids(answer) == sorted(given, key=lambda item_id: -expected[item_id])
-
-
-def deviations(of_all: NDArray[np.floating], of_some: NDArray[np.floating]) -> NDArray[np.float64]:
-    return np.asarray((of_some - of_all.mean()) / of_all.std(), dtype=np.float64)
+    liked = Artifact.load(films.workspace.artifact).score(rows)
+    np.testing.assert_allclose([by_id[item_id].liked for item_id in given], liked, atol=1e-4)
 
 
 def test_repeated_items_are_ranked_once_and_none_at_all_is_an_answer(bench: Bench) -> None:
@@ -165,43 +145,33 @@ def test_the_one_liked_film_is_the_reason_named(bench: Bench) -> None:
     )
 
 
-def test_reasons_say_sources_adjustments_modalities_and_facts(
-    bench: Bench, events: pl.DataFrame
-) -> None:
+def test_reasons_say_sources_signals_and_facts(bench: Bench, events: pl.DataFrame) -> None:
     answer = bench.recommender.recommend("u7", 5, query="Horror", explain=True)
     counts = dict(events.group_by("item_id").len().iter_rows())
     for item in answer.items:
         assert len(reasons_of("source", item.reasons)) == len(item.sources)
-        assert len(reasons_of("likeness", item.reasons)) == 3
-        assert len(reasons_of("modality", item.reasons)) == 3
+        assert len(reasons_of("signal", item.reasons)) == len(bench.catalogue.scorer.names)
         (fact,) = reasons_of("fact", item.reasons)
         assert f"{counts[item.item_id]} events" in fact.text
     assert all(item.reasons == () for item in bench.recommender.recommend("u7", 5).items)
     assert ids(answer) == ids(bench.recommender.recommend("u7", 5, query="Horror"))
 
 
-def test_a_modality_contributes_what_its_absence_costs(bench: Bench, films: Project) -> None:
-    """Against the ranker itself, its fusion told by a hook that the modality is absent."""
-    artifact = Artifact.load(films.workspace.artifact)
-    user = bench.features.read_user("u1")
-    rows = bench.rows(user, ["f1", "f2", "nothing"])
-    found = Ablations(artifact).contributions(rows)
-    inputs = artifact.features.transform(rows)
-    batch = inputs.batch(torch.arange(3))
-    for at, name in enumerate(artifact.ranker.towers):
-        ranker = copy.deepcopy(artifact.ranker)
-
-        def hide(_: nn.Module, given: tuple[Tensor, Tensor], at: int = at) -> tuple[Tensor, Tensor]:
-            shown = torch.ones(given[1].shape[1], dtype=torch.bool)
-            shown[at] = False
-            return given[0] * shown[:, None], given[1] & shown
-
-        ranker.fusion.register_forward_pre_hook(hide)
-        with torch.inference_mode():
-            expected = (artifact.ranker(batch) - ranker(batch)).numpy()
-        np.testing.assert_allclose(found[name], expected, atol=1e-5)
-    assert found["text"][2] == 0.0, "an item without a vector owes nothing to its text"
-    assert np.abs(found["text"][:2]).min() > 0
+def test_a_signal_contributes_what_its_absence_costs(bench: Bench) -> None:
+    answer = bench.recommender.recommend("u1", 5, explain=True)
+    catalogue, user = bench.catalogue, bench.features.read_user("u1")
+    history = Histories.of(bench.features.user_row(user, datetime.now(UTC)), catalogue.items)
+    allowed = np.ones(len(catalogue), dtype=bool)
+    allowed[catalogue.seen.of("u1")] = False
+    signals = catalogue.scorer.signals.read(history, allowed[None])
+    at = catalogue.items.codes(ids(answer))
+    whole = catalogue.scorer.choose(signals[:, :, at], history)[0]
+    hidden = signals[:, :, at].copy()
+    hidden[:, catalogue.scorer.names.index("sequence")] = 0
+    costs = whole - catalogue.scorer.choose(hidden, history)[0]
+    for item, cost in zip(answer.items, costs, strict=True):
+        (reason,) = [r for r in reasons_of("signal", item.reasons) if "in that order" in r.text]
+        assert reason.value == pytest.approx(float(cost), abs=1e-3)
 
 
 def test_similar_items_are_the_nearest(bench: Bench) -> None:
@@ -232,10 +202,11 @@ def test_similar_refuses_what_it_cannot_compare(bench: Bench) -> None:
 def test_an_encoder_that_fails_is_done_without_and_said(bench: Bench, films: Project) -> None:
     other = identify(Encoder(max_tokens=17)).encoder_id
     features, workspace = bench.features, films.workspace
-    with CatalogueWatch(workspace, features.encoder_id, features.dimension) as watch:
+    artifact = Artifact.load(workspace.artifact)
+    with watching(bench, artifact) as watch:
         recommender = Recommender(
             features,
-            Artifact.load(workspace.artifact),
+            artifact,
             watch,
             Embedder(workspace, other),
         )
@@ -307,8 +278,15 @@ def test_a_query_is_answered_during_an_outage(films: Project, tmp_path: Path) ->
     assert len(set(ids(answer)) & horror) > len(set(bench.catalogue.item_ids[:10]) & horror)
 
 
+def watching(bench: Bench, artifact: Artifact) -> CatalogueWatch:
+    model = artifact.require_next_item()
+    return CatalogueWatch(
+        bench.workspace, bench.store, SERVICE, model, clock=lambda: datetime.now(UTC)
+    )
+
+
 def test_closing_stops_the_thread(bench: Bench, films: Project) -> None:
-    features, before = bench.features, threading.active_count()
-    with CatalogueWatch(films.workspace, features.encoder_id, features.dimension):
+    before = threading.active_count()
+    with watching(bench, Artifact.load(films.workspace.artifact)):
         assert threading.active_count() == before + 1
     assert threading.active_count() == before

@@ -16,7 +16,14 @@ from intake.profile_schema import item_profile_schema, user_profile_schema
 from intake.workspace import Workspace, open_workspace
 from tests.datasets import FILMS_TOML, make_films, make_shop
 from transformations.prepared_sources import write_sources
-from transformations.schema import ITEM_STATS, USER_EVENTS, USER_RECENT, USER_SNAPSHOTS, USER_STATS
+from transformations.schema import (
+    ITEM_NEIGHBOURS,
+    ITEM_STATS,
+    USER_EVENTS,
+    USER_RECENT,
+    USER_SNAPSHOTS,
+    USER_STATS,
+)
 
 ACTIVITY = {
     "item_stats": ITEM_STATS,
@@ -24,6 +31,7 @@ ACTIVITY = {
     "user_recent": USER_RECENT,
     "user_events": USER_EVENTS,
     "user_snapshots": USER_SNAPSHOTS,
+    "item_neighbours": ITEM_NEIGHBOURS,
 }
 INPUTS = {"items", "users", "interactions"}
 
@@ -65,7 +73,8 @@ def test_all_sources_are_there_in_their_schema_and_order(films: Workspace) -> No
         table = pq.read_table(films.sources / f"{name}.parquet")
         assert len(table) == n_rows
         assert table.schema == schemas.get(name, table.schema)
-        key = "event_timestamp" if name == "interactions" else table.column_names[0]
+        by_time = name in ("interactions", "item_neighbours")
+        key = "event_timestamp" if by_time else table.column_names[0]
         frame = pl.DataFrame(table.select(dict.fromkeys([key, "event_timestamp"])))
         assert frame.equals(frame.sort(frame.columns))
 

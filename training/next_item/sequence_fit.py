@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from training.next_item.sequence_log import (
     Log,
@@ -126,10 +126,16 @@ def _place_new_items(model: SequenceModel, log: Log, rng: np.random.Generator) -
 
 
 @torch.inference_mode()
-def score_histories(model: SequenceModel, histories: Histories) -> NDArray[np.float32]:
-    """(q, n_items) logits of every item after each history, of which the newest events count."""
+def score_histories(
+    model: SequenceModel, histories: Histories, answers: Tensor
+) -> NDArray[np.float32]:
+    """(q, n_items) logits of every item after each history, of which the newest events count.
+
+    Parameters
+    ----------
+    answers : (n_items, d) `model.answers()`
+    """
     device, parts = model.side.device, []
-    answers = model.answers()
     for start in range(0, len(histories), _SCORED_AT_ONCE):
         part = histories.take(np.arange(start, min(start + _SCORED_AT_ONCE, len(histories))))
         batch, last = batch_histories(part, model)

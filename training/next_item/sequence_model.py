@@ -6,10 +6,13 @@ projection of what is known of it (text vector, categories). A new item, without
 its own, still has its place by the projection.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from intake.model_settings import SequenceConfig
@@ -85,6 +88,25 @@ class SequenceModel(nn.Module):
         )
         self.dropout = nn.Dropout(config.dropout)
 
+    def on(self, codes: NDArray[np.int64], side: Tensor) -> "SequenceModel":
+        """The model on m other items: those of (m,) codes, -1 for an item that it has not met.
+
+        Parameters
+        ----------
+        side : (m, s) of the items
+        """
+        found = copy.deepcopy(self)
+        known, rows = torch.from_numpy(codes >= 0), torch.from_numpy(np.maximum(codes, 0))
+        with torch.no_grad():
+            met = self.met[rows] * known
+            events = torch.cat([self.event_ids.weight[rows], self.event_ids.weight[-2:]])
+            bias = torch.where(met > 0, self.answer_bias[rows], self.new_bias)
+        found.met, found.side, found.n_items = met, side, len(codes)
+        found.event_ids = _embedding(events)
+        found.answer_ids = _embedding(self.answer_ids.weight[rows].detach())
+        found.answer_bias = nn.Parameter(bias, requires_grad=False)
+        return found
+
     def states(self, batch: SequenceBatch, kept: Tensor | None = None) -> Tensor:
         """(B, T, d) after the events up to each place.
 
@@ -113,6 +135,11 @@ class SequenceModel(nn.Module):
         """(m, n_items) of (m, d) states."""
         scale = _SHARPNESS / math.sqrt(self.config.width)
         return torch.addmm(self.answer_bias, states * scale, answers.T)
+
+
+def _embedding(weights: Tensor) -> nn.Embedding:
+    found = nn.Embedding(weights.shape[0], weights.shape[1], _weight=weights)
+    return found.requires_grad_(False)
 
 
 def _block(config: SequenceConfig) -> nn.TransformerEncoderLayer:

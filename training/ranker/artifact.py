@@ -23,6 +23,8 @@ from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError, Sche
 from feast_fusion.files import recover_folder, replaced_folder
 from feast_fusion.training_set import TrainingSet
 from intake.model_settings import RankerConfig
+from training.next_item.model import NextItemModel
+from training.next_item.model_file import arrays_of, build_model, describe_model
 from training.ranker.batching import RankerInputs
 from training.ranker.columns import Profile
 from training.ranker.feature_encoder import FeatureEncoder
@@ -31,10 +33,10 @@ from training.ranker.model import InputShape, Ranker
 from training.ranker.text_projection import TextProjection
 from transformations.id_map import IdMap
 
-FORMAT = 2
+FORMAT = 3
 _DESCRIPTION = "artifact.json"
 _ARRAYS = "arrays.safetensors"
-_RANKER = "ranker."  # before the name of a weight
+_RANKER, _NEXT_ITEM = "ranker.", "next_item."  # before the name of a weight
 _SCORED_TOGETHER = 4096
 
 
@@ -47,6 +49,7 @@ class Artifact:
     encoder_id : of the text vectors it was trained on, None without any
     service : feature service it reads
     metrics : measured when it was trained
+    next_item : of what is chosen next; None where only the ranker was fitted
     """
 
     features: FeatureEncoder
@@ -54,6 +57,7 @@ class Artifact:
     encoder_id: str | None
     service: str
     metrics: Mapping[str, float] = field(default_factory=dict)
+    next_item: NextItemModel | None = None
 
     def score(self, rows: TrainingSet) -> NDArray[np.float32]:
         """(n,) probability that each row is a positive.
@@ -78,6 +82,21 @@ class Artifact:
                 f"artifact: got vectors of the encoder {encoder_id}, expected {self.encoder_id}, "
                 "on which it was trained. Run feast-fusion run to train on the new vectors."
             )
+
+    def require_next_item(self) -> NextItemModel:
+        """The model of what is chosen next.
+
+        Raises
+        ------
+        FeatureNotFoundError
+            The artifact has none.
+        """
+        if self.next_item is None:
+            raise FeatureNotFoundError(
+                "artifact: got a ranker alone, expected the next-item model beside it, which finds "
+                "candidates. Run feast-fusion train."
+            )
+        return self.next_item
 
     def save(self, folder: str | Path) -> Path:
         """Write to `folder`, replacing what is there; it appears complete or not at all."""
@@ -106,19 +125,16 @@ class Artifact:
             ranker = Ranker(
                 RankerConfig(**description["ranker"]), InputShape(**description["shape"])
             )
-            ranker.load_state_dict(
-                {
-                    name.removeprefix(_RANKER): array
-                    for name, array in arrays.items()
-                    if name.startswith(_RANKER)
-                }
-            )
+            ranker.load_state_dict(_under(_RANKER, arrays))
             return cls(
                 _features(description["features"], arrays),
                 ranker.eval(),
                 description["encoder_id"],
                 description["service"],
                 description["metrics"],
+                build_model(description["next_item"], _under(_NEXT_ITEM, arrays))
+                if description["next_item"] is not None
+                else None,
             )
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise SchemaError(
@@ -138,7 +154,11 @@ class Artifact:
             arrays |= {"text.mean": projection.mean, "text.components": projection.components}
         tensors = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
         weights = self.ranker.state_dict()
-        return tensors | {f"{_RANKER}{name}": w.contiguous() for name, w in weights.items()}
+        tensors |= {f"{_RANKER}{name}": w.contiguous() for name, w in weights.items()}
+        if self.next_item is not None:
+            found = arrays_of(self.next_item)
+            tensors |= {f"{_NEXT_ITEM}{name}": array for name, array in found.items()}
+        return tensors
 
     def _description(self) -> dict[str, Any]:
         features, projection = self.features, self.features.text_projection
@@ -150,6 +170,7 @@ class Artifact:
             "metrics": dict(self.metrics),
             "ranker": self.ranker.config.model_dump(),
             "shape": self.ranker.shape.model_dump(),
+            "next_item": describe_model(self.next_item) if self.next_item is not None else None,
             "features": {
                 "profile": asdict(features.profile),
                 "history": features.history,
@@ -203,6 +224,10 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             "the file written with it. Run feast-fusion train again."
         )
     return description, arrays
+
+
+def _under(prefix: str, arrays: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): of for name, of in arrays.items() if name.startswith(prefix)}
 
 
 def _digest(path: Path) -> str:

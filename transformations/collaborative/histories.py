@@ -6,14 +6,19 @@ is `item` [7, 3, 5] (oldest first), `age_s` [60, 60, 0] (before the newest event
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from feast_fusion.column_names import feature_column
+from feast_fusion.times import TIMESTAMP
+from feast_fusion.training_set import TrainingSet
+from intake.workspace import Workspace
+from transformations import names
 from transformations.event_log import SECOND_US
 from transformations.id_map import IdMap
 from transformations.names import EVENT_ORDER
@@ -21,6 +26,14 @@ from transformations.names import EVENT_ORDER
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
+
+_ITEM_IDS, _POSITIVES, _VALUES, _AGES = (
+    feature_column(names.USER_RECENT, name)
+    for name in ("item_ids", "positives", "values", "ages_s")
+)
+# A pause says no more when it is longer: a log of old events must not look like nothing seen.
+_MAX_IDLE_S = 30 * 86_400.0
+_LAST_EVENT = feature_column(names.USER_STATS, "last_event_s")
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,8 @@ class Histories:
     positive : (k,) bool
     value : (k,) NaN where an event has none
     age_s : (k,) whole seconds before the newest event of the history
-    idle_s : (q,) seconds from the newest event to the instant; 0 without an event
+    idle_s : (q,) whole seconds from the newest event to the instant, at most 30 days; 0 without an
+        event
     """
 
     offsets: Ints
@@ -67,11 +81,43 @@ class Histories:
         at = (self.query, self.item)
         return sp.csr_matrix((weights.astype(np.float32), at), shape=(len(self), n_items))
 
+    @classmethod
+    def of(cls, rows: TrainingSet, items: IdMap) -> "Histories":
+        """The histories of rows with the features of `user_recent` and `user_stats`.
+
+        The instant of a row is its event_timestamp. Items that `items` lacks are left out.
+        """
+        ids, n = rows.lists[_ITEM_IDS], len(rows)
+        lists, index = _list(rows, _ITEM_IDS), ids.index.astype(np.int64)
+        starts, lengths = lists.offsets.to_numpy(), lists.value_lengths().to_numpy()
+        lengths = np.where(index >= 0, np.append(lengths, 0)[index], 0)
+        newest_first = _ranges(np.append(starts, 0)[index], lengths)  # (k,) flat places
+        query = np.repeat(np.arange(n), lengths)
+        last = np.cumsum(lengths) - 1
+        at = newest_first[np.repeat(2 * last - lengths + 1, lengths) - np.arange(len(query))]
+        code = items.codes(lists.values)[at]
+        known = code >= 0
+        kept = np.bincount(query[known], minlength=n)
+        values, positives, ages = (
+            _list(rows, name).values.to_numpy(zero_copy_only=False)[at[known]]
+            for name in (_VALUES, _POSITIVES, _AGES)
+        )
+        now_s = rows.table["event_timestamp"].cast(TIMESTAMP).cast(pa.int64()).to_numpy() / 1e6
+        last_s = rows.table[_LAST_EVENT].cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return cls(
+            np.concatenate([[0], np.cumsum(kept)]),
+            code[known],
+            positives > 0,
+            values.astype(np.float32),
+            ages.astype(np.int64),
+            np.nan_to_num((np.floor(now_s) - last_s).clip(0, _MAX_IDLE_S)),
+        )
+
     def take(self, queries: Ints) -> "Histories":
         """The given queries, in the given order."""
         lengths = self.lengths[queries]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        rows = np.repeat(self.offsets[queries] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        rows = _ranges(self.offsets[queries], lengths)
         return Histories(
             offsets,
             self.item[rows],
@@ -129,7 +175,7 @@ class Events:
             self.positive[rows],
             self.value[rows],
             age_us // SECOND_US,
-            np.where(has_any, (now - newest) / SECOND_US, 0.0),
+            np.where(has_any, (now // SECOND_US - newest // SECOND_US).clip(0, _MAX_IDLE_S), 0.0),
         )
 
     def rankable(self, user: Ints, now: Ints, *, repeats: bool = False) -> Flags:
@@ -168,17 +214,37 @@ class Events:
         return rows
 
 
-def read_events(sources: Path) -> Events:
-    """The prepared events; users and items have codes in the order of their ids."""
-    log = pl.read_parquet(sources / "interactions.parquet").sort(*EVENT_ORDER, maintain_order=True)
-    items = (
-        pl.read_parquet(sources / "items.parquet", columns=["item_id", "event_timestamp"])
+def _list(rows: TrainingSet, name: str) -> pa.ListArray:
+    found = rows.lists[name].values
+    assert not isinstance(found, np.ndarray)
+    return found
+
+
+def _ranges(starts: Ints, lengths: Ints) -> Ints:
+    """The numbers from each start on, as many as its length: 5 and 0 of lengths 2, 1: 5, 6, 0."""
+    ends = np.cumsum(lengths)
+    return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1] if len(ends) else 0)
+
+
+def build_events(items: pa.Table, interactions: pa.Table) -> Events:
+    """The events of prepared tables; users and items have codes in the order of their ids.
+
+    Parameters
+    ----------
+    items : item_id and event_timestamp of each version of an item
+    interactions : user_id, item_id, event_timestamp, positive, and value where there is one
+    """
+    columns = ["user_id", "item_id", "event_timestamp", "positive", "value"]
+    present = [name for name in columns if name in interactions.column_names]
+    log = pl.DataFrame(interactions.select(present)).sort(*EVENT_ORDER, maintain_order=True)
+    first = (
+        pl.DataFrame(items.select(["item_id", "event_timestamp"]))
         .group_by("item_id")
         .agg(pl.col("event_timestamp").min())
         .sort("item_id")
     )
-    item_ids = IdMap(items["item_id"].to_arrow().cast(pa.string()))
-    user_ids = IdMap.of(log["user_id"].to_arrow())
+    item_ids, user_ids = IdMap(first["item_id"].to_arrow()), IdMap.of(log["user_id"].to_arrow())
+    value = log["value"] if "value" in log.columns else pl.repeat(None, len(log), eager=True)
     return Events(
         users=user_ids,
         items=item_ids,
@@ -186,6 +252,14 @@ def read_events(sources: Path) -> Events:
         item=item_ids.codes(log["item_id"].to_arrow()),
         time=log["event_timestamp"].to_physical().to_numpy(),
         positive=log["positive"].to_numpy(),
-        value=log["value"].cast(pl.Float32).fill_null(float("nan")).to_numpy(),
-        known_from=items["event_timestamp"].to_physical().to_numpy(),
+        value=value.cast(pl.Float32).fill_null(float("nan")).to_numpy(),
+        known_from=first["event_timestamp"].to_physical().to_numpy(),
     )
+
+
+def read_events(workspace: Workspace) -> Events:
+    """The events of a workspace as last prepared."""
+    items, interactions = (
+        pq.read_table(workspace.source(name)) for name in (names.ITEMS, names.INTERACTIONS)
+    )
+    return build_events(items, interactions)

@@ -1,0 +1,251 @@
+"""What would have been answered at an instant, from history alone: the same search, the same order.
+
+A service that had stopped at that instant would have given the same answer. The evaluation asks
+here, so what is measured is what is served.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from feast import FeatureStore
+
+from feast_fusion.column_names import split_column
+from feast_fusion.times import TIMESTAMP, from_micros
+from feast_fusion.training_set import TrainingSet
+from intake.workspace import Workspace
+from serving.answers import Recommendations, UserKind
+from serving.candidates import Candidates, Search
+from serving.catalogue import Catalogue, item_sink, load_catalogue
+from serving.encoded_items import Flags, Items
+from serving.query import Query
+from serving.ranking import Objective, Ranking, list_items
+from serving.vector_index import Rows
+from training.ranker.artifact import Artifact
+from training.ranker.batching import RankerInputs
+from training.ranker.request_features import RequestEncoder
+from training.retrieval import build_rows_of, build_training_set
+from transformations import names
+from transformations.collaborative.histories import Ints
+
+# Requests whose candidates are retrieved together: 100,000 rows at 500 candidates each.
+_TOGETHER = 200
+
+
+@dataclass(frozen=True)
+class PastAnswer:
+    """One answer, and where every item of the catalogue stood.
+
+    Attributes
+    ----------
+    number : which of the requests it answers
+    candidates : catalogue rows by the merged signals, the best first; the first ones were ranked
+    order : catalogue rows of the answer's order, of which the answer has the first
+    """
+
+    answer: Recommendations
+    catalogue: Catalogue
+    candidates: Rows
+    order: Rows
+    number: int = 0
+
+    def place(self, item_id: str) -> int | None:
+        """From 1, where the order has the item; None where it is not among what can be chosen."""
+        return self._place(self.order, item_id)
+
+    def candidate_place(self, item_id: str) -> int | None:
+        """From 1, where the merged signals have the item."""
+        return self._place(self.candidates, item_id)
+
+    def _place(self, rows: Rows, item_id: str) -> int | None:
+        found = np.flatnonzero(rows == self.catalogue.items.code(item_id))
+        return int(found[0]) + 1 if len(found) else None
+
+
+@dataclass(frozen=True)
+class _PastSlate:
+    """One user and the candidates, as history has both at one instant."""
+
+    user: TrainingSet
+    joined: TrainingSet
+    items: Items
+    now: datetime
+    encoder: RequestEncoder
+
+    def inputs(self) -> RankerInputs:
+        return self.encoder.transform(self.user, self.items.block, self.now.timestamp())
+
+    def rows(self, at: Ints) -> TrainingSet:
+        return self.joined.take(at)
+
+
+class PastRecommender:
+    """Answers for instants of the past, with an artifact that should not be younger than they are.
+
+    Parameters
+    ----------
+    service : name of the feature service whose features the artifact was trained on
+    """
+
+    def __init__(
+        self, workspace: Workspace, store: FeatureStore, service: str, artifact: Artifact
+    ) -> None:
+        settings = workspace.dataset.candidates
+        self._workspace, self._store, self._service = workspace, store, service
+        self._artifact = artifact
+        self._ranking = Ranking(artifact, Objective(workspace.dataset.ranker.satisfaction))
+        self._depth, self._repeats = settings.depth, settings.repeats
+        self._encoder = RequestEncoder(artifact.features)
+        self._changes = self._read_changes()
+
+    def recommend(
+        self,
+        user_id: str,
+        at: datetime,
+        n: int = 10,
+        *,
+        query: Query | None = None,
+        explain: bool = False,
+    ) -> Recommendations:
+        """What `Recommender.recommend` would have answered at an instant."""
+        spine = pa.table({"user_id": [user_id], "event_timestamp": pa.array([at], TIMESTAMP)})
+        return next(self.answers(spine, n, query=query, explain=explain)).answer
+
+    def answers(
+        self, requests: pa.Table, n: int = 10, *, query: Query | None = None, explain: bool = False
+    ) -> Iterator[PastAnswer]:
+        """The answer to each request, in the order of time.
+
+        Parameters
+        ----------
+        requests : user_id and event_timestamp
+        """
+        number = pa.array(np.arange(len(requests)))
+        requests = requests.select(["user_id", "event_timestamp"]).append_column("number", number)
+        requests = requests.sort_by([("event_timestamp", "ascending"), ("number", "ascending")])
+        times = requests["event_timestamp"].cast(TIMESTAMP).cast(pa.int64()).to_numpy()
+        epochs = np.searchsorted(self._changes, times, side="right")
+        for epoch in np.unique(epochs).tolist():
+            rows = np.flatnonzero(epochs == epoch)
+            catalogue = load_catalogue(
+                self._workspace,
+                self._store,
+                self._service,
+                self._artifact.require_next_item(),
+                from_micros(int(times[rows[-1]])),
+            )
+            for start in range(0, len(rows), _TOGETHER):
+                part = requests.take(pa.array(rows[start : start + _TOGETHER]))
+                yield from self._answer(catalogue, part, n, query, explain)
+
+    def _read_changes(self) -> Ints:
+        """Ascending instants (us) at which a catalogue changes: items, vectors, versions."""
+        sink = item_sink(self._workspace, self._artifact.encoder_id)
+        sources = [self._workspace.source(name) for name in (names.ITEMS, names.ITEM_NEIGHBOURS)]
+        found = [
+            pq.read_table(path, columns=["event_timestamp"])["event_timestamp"]
+            for path in [*sources, *([sink] if sink and any(sink.glob("*.parquet")) else [])]
+        ]
+        micros = [pc.unique(each.cast(TIMESTAMP).cast(pa.int64())).to_numpy() for each in found]
+        return np.unique(np.concatenate(micros))
+
+    def _answer(
+        self, catalogue: Catalogue, requests: pa.Table, n: int, query: Query | None, explain: bool
+    ) -> Iterator[PastAnswer]:
+        started = time.perf_counter()
+        users = build_rows_of(self._store, self._service, requests.drop(["number"]))
+        ids, times = (requests[name].to_pylist() for name in ("user_id", "event_timestamp"))
+        numbers = requests["number"].to_pylist()
+        likeness = None if query is None else query.likeness(catalogue)
+        searches, found = [], []
+        for at, (user_id, now) in enumerate(zip(ids, times, strict=True)):
+            seen = () if self._repeats else catalogue.seen.of(user_id, now)
+            search = Search.of(catalogue, users.take(np.array([at])), [seen], likeness)
+            searches.append(search)
+            found.append(search.best(max(n, self._depth)))
+        joined = self._join(ids, times, found)
+        lengths = [len(each) for each in found]
+        each_ms = (time.perf_counter() - started) * 1000 / max(1, len(found))
+        for at, start in enumerate(np.cumsum([0, *lengths])[:-1].tolist()):
+            rows = joined.take(np.arange(start, start + lengths[at]))
+            user = users.take(np.array([at]))
+            past = self._rank(searches[at], found[at], user, rows, times[at], n, explain, each_ms)
+            yield replace(past, number=numbers[at])
+
+    def _join(
+        self, ids: Sequence[str], times: Sequence[datetime], found: Sequence[Candidates]
+    ) -> TrainingSet:
+        """The features of every candidate of every request, one after the other."""
+        lengths = [len(each) for each in found]
+        at = np.repeat(np.arange(len(found)), lengths)
+        spine = pa.table(
+            {
+                "user_id": pa.array(ids).take(at),
+                "item_id": pa.array(
+                    [item for each in found for item in each.item_ids], pa.string()
+                ),
+                "event_timestamp": pa.array(times, TIMESTAMP).take(at),
+            }
+        )
+        return build_training_set(self._store, self._service, spine)
+
+    def _rank(
+        self,
+        search: Search,
+        candidates: Candidates,
+        user: TrainingSet,
+        rows: TrainingSet,
+        now: datetime,
+        n: int,
+        explain: bool,
+        each_ms: float,
+    ) -> PastAnswer:
+        started = time.perf_counter()
+        slate = _PastSlate(user, rows, _items(self._encoder, rows), now, self._encoder)
+        catalogue = search.catalogue
+        ranked = self._ranking.order(catalogue, candidates, slate)
+        items = list_items(catalogue, candidates, slate, ranked, n, explain=explain)
+        answer = Recommendations(
+            user_id=user.table["user_id"][0].as_py(),
+            items=items,
+            n_candidates=len(candidates),
+            user=_kind(user),
+            degraded=False,
+            reasons=(),
+            latency_ms=each_ms + (time.perf_counter() - started) * 1000,
+        )
+        order = search.order()
+        first = candidates.rows[ranked.order]
+        rest = order[~np.isin(order, first)]
+        return PastAnswer(answer, catalogue, order, np.concatenate([first, rest]))
+
+
+def _items(encoder: RequestEncoder, rows: TrainingSet) -> Items:
+    acted_on = _has_any(rows, (names.ITEM_STATS,))
+    described = _has_any(rows, (names.ITEM_PROFILE, names.ITEM_EMBEDDING))
+    return Items(encoder.encode_items(rows), acted_on, described)
+
+
+def _has_any(rows: TrainingSet, views: tuple[str, ...]) -> Flags:
+    """(n,) whether a row has any feature of the views."""
+    found = np.zeros(len(rows), dtype=bool)
+    for name in rows.names:
+        if split_column(name)[0] not in views:
+            continue
+        if name in rows.table.column_names:
+            found |= rows.table[name].is_valid().to_numpy()
+        else:
+            found |= {**rows.vectors, **rows.lists}[name].present
+    return found
+
+
+def _kind(user: TrainingSet) -> UserKind:
+    views = (names.USER_RECENT, names.USER_STATS, names.USER_INTEREST, names.USER_EMBEDDING)
+    if _has_any(user, views)[0]:
+        return "known"
+    return "profile_only" if _has_any(user, (names.USER_PROFILE,))[0] else "unknown"

@@ -1,0 +1,233 @@
+"""Versions of the item-item models and of popularity: rows of the view `item_neighbours`.
+
+A version is fitted on a schedule, from the events up to an instant, and stamped one microsecond
+after it. So whoever reads the newest version at or before a time reads nothing of that time or
+later, in training (point-in-time) and in serving (the newest) alike. Two versions never meet.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
+
+from feast_fusion.times import TIMESTAMP, from_micros
+from transformations import names
+from transformations.activity import ActivityTable
+from transformations.collaborative.histories import Events, Floats, Ints
+from transformations.collaborative.item_models import (
+    NextItemRegression,
+    fit_ease,
+    keep_strongest,
+)
+from transformations.id_map import IdMap
+from transformations.schema import CAUSED_AFTER_US, ITEM_NEIGHBOURS
+
+# The first versions, while there are few events, come at every doubling from here on.
+_FIRST_EVENTS = 50
+# Newest events in which the two windows of popularity count.
+_WINDOWS = (20_000, 2_000)
+_RATE_PRIOR = 5.0
+# Half of the cores: beside other work, more threads wait for one another most of the time.
+_N_THREADS = max(1, (os.cpu_count() or 2) // 2)
+_STRONGEST = 200
+_POPULARITY = ("popular", "popular_long", "popular_short")
+
+
+@dataclass(frozen=True)
+class ItemVersion:
+    """What was fitted at one instant on i items.
+
+    Attributes
+    ----------
+    stamp : microseconds since the epoch
+    together, following : (i, i) float32, row h holds what an event with item h says for each other
+        item: chosen by the same users (EASE), chosen next (`NextItemRegression`)
+    popularity : (3, i) log of 1 + positive events: of all, of the long and of the short window
+    liked_rate : (i,) share of events that are positive, drawn to the mean where there are few
+    """
+
+    stamp: int
+    together: sp.csr_matrix
+    following: sp.csr_matrix
+    popularity: Floats
+    liked_rate: Floats
+
+    @classmethod
+    def empty(cls, n_items: int) -> "ItemVersion":
+        """The version before the first: it says nothing."""
+        nothing = sp.csr_matrix((n_items, n_items), dtype=np.float32)
+        return cls(
+            0,
+            nothing,
+            nothing,
+            np.zeros((len(_POPULARITY), n_items), np.float32),
+            np.zeros(n_items, np.float32),
+        )
+
+    @classmethod
+    def of(cls, rows: pa.Table, items: IdMap) -> "ItemVersion":
+        """The version of the rows of one stamp; items that `items` lacks are left out."""
+        if not len(rows):
+            return cls.empty(len(items))
+        rows = rows.combine_chunks()
+        code = items.codes(rows["item_id"])
+        known = code >= 0
+        scalars = np.zeros((len(_POPULARITY) + 1, len(items)), np.float32)
+        for at, name in enumerate((*_POPULARITY, "liked_rate")):
+            scalars[at, code[known]] = rows[name].to_numpy()[known]
+        return cls(
+            int(rows["event_timestamp"].cast(pa.int64())[0].as_py()),
+            _matrix(rows, "together", code, items),
+            _matrix(rows, "following", code, items),
+            scalars[:-1],
+            scalars[-1],
+        )
+
+    def rows(self, items: IdMap, known: Ints) -> pa.Table:
+        """One row per known item (codes), of the schema `ITEM_NEIGHBOURS`."""
+        columns = {
+            "item_id": items.take(known),
+            "event_timestamp": pa.repeat(pa.scalar(from_micros(self.stamp), TIMESTAMP), len(known)),
+            **_lists("together", self.together[known], items),
+            **_lists("following", self.following[known], items),
+            **{
+                name: pa.array(of[known])
+                for name, of in zip(_POPULARITY, self.popularity, strict=True)
+            },
+            "liked_rate": pa.array(self.liked_rate[known]),
+        }
+        return pa.table(columns).select(ITEM_NEIGHBOURS.names).cast(ITEM_NEIGHBOURS)
+
+
+class ItemVersions:
+    """The versions in a source of `item_neighbours`, for the items that have codes.
+
+    Parameters
+    ----------
+    source : file that `build_item_neighbours` filled
+    items : ids of the i items that versions are read for
+    """
+
+    def __init__(self, source: Path, items: IdMap) -> None:
+        self._source, self._items = source, items
+        times = pq.read_table(source, columns=["event_timestamp"])["event_timestamp"]
+        self.stamps: Ints = np.unique(times.cast(pa.int64()).to_numpy())
+        self._read: ItemVersion | None = None
+
+    def places(self, at: Ints) -> Ints:
+        """(q,) the place among `stamps` of the newest version at each instant (us), -1: none."""
+        found: Ints = np.searchsorted(self.stamps, at, side="right") - 1
+        return found
+
+    def read(self, place: int) -> ItemVersion:
+        """The version at a place among `stamps`; at -1 the empty version."""
+        if place < 0:
+            return ItemVersion.empty(len(self._items))
+        stamp = int(self.stamps[place])
+        if self._read is None or self._read.stamp != stamp:
+            instant = from_micros(stamp)
+            rows = pq.read_table(self._source, filters=[("event_timestamp", "=", instant)])
+            self._read = ItemVersion.of(rows, self._items)
+        return self._read
+
+    def newest(self, at: int) -> ItemVersion:
+        """The newest version at an instant (us)."""
+        return self.read(int(self.places(np.array([at]))[0]))
+
+
+def version_ends(time: Ints, every: int) -> list[int]:
+    """How many events each version is fitted on.
+
+    Every `every` events, before that at each doubling from `_FIRST_EVENTS`. A version takes in all
+    events of its last instant. More events later leave the ends before them as they are.
+
+    Parameters
+    ----------
+    time : (n,) ascending
+    every : events between two versions
+    """
+    wanted: list[int] = []
+    n = _FIRST_EVENTS
+    while n < every:
+        wanted.append(n)
+        n *= 2
+    wanted += range(every, len(time) + 1, every)
+    last = time[[n - 1 for n in wanted if n <= len(time)]]
+    ends: list[int] = np.unique(np.searchsorted(time, last, side="right")).tolist()
+    return ends
+
+
+def build_item_neighbours(events: Events, every: int, history: int) -> ActivityTable:
+    """All versions of a log, oldest first, as the source of `item_neighbours`.
+
+    Parameters
+    ----------
+    every : events between two versions
+    history : newest events of a user that count
+    """
+    ends = version_ends(events.time, every)
+    stamps = [int(events.time[end - 1]) + CAUSED_AFTER_US for end in ends]
+    n_rows = sum(int((events.known_from <= stamp).sum()) for stamp in stamps)
+    return ActivityTable(
+        names.ITEM_NEIGHBOURS, ITEM_NEIGHBOURS, n_rows, _iter_rows(events, ends, stamps, history)
+    )
+
+
+def _iter_rows(
+    events: Events, ends: list[int], stamps: list[int], history: int
+) -> Iterator[pa.Table]:
+    regression = NextItemRegression(len(events.items))
+    for (start, end), stamp in zip(pairwise([0, *ends]), stamps, strict=True):
+        liked = np.flatnonzero(events.positive[start:end]) + start
+        histories = events.histories(events.user[liked], events.time[liked], history)
+        regression.add(histories, events.item[liked])
+        with threadpool_limits(_N_THREADS):
+            version = _fit(events, end, stamp, regression)
+        yield version.rows(events.items, np.flatnonzero(events.known_from <= stamp))
+
+
+def _fit(events: Events, end: int, stamp: int, regression: NextItemRegression) -> ItemVersion:
+    counts = [_count_positive(events, max(0, end - window), end) for window in (end, *_WINDOWS)]
+    n_events = np.bincount(events.item[:end], minlength=len(events.items))
+    mean = float(events.positive[:end].mean())
+    rate = (counts[0] + _RATE_PRIOR * mean) / (n_events + _RATE_PRIOR)
+    return ItemVersion(
+        stamp,
+        keep_strongest(fit_ease(events, end), _STRONGEST),
+        keep_strongest(regression.solve(), _STRONGEST),
+        np.log1p(np.stack(counts)).astype(np.float32),
+        rate.astype(np.float32),
+    )
+
+
+def _count_positive(events: Events, start: int, end: int) -> Ints:
+    """(i,) positive events of each item among the rows from start to end."""
+    rows = slice(start, end)
+    return np.bincount(events.item[rows][events.positive[rows]], minlength=len(events.items))
+
+
+def _lists(name: str, weights: sp.csr_matrix, items: IdMap) -> dict[str, pa.Array]:
+    offsets = pa.array(weights.indptr.astype(np.int32))
+    ids = items.take(weights.indices.astype(np.int64))
+    return {
+        f"{name}_ids": pa.ListArray.from_arrays(offsets, ids),
+        f"{name}_weights": pa.ListArray.from_arrays(offsets, pa.array(weights.data)),
+    }
+
+
+def _matrix(rows: pa.Table, name: str, code: Ints, items: IdMap) -> sp.csr_matrix:
+    """(i, i) from lists of ids and weights, one list per row."""
+    ids, weights = (rows[f"{name}_{what}"].combine_chunks() for what in ("ids", "weights"))
+    source = np.repeat(code, ids.value_lengths().to_numpy())
+    target = items.codes(ids.flatten())
+    known = (source >= 0) & (target >= 0)
+    values = weights.flatten().to_numpy()[known]
+    shape = (len(items), len(items))
+    return sp.csr_matrix((values, (source[known], target[known])), shape=shape)
