@@ -127,15 +127,16 @@ def _place_new_items(model: SequenceModel, log: Log, rng: np.random.Generator) -
 
 @torch.inference_mode()
 def score_histories(
-    model: SequenceModel, histories: Histories, answers: Tensor
+    model: SequenceModel, histories: Histories, answers: Tensor | None = None
 ) -> NDArray[np.float32]:
     """(q, n_items) logits of every item after each history, of which the newest events count.
 
     Parameters
     ----------
-    answers : (n_items, d) `model.answers()`
+    answers : (n_items, d) `model.answers()`, where the caller has it
     """
     device, parts = model.side.device, []
+    answers = model.answers() if answers is None else answers
     for start in range(0, len(histories), _SCORED_AT_ONCE):
         part = histories.take(np.arange(start, min(start + _SCORED_AT_ONCE, len(histories))))
         batch, last = batch_histories(part, model)
