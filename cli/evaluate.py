@@ -64,7 +64,7 @@ def _contests(workspace: Workspace, everything: bool, seed: int) -> "Iterator[Co
     from evaluation.protocol import TEST_LIMIT
     from transformations.collaborative.histories import read_events
 
-    events = read_events(workspace.sources)
+    events = read_events(workspace)
     for repeats in (True, False) if workspace.dataset.candidates.repeats else (False,):
         with progress_bar("Next positive") as advance:
             yield hold_contest(
@@ -84,7 +84,7 @@ def _report(workspace: Workspace, contests: "list[Contest]", everything: bool) -
     from training.ranker.artifact import Artifact
     from transformations.collaborative.histories import read_events
 
-    events = read_events(workspace.sources)
+    events = read_events(workspace)
     return Report(
         dataset=workspace.dataset.name,
         version=version("feast-fusion"),
