@@ -62,9 +62,9 @@ def _contests(workspace: Workspace, everything: bool, seed: int) -> "Iterator[Co
     """As the service answers; where it may repeat items, also on new ones alone."""
     from evaluation.contest import hold_contest
     from evaluation.protocol import TEST_LIMIT
-    from transformations.collaborative.histories import read_events
+    from transformations.collaborative.histories import read_prepared_events
 
-    events = read_events(workspace)
+    events = read_prepared_events(workspace)
     for repeats in (True, False) if workspace.dataset.candidates.repeats else (False,):
         with progress_bar("Next positive") as advance:
             yield hold_contest(
@@ -82,9 +82,9 @@ def _report(workspace: Workspace, contests: "list[Contest]", everything: bool) -
     from evaluation.pointwise import evaluate_ranker
     from evaluation.report.document import Report
     from training.ranker.artifact import Artifact
-    from transformations.collaborative.histories import read_events
+    from transformations.collaborative.histories import read_prepared_events
 
-    events = read_events(workspace)
+    events = read_prepared_events(workspace)
     return Report(
         dataset=workspace.dataset.name,
         version=version("feast-fusion"),

@@ -27,7 +27,7 @@ from training.retrieval import build_rows_of
 from training.split import TEST_SHARE
 from training.threads import on_few_threads
 from transformations import names
-from transformations.collaborative.histories import Histories, Ints, read_events
+from transformations.collaborative.histories import Histories, Ints, read_prepared_events
 from transformations.collaborative.versions import ItemVersions
 from transformations.id_map import IdMap
 
@@ -59,7 +59,7 @@ class NextItemFitter:
         self, workspace: Workspace, store: FeatureStore, config: NextItemConfig, seed: int
     ) -> None:
         self._workspace, self._store, self._config, self._seed = workspace, store, config, seed
-        self.events = events = read_events(workspace)
+        self.events = events = read_prepared_events(workspace)
         self._versions = ItemVersions(workspace.source(names.ITEM_NEIGHBOURS), events.items)
         self._rng = np.random.default_rng(seed)
         self._slates: list[Slates] = []

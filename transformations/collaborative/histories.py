@@ -257,7 +257,7 @@ def build_events(items: pa.Table, interactions: pa.Table) -> Events:
     )
 
 
-def read_events(workspace: Workspace) -> Events:
+def read_prepared_events(workspace: Workspace) -> Events:
     """The events of a workspace as last prepared."""
     items, interactions = (
         pq.read_table(workspace.source(name)) for name in (names.ITEMS, names.INTERACTIONS)
