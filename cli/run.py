@@ -9,6 +9,7 @@ import time
 from datetime import timedelta
 
 import click
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -30,10 +31,20 @@ from intake.workspace import Workspace
 from training.audit.leakage import audit_training_set
 from training.provenance import digest_training
 from training.ranker.artifact import Artifact
+from training.retrieval import build_training_set
+from training.spine import SPINE_COLUMNS
 from transformations.embedder import Embedder, identify
-from transformations.names import INTERACTIONS, ITEM_EMBEDDING, ITEMS, SERVICE, USER_EMBEDDING
+from transformations.names import (
+    INTERACTIONS,
+    ITEM_EMBEDDING,
+    ITEMS,
+    NEXT_ITEM_SERVICE,
+    SERVICE,
+    USER_EMBEDDING,
+)
 
 _LATENCY_USERS = 50
+_AUDITED_ROWS = 300
 _STARTED = time.perf_counter()
 
 
@@ -125,6 +136,10 @@ def _audited_training_set(workspace: Workspace) -> TrainingSet:
     say(f"{len(training_set):,} rows.")
     store = open_store(workspace)
     say(*audit_training_set(training_set, store, open_service(store, SERVICE)).lines())
+    some = np.linspace(0, len(training_set) - 1, _AUDITED_ROWS).astype(np.int64)
+    spine = training_set.table.select(SPINE_COLUMNS).take(pa.array(np.unique(some)))
+    read = build_training_set(store, NEXT_ITEM_SERVICE, spine)
+    say(*audit_training_set(read, store, open_service(store, NEXT_ITEM_SERVICE)).lines())
     return training_set
 
 
