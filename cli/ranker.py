@@ -3,6 +3,7 @@
 import json
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +21,7 @@ from transformations.names import SERVICE
 
 if TYPE_CHECKING:
     from serving.answers import Recommendations
+    from serving.past import AsOf
     from training.processes import Processes
     from training.ranker.artifact import Artifact
 
@@ -55,14 +57,30 @@ def train(workspace: Workspace, seed: int, changes: tuple[str, ...]) -> None:
 @click.argument("user")
 @click.option("-n", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many.")
 @click.option("--query", metavar="TEXT", help="What the user asks for, in words.")
+@click.option(
+    "--as-of",
+    type=click.DateTime(),
+    metavar="TIME",
+    help="What would have been answered then (UTC), from history alone.",
+)
 @click.option("--explain", is_flag=True, help="Also say why, item by item.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @with_workspace
 def recommend(
-    workspace: Workspace, user: str, n: int, query: str | None, explain: bool, as_json: bool
+    workspace: Workspace,
+    user: str,
+    n: int,
+    query: str | None,
+    as_of: datetime | None,
+    explain: bool,
+    as_json: bool,
 ) -> None:
     """Print the top N items for USER, with features read from Redis."""
-    answer = recommend_to(workspace, [user], n, query=query, explain=explain)[0]
+    if as_of is not None:
+        past = open_past(workspace, as_of.replace(tzinfo=UTC))
+        answer = past.recommend(user, n, query=query, explain=explain)
+    else:
+        answer = recommend_to(workspace, [user], n, query=query, explain=explain)[0]
     if as_json:
         click.echo(json.dumps(asdict(answer)))
         return
@@ -148,6 +166,15 @@ def train_artifacts(
     served = replace(ranker, next_item=after)
     served.save(workspace.artifact)
     return served
+
+
+def open_past(workspace: Workspace, at: datetime) -> "AsOf":
+    """The answers of an instant; no Redis is needed."""
+    from serving.past import open_as_of
+    from transformations.embedder import Embedder, identify
+
+    embedder = Embedder(workspace, identify(workspace.dataset.encoder).encoder_id)
+    return open_as_of(workspace, open_store(workspace), SERVICE, embedder, at)
 
 
 def recommend_to(

@@ -13,6 +13,7 @@ STORE_UNAVAILABLE = "online store unavailable"
 STORE_EMPTY = "online store empty"
 QUERY_NOT_ENCODED = "query not encoded"
 OVERLOADED = "service overloaded"
+MODEL_FROM_LATER = "model fitted to later events"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Recommendations:
     n_candidates : items that were ranked
     user : what was known of the user
     degraded : whether the answer lacks something that was asked for or is normally there
-    reasons : what it lacks: `STORE_UNAVAILABLE`, `STORE_EMPTY`, `QUERY_NOT_ENCODED`, `OVERLOADED`
+    reasons : what it lacks: `STORE_UNAVAILABLE`, `STORE_EMPTY`, `QUERY_NOT_ENCODED`,
+        `OVERLOADED`; of the past also `MODEL_FROM_LATER`
     """
 
     user_id: str

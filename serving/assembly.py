@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import torch
 from feast import FeatureStore
@@ -11,6 +12,7 @@ from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.online_features import OnlineFeatures
+from serving.past import open_as_of
 from serving.ranking import Objective
 from serving.recommender import LiveItems, Recommender
 from serving.served_log import ServedLog
@@ -54,13 +56,15 @@ def open_recommender(
         encoder_id = features.encoder_id
         if encoder_id is not None:
             artifact.require_encoder(encoder_id)
+        embedder = Embedder(workspace, encoder_id)
         model = artifact.require_next_item()
         watch = stack.enter_context(CatalogueWatch(workspace, store, service, model, clock=clock))
         yield Recommender(
             features,
             artifact,
             watch,
-            Embedder(workspace, encoder_id),
+            embedder,
+            partial(open_as_of, workspace, store, service, embedder),
             n_candidates=dataset.candidates.depth,
             objective=Objective(dataset.ranker.satisfaction),
             repeats=dataset.candidates.repeats,

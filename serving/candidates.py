@@ -48,6 +48,8 @@ class Candidates:
         found = [name for name, place in zip(names, self._places[:, at], strict=True) if place]
         if self.history is None:
             found = [POPULAR]
+        elif not found:  # the strongest of what speaks for it only a little
+            found = [names[int(self.signals[:, at].argmax())]]
         if self.query is not None and self.query[at] >= np.sort(self.query)[-NAMED:][0]:
             found.append(QUERY)
         row = self.rows[at]

@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 from feast import FeatureStore
 
 from feast_fusion.column_names import split_column
-from feast_fusion.times import TIMESTAMP, from_micros
+from feast_fusion.times import TIMESTAMP, from_micros, to_micros
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
-from serving.answers import Recommendations, UserKind
+from serving.answers import MODEL_FROM_LATER, Recommendations, UserKind
 from serving.candidates import Candidates, Search
 from serving.catalogue import Catalogue, item_sink, load_catalogue
 from serving.encoded_items import Flags, Items
-from serving.query import Query
+from serving.query import Query, read_query
 from serving.ranking import Objective, Ranking, list_items
 from serving.vector_index import Rows
 from training.ranker.artifact import Artifact
@@ -32,6 +32,7 @@ from training.ranker.request_features import RequestEncoder
 from training.retrieval import build_rows_of, build_training_set
 from transformations import names
 from transformations.collaborative.histories import Ints
+from transformations.embedder import Embedder
 
 # Requests whose candidates are retrieved together: 100,000 rows at 500 candidates each.
 _TOGETHER = 200
@@ -84,6 +85,35 @@ class _PastSlate:
         return self.joined.take(at)
 
 
+@dataclass(frozen=True)
+class AsOf:
+    """What would have been answered at one instant."""
+
+    past: "PastRecommender"
+    at: datetime
+    embedder: Embedder
+
+    def recommend(
+        self, user_id: str, n: int = 10, *, query: str | None = None, explain: bool = False
+    ) -> Recommendations:
+        """As `Recommender.recommend`; of live events it knows those that were prepared since."""
+        asked = read_query(self.embedder, query)
+        return self.past.recommend(user_id, self.at, n, query=asked, explain=explain)
+
+
+def open_as_of(
+    workspace: Workspace, store: FeatureStore, service: str, embedder: Embedder, at: datetime
+) -> AsOf:
+    """The answers of an instant, by the newest artifact that was fitted to earlier events alone.
+
+    Where every artifact has seen later events, answers say so (`MODEL_FROM_LATER`).
+    """
+    served = Artifact.load(workspace.artifact)
+    is_later = served.require_next_item().fitted_until >= to_micros(at)
+    artifact = Artifact.load(workspace.artifact_before_test) if is_later else served
+    return AsOf(PastRecommender(workspace, store, service, artifact), at, embedder)
+
+
 class PastRecommender:
     """Answers for instants of the past, with an artifact that should not be younger than they are.
 
@@ -98,6 +128,7 @@ class PastRecommender:
         settings = workspace.dataset.candidates
         self._workspace, self._store, self._service = workspace, store, service
         self._artifact = artifact
+        self._fitted_until = artifact.require_next_item().fitted_until
         self._ranking = Ranking(artifact, Objective(workspace.dataset.ranker.satisfaction))
         self._depth, self._repeats = settings.depth, settings.repeats
         self._encoder = RequestEncoder(artifact.features)
@@ -206,6 +237,7 @@ class PastRecommender:
         each_ms: float,
     ) -> PastAnswer:
         started = time.perf_counter()
+        is_later = self._fitted_until >= to_micros(now)
         slate = _PastSlate(user, rows, _items(self._encoder, rows), now, self._encoder)
         catalogue = search.catalogue
         ranked = self._ranking.order(catalogue, candidates, slate)
@@ -215,8 +247,8 @@ class PastRecommender:
             items=items,
             n_candidates=len(candidates),
             user=_kind(user),
-            degraded=False,
-            reasons=(),
+            degraded=is_later,
+            reasons=(MODEL_FROM_LATER,) if is_later else (),
             latency_ms=each_ms + (time.perf_counter() - started) * 1000,
         )
         order = search.order()

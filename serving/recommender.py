@@ -31,6 +31,7 @@ from serving.candidates import Candidates, Search
 from serving.catalogue import Catalogue
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.online_features import OnlineFeatures
+from serving.past import AsOf
 from serving.query import Query, read_query
 from serving.ranking import CHOICE_ALONE, Objective, Ranking, list_items, rank_by_popularity
 from serving.served_log import ServedLog
@@ -83,6 +84,7 @@ class Recommender:
     Parameters
     ----------
     embedder : of the encoder of the item vectors, for queries
+    past : opens the answers of an instant, see `serving.past`
     n_candidates : how many items a recommendation ranks
     live_items : user id -> items that the user has acted on since the last prepare; the prepared
         history and the user's recent items are seen in any case
@@ -98,6 +100,7 @@ class Recommender:
         artifact: Artifact,
         watch: CatalogueWatch,
         embedder: Embedder,
+        past: Callable[[datetime], AsOf],
         *,
         n_candidates: int = 500,
         live_items: LiveItems = lambda user_id: (),
@@ -112,6 +115,7 @@ class Recommender:
         self._ranking = Ranking(artifact, objective)
         self._watch = watch
         self.embedder = embedder
+        self._past = past
         self._n_candidates = n_candidates
         self._warn_again_at = -math.inf
         self._turns = threading.Semaphore(_RANKED_AT_ONCE)
@@ -155,6 +159,10 @@ class Recommender:
         except StoreUnavailableError as error:
             self._note_outage(error)
             return self._popular(request, n, seen, STORE_UNAVAILABLE)
+
+    def as_of(self, at: datetime) -> AsOf:
+        """What would have been answered at an instant, from history alone."""
+        return self._past(at)
 
     def rank(
         self,

@@ -55,12 +55,11 @@ def stop_at(films: Workspace, folder: Path, instant: datetime) -> Workspace:
     """The films as their files were at an instant, with the artifact of the whole."""
     data = folder / "data"
     shutil.copytree(films.dataset.path.parent, data)
-    for name in ("items", "users", "interactions"):
-        path = data / f"{name}.parquet"
-        frame = pl.read_parquet(path)
-        until = pl.col("event_timestamp") < instant
-        (frame.filter(until) if name == "interactions" else frame).write_parquet(path)
     stopped = open_workspace(data / films.dataset.path.name, folder / "home")
+    path = stopped.dataset.interactions.path
+    past = pl.read_parquet(path).filter(pl.col("event_timestamp") < instant)
+    path.unlink()
+    past.write_parquet(path)
     write_sources(stopped)
     shutil.copytree(films.artifact, stopped.artifact)
     shutil.copytree(films.vectors, stopped.vectors)

@@ -82,7 +82,12 @@ class NextItemFitter:
         known = np.flatnonzero(self._sequence.met.numpy() > 0)
         model = self._sequence.on(known, self._sequence.side[known])
         return NextItemModel(
-            config, IdMap(self.events.items.take(known)), self._side, model, chooser
+            config,
+            int(self.events.time[n_rows - 1]),
+            IdMap(self.events.items.take(known)),
+            self._side,
+            model,
+            chooser,
         )
 
     def _begin(self, rows: TrainingSet, first: int, report: Progress) -> None:

@@ -41,9 +41,11 @@ class NextItemModel:
     Attributes
     ----------
     items : the items that the sequence encoder knows by an embedding of their own
+    fitted_until : of the newest event that it was fitted to, microseconds since the epoch
     """
 
     config: NextItemConfig
+    fitted_until: int
     items: IdMap
     side: ItemSide
     sequence: SequenceModel

@@ -25,6 +25,7 @@ def describe_model(model: NextItemModel) -> dict[str, Any]:
     side = model.side
     return {
         "config": model.config.model_dump(),
+        "fitted_until": model.fitted_until,
         "item_ids": model.items.ids.to_pylist(),
         "side_width": model.sequence.side.shape[1],
         "vocabularies": dict(side.vocabularies),
@@ -62,7 +63,9 @@ def build_model(known: Mapping[str, Any], arrays: Arrays) -> NextItemModel:
         {name: tuple(values) for name, values in known["vocabularies"].items()},
         {name: tuple(scale) for name, scale in known["scales"].items()},
     )
-    return NextItemModel(config, items, side, sequence.eval(), chooser.eval())
+    return NextItemModel(
+        config, known["fitted_until"], items, side, sequence.eval(), chooser.eval()
+    )
 
 
 def _under(prefix: str, arrays: Arrays) -> dict[str, torch.Tensor]:
