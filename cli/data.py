@@ -49,11 +49,13 @@ def training_set(workspace: Workspace, service: str, out: Path | None) -> None:
 
 def retrieve_training_set(workspace: Workspace, service: str = SERVICE) -> "TrainingSet":
     """The training set of a workspace, straight from Feast."""
+    from training.ranker.collaborative import Collaborations
     from training.retrieval import build_training_set
     from training.spine import build_spine
 
     spine = build_spine(workspace)
-    return build_training_set(open_store(workspace), service, spine)
+    built = build_training_set(open_store(workspace), service, spine)
+    return Collaborations(workspace, spine["item_id"]).add_to(built)
 
 
 def _report_lines(workspace: Workspace, report: SourcesReport) -> list[str]:

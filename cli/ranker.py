@@ -108,16 +108,18 @@ def train_ranker(
     training_set: TrainingSet,
     seed: int = 0,
     processes: "Processes | None" = None,
-) -> "Artifact":
-    """The ranker fitted to a training set; says how it went.
+) -> "tuple[Artifact, Artifact]":
+    """The ranker fitted to the rows before the test rows, and to all rows; says how it went.
 
-    A fit that was killed goes on after its last epoch.
+    How many epochs, and the calibration, are chosen on the validation rows. A fit that was killed
+    goes on after its last epoch.
     """
     from feast_fusion.feature_service import encoder_of, open_service
     from training.checkpoint import Checkpoint
     from training.processes import ALONE
     from training.provenance import digest_training
-    from training.trainer import train
+    from training.split import split_by_time
+    from training.trainer import refit, train
 
     processes = processes or ALONE
     service = open_service(open_store(workspace), SERVICE)
@@ -139,10 +141,15 @@ def train_ranker(
             checkpoint=checkpoint,
             report=report,
         )
+    split = split_by_time(training_set.table)
+    before, after = (
+        refit(result, training_set, rows, workspace.dataset, seed=seed, processes=processes)
+        for rows in (split.past, split.all)
+    )
     if processes.is_first:
         checkpoint.remove()
         say(f"Trained: {result.summary()}")
-    return result.artifact
+    return before, after
 
 
 def train_artifacts(
@@ -157,13 +164,13 @@ def train_artifacts(
     """
     from training.next_item.fitting import fit_next_item
 
-    ranker = train_ranker(workspace, training_set, seed, processes)
+    before, served = train_ranker(workspace, training_set, seed, processes)
     if processes is not None and not processes.is_first:
-        return ranker
+        return served
     with progress_bar("Next item") as advance:
-        before, after = fit_next_item(workspace, open_store(workspace), seed, advance)
-    replace(ranker, next_item=before).save(workspace.artifact_before_test)
-    served = replace(ranker, next_item=after)
+        next_before, next_served = fit_next_item(workspace, open_store(workspace), seed, advance)
+    replace(before, next_item=next_before).save(workspace.artifact_before_test)
+    served = replace(served, next_item=next_served)
     served.save(workspace.artifact)
     return served
 

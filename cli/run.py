@@ -107,9 +107,10 @@ def run_all(workspace: Workspace) -> None:
         _step("4/7 Training set")
         training_set = _audited_training_set(workspace)
         _step("5/7 Train")
-        artifact = _trained(workspace, training_set)
+        _train(workspace, training_set)
         _step("6/7 Evaluate")
-        evaluation = evaluate_ranker(training_set, artifact)
+        before_test = Artifact.load(workspace.artifact_before_test)
+        evaluation = evaluate_ranker(training_set, before_test)
         say(*pointwise_lines(evaluation))
         _step("7/7 Recommend")
         answers = recommend_to(workspace, _last_users(training_set.table), 10)
@@ -143,17 +144,16 @@ def _audited_training_set(workspace: Workspace) -> TrainingSet:
     return training_set
 
 
-def _trained(workspace: Workspace, training_set: TrainingSet) -> Artifact:
-    """The ranker of this training set and this code: loaded if it exists, else trained."""
+def _train(workspace: Workspace, training_set: TrainingSet) -> None:
+    """Fit the artifacts of this training set and this code, unless they exist."""
     fingerprint = digest_training(workspace, seed=0)
     stamp = workspace.root / "trained.json"
     if stamp.is_file() and json.loads(stamp.read_text())["fingerprint"] == fingerprint:
         say("Unchanged since the last training: the artifact is kept.")
-        return Artifact.load(workspace.artifact)
-    artifact = train_artifacts(workspace, training_set)
+        return
+    train_artifacts(workspace, training_set)
     with replaced_file(stamp) as building:
         building.write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
-    return artifact
 
 
 def _window(workspace: Workspace) -> tuple[str, str]:

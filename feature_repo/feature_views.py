@@ -116,12 +116,19 @@ user_recent = _rows(
     sources.user_recent_rows,
     "The user's last items with their values and ages, most recent first",
 )
-# Read whole, one version at a time, like the vectors of an index; so never online.
+# These two are read whole, one version at a time, like the vectors of an index; so never online.
 item_neighbours = _rows(
     names.ITEM_NEIGHBOURS,
     item,
     sources.item_neighbour_rows,
     "What other people chose: item-item weights and popularity, one row per version of the models",
+    online=False,
+)
+item_factors = _rows(
+    names.ITEM_FACTORS,
+    item,
+    sources.item_factor_rows,
+    "How an item is answered on average, and whom it suits, one row per version of the factors",
     online=False,
 )
 if DATASET.users is not None:

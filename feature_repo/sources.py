@@ -46,6 +46,7 @@ item_stats_rows = _prepared(names.ITEM_STATS)
 user_stats_rows = _prepared(names.USER_STATS)
 user_recent_rows = _prepared(names.USER_RECENT)
 item_neighbour_rows = _prepared(names.ITEM_NEIGHBOURS)
+item_factor_rows = _prepared(names.ITEM_FACTORS)
 user_snapshots = _prepared(names.USER_SNAPSHOTS)
 user_events = _prepared(names.USER_EVENTS)
 if DATASET.users is not None:

@@ -34,7 +34,7 @@ class RankerConfig(Section):
     content : leading directions of a text vector that are read as they are; all directions serve to
         compare texts, but read as they are they identify the item, whose labels are then memorised
     dropout : share of the units that a training step leaves out
-    rank, text_width : numbers of an item's factors, and of its projected text vector
+    text_width : numbers of a projected text vector
     negatives : items drawn against each event of implicit data; part of the training set
     loss : bce for probabilities, bpr for the order of a user's items, joint for half of each
     epochs : passes over the training rows at most
@@ -52,7 +52,6 @@ class RankerConfig(Section):
     heads: Positive = 2
     content: Annotated[int, Field(ge=0)] = 0
     dropout: Dropout = 0.2
-    rank: Positive = 32
     text_width: Positive = 64
     negatives: Positive = 4
     loss: LossName = "bce"

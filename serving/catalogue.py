@@ -22,10 +22,12 @@ from serving.query_words import QueryWords
 from serving.seen_items import SeenItems, load_seen_items
 from serving.vector_index import Rows, VectorIndex, Vectors
 from training.next_item.model import NextItemModel, NextItemScorer
+from training.ranker.collaborative import Collaboration
 from training.ranker.columns import vectors as vectors_of
 from training.retrieval import build_rows_of
 from transformations import names
-from transformations.collaborative.versions import ItemVersions
+from transformations.collaborative.item_factors import FactorVersion
+from transformations.collaborative.versions import ItemVersion, Versions
 from transformations.id_map import IdMap
 
 
@@ -44,6 +46,7 @@ class Catalogue:
     words : of titles, texts and categories
     seen : who has seen what
     scorer : orders the items for a user
+    collaboration : what other people's answers say of a user and an item
     """
 
     items: IdMap
@@ -55,6 +58,7 @@ class Catalogue:
     words: QueryWords
     seen: SeenItems
     scorer: NextItemScorer
+    collaboration: Collaboration
 
     def __len__(self) -> int:
         return len(self.items)
@@ -101,7 +105,10 @@ def load_catalogue(
     newest_first = np.argsort(
         -first["first_version"].to_physical().to_numpy()[order], kind="stable"
     )
-    versions = ItemVersions(workspace.source(names.ITEM_NEIGHBOURS), items)
+    neighbours = Versions(workspace.source(names.ITEM_NEIGHBOURS), items, ItemVersion)
+    factors = Versions(workspace.source(names.ITEM_FACTORS), ids, FactorVersion)
+    by_id = np.argsort(order)
+    version = neighbours.newest(to_micros(at))
     titles = rows.table[feature_column(names.ITEM_PROFILE, workspace.dataset.items.title)]
     return Catalogue(
         items=items,
@@ -112,7 +119,10 @@ def load_catalogue(
         index=_index(rows),
         words=QueryWords.of(rows, workspace.dataset),
         seen=load_seen_items(workspace.source(names.INTERACTIONS), items),
-        scorer=model.on(items, rows, versions.newest(to_micros(at))),
+        scorer=model.on(items, rows, version),
+        collaboration=Collaboration.of(
+            ids, version.together[by_id][:, by_id], factors.newest(to_micros(at))
+        ),
     )
 
 

@@ -28,6 +28,7 @@ from serving.ranking import Objective, Ranking, list_items
 from serving.vector_index import Rows
 from training.ranker.artifact import Artifact
 from training.ranker.batching import RankerInputs
+from training.ranker.collaborative import Collaboration
 from training.ranker.request_features import RequestEncoder
 from training.retrieval import build_rows_of, build_training_set
 from transformations import names
@@ -77,9 +78,11 @@ class _PastSlate:
     items: Items
     now: datetime
     encoder: RequestEncoder
+    collaboration: Collaboration
 
     def inputs(self) -> RankerInputs:
-        return self.encoder.transform(self.user, self.items.block, self.now.timestamp())
+        numbers = self.collaboration.numbers(self.user, self.joined.table["item_id"])
+        return self.encoder.transform(self.user, self.items.block, self.now.timestamp(), numbers)
 
     def rows(self, at: Ints) -> TrainingSet:
         return self.joined.take(at)
@@ -238,8 +241,9 @@ class PastRecommender:
     ) -> PastAnswer:
         started = time.perf_counter()
         is_later = self._fitted_until >= to_micros(now)
-        slate = _PastSlate(user, rows, _items(self._encoder, rows), now, self._encoder)
-        catalogue = search.catalogue
+        catalogue, encoder = search.catalogue, self._encoder
+        of_rows = _items(encoder, rows)
+        slate = _PastSlate(user, rows, of_rows, now, encoder, catalogue.collaboration)
         ranked = self._ranking.order(catalogue, candidates, slate)
         items = list_items(catalogue, candidates, slate, ranked, n, explain=explain)
         answer = Recommendations(

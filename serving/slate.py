@@ -14,6 +14,8 @@ from feast_fusion.training_set import TrainingSet
 from serving.encoded_items import MAX_ITEMS, EncodedItems, Items
 from serving.online_features import OnlineFeatures, UserFeatures
 from training.ranker.batching import RankerInputs
+from training.ranker.collaborative import Collaboration
+from training.ranker.columns import is_collaborative
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.request_features import RequestEncoder
 
@@ -39,6 +41,7 @@ class Slate:
     Attributes
     ----------
     user_row : the features of the user, one row
+    collaboration : what other people's answers say, at the time of the catalogue
     """
 
     user: UserFeatures
@@ -49,13 +52,17 @@ class Slate:
     replies: Sequence[Reply]
     features: OnlineFeatures
     encoder: RequestEncoder
+    collaboration: Collaboration
 
     def __len__(self) -> int:
         return len(self.item_ids)
 
     def inputs(self) -> RankerInputs:
         """What the ranker reads, one row per item."""
-        return self.encoder.transform(self.user_row, self.items.block, self.now.timestamp())
+        numbers = self.collaboration.numbers(self.user_row, self.item_ids)
+        return self.encoder.transform(
+            self.user_row, self.items.block, self.now.timestamp(), numbers
+        )
 
     def rows(self, at: NDArray[np.int64]) -> TrainingSet:
         """The features of the items in the given places, each joined with the user's features."""
@@ -77,7 +84,8 @@ class Slates:
     def __init__(
         self, features: OnlineFeatures, encoder: FeatureEncoder, max_items: int = MAX_ITEMS
     ) -> None:
-        missing = sorted(set(encoder.columns) - features.columns)
+        read = {name for name in encoder.columns if not is_collaborative(name)}
+        missing = sorted(read - features.columns)
         if missing:
             raise schema_error(
                 "features of the ranker",
@@ -89,7 +97,13 @@ class Slates:
         self._encoder = RequestEncoder(encoder)
         self._items = EncodedItems(features, self._encoder, max_items)
 
-    def read(self, user_id: str, item_ids: Sequence[str], now: datetime) -> Slate:
+    def read(
+        self,
+        user_id: str,
+        item_ids: Sequence[str],
+        now: datetime,
+        collaboration: Collaboration,
+    ) -> Slate:
         """The slate of a user and items, read in one round trip.
 
         Raises
@@ -98,15 +112,35 @@ class Slates:
             Redis does not answer in time.
         """
         user, replies = self._features.read_both(user_id, item_ids, now)
-        return self._slate(user, item_ids, replies, now)
+        return self._slate(user, item_ids, replies, now, collaboration)
 
-    def of(self, user: UserFeatures, item_ids: Sequence[str], now: datetime) -> Slate:
+    def of(
+        self,
+        user: UserFeatures,
+        item_ids: Sequence[str],
+        now: datetime,
+        collaboration: Collaboration,
+    ) -> Slate:
         """The slate of a user who has been read before; raises as `read`."""
-        return self._slate(user, item_ids, self._features.read_items(item_ids), now)
+        replies = self._features.read_items(item_ids)
+        return self._slate(user, item_ids, replies, now, collaboration)
 
     def _slate(
-        self, user: UserFeatures, item_ids: Sequence[str], replies: Sequence[Reply], now: datetime
+        self,
+        user: UserFeatures,
+        item_ids: Sequence[str],
+        replies: Sequence[Reply],
+        now: datetime,
+        collaboration: Collaboration,
     ) -> Slate:
-        items = self._items.of(item_ids, replies, now)
-        user_row = self._features.user_row(user, now)
-        return Slate(user, user_row, item_ids, items, now, replies, self._features, self._encoder)
+        return Slate(
+            user,
+            self._features.user_row(user, now),
+            item_ids,
+            self._items.of(item_ids, replies, now),
+            now,
+            replies,
+            self._features,
+            self._encoder,
+            collaboration,
+        )

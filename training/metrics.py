@@ -1,4 +1,6 @@
-"""How well scores order labels. NaN where a measure is not defined, never a made-up number.
+"""How well scores order labels, and whether they are probabilities.
+
+NaN where a measure is not defined, never a made-up number.
 
 `users`, `labels` and `scores` are (n,); a label above 0 is a positive. Among equal scores of one
 user each order is equally likely. Gain and recall are the mean over these orders; the reciprocal
@@ -22,6 +24,27 @@ def auc(labels: Numbers, scores: Numbers) -> float:
     if positive.all() or not positive.any():
         return float("nan")
     return float(roc_auc_score(positive, scores))
+
+
+def log_loss(labels: Numbers, scores: Numbers) -> float:
+    """Mean of -log of the probability that was given to what came true; NaN without rows."""
+    positive = np.asarray(labels) > 0
+    given = np.where(positive, scores, 1 - np.asarray(scores, dtype=np.float64))
+    return _mean(-np.log(np.clip(given, np.finfo(np.float64).tiny, 1.0)))
+
+
+def ece(labels: Numbers, scores: Numbers, bins: int = 15) -> float:
+    """Expected calibration error: how far probabilities are from the rate that came true.
+
+    The mean over rows of |mean score - rate of positives| of the row's bin, of `bins` equally wide
+    ones over [0, 1] (Guo et al. 2017, arXiv:1706.04599, equation 5); NaN without rows.
+    """
+    given = np.asarray(scores, dtype=np.float64)
+    if not len(given):
+        return float("nan")
+    at = np.minimum((given * bins).astype(np.int64), bins - 1)
+    apart = np.bincount(at, given - (np.asarray(labels) > 0), minlength=bins)
+    return float(np.abs(apart).sum() / len(given))
 
 
 def gauc(users: Users, labels: Numbers, scores: Numbers) -> float:
@@ -78,7 +101,7 @@ def mrr(users: Users, labels: Numbers, scores: Numbers) -> float:
 
 
 def evaluate_scores(table: pa.Table, scores: Numbers) -> dict[str, float]:
-    """The ranking metrics of one model on rows with user_id and label, by name."""
+    """The metrics of one model on rows with user_id and label, by name."""
     users = IdMap.of(table["user_id"]).codes(table["user_id"])
     labels = table["label"].to_numpy()
     return {
@@ -87,6 +110,8 @@ def evaluate_scores(table: pa.Table, scores: Numbers) -> dict[str, float]:
         "ndcg@10": ndcg_at_k(users, labels, scores, 10),
         "recall@10": recall_at_k(users, labels, scores, 10),
         "mrr": mrr(users, labels, scores),
+        "log_loss": log_loss(labels, scores),
+        "ece": ece(labels, scores),
     }
 
 

@@ -29,6 +29,11 @@ class Split:
         """Every row before the test rows: train, then validation."""
         return np.concatenate([self.train, self.validation])
 
+    @property
+    def all(self) -> Rows:
+        """Every row: train, validation, then test."""
+        return np.concatenate([self.past, self.test])
+
 
 def split_by_time(
     table: pa.Table, *, test: float = TEST_SHARE, validation: float = VALIDATION_SHARE

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from feast_fusion.errors import SchemaError
 from feast_fusion.training_set import TrainingSet
 from intake.dataset import Dataset
 from intake.model_settings import RankerConfig
+from training.calibration import Calibration
 from training.checkpoint import Checkpoint
 from training.fitting import Epoch, Examples, Fitting
 from training.metrics import auc
@@ -28,17 +29,27 @@ Report = Callable[[Epoch], None]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The artifact of the best epoch, and the validation AUC after each."""
+    """The artifact of the best epoch, and the validation AUC after each.
+
+    Attributes
+    ----------
+    calibration : fitted to the validation rows, part of the artifact
+    """
 
     artifact: Artifact
     history: list[float]
+    calibration: Calibration
     seconds: float
+
+    @property
+    def best_epoch(self) -> int:
+        """Which epoch is kept, from 1."""
+        return int(np.argmax(self.history)) + 1
 
     def summary(self) -> str:
         """One line for people."""
-        best = int(np.argmax(self.history))
         return (
-            f"validation AUC {self.history[best]:.4f} after epoch {best + 1} of "
+            f"validation AUC {max(self.history):.4f} after epoch {self.best_epoch} of "
             f"{len(self.history)}, {self.seconds:.0f} s"
         )
 
@@ -75,20 +86,11 @@ def train(
     started = time.perf_counter()
     split = split_by_time(training_set.table)
     _require_both(training_set.table["label"].to_numpy()[split.train])
-    features = FeatureEncoder.fit(
-        training_set,
-        split.train,
-        dataset,
-        rank=config.rank,
-        text_width=config.text_width,
-        seed=seed,
-    )
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    learned = _examples(features, training_set.take(split.train), where, cross_fitted=True)
+    features = FeatureEncoder.fit(training_set, split.train, dataset, text_width=config.text_width)
+    where = _device(device)
+    learned = _examples(features, training_set.take(split.train), where)
     held_out = _examples(features, training_set.take(split.validation), where)
-    torch.manual_seed(seed)
-    ranker = Ranker(config, _shape(features, learned.inputs)).to(where)
-    fitting = Fitting(ranker, config, seed, processes)
+    fitting = _begin(features, learned, config, seed, processes, where)
     if checkpoint:
         fitting.restore(checkpoint)
     while not fitting.is_over:
@@ -99,37 +101,83 @@ def train(
             fitting.save(checkpoint)
         if report:
             report(epoch)
-    history, best = fitting.history, fitting.best
-    metrics = {"validation_auc": max(history)}
+    best = fitting.best
+    scores = probabilities(best, held_out.inputs)
+    calibration = Calibration.fit(scores, _labels(held_out))
+    calibration.apply(best)
+    metrics = {"validation_auc": max(fitting.history)}
     artifact = Artifact(features, best.cpu().eval(), encoder_id, service, metrics)
-    return TrainResult(artifact, history, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return TrainResult(artifact, fitting.history, calibration, seconds)
 
 
-def _examples(
-    features: FeatureEncoder,
-    rows: TrainingSet,
-    where: torch.device,
+@on_few_threads()
+def refit(
+    result: TrainResult,
+    training_set: TrainingSet,
+    rows: NDArray[np.int64],
+    dataset: Dataset,
     *,
-    cross_fitted: bool = False,
-) -> Examples:
+    seed: int = 0,
+    device: str | None = None,
+    processes: Processes = ALONE,
+) -> Artifact:
+    """The recipe of a result fitted to `rows`: its epochs and its calibration, nothing held out.
+
+    Parameters
+    ----------
+    rows : of the training set, in the order of time
+    device, processes : as in `train`
+    """
+    config, where = result.artifact.ranker.config, _device(device)
+    features = FeatureEncoder.fit(training_set, rows, dataset, text_width=config.text_width)
+    learned = _examples(features, training_set.take(rows), where)
+    fitting = _begin(features, learned, config, seed, processes, where)
+    for _ in range(result.best_epoch):
+        fitting.judge(fitting.run_epoch(learned), float("nan"))
+    result.calibration.apply(fitting.mean)
+    return replace(result.artifact, features=features, ranker=fitting.mean.cpu().eval())
+
+
+def _begin(
+    features: FeatureEncoder,
+    learned: Examples,
+    config: RankerConfig,
+    seed: int,
+    processes: Processes,
+    where: torch.device,
+) -> Fitting:
+    torch.manual_seed(seed)
+    ranker = Ranker(config, _shape(features, learned.inputs)).to(where)
+    return Fitting(ranker, config, seed, processes)
+
+
+def _device(name: str | None) -> torch.device:
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _examples(features: FeatureEncoder, rows: TrainingSet, where: torch.device) -> Examples:
     labels = torch.from_numpy(rows.table["label"].to_numpy().astype(np.float32))
-    inputs = features.transform(rows, cross_fitted=cross_fitted)
-    return Examples(inputs.to(where), labels.to(where))
+    return Examples(features.transform(rows).to(where), labels.to(where))
+
+
+def _labels(examples: Examples) -> NDArray[np.float32]:
+    labels: NDArray[np.float32] = examples.labels.cpu().numpy()
+    return labels
 
 
 def _quality(ranker: Ranker, examples: Examples) -> float:
     """Validation AUC; 0.5 when the validation rows cannot tell (few rows, one label)."""
-    found = auc(examples.labels.cpu().numpy(), probabilities(ranker, examples.inputs))
+    found = auc(_labels(examples), probabilities(ranker, examples.inputs))
     return 0.5 if np.isnan(found) else found
 
 
 def _shape(features: FeatureEncoder, inputs: RankerInputs) -> InputShape:
     return InputShape(
         structured=inputs.structured.shape[1],
+        collaborative=inputs.collaborative.shape[1],
         user_texts=inputs.cosines.shape[1],
-        kinds=inputs.tables.factors.shape[2],
-        rank=inputs.tables.factors.shape[3],
-        text=inputs.tables.text.shape[1],
+        text=inputs.known_texts.vectors.shape[1],
         text_spread=features.text_projection.spread if features.text_projection else 1.0,
     )
 

@@ -18,9 +18,10 @@ USER_EVENT = "user_event"
 
 # What other people chose, by version; read whole, so never online.
 ITEM_NEIGHBOURS = "item_neighbours"
+ITEM_FACTORS = "item_factors"
 
-# Prepared sources; item_stats, user_stats, user_recent and item_neighbours have the names
-# of their views.
+# Prepared sources; item_stats, user_stats, user_recent, item_neighbours and item_factors
+# have the names of their views.
 ITEMS = "items"
 USERS = "users"
 INTERACTIONS = "interactions"
@@ -28,6 +29,7 @@ USER_EVENTS = "user_events"
 USER_SNAPSHOTS = "user_snapshots"
 
 # Computed when they are asked for.
+COLLABORATIVE = "collaborative"
 QUERY_EMBEDDING = "query_embedding"
 USER_ITEM_AFFINITY = "user_item_affinity"
 

@@ -21,6 +21,7 @@ from intake.workspace import Workspace
 from transformations import names
 from transformations.activity import ActivityTable, build_activity
 from transformations.collaborative.histories import build_events
+from transformations.collaborative.item_factors import build_item_factors
 from transformations.collaborative.versions import build_item_neighbours
 from transformations.fingerprint import fingerprint_inputs
 
@@ -113,7 +114,9 @@ def _tables(dataset: Dataset, data: ValidatedData) -> Iterator[ActivityTable]:
     yield _whole(names.INTERACTIONS, data.interactions, "event_timestamp", "user_id", "item_id")
     yield from build_activity(dataset, data.items, data.interactions)
     events = build_events(data.items, data.interactions)
-    yield build_item_neighbours(events, dataset.candidates.refit_every, dataset.activity.history)
+    every = dataset.candidates.refit_every
+    yield build_item_neighbours(events, every, dataset.activity.history)
+    yield build_item_factors(events, every)
 
 
 def _whole(name: str, table: pa.Table, *order: str) -> ActivityTable:

@@ -79,6 +79,19 @@ ITEM_NEIGHBOURS = pa.schema(
     ]
 )
 
+# One row per item and version of the factors (`transformations.collaborative.item_factors`).
+ITEM_FACTORS = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("event_timestamp", TIMESTAMP),
+        # what the item is answered on average, null without an answer of the kind
+        ("value_mean", pa.float32()),
+        ("value_factors", VECTOR),
+        ("positive_mean", pa.float32()),
+        ("positive_factors", VECTOR),
+    ]
+)
+
 # One row per user and instant, all events of that instant; the source of user_interest.
 USER_EVENTS = pa.schema(
     [

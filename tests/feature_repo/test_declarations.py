@@ -59,6 +59,8 @@ def test_every_view_of_the_design_is_registered(films: Project) -> None:
         "user_recent",
         "user_snapshot",
         "user_event",
+        "item_neighbours",
+        "item_factors",
         f"item_embedding__{identity}",
         f"user_embedding__{identity}",
         f"user_interest__{identity}",

@@ -78,3 +78,26 @@ def mean_over_users(
         if any(label for label, _ in own)
     ]
     return sum(found) / len(found) if found else math.nan
+
+
+def log_loss_of(rows: list[tuple[int, float]]) -> float:
+    """Mean of -log of the probability of what came true."""
+    return sum(-math.log(p if label else 1 - p) for label, p in rows) / len(rows)
+
+
+def ece_of(rows: list[tuple[int, float]], bins: int, *, closed: str = "left") -> float:
+    """Per bin, its share of the rows times |mean probability - rate of positives|."""
+    total = 0.0
+    for at in range(bins):
+        low, high = at / bins, (at + 1) / bins
+        inside = [
+            (label, p)
+            for label, p in rows
+            if (low <= p < high if closed == "left" else low < p <= high)
+            or (closed == "left" and at == bins - 1 and p == 1.0)
+        ]
+        if inside:
+            mean = sum(p for _, p in inside) / len(inside)
+            rate = sum(label for label, _ in inside) / len(inside)
+            total += len(inside) / len(rows) * abs(mean - rate)
+    return total

@@ -24,6 +24,7 @@ from serving.online_features import OnlineFeatures, UserFeatures
 from serving.recommender import Recommender
 from tests.feast_fusion.online.online_repo import PATIENT
 from training.ranker.artifact import Artifact
+from training.ranker.collaborative import with_numbers
 from transformations.interest import replay
 from transformations.names import SERVICE
 
@@ -42,7 +43,8 @@ class Bench:
     def rows(self, user: UserFeatures, item_ids: Sequence[str]) -> TrainingSet:
         """What the ranker would read of these items, joined row by row, as of now."""
         replies = self.features.read_items(item_ids)
-        return self.features.join(user, item_ids, replies, datetime.now(UTC))
+        rows = self.features.join(user, item_ids, replies, datetime.now(UTC))
+        return with_numbers(rows, self.catalogue.collaboration.numbers_of_rows(rows))
 
     def write(self, view: str, **columns: Any) -> None:
         """One online row, of now."""

@@ -23,6 +23,8 @@ from serving.vector_index import VectorIndex, Vectors
 from training.next_item.chooser import Chooser
 from training.next_item.model import NextItemScorer, Signals, signal_names
 from training.next_item.sequence_model import SequenceModel
+from training.ranker.collaborative import Collaboration
+from transformations.collaborative.item_factors import FactorVersion
 from transformations.collaborative.versions import ItemVersion
 from transformations.id_map import IdMap
 
@@ -58,6 +60,7 @@ def make_catalogue(n: int = N, n_cold: int = 4, seed: int = 0) -> Catalogue:
             IdMap.of([]), np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64)
         ),
         scorer=NextItemScorer(Signals(version, sequence, vectors, vectors, False), chooser),
+        collaboration=Collaboration.of(items, version.together, FactorVersion.empty(n)),
     )
 
 

@@ -44,6 +44,7 @@ from tests.serving.http.service_process import copy_project
 from tests.waiting import wait_until
 from training.audit.served_rows import read_served
 from training.ranker.artifact import Artifact
+from training.ranker.collaborative import Collaborations
 from transformations.names import SERVICE
 
 # A busy machine may keep a healthy Redis silent for longer than the defaults allow.
@@ -226,7 +227,8 @@ class Serving:
 
     def serve(self, request: int, user_id: str) -> None:
         items = [f"f{(request * 7 + 3 * at) % 84}" for at in range(10)]  # four do not exist
-        slate = self.slates.read(user_id, items, datetime.now(UTC))
+        others = Collaborations(self.workspace, pa.chunked_array([items])).newest(0)
+        slate = self.slates.read(user_id, items, datetime.now(UTC), others)
         at = np.arange(10)[::-1]
         assert self.log.offer(f"r{request}", partial(served_table, slate, at))
 

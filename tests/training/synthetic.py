@@ -6,13 +6,20 @@ nothing. `state after all events of earlier instants` is kept by a plain loop.
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
 from intake.dataset import Dataset, Interactions, Items, Users
+from intake.workspace import Workspace
+from training.ranker.collaborative import Collaborations
+from transformations.collaborative.histories import build_events
+from transformations.collaborative.item_factors import build_item_factors
+from transformations.collaborative.versions import build_item_neighbours
 
 WIDTH = 6
 N_ITEMS = 30
@@ -66,7 +73,7 @@ def make_training_set(
     rng = np.random.default_rng(seed)
     columns: dict[str, list[object]] = {name: [] for name in _SCALARS}
     lists: dict[str, list[object]] = {name: [] for name in _LISTS}
-    at_list, at_item = [], []
+    at_list, at_item, given = [], [], []
     counts = np.zeros((N_ITEMS, 2), dtype=int)
     for u in range(n_users):
         user, taste = _User(), rng.integers(2)
@@ -78,6 +85,7 @@ def make_training_set(
             for name, cell in row.items():
                 columns[name].append(cell)
             at_item.append(item)
+            given.append(value)
             at_list.append(len(lists["user_recent__item_ids"]) if user.items else -1)
             if user.items:
                 for name, cells in _lists(user).items():
@@ -89,7 +97,7 @@ def make_training_set(
     table = pa.table({name: pa.array(columns[name], kind) for name, kind in _SCALARS.items()})
     index, items = np.array(at_list, np.int32), np.array(at_item, np.int32)
     genres = pa.array([["even"] if item % 2 == 0 else ["odd"] for item in range(N_ITEMS)])
-    return TrainingSet(
+    rows = TrainingSet(
         table,
         {"item_embedding": Indexed(item_vectors(), items)},
         {
@@ -97,6 +105,23 @@ def make_training_set(
             "item_profile__genres": Indexed(genres, items),
         },
     )
+    return with_collaborative(rows, pa.array(given, pa.float32()))
+
+
+def with_collaborative(rows: TrainingSet, values: pa.Array) -> TrainingSet:
+    """The rows, which are all events, with what versions of the log say of each."""
+    log = rows.table.select(["user_id", "item_id", "event_timestamp"])
+    positive = rows.table["label"].cast(pa.bool_())
+    log = log.append_column("positive", positive).append_column("value", values)
+    ids = [f"i{item}" for item in range(N_ITEMS)]
+    known = pa.table({"item_id": ids, "event_timestamp": pa.nulls(N_ITEMS, TIMESTAMP).fill_null(0)})
+    events = build_events(known, log)
+    with TemporaryDirectory() as home:
+        workspace = Workspace(make_dataset(), Path(home))
+        workspace.sources.mkdir(parents=True)
+        for table in (build_item_neighbours(events, 200, 50), build_item_factors(events, 200)):
+            pq.write_table(pa.concat_tables(table.chunks), workspace.source(table.name))
+        return Collaborations(workspace, rows.table["item_id"]).add_to(rows)
 
 
 _SCALARS = {

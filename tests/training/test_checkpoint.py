@@ -13,7 +13,7 @@ from training.checkpoint import Checkpoint
 from training.fitting import Epoch
 from training.trainer import TrainResult, train
 
-CONFIG = RankerConfig(epochs=4, batch_size=128, rank=4, text_width=4, truncate=0.2)
+CONFIG = RankerConfig(epochs=4, batch_size=128, text_width=4, truncate=0.2)
 
 
 @pytest.fixture(scope="module")

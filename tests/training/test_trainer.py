@@ -10,13 +10,14 @@ from feast_fusion.training_set import TrainingSet
 from intake.dataset import Dataset
 from intake.model_settings import LossName, RankerConfig
 from tests.training.synthetic import make_dataset, make_training_set, with_column, without
-from training.baselines import boosted_trees_scores, popularity_scores
+from training.calibration import Calibration
 from training.fitting import Epoch
-from training.metrics import auc
+from training.metrics import auc, log_loss
+from training.ranker.columns import number
 from training.split import split_by_time
-from training.trainer import TrainResult, train
+from training.trainer import TrainResult, refit, train
 
-SMALL = {"batch_size": 128, "rank": 4, "text_width": 4, "learning_rate": 1e-2}
+SMALL = {"batch_size": 128, "text_width": 4, "learning_rate": 1e-2}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,8 @@ def test_every_fusion_finds_the_users_group(rows: TrainingSet, fusion: str) -> N
     result = fit(rows, fusion=fusion, width=16)
     assert auc_on_test(result, rows) > 0.85
     test = split_by_time(rows.table).test
-    popular = auc(rows.table["label"].to_numpy()[test], popularity_scores(rows.take(test)))
+    counts = np.nan_to_num(number(rows.take(test), "item_stats__n_positive"))
+    popular = auc(rows.table["label"].to_numpy()[test], counts)
     assert popular < 0.65, "counts do not tell the group"
 
 
@@ -123,11 +125,32 @@ def test_an_unknown_setting_is_refused() -> None:
     assert RankerConfig.model_validate({"fusion": "gated"}) == RankerConfig()
 
 
-def test_boosted_trees_learn_from_numbers_and_absence(rows: TrainingSet) -> None:
-    n = np.arange(len(rows))
-    labels = pa.array((n % 2 == 0).astype(np.int64))
-    told = pa.array([None if label else 1990 for label in labels.to_pylist()], pa.int64())
-    known = with_column(with_column(rows, "label", labels), "item_profile__year", told)
-    split = split_by_time(known.table)
-    scores = boosted_trees_scores(known.take(split.past), known.take(split.test))
-    assert auc(labels.to_numpy()[split.test], scores) > 0.95
+def test_a_refit_is_the_chosen_recipe_on_other_rows(rows: TrainingSet) -> None:
+    result, split = fit(rows, epochs=3, patience=1), split_by_time(rows.table)
+    same = refit(result, rows, split.train, make_dataset())
+    np.testing.assert_array_equal(same.score(rows), result.artifact.score(rows))
+    assert same.metrics == result.artifact.metrics
+    served = refit(result, rows, split.all, make_dataset())
+    assert not np.array_equal(served.score(rows), result.artifact.score(rows))
+    assert served.features.prior == pytest.approx(rows.table["label"].to_numpy().mean())
+    assert float(served.ranker.scale) == pytest.approx(result.calibration.scale)
+
+
+def test_the_artifact_is_calibrated_on_the_validation_rows(rows: TrainingSet) -> None:
+    result = fit(rows, epochs=2, learning_rate=2e-3)
+    validation = rows.take(split_by_time(rows.table).validation)
+    labels = validation.table["label"].to_numpy()
+    calibrated = log_loss(labels, result.artifact.score(validation))
+    Calibration().apply(result.artifact.ranker)
+    assert calibrated < log_loss(labels, result.artifact.score(validation)) - 0.002
+
+
+def test_labels_of_chance_are_ranked_by_chance() -> None:
+    learnt, other = (make_training_set(300, noise=0.5, seed=seed) for seed in (1, 2))
+    artifact = fit(learnt, epochs=2, width=16).artifact
+    found = auc(other.table["label"].to_numpy(), artifact.score(other))
+    assert found == pytest.approx(0.5, abs=0.02)
+    after = learnt.take(split_by_time(learnt.table).test)
+    assert auc(after.table["label"].to_numpy(), artifact.score(after)) == pytest.approx(
+        0.5, abs=0.06
+    )

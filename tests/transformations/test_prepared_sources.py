@@ -17,6 +17,7 @@ from intake.workspace import Workspace, open_workspace
 from tests.datasets import FILMS_TOML, make_films, make_shop
 from transformations.prepared_sources import write_sources
 from transformations.schema import (
+    ITEM_FACTORS,
     ITEM_NEIGHBOURS,
     ITEM_STATS,
     USER_EVENTS,
@@ -32,6 +33,7 @@ ACTIVITY = {
     "user_events": USER_EVENTS,
     "user_snapshots": USER_SNAPSHOTS,
     "item_neighbours": ITEM_NEIGHBOURS,
+    "item_factors": ITEM_FACTORS,
 }
 INPUTS = {"items", "users", "interactions"}
 
@@ -73,7 +75,7 @@ def test_all_sources_are_there_in_their_schema_and_order(films: Workspace) -> No
         table = pq.read_table(films.sources / f"{name}.parquet")
         assert len(table) == n_rows
         assert table.schema == schemas.get(name, table.schema)
-        by_time = name in ("interactions", "item_neighbours")
+        by_time = name in ("interactions", "item_neighbours", "item_factors")
         key = "event_timestamp" if by_time else table.column_names[0]
         frame = pl.DataFrame(table.select(dict.fromkeys([key, "event_timestamp"])))
         assert frame.equals(frame.sort(frame.columns))

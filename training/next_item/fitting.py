@@ -28,7 +28,7 @@ from training.split import TEST_SHARE
 from training.threads import on_few_threads
 from transformations import names
 from transformations.collaborative.histories import Histories, Ints, read_prepared_events
-from transformations.collaborative.versions import ItemVersions
+from transformations.collaborative.versions import ItemVersion, Versions
 from transformations.id_map import IdMap
 
 Progress = Callable[[str, int, int], None]
@@ -60,7 +60,9 @@ class NextItemFitter:
     ) -> None:
         self._workspace, self._store, self._config, self._seed = workspace, store, config, seed
         self.events = events = read_prepared_events(workspace)
-        self._versions = ItemVersions(workspace.source(names.ITEM_NEIGHBOURS), events.items)
+        self._versions = Versions(
+            workspace.source(names.ITEM_NEIGHBOURS), events.items, ItemVersion
+        )
         self._rng = np.random.default_rng(seed)
         self._slates: list[Slates] = []
         self._n_rows = 0

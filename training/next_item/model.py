@@ -84,9 +84,9 @@ class Signals:
     repeats: bool
 
     @cached_property
-    def _tables(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def _answers(self) -> torch.Tensor:
         with torch.inference_mode():
-            return self.sequence.events(), self.sequence.answers()
+            return self.sequence.answers()
 
     @cached_property
     def _imputation(self) -> Imputation:
@@ -102,7 +102,7 @@ class Signals:
         scores = score_signals(self.version, histories, self.texts)
         together = SIGNALS.index("together")
         scores[:, together] = self._imputation(scores[:, together])
-        found = [scores, score_histories(self.sequence, histories, self._tables)[:, None]]
+        found = [scores, score_histories(self.sequence, histories, self._answers)[:, None]]
         if self.repeats:
             own = own_signals(histories, scores.shape[2])
             found.append(own.transpose(0, 2, 1))

@@ -28,7 +28,6 @@ from training.next_item.model_file import arrays_of, build_model, describe_model
 from training.ranker.batching import RankerInputs
 from training.ranker.columns import Profile
 from training.ranker.feature_encoder import FeatureEncoder
-from training.ranker.item_factors import ItemFactors
 from training.ranker.model import InputShape, Ranker
 from training.ranker.text_projection import TextProjection
 from transformations.id_map import IdMap
@@ -144,12 +143,8 @@ class Artifact:
 
     def _arrays(self) -> dict[str, torch.Tensor]:
         features = self.features
-        factors, projection = features.item_factors.last_fold, features.text_projection
-        arrays = {
-            "items.bias": factors.bias,
-            "items.factors": factors.factors,
-            "items.texts": features.item_texts,
-        }
+        projection = features.text_projection
+        arrays = {"items.texts": features.item_texts}
         if projection is not None:
             arrays |= {"text.mean": projection.mean, "text.components": projection.components}
         tensors = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
@@ -251,7 +246,6 @@ def _features(known: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Feature
         vocabularies={name: tuple(values) for name, values in known["vocabularies"].items()},
         items=IdMap(pa.array(known["item_ids"], pa.string())),
         user_texts=tuple(known["user_texts"]),
-        item_factors=ItemFactors(arrays["items.bias"].numpy(), arrays["items.factors"].numpy()),
         text_projection=projection,
         item_texts=arrays["items.texts"].numpy(),
     )

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.ranker.item_tables import ItemTables
+from training.ranker.item_texts import ItemTexts
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Distinct:
 
 @dataclass(frozen=True)
 class Batch:
-    """B examples with H recent events each, K kinds of factors, U text vectors of the user.
+    """B examples with H recent events each and U text vectors of the user.
 
     What is absent is zero, and False in its mask. R is B, or 1 where all examples have the same
     recent events, as the candidates of a request do.
@@ -42,14 +42,10 @@ class Batch:
 
     structured: Tensor  # (B, S)
     cosines: Tensor  # (B, U)
-    item_known: Tensor  # (B,) bool
-    item_bias: Tensor  # (B,)
-    item_factors: Tensor  # (B, K, r)
+    collaborative: Tensor  # (B, C), in the second half 1 where a number of the first half is absent
     texts: Tensor  # (B, 1 + U, p): of the item, then of the user
     text_mask: Tensor  # (B, 1 + U) bool
     recent_mask: Tensor  # (R, H) bool
-    recent_bias: Tensor  # (R, H)
-    recent_factors: Tensor  # (R, H, K, r)
     recent_texts: Tensor  # (R, H, p)
     recent_text_mask: Tensor  # (R, H) bool, whether there is an event and its item has a vector
     recent_positives: Tensor  # (R, H), 0 or 1
@@ -65,24 +61,22 @@ class RankerInputs:
     ----------
     structured : (N, S)
     cosines : (N, U)
+    collaborative : (N, C)
     users : (N,) int64, equal for equal users
-    items : (N,) item codes
-    folds : (N,) the fold of the item tables' factors that a row looks up
     texts : of the item, then of the user
-    recent_items : values (m + 1, H) item codes
+    recent_items : values (m + 1, H) rows of `known_texts`
     recent_events : values (m + 1, H, 4): mask, positive, centred value, age; index as recent_items
-    tables : shared by all rows
+    known_texts : shared by all rows
     """
 
     structured: Tensor
     cosines: Tensor
+    collaborative: Tensor
     users: Tensor
-    items: Tensor
-    folds: Tensor
     texts: tuple[Distinct, ...]
     recent_items: Distinct
     recent_events: Distinct
-    tables: ItemTables
+    known_texts: ItemTexts
 
     def __len__(self) -> int:
         return len(self.structured)
@@ -98,13 +92,10 @@ class RankerInputs:
 
     def batch(self, rows: Tensor) -> Batch:
         """The examples of the (B,) row numbers."""
-        items, folds = self.items[rows], self.folds[rows]
         return Batch(
             structured=self.structured[rows],
             cosines=self.cosines[rows],
-            item_known=items > 0,
-            item_bias=self.tables.bias[folds, items],
-            item_factors=self.tables.factors[folds, items],
+            collaborative=self.collaborative[rows],
             texts=torch.stack([text.at(rows) for text in self.texts], dim=1),
             text_mask=torch.stack([text.present(rows) for text in self.texts], dim=1),
             **self._recent(rows),
@@ -113,33 +104,23 @@ class RankerInputs:
     @cached_property
     def _share_events(self) -> bool:
         """Whether all rows have the same recent events, as the candidates of a request have."""
-        first = self.recent_items.index[:1], self.folds[:1]
-        return len(self.recent_items.values) <= 2 and bool(
-            ((self.recent_items.index == first[0]) & (self.folds == first[1])).all()
-        )
+        index = self.recent_items.index
+        return len(self.recent_items.values) <= 2 and bool((index == index[:1]).all())
 
     def _recent(self, rows: Tensor) -> dict[str, Tensor]:
         """The recent events of the rows, by their names in `Batch`."""
         rows = rows[:1] if self._share_events else rows
         recent = self.recent_items.at(rows)  # (B, H)
         mask, positives, values, ages = self.recent_events.at(rows).unbind(dim=2)
-        at = self.folds[rows][:, None] * self.tables.bias.shape[1] + recent  # into (F * V, ...)
         return {
             "recent_mask": mask > 0,
-            "recent_bias": _look_up(self.tables.bias.flatten()[:, None], at).squeeze(2),
-            "recent_factors": _look_up(self.tables.factors.flatten(0, 1), at),
-            "recent_texts": _look_up(self.tables.text, recent),
-            "recent_text_mask": self.tables.text_mask[recent] & (mask > 0),
+            # several times as fast as indexing by a tensor
+            "recent_texts": F.embedding(recent, self.known_texts.vectors),
+            "recent_text_mask": self.known_texts.mask[recent] & (mask > 0),
             "recent_positives": positives,
             "recent_values": values,
             "recent_ages": ages,
         }
-
-
-def _look_up(table: Tensor, at: Tensor) -> Tensor:
-    """(B, H, ...) rows of the (n, ...) table: several times as fast as indexing by a tensor."""
-    found = F.embedding(at, table.flatten(1))
-    return found.view(*at.shape, *table.shape[1:])
 
 
 def truncate_recent_lists(batch: Batch, share: float, generator: torch.Generator) -> Batch:

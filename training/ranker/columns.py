@@ -12,7 +12,7 @@ from feast_fusion.errors import schema_error
 from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
 from intake.dataset import Dataset
-from transformations.names import ITEM_PROFILE, USER_PROFILE
+from transformations.names import COLLABORATIVE, ITEM_PROFILE, USER_PROFILE
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -48,6 +48,11 @@ def feature_names(rows: TrainingSet) -> tuple[str, ...]:
     """Every feature, ascending; entity columns and labels are none."""
     scalars = [name for name in rows.table.column_names if split_column(name)[1]]
     return tuple(sorted([*scalars, *rows.vectors, *rows.lists]))
+
+
+def is_collaborative(name: str) -> bool:
+    """Whether it is one of the numbers that `Collaboration` computes, not a feature of a view."""
+    return split_column(name)[0] == COLLABORATIVE
 
 
 def has_feature(rows: TrainingSet, name: str) -> bool:

@@ -1,6 +1,6 @@
 """From a training set to the ranker's inputs: fitted on training rows, the same at serving."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,12 +20,12 @@ from training.ranker.columns import (
     Profile,
     feature_names,
     has_feature,
+    is_collaborative,
     number,
     vectors,
 )
 from training.ranker.derived_numbers import derive_numbers
-from training.ranker.item_factors import ItemFactors, fit_item_factors, fold_of
-from training.ranker.item_tables import ItemTables, code_items
+from training.ranker.item_texts import ItemTexts, code_items
 from training.ranker.recent_lists import RecentLists
 from training.ranker.text_projection import TextProjection
 from transformations.id_map import IdMap
@@ -46,7 +46,7 @@ class FeatureEncoder:
     prior : mean label
     value_spread : standard deviation of the values in the recent lists, 1 without values
     columns : features of the training rows, all of which any other rows must have
-    scales : mean and standard deviation per number
+    scales : mean and standard deviation per number; those of `collaborative_numbers` come last
     vocabularies : per categorical column its most frequent values
     items : known items
     user_texts : which text vectors of users there are
@@ -63,7 +63,6 @@ class FeatureEncoder:
     vocabularies: Mapping[str, tuple[str, ...]]
     items: IdMap
     user_texts: tuple[str, ...]
-    item_factors: ItemFactors
     text_projection: TextProjection | None
     item_texts: Floats
 
@@ -74,15 +73,12 @@ class FeatureEncoder:
         rows: NDArray[np.int64],
         dataset: Dataset,
         *,
-        rank: int = 32,
         text_width: int = 64,
-        seed: int = 0,
     ) -> "FeatureEncoder":
         """The encoder of the labelled `rows`, in the order of time; no other row is looked at.
 
         Parameters
         ----------
-        rank : width of the collaborative factors of an item, per kind
         text_width : width that text vectors are projected to
         """
         past = training_set.take(rows)
@@ -91,7 +87,7 @@ class FeatureEncoder:
         profile, history = Profile.of(dataset), dataset.activity.history
         items = IdMap.of(past.table["item_id"])
         recent = RecentLists.of(past, items, history)
-        numbers = derive_numbers(past, profile, prior) | recent.summary(prior)
+        numbers = _numbers(past, profile, prior, recent)
         categorical = [name for name in profile.categorical if has_feature(past, name)]
         projection, item_texts = _fit_texts(past, items, text_width)
         user_texts = USER_TEXTS if projection else ()
@@ -105,34 +101,17 @@ class FeatureEncoder:
             vocabularies={name: fit_vocabulary(past, name) for name in categorical},
             items=items,
             user_texts=tuple(name for name in user_texts if vectors(past, name)),
-            item_factors=_fit_factors(
-                past, items, labels, explicit=dataset.interactions.explicit, rank=rank, seed=seed
-            ),
             text_projection=projection,
             item_texts=item_texts,
         )
 
     @cached_property
-    def tables(self) -> ItemTables:
-        """The item tables as tensors."""
-        return ItemTables(
-            torch.from_numpy(self.item_factors.bias),
-            torch.from_numpy(self.item_factors.factors),
-            torch.from_numpy(self.item_texts),
-        )
+    def known_texts(self) -> ItemTexts:
+        """`item_texts` as a tensor."""
+        return ItemTexts(torch.from_numpy(self.item_texts))
 
-    @property
-    def last_fold(self) -> int:
-        """The fold of the item factors that all users are in."""
-        return len(self.item_factors.bias) - 1
-
-    def transform(self, rows: TrainingSet, *, cross_fitted: bool = False) -> RankerInputs:
+    def transform(self, rows: TrainingSet) -> RankerInputs:
         """The rows as tensors.
-
-        Parameters
-        ----------
-        cross_fitted : True for the rows that the encoder was fitted on and the ranker learns from:
-            they look up item factors that leave their user out (see `item_factors`)
 
         Raises
         ------
@@ -141,22 +120,19 @@ class FeatureEncoder:
         """
         self._require_columns(rows)
         recent = self.recent_lists(rows)
-        users = IdMap.of(rows.table["user_id"])
-        codes = users.codes(rows.table["user_id"])
-        folds = fold_of(users)[codes] if cross_fitted else np.full(len(rows), self.last_fold)
+        users = rows.table["user_id"]
         blocks = [one_hot(rows, name, values) for name, values in self.vocabularies.items()]
-        structured = [*self.standardise(self.numbers(rows, recent), len(rows)), *blocks]
+        structured, collaborative = self.standardise(self.numbers(rows, recent), len(rows))
         index = torch.from_numpy(recent.index)
         return RankerInputs(
-            structured=torch.from_numpy(np.concatenate(structured, axis=1, dtype=np.float32)),
+            structured=torch.from_numpy(np.concatenate([structured, *blocks], axis=1)),
             cosines=torch.from_numpy(self._cosines(rows)),
-            users=torch.from_numpy(codes),
-            items=torch.from_numpy(code_items(self.items, rows.table["item_id"])),
-            folds=torch.from_numpy(folds),
+            collaborative=torch.from_numpy(collaborative),
+            users=torch.from_numpy(IdMap.of(users).codes(users)),
             texts=tuple(self.text(rows, name) for name in (ITEM_EMBEDDING, *self.user_texts)),
             recent_items=Distinct(torch.from_numpy(recent.items), index),
             recent_events=Distinct(self.events(recent), index),
-            tables=self.tables,
+            known_texts=self.known_texts,
         )
 
     def recent_lists(self, rows: TrainingSet) -> RecentLists:
@@ -165,18 +141,27 @@ class FeatureEncoder:
 
     def numbers(self, rows: TrainingSet, recent: RecentLists) -> dict[str, Numbers]:
         """(n,) by name: the numbers that the rows have, on their own scales."""
-        return derive_numbers(rows, self.profile, self.prior) | recent.summary(self.prior)
+        return _numbers(rows, self.profile, self.prior, recent)
 
-    def standardise(
-        self, numbers: Mapping[str, Numbers], n: int
-    ) -> tuple[Floats, NDArray[np.bool_]]:
-        """(n, k) numbers in the order of `scales` in deviations, 0 where absent; what is absent."""
+    def standardise(self, numbers: Mapping[str, Numbers], n: int) -> tuple[Floats, Floats]:
+        """(n, 2k) structured and (n, 2c) collaborative numbers, in the order of `scales`.
+
+        Of each, first the numbers in deviations, 0 where absent, then 1 where absent.
+        """
+        of_others = [name for name in self.scales if is_collaborative(name)]
+        own = [name for name in self.scales if not is_collaborative(name)]
+        return self._standardise(numbers, own, n), self._standardise(numbers, of_others, n)
+
+    def _standardise(self, numbers: Mapping[str, Numbers], names: Sequence[str], n: int) -> Floats:
+        """(n, 2k), see `standardise`."""
+        if not names:
+            return np.zeros((n, 0), dtype=np.float32)
         absent = np.full(n, np.nan)
-        raw = np.stack([numbers.get(name, absent) for name in self.scales], axis=1)
-        mean, deviation = np.array(list(self.scales.values())).T
+        raw = np.stack([numbers.get(name, absent) for name in names], axis=1)
+        mean, deviation = np.array([self.scales[name] for name in names]).T
         scaled = np.clip((raw - mean) / deviation, -CLIP, CLIP)
         missing = np.isnan(scaled)
-        return np.where(missing, 0.0, scaled).astype(np.float32), missing
+        return np.concatenate([np.where(missing, 0.0, scaled), missing], axis=1, dtype=np.float32)
 
     def text(self, rows: TrainingSet, name: str) -> Distinct:
         """The vector feature `name` of the rows, projected."""
@@ -220,20 +205,15 @@ class FeatureEncoder:
         return cosines
 
 
-def _fit_factors(
-    rows: TrainingSet, items: IdMap, labels: Floats, *, explicit: bool, rank: int, seed: int
-) -> ItemFactors:
-    users = IdMap.of(rows.table["user_id"])
-    codes = users.codes(rows.table["user_id"])
-    return fit_item_factors(
-        codes,
-        code_items(items, rows.table["item_id"]).astype(np.int64),
-        labels,
-        fold_of(users)[codes],
-        n_items=len(items),
-        explicit=explicit,
-        rank=rank,
-        seed=seed,
+def _numbers(
+    rows: TrainingSet, profile: Profile, prior: float, recent: RecentLists
+) -> dict[str, Numbers]:
+    """(n,) by name: the structured numbers of the rows, then the collaborative ones."""
+    collaborative = filter(is_collaborative, rows.table.column_names)
+    return (
+        derive_numbers(rows, profile, prior)
+        | recent.summary(prior)
+        | {name: number(rows, name) for name in collaborative}
     )
 
 

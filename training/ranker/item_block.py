@@ -14,7 +14,6 @@ class ItemBlock:
 
     Attributes
     ----------
-    codes : (n,) int32, rows in the item tables, 0 for an item that was not in training
     numbers : (n, k) float64 in the order of `RequestEncoder.item_numbers`; NaN where absent, ages
         as the instant in seconds since the epoch
     one_hot : (n, c) float32, columns of the items' categories
@@ -25,7 +24,6 @@ class ItemBlock:
     texts : (n, p) float32, the vectors projected
     """
 
-    codes: NDArray[np.int32]
     numbers: NDArray[np.float64]
     one_hot: Floats
     categories: NDArray[np.int32]
@@ -35,7 +33,7 @@ class ItemBlock:
     texts: Floats
 
     def __len__(self) -> int:
-        return len(self.codes)
+        return len(self.numbers)
 
     def take(self, rows: NDArray[np.int64]) -> "ItemBlock":
         """The given rows, in the given order."""

@@ -1,8 +1,8 @@
 """The fusion ranker: one encoder per modality, their fusion, and a logit.
 
-Modalities: structured features; the collaborative signal and the text of a candidate, each
-compared with the user's recent events by target attention (after Deep Interest Network, Zhou et
-al. 2018, arXiv:1706.06978) over constant item factors and text vectors.
+Modalities: structured features; the collaborative numbers, which say how the user would answer by
+what other people answered; and the text of a candidate, compared with the user's recent events by
+target attention (after Deep Interest Network, Zhou et al. 2018, arXiv:1706.06978).
 """
 
 import torch
@@ -13,19 +13,15 @@ from intake.model_settings import RankerConfig
 from training.ranker.batching import Batch
 from training.ranker.fusion import build_fusion
 
-# Events that zero is worth in the mean residual of a user.
-RESIDUAL_PRIOR = 5.0
-
 
 class InputShape(BaseModel):
-    """Widths of the ranker's inputs: S, U, K, r and p of `Batch`; spread of text products."""
+    """Widths of the ranker's inputs: S, C, U and p of `Batch`; spread of text products."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     structured: int
+    collaborative: int
     user_texts: int
-    kinds: int
-    rank: int
     text: int
     text_spread: float
 
@@ -88,20 +84,21 @@ def tower(n_inputs: int, config: RankerConfig) -> nn.Sequential:
 
 
 class Ranker(nn.Module):
-    """Logit that the user will like the item."""
+    """Logit that the user will like the item.
+
+    What the head gives is stretched and moved by `scale` and `shift`, which are not trained but
+    fitted afterwards to held-out rows (`calibration`).
+    """
 
     def __init__(self, config: RankerConfig, shape: InputShape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
-        responses = 3
+        responses = 2
         towers: dict[str, nn.Module] = {}
         if "structured" in config.modalities:
             towers["structured"] = tower(shape.structured, config)
         if "collaborative" in config.modalities:
-            attentions = [TargetAttention(config.heads, responses) for _ in range(shape.kinds)]
-            self.by_factors = nn.ModuleList(attentions)
-            n_attended = sum(attention.n_outputs for attention in attentions)
-            towers["collaborative"] = tower(n_attended + 4, config)
+            towers["collaborative"] = tower(shape.collaborative, config)
         if "text" in config.modalities:
             self.by_text = TargetAttention(config.heads, responses)
             self.content = min(config.content, shape.text)
@@ -117,67 +114,53 @@ class Ranker(nn.Module):
             nn.GELU(),
             nn.Linear(config.width, 1),
         )
+        self.scale: Tensor
+        self.shift: Tensor
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("shift", torch.zeros(()))
 
     def forward(self, batch: Batch) -> Tensor:
         """(B,) logits."""
-        responses = self._responses(batch)  # (R, H, 3)
         encoders = {
             "structured": self._structured,
             "collaborative": self._collaborative,
             "text": self._text,
         }
-        encoded = [encoders[name](batch, responses) for name in self.towers]
+        encoded = [encoders[name](batch) for name in self.towers]
         stacked = torch.stack([values for values, _ in encoded], dim=1)  # (B, M, d)
         mask = torch.stack([present for _, present in encoded], dim=1)  # (B, M)
         fused = self.fusion(stacked * mask[..., None], mask)  # (B, d)
-        logits: Tensor = self.head(fused).squeeze(1)
+        logits: Tensor = self.head(fused).squeeze(1) * self.scale + self.shift
         return logits
 
-    @staticmethod
-    def _responses(batch: Batch) -> Tensor:
-        """(R, H, 3) what each event answered: against item and user, against user, by value."""
-        mask = batch.recent_mask.float()  # (B, H)
-        n = mask.sum(dim=1, keepdim=True)
-        surprise = (batch.recent_positives - batch.recent_bias) * mask
-        liked = batch.recent_positives * mask
-        responses = [
-            surprise - surprise.sum(dim=1, keepdim=True) / n.clamp(min=1),
-            liked - liked.sum(dim=1, keepdim=True) / n.clamp(min=1),
-            batch.recent_values,
-        ]
-        return torch.stack(responses, dim=2) * mask[..., None]
-
-    def _structured(self, batch: Batch, responses: Tensor) -> tuple[Tensor, Tensor]:
+    def _structured(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, d); always present, absent numbers and categories have columns of their own."""
-        known = torch.ones_like(batch.item_known)
+        known = batch.structured.new_ones(len(batch.structured), dtype=torch.bool)
         return self.towers["structured"](batch.structured), known
 
-    def _collaborative(self, batch: Batch, responses: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, d), and whether the item or any recent event is known."""
-        mask = batch.recent_mask
-        n = mask.sum(dim=1)
-        surprise = ((batch.recent_positives - batch.recent_bias) * mask).sum(dim=1)
-        leniency = (surprise / (n + RESIDUAL_PRIOR)).expand_as(batch.item_bias)  # (B,)
-        attended = []
-        for kind, attention in enumerate(self.by_factors):
-            item, recent = batch.item_factors[:, kind], batch.recent_factors[:, :, kind]
-            likeness = compare(item, recent)
-            attended.append(attention(likeness, responses, batch.recent_ages, mask))
-        known = batch.item_known.float()
-        numbers = torch.stack(
-            [4 * leniency, 4 * batch.item_bias, 4 * (leniency + batch.item_bias), known], dim=1
-        )
-        encoded = self.towers["collaborative"](torch.cat([*attended, numbers], dim=1))
-        return encoded, batch.item_known | mask.any(dim=1)
+    def _collaborative(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(B, d), and whether any of the numbers is there."""
+        _, absent = batch.collaborative.chunk(2, dim=1)
+        return self.towers["collaborative"](batch.collaborative), (absent == 0).any(dim=1)
 
-    def _text(self, batch: Batch, responses: Tensor) -> tuple[Tensor, Tensor]:
+    def _text(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, d), and whether the item has a vector."""
         item = batch.texts[:, 0]  # (B, p)
         likeness = compare(item, batch.recent_texts) / self.shape.text_spread
-        attended = self.by_text(likeness, responses, batch.recent_ages, batch.recent_text_mask)
+        attended = self.by_text(
+            likeness, self._responses(batch), batch.recent_ages, batch.recent_text_mask
+        )
         read = batch.texts[..., : self.content] * self.shape.text**0.5  # (B, 1 + U, content)
         products = read[:, 1:] * read[:, :1]
         numbers = torch.cat([attended, 4 * batch.cosines, batch.text_mask.float()], dim=1)
         inputs = torch.cat([numbers, read.flatten(1), products.flatten(1)], dim=1)
         encoded = self.towers["text"](inputs)
         return encoded, batch.text_mask[:, 0]
+
+    @staticmethod
+    def _responses(batch: Batch) -> Tensor:
+        """(R, H, 2) what each event answered: whether it was liked, and by value."""
+        mask = batch.recent_mask.float()  # (R, H)
+        liked = batch.recent_positives * mask
+        mean = liked.sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
+        return torch.stack([liked - mean, batch.recent_values], dim=2) * mask[..., None]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
 from training.ranker.columns import Floats, Ints, list_values
-from training.ranker.item_tables import code_items
+from training.ranker.item_texts import code_items
 from transformations.id_map import IdMap
 from transformations.names import USER_RECENT
 
@@ -31,7 +31,7 @@ class RecentLists:
 
     Attributes
     ----------
-    items : (m + 1, h) int32, rows in the item tables, 0 where unknown or past the end
+    items : (m + 1, h) int32, rows in the known texts, 0 where unknown or past the end
     positives : (m + 1, h) float32, 0 or 1
     values : (m + 1, h) float32, NaN where the event has no value
     ages : (m + 1, h) float32, log of 1 + hours before the newest event of the list

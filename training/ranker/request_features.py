@@ -4,6 +4,8 @@ The inputs equal what `FeatureEncoder.transform` makes of the joined rows. Here 
 encoded apart; a request computes what depends on both, or on its time.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -24,7 +26,6 @@ from training.ranker.derived_numbers import (
 )
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.item_block import ItemBlock
-from training.ranker.item_tables import code_items
 from transformations.names import ITEM_EMBEDDING, ITEM_PROFILE, ITEM_STATS
 
 
@@ -58,7 +59,6 @@ class RequestEncoder:
         categories, has_categories = self._categories(rows)
         matrix, has_vector = _item_vectors(rows)
         return ItemBlock(
-            codes=code_items(encoder.items, rows.table["item_id"]),
             numbers=np.stack(numbers, axis=1) if numbers else np.zeros((n, 0)),
             one_hot=np.concatenate([*blocks, np.zeros((n, 0), np.float32)], axis=1),
             categories=categories,
@@ -68,13 +68,20 @@ class RequestEncoder:
             texts=self._texts(matrix, has_vector),
         )
 
-    def transform(self, user: TrainingSet, items: ItemBlock, now_s: float) -> RankerInputs:
+    def transform(
+        self,
+        user: TrainingSet,
+        items: ItemBlock,
+        now_s: float,
+        collaborative: Mapping[str, Numbers],
+    ) -> RankerInputs:
         """`FeatureEncoder.transform` of the user's one row joined with each item.
 
         Parameters
         ----------
         user : one row of user features, whose event_timestamp is the time of the request
         now_s : the same time, seconds since the epoch
+        collaborative : (n,) by column, what `Collaboration` says of the user and the items
         """
         encoder, n = self._encoder, len(items)
         recent = encoder.recent_lists(user)
@@ -83,22 +90,23 @@ class RequestEncoder:
             for name, column in encoder.numbers(user, recent).items()
         }
         numbers |= self._numbers_of(items, now_s) | self._affinity(user, items)
-        structured = [*encoder.standardise(numbers, n), *self._one_hot(user, items)]
+        numbers |= dict(collaborative)
+        structured, of_others = encoder.standardise(numbers, n)
+        blocks = self._one_hot(user, items)
         index = torch.from_numpy(np.repeat(recent.index, n))
         user_texts = [encoder.text(user, name) for name in encoder.user_texts]
         return RankerInputs(
-            structured=torch.from_numpy(np.concatenate(structured, axis=1, dtype=np.float32)),
+            structured=torch.from_numpy(np.concatenate([structured, *blocks], axis=1)),
             cosines=torch.from_numpy(self._cosines(user, items)),
+            collaborative=torch.from_numpy(of_others),
             users=torch.zeros(n, dtype=torch.int64),
-            items=torch.from_numpy(items.codes),
-            folds=torch.full((n,), encoder.last_fold),
             texts=(
                 self._item_texts(items),
                 *(Distinct(text.values, text.index[:1].expand(n)) for text in user_texts),
             ),
             recent_items=Distinct(torch.from_numpy(recent.items), index),
             recent_events=Distinct(encoder.events(recent), index),
-            tables=encoder.tables,
+            known_texts=encoder.known_texts,
         )
 
     def _categories(self, rows: TrainingSet) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:

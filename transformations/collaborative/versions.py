@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -106,38 +107,58 @@ class ItemVersion:
         return pa.table(columns).select(ITEM_NEIGHBOURS.names).cast(ITEM_NEIGHBOURS)
 
 
-class ItemVersions:
-    """The versions in a source of `item_neighbours`, for the items that have codes.
+class Version(Protocol):
+    """What was fitted at one instant on i items, a row of a view for each."""
+
+    @property
+    def stamp(self) -> int:
+        """Microseconds since the epoch."""
+
+    @classmethod
+    def empty(cls, n_items: int) -> Self:
+        """The version before the first: it says nothing."""
+
+    @classmethod
+    def of(cls, rows: pa.Table, items: IdMap) -> Self:
+        """The version of the rows of one stamp; items that `items` lacks are left out."""
+
+
+_V = TypeVar("_V", bound=Version)
+
+
+class Versions(Generic[_V]):
+    """The versions in the source of a view, for the items that have codes.
 
     Parameters
     ----------
-    source : file that `build_item_neighbours` filled
+    source : file of a prepared source with a row per item and version
     items : ids of the i items that versions are read for
+    kind : what a version is read as
     """
 
-    def __init__(self, source: Path, items: IdMap) -> None:
-        self._source, self._items = source, items
+    def __init__(self, source: Path, items: IdMap, kind: type[_V]) -> None:
+        self._source, self._items, self._kind = source, items, kind
         times = pq.read_table(source, columns=["event_timestamp"])["event_timestamp"]
         self.stamps: Ints = np.unique(times.cast(pa.int64()).to_numpy())
-        self._read: ItemVersion | None = None
+        self._read: _V | None = None
 
     def places(self, at: Ints) -> Ints:
         """(q,) the place among `stamps` of the newest version at each instant (us), -1: none."""
         found: Ints = np.searchsorted(self.stamps, at, side="right") - 1
         return found
 
-    def read(self, place: int) -> ItemVersion:
+    def read(self, place: int) -> _V:
         """The version at a place among `stamps`; at -1 the empty version."""
         if place < 0:
-            return ItemVersion.empty(len(self._items))
+            return self._kind.empty(len(self._items))
         stamp = int(self.stamps[place])
         if self._read is None or self._read.stamp != stamp:
             instant = from_micros(stamp)
             rows = pq.read_table(self._source, filters=[("event_timestamp", "=", instant)])
-            self._read = ItemVersion.of(rows, self._items)
+            self._read = self._kind.of(rows, self._items)
         return self._read
 
-    def newest(self, at: int) -> ItemVersion:
+    def newest(self, at: int) -> _V:
         """The newest version at an instant (us)."""
         return self.read(int(self.places(np.array([at]))[0]))
 

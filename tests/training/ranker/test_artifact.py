@@ -21,7 +21,7 @@ def rows() -> TrainingSet:
 
 @pytest.fixture(scope="module")
 def artifact(rows: TrainingSet) -> Artifact:
-    config = RankerConfig(epochs=1, rank=4, batch_size=128)
+    config = RankerConfig(epochs=1, batch_size=128)
     return train(rows, make_dataset(), config, service="fusion_v1", encoder_id="e_1").artifact
 
 
@@ -43,7 +43,7 @@ def test_no_rows_have_no_scores(artifact: Artifact, rows: TrainingSet) -> None:
 
 def test_without_text_there_is_no_basis_to_save(rows: TrainingSet, tmp_path: Path) -> None:
     fewer = without(rows, "item_embedding")
-    config = RankerConfig(epochs=1, rank=4)
+    config = RankerConfig(epochs=1)
     made = train(fewer, make_dataset(), config, service="s", encoder_id=None).artifact
     loaded = Artifact.load(made.save(tmp_path / "artifact"))
     np.testing.assert_array_equal(loaded.score(fewer), made.score(fewer))
@@ -107,5 +107,5 @@ def test_another_format_is_refused(artifact: Artifact, tmp_path: Path) -> None:
     folder = artifact.save(tmp_path / "artifact")
     description = json.loads((folder / "artifact.json").read_text()) | {"format": 0}
     (folder / "artifact.json").write_text(json.dumps(description))
-    with pytest.raises(SchemaError, match="artifact of format 0, expected 2"):
+    with pytest.raises(SchemaError, match="artifact of format 0, expected 3"):
         Artifact.load(folder)

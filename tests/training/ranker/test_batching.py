@@ -22,7 +22,7 @@ def rows() -> TrainingSet:
 
 @pytest.fixture(scope="module")
 def encoder(rows: TrainingSet) -> FeatureEncoder:
-    return FeatureEncoder.fit(rows, np.arange(300), make_dataset(), rank=4)
+    return FeatureEncoder.fit(rows, np.arange(300), make_dataset())
 
 
 @given(st.integers(0, 50), st.integers(1, 20), st.integers(0, 3))

@@ -11,6 +11,7 @@ from feast_fusion.errors import SchemaError
 from feast_fusion.training_set import Indexed, TrainingSet
 from tests.training.synthetic import make_dataset, make_training_set, with_column, without
 from training.ranker.batching import Batch
+from training.ranker.collaborative import NAMES
 from training.ranker.columns import Profile
 from training.ranker.derived_numbers import RATE_PRIOR, derive_numbers
 from training.ranker.feature_encoder import FeatureEncoder
@@ -27,7 +28,7 @@ def rows() -> TrainingSet:
 
 @pytest.fixture(scope="module")
 def encoder(rows: TrainingSet) -> FeatureEncoder:
-    return FeatureEncoder.fit(rows, TRAIN, make_dataset(), rank=8)
+    return FeatureEncoder.fit(rows, TRAIN, make_dataset())
 
 
 def batch_of(encoder: FeatureEncoder, rows: TrainingSet) -> Batch:
@@ -186,20 +187,11 @@ def test_rows_that_are_not_fitted_on_change_nothing(rows: TrainingSet) -> None:
     labels = rows.table["label"].to_numpy().copy()
     labels[1000:] = 1 - labels[1000:]
     changed = with_column(rows, "label", pa.array(labels))
-    before, after = (FeatureEncoder.fit(r, TRAIN, make_dataset(), rank=8) for r in (rows, changed))
+    before, after = (FeatureEncoder.fit(r, TRAIN, make_dataset()) for r in (rows, changed))
     assert before.scales == after.scales
-    np.testing.assert_array_equal(before.item_factors.factors, after.item_factors.factors)
-    alone = FeatureEncoder.fit(rows.take(TRAIN), TRAIN, make_dataset(), rank=8)
+    alone = FeatureEncoder.fit(rows.take(TRAIN), TRAIN, make_dataset())
     assert before.scales == alone.scales and before.items.ids == alone.items.ids
     np.testing.assert_array_equal(before.item_texts, alone.item_texts)
-
-
-def test_training_rows_look_up_the_fold_that_leaves_their_user_out(
-    encoder: FeatureEncoder, rows: TrainingSet
-) -> None:
-    learned = encoder.transform(rows.take(TRAIN), cross_fitted=True)
-    assert learned.folds.unique().tolist() == [0, 1, 2, 3, 4]
-    assert encoder.transform(rows).folds.unique().tolist() == [5]
 
 
 def test_absent_values_are_marked_not_made_up(encoder: FeatureEncoder, rows: TrainingSet) -> None:
@@ -213,7 +205,7 @@ def test_absent_values_are_marked_not_made_up(encoder: FeatureEncoder, rows: Tra
 
 
 def test_categories_have_places_for_other_and_absent(rows: TrainingSet) -> None:
-    encoder = FeatureEncoder.fit(rows, TRAIN, make_dataset(), rank=8)
+    encoder = FeatureEncoder.fit(rows, TRAIN, make_dataset())
     gender = pa.array(["f", "m", "x", None] * (len(rows) // 4))
     given = with_column(rows, "user_profile__gender", gender)
     one_hot = encoder.transform(given).structured[:4, -4:]
@@ -233,13 +225,27 @@ def test_absent_vectors_and_lists_are_masked(encoder: FeatureEncoder, rows: Trai
     assert not batch.recent_mask.any() and not batch.recent_values.any()
 
 
-def test_an_item_of_after_the_training_has_its_text_but_no_factors(
+def test_an_item_of_after_the_training_has_its_text(
     encoder: FeatureEncoder, rows: TrainingSet
 ) -> None:
     new = with_column(rows, "item_id", pa.array(["new"] * len(rows)))
-    batch = batch_of(encoder, new)
-    assert not batch.item_known.any() and not batch.item_factors.any()
-    assert batch.text_mask[:, 0].all()
+    assert batch_of(encoder, new).text_mask[:, 0].all()
+
+
+def test_collaborative_numbers_are_apart_from_the_structured_ones(
+    encoder: FeatureEncoder, rows: TrainingSet
+) -> None:
+    given = encoder.transform(rows).collaborative
+    assert given.shape == (len(rows), 2 * len(NAMES))
+    names = [name for name in encoder.scales if name.startswith("collaborative")]
+    assert names == [f"collaborative__{name}" for name in NAMES]
+    taste = rows.table["collaborative__value_taste"]
+    at = names.index("collaborative__value_taste")
+    assert given[:, len(names) + at].tolist() == taste.is_null().to_pylist()
+    mean, deviation = encoder.scales["collaborative__value_taste"]
+    known = taste.is_valid().to_numpy()
+    scaled = ((taste.to_numpy()[known] - mean) / deviation).clip(-4, 4)
+    np.testing.assert_allclose(given[known, at], scaled, rtol=1e-5)
 
 
 @pytest.mark.parametrize("feature", ["item_stats", "user_recent", "item_embedding"])
@@ -263,7 +269,7 @@ def test_any_view_may_be_missing_from_a_service(
     rows: TrainingSet, missing: tuple[str, ...]
 ) -> None:
     fewer = without(rows, *missing)
-    encoder = FeatureEncoder.fit(fewer, TRAIN, make_dataset(), rank=8)
+    encoder = FeatureEncoder.fit(fewer, TRAIN, make_dataset())
     batch = batch_of(encoder, fewer)
     assert torch.isfinite(batch.structured).all()
     assert len(batch.structured) == len(rows)

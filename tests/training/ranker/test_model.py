@@ -22,7 +22,7 @@ FUSIONS: list[FusionName] = ["concatenation", "weighted", "gated", "transformer"
 @pytest.fixture(scope="module")
 def batch() -> Batch:
     rows = make_training_set(20)
-    encoder = FeatureEncoder.fit(rows, np.arange(300), make_dataset(), rank=4)
+    encoder = FeatureEncoder.fit(rows, np.arange(300), make_dataset())
     return encoder.transform(rows).batch(torch.arange(300, 364))
 
 
@@ -30,9 +30,8 @@ def ranker_for(batch: Batch, **options: object) -> Ranker:
     torch.manual_seed(0)
     shape = InputShape(
         structured=batch.structured.shape[1],
+        collaborative=batch.collaborative.shape[1],
         user_texts=batch.cosines.shape[1],
-        kinds=batch.item_factors.shape[1],
-        rank=batch.item_factors.shape[2],
         text=batch.texts.shape[2],
         text_spread=0.5,
     )

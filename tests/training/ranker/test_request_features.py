@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from feast_fusion.training_set import Indexed, TrainingSet
 from tests.training.synthetic import make_dataset, make_training_set, with_column, without
 from training.ranker.batching import Batch
+from training.ranker.columns import number
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.request_features import RequestEncoder
 
@@ -29,7 +30,7 @@ def rows() -> TrainingSet:
 @pytest.fixture(scope="module", params=[("genres",), ("genres", "country")])
 def encoder(rows: TrainingSet, request: pytest.FixtureRequest) -> FeatureEncoder:
     dataset = make_dataset(categorical=request.param)
-    return FeatureEncoder.fit(rows, np.arange(300), dataset, rank=4)
+    return FeatureEncoder.fit(rows, np.arange(300), dataset)
 
 
 def joined(rows: TrainingSet, user: int, items: list[int]) -> TrainingSet:
@@ -46,9 +47,14 @@ def joined(rows: TrainingSet, user: int, items: list[int]) -> TrainingSet:
     )
 
 
+def collaborative(rows: TrainingSet) -> dict[str, np.ndarray]:
+    names = [name for name in rows.table.column_names if name.startswith("collaborative")]
+    return {name: number(rows, name) for name in names}
+
+
 def of_items(rows: TrainingSet) -> TrainingSet:
     """What an item row of the online store has: nothing of users, and another time."""
-    own = without(rows, "user_")
+    own = without(rows, "user_", "collaborative")
     return with_column(
         own, "event_timestamp", pa.nulls(len(rows), own.table["event_timestamp"].type)
     )
@@ -78,14 +84,15 @@ def test_apart_and_joined_are_the_same(
         at += len(part)
     whole = joined(rows, user, items)
     now_s = whole.table["event_timestamp"].cast(pa.int64())[0].as_py() / 1e6
-    found = request.transform(without(whole.take(np.zeros(1, np.int64)), "item_"), block, now_s)
+    user_row = without(whole.take(np.zeros(1, np.int64)), "item_", "collaborative")
+    numbers = collaborative(whole)
+    found = request.transform(user_row, block, now_s, numbers)
     expected = encoder.transform(whole)
     every = torch.arange(len(items))
     assert_same(found.batch(every), expected.batch(every))
     order = np.random.default_rng(0).permutation(len(items))
-    again = request.transform(
-        without(whole.take(np.zeros(1, np.int64)), "item_"), block.take(order), now_s
-    )
+    moved = {name: column[order] for name, column in numbers.items()}
+    again = request.transform(user_row, block.take(order), now_s, moved)
     assert_same(again.batch(every), expected.batch(torch.from_numpy(order)))
 
 
@@ -110,5 +117,6 @@ def test_a_user_without_anything(encoder: FeatureEncoder, rows: TrainingSet) -> 
     request = RequestEncoder(encoder)
     block = request.encode_items(of_items(whole))
     now_s = whole.table["event_timestamp"].cast(pa.int64())[0].as_py() / 1e6
-    found = request.transform(without(whole.take(np.zeros(1, np.int64)), "item_"), block, now_s)
+    user_row = without(whole.take(np.zeros(1, np.int64)), "item_", "collaborative")
+    found = request.transform(user_row, block, now_s, collaborative(whole))
     assert_same(found.batch(torch.arange(2)), encoder.transform(whole).batch(torch.arange(2)))
