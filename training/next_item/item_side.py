@@ -1,6 +1,6 @@
 """What is known of items beside what others chose: text, categories and numbers, as one matrix."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from training.ranker.text_projection import TextProjection
 from transformations.names import ITEM_EMBEDDING, ITEM_PROFILE
 
 _TEXT_WIDTH = 64
-_CLIP = 4.0
+_KNOTS = 10
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class ItemSide:
     ----------
     projection : of the text vectors, None where there are none
     vocabularies : by categorical feature its values
-    scales : by numeric feature mean and standard deviation
+    knots : by numeric feature its quantiles, ascending
     """
 
     projection: TextProjection | None
     vocabularies: Mapping[str, tuple[str, ...]]
-    scales: Mapping[str, tuple[float, float]]
+    knots: Mapping[str, tuple[float, ...]]
 
     @classmethod
     def fit(cls, rows: TrainingSet, profile: Profile) -> "ItemSide":
@@ -43,7 +43,7 @@ class ItemSide:
                 for name in profile.item_categorical
                 if has_feature(rows, name)
             },
-            {name: _scale(number(rows, name)) for name in numeric},
+            {name: _quantiles(number(rows, name)) for name in numeric},
         )
 
     def texts(self, rows: TrainingSet) -> Floats:
@@ -58,17 +58,31 @@ class ItemSide:
         return projected
 
     def of(self, rows: TrainingSet) -> Floats:
-        """(n, s) of one row per item; numbers and text have a spread of about 1."""
+        """(n, s) of one row per item; text has a spread of about 1."""
         texts = self.texts(rows)
         blocks = [texts * np.float32(np.sqrt(texts.shape[1]))]
         blocks += [
             one_hot(rows, name, values)[:, : len(values)]
             for name, values in self.vocabularies.items()
         ]
-        for name, (mean, deviation) in self.scales.items():
-            scaled = np.clip((number(rows, name) - mean) / deviation, -_CLIP, _CLIP)
-            blocks.append(np.nan_to_num(scaled)[:, None].astype(np.float32))
+        blocks += [soft_bins(number(rows, name), knots) for name, knots in self.knots.items()]
         return np.concatenate(blocks, axis=1)
+
+
+def soft_bins(values: Numbers, knots: Sequence[float]) -> Floats:
+    """(n, k) how near a number is to each knot: 1 at it, 0 at its neighbours; 0 where unknown.
+
+    A linear model of these is a curve through the knots, so it can like the newest films most.
+
+    >>> soft_bins(np.array([7.5, 50.0, np.nan]), (5.0, 10.0, 20.0)).tolist()
+    [[0.5, 0.5, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+    """
+    at = np.arange(len(knots))
+    if not len(at):
+        return np.zeros((len(values), 0), np.float32)
+    places = np.interp(values, knots, at)[:, None]
+    found: Floats = np.nan_to_num(np.clip(1 - np.abs(places - at), 0, None)).astype(np.float32)
+    return found
 
 
 def _vectors(rows: TrainingSet) -> Floats:
@@ -80,8 +94,8 @@ def _vectors(rows: TrainingSet) -> Floats:
     return matrix[found.index]
 
 
-def _scale(column: Numbers) -> tuple[float, float]:
+def _quantiles(column: Numbers) -> tuple[float, ...]:
     known = column[np.isfinite(column)]
     if not len(known):
-        return 0.0, 1.0
-    return float(known.mean()), float(known.std()) or 1.0
+        return ()
+    return tuple(np.unique(np.quantile(known, np.linspace(0, 1, _KNOTS))).tolist())

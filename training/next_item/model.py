@@ -25,6 +25,8 @@ from transformations.collaborative.own_events import OWN_SIGNALS, own_signals
 from transformations.collaborative.versions import ItemVersion
 from transformations.id_map import IdMap
 
+# Categories and numbers beside text of length 1, where scores of new items are imputed.
+_BESIDE_TEXT = np.float32(0.5)
 # What puts an item among the candidates: standardised signals by weight.
 _MERGED = {"together": 1.0, "following": 1.0, SEQUENCE: 2.0, "own_fading": 2.0, "own_month": 2.0}
 
@@ -90,7 +92,9 @@ class Signals:
 
     @cached_property
     def _imputation(self) -> Imputation:
-        return Imputation.fit(self.side, np.expm1(self.version.popularity[0]))
+        beside = self.side[:, self.texts.shape[1] :]  # `side` begins with the texts, scaled
+        described = np.concatenate([self.texts, _BESIDE_TEXT * beside], axis=1)
+        return Imputation.fit(described, np.expm1(self.version.popularity[0]))
 
     def read(self, histories: Histories, allowed: Flags) -> Floats:
         """(q, f, i) signals in the order of `signal_names`, standardised among the allowed items.

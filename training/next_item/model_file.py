@@ -29,7 +29,7 @@ def describe_model(model: NextItemModel) -> dict[str, Any]:
         "item_ids": model.items.ids.to_pylist(),
         "side_width": model.sequence.side.shape[1],
         "vocabularies": dict(side.vocabularies),
-        "scales": dict(side.scales),
+        "knots": dict(side.knots),
         "text_spread": side.projection.spread if side.projection else None,
     }
 
@@ -61,7 +61,7 @@ def build_model(known: Mapping[str, Any], arrays: Arrays) -> NextItemModel:
     side = ItemSide(
         projection,
         {name: tuple(values) for name, values in known["vocabularies"].items()},
-        {name: tuple(scale) for name, scale in known["scales"].items()},
+        {name: tuple(knots) for name, knots in known["knots"].items()},
     )
     return NextItemModel(
         config, known["fitted_until"], items, side, sequence.eval(), chooser.eval()
