@@ -28,7 +28,7 @@ from transformations.id_map import IdMap
 # Categories and numbers beside text of length 1, where scores of new items are imputed.
 _BESIDE_TEXT = np.float32(0.5)
 # What puts an item among the candidates: standardised signals by weight.
-_MERGED = {"together": 1.0, "following": 1.0, SEQUENCE: 2.0, "own_fading": 2.0, "own_month": 2.0}
+_MERGED = {"together": 1.0, "following": 1.0, SEQUENCE: 2.0, "own_count": 3.0, "own_month": 1.0}
 
 
 def signal_names(repeats: bool) -> tuple[str, ...]:
