@@ -35,9 +35,10 @@ def test_what_is_read_back_scores_alike(repeats: bool, has_text: bool) -> None:
         {"item_profile__year": (1990.0, 1995.5)},
     )
     chooser = Chooser(config.chooser, len(signal_names(repeats)))
-    model = NextItemModel(config, EVENTS.items, side, sequence, chooser)
+    model = NextItemModel(config, 1234, EVENTS.items, side, sequence, chooser)
     read = build_model(json.loads(json.dumps(describe_model(model))), arrays_of(model))
-    assert read.config == config and read.items.ids.equals(EVENTS.items.ids)
+    assert read.config == config and read.fitted_until == 1234
+    assert read.items.ids.equals(EVENTS.items.ids)
     assert (read.side.vocabularies, read.side.knots) == (side.vocabularies, side.knots)
     if side.projection is not None and read.side.projection is not None:
         np.testing.assert_array_equal(
