@@ -14,7 +14,7 @@ _COMMANDS = {
     "run": ("cli.run", "Go the whole way on a data set."),
     "training-set": ("cli.data", "Build the training set: each label with its features."),
     "train": ("cli.ranker", "Fit the fusion ranker to the training set."),
-    "tune": ("cli.tune", "Try settings of the ranker on the validation rows."),
+    "tune": ("cli.tune", "Try settings of the models on the validation rows."),
     "evaluate": ("cli.evaluate", "Measure what is recommended, beside what it has to beat."),
     "recommend": ("cli.ranker", "Print the top N items for USER, with features from Redis."),
     "serve": ("cli.serve", "Answer over HTTP until interrupted."),

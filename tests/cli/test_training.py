@@ -108,12 +108,12 @@ def test_two_processes_fit_the_model_of_one(copied: Project) -> None:
 def test_a_killed_tuning_goes_on_and_its_line_is_that_model(copied: Project) -> None:
     """Issue F, acceptance 6."""
     trials = copied.workspace.tuning
-    process = start(copied, "feast-fusion", "tune", "--trials", "500")
+    process = start(copied, "feast-fusion", "tune", "--of", "ranker", "--trials", "500")
     wait_until(lambda: n_finished(trials) >= 2, "two trials")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     n = n_finished(trials) + 1
-    printed = copied.run("tune", "--trials", str(n)).stdout
+    printed = copied.run("tune", "--of", "ranker", "--trials", str(n)).stdout
     assert n_finished(trials) == n
     best, line = printed.splitlines()[-2:]
     changes = line.partition("feast-fusion train")[2].replace("--set", "").split()

@@ -1,10 +1,14 @@
 """Trials: the first as it is, the rest repeatable, none lost and none counted twice."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from training.tuning import Outcome, best_of, tune
+from intake.changed_settings import change_settings
+from intake.dataset_file import load_dataset
+from tests.datasets import make_films
+from training.tuning import Outcome, Section, best_of, tune
 
 
 def quality(changes: list[str]) -> float:
@@ -19,7 +23,7 @@ class Killed(BaseException):
 
 def test_the_first_trial_changes_nothing_and_later_ones_are_better(tmp_path: Path) -> None:
     told: list[Outcome] = []
-    outcomes = tune(tmp_path / "t.db", "films", 25, quality, report=told.append)
+    outcomes = tune(tmp_path / "t.db", "films", "ranker", 25, quality, report=told.append)
     assert told == outcomes
     assert [outcome.number for outcome in outcomes] == list(range(25))
     assert (outcomes[0].changes, outcomes[0].quality) == ([], 0.7)
@@ -29,7 +33,7 @@ def test_the_first_trial_changes_nothing_and_later_ones_are_better(tmp_path: Pat
 
 def test_a_tuning_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     """Issue F, acceptance 6."""
-    whole = tune(tmp_path / "whole.db", "films", 14, quality)
+    whole = tune(tmp_path / "whole.db", "films", "ranker", 14, quality)
     n_run = 0
 
     def killed_in_the_fifth(changes: list[str]) -> float:
@@ -40,14 +44,26 @@ def test_a_tuning_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) 
         return quality(changes)
 
     with pytest.raises(Killed):
-        tune(tmp_path / "cut.db", "films", 14, killed_in_the_fifth)
-    assert tune(tmp_path / "cut.db", "films", 14, killed_in_the_fifth) == whole
+        tune(tmp_path / "cut.db", "films", "ranker", 14, killed_in_the_fifth)
+    assert tune(tmp_path / "cut.db", "films", "ranker", 14, killed_in_the_fifth) == whole
     assert n_run == 15, "the killed trial is run again, no other"
-    assert tune(tmp_path / "cut.db", "films", 10, killed_in_the_fifth) == whole
+    assert tune(tmp_path / "cut.db", "films", "ranker", 10, killed_in_the_fifth) == whole
     assert n_run == 15, "those done before count"
 
 
 def test_trials_of_other_rows_or_settings_are_not_compared(tmp_path: Path) -> None:
-    tune(tmp_path / "t.db", "films", 3, quality)
-    other = tune(tmp_path / "t.db", "shop", 1, lambda changes: 0.25)
-    assert other == [Outcome(0, [], 0.25)]
+    tune(tmp_path / "t.db", "films", "ranker", 3, quality)
+    for name, section in (("shop", "ranker"), ("films", "candidates")):
+        other = tune(tmp_path / "t.db", name, section, 1, lambda changes: 0.25)
+        assert other == [Outcome(0, [], 0.25)]
+
+
+@pytest.mark.parametrize("section", get_args(Section))
+def test_what_is_drawn_is_a_setting(tmp_path: Path, section: Section) -> None:
+    path = make_films(tmp_path / "data", n_users=2, n_items=2, n_events=4)
+    dataset = load_dataset(path)
+    drawn = tune(tmp_path / "t.db", "films", section, 8, lambda changes: 0.5)[1:]
+    for outcome in drawn:
+        changed = change_settings(dataset, outcome.changes)
+        assert all(change.startswith(f"{section}.") for change in outcome.changes)
+        assert changed != dataset

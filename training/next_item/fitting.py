@@ -71,7 +71,7 @@ class NextItemFitter:
         """The model of the first `n_rows` events, at least as many as the last one's."""
         config, report = self._config, progress or (lambda *_: None)
         sequence = config.sequence
-        rows = self._item_rows(n_rows)
+        rows = self.item_rows(n_rows)
         if not self._n_rows:
             self._begin(rows, max(1, int(config.warm_up * n_rows)), report)
         n_phases = config.phases if not self._slates else 1
@@ -104,14 +104,14 @@ class NextItemFitter:
         self._fitter.fit(first, config.epochs, lambda a, b: report("sequence", a, b))
         self._n_rows = first
 
-    def _item_rows(self, n_rows: int) -> TrainingSet:
+    def item_rows(self, n_rows: int) -> TrainingSet:
         """The features of all items as of just after the first `n_rows` events."""
         items, at = self.events.items, self.events.time[n_rows - 1] + 1
         times = pa.repeat(pa.scalar(int(at), TIMESTAMP), len(items))
         spine = pa.table({"item_id": items.ids, "event_timestamp": times})
         return build_rows_of(self._store, names.SERVICE, spine)
 
-    def _histories(self, rows: Ints) -> Histories:
+    def histories(self, rows: Ints) -> Histories:
         """What the online store would have had of the users of these events, just before each."""
         events = self.events
         spine = pa.table(
@@ -128,7 +128,7 @@ class NextItemFitter:
         events, config = self.events, self._config.chooser
         liked = np.flatnonzero(events.positive[start:end]) + start
         liked = liked[events.starts_of_instants[liked] >= start]
-        histories = self._histories(liked)
+        histories = self.histories(liked)
         places = self._versions.places(events.time[liked])
         texts, side = self._side.texts(rows), self._side.of(rows)
         for place in np.unique(places).tolist():
