@@ -11,7 +11,7 @@ from training.next_item.model import NextItemModel, NextItemScorer
 from training.threads import on_few_threads
 from transformations import names
 from transformations.collaborative.histories import Flags, Histories, Ints
-from transformations.collaborative.versions import ItemVersions
+from transformations.collaborative.versions import ItemVersion, Versions
 
 _AT_ONCE = 256
 
@@ -40,7 +40,7 @@ def _ranks(
     items = queries.events.items
     rows = fitter.item_rows(queries.n_fitted)
     histories = fitter.histories(queries.rows)
-    versions = ItemVersions(workspace.source(names.ITEM_NEIGHBOURS), items)
+    versions = Versions(workspace.source(names.ITEM_NEIGHBOURS), items, ItemVersion)
     places = versions.places(queries.time)
     ranks = np.zeros(len(queries), np.int64)
     for place in np.unique(places).tolist():
