@@ -1,14 +1,15 @@
-"""Which items have the words of a query in their text, title or categories.
+"""Which items have the words of a query among their categories and names.
 
 An encoder of sentences knows that "robots" is near to "machines", but finds a plain genre or a name
 among others less surely than the word itself does.
 """
 
+import re
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -19,14 +20,18 @@ from serving.vector_index import Vectors
 from training.ranker.columns import has_feature, list_values
 from transformations import names
 
+_WORD = re.compile(r"\w+")
+_POSSESSIVE = re.compile(r"['\u2019]s\b")
+_LONGEST = 3  # words of a category that are compared together
+
 
 @dataclass(frozen=True)
 class QueryWords:
-    """The words of n items, weighted by how rare they are.
+    """The terms of n items, weighted by how rare they are.
 
     Attributes
     ----------
-    matrix : (n, words), rows of length 1
+    matrix : (n, terms), rows of length 1
     """
 
     vectorizer: TfidfVectorizer | None
@@ -34,37 +39,59 @@ class QueryWords:
 
     @classmethod
     def of(cls, rows: TrainingSet, dataset: Dataset) -> "QueryWords":
-        """From one row per item, of the text columns and the categories."""
-        columns = dict.fromkeys((*dataset.items.text_columns, *dataset.items.categorical))
-        texts = _joined(rows, [feature_column(names.ITEM_PROFILE, name) for name in columns])
-        vectorizer = TfidfVectorizer(
-            sublinear_tf=True, strip_accents="unicode", stop_words="english", dtype=np.float32
-        )
+        """From one row per item: categories as they are, the words of the other text columns.
+
+        The title is left out: its words say little of what an item is.
+        """
+        items = dataset.items
+        texts = [name for name in items.text_columns if name != items.title]
+        terms: list[list[str]] = [[] for _ in range(len(rows))]
+        for name in dict.fromkeys((*items.categorical, *texts)):
+            for found, values in zip(terms, _values(rows, name), strict=True):
+                words = map(_words, values)
+                if name in items.categorical:
+                    found += [" ".join(each) for each in words]
+                else:
+                    found += [word for each in words for word in each]
+        vectorizer = TfidfVectorizer(analyzer=list, sublinear_tf=True, dtype=np.float32)
         try:
-            return cls(vectorizer, sp.csr_matrix(vectorizer.fit_transform(texts)))
-        except ValueError:  # not one word in all texts
+            return cls(vectorizer, sp.csr_matrix(vectorizer.fit_transform(terms)))
+        except ValueError:  # not one term in all items
             return cls(None, sp.csr_matrix((len(rows), 1), dtype=np.float32))
 
     def likeness(self, query: str) -> Vectors:
-        """(n,) cosine of the items' words to the query's; 0 where they share no word."""
+        """(n,) cosine of the items' terms to the query's; 0 where they share none.
+
+        "A film-noir for children" asks for "film noir" and for "children"; an item with the
+        category "Children's" has the second.
+        """
         if self.vectorizer is None:
             return np.zeros(self.matrix.shape[0], dtype=np.float32)
-        asked = self.vectorizer.transform([query])
-        cosines: Vectors = (self.matrix @ asked.T).toarray().ravel()
+        words = _words(query)
+        asked = [
+            " ".join(words[start : start + length])
+            for length in range(1, _LONGEST + 1)
+            for start in range(len(words) - length + 1)
+        ]
+        cosines: Vectors = (self.matrix @ self.vectorizer.transform([asked]).T).toarray().ravel()
         return cosines
 
 
-def _joined(rows: TrainingSet, columns: list[str]) -> list[str]:
-    """n texts: what the columns of a row hold, the elements of its lists too."""
-    parts = []
-    for name in columns:
-        if not has_feature(rows, name):
-            continue
-        if name in rows.lists:
-            lists = list_values(rows, name).to_pylist()
-            strings = [" ".join(filter(None, each)) for each in lists]
-            parts.append(np.array([*strings, ""], dtype=object)[rows.lists[name].index])
-        else:
-            values = pc.fill_null(rows.table[name].cast(pa.string()), "")
-            parts.append(values.to_numpy(zero_copy_only=False).astype(object))
-    return [" ".join(each) for each in zip(*parts, strict=True)] if parts else [""] * len(rows)
+def _words(text: str) -> list[str]:
+    """Without case, accents and possessive s: "Children's Sci-Fi" is children, sci, fi."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    plain = "".join(each for each in plain if not unicodedata.combining(each))
+    return _WORD.findall(_POSSESSIVE.sub("", plain))
+
+
+def _values(rows: TrainingSet, column: str) -> list[list[str]]:
+    """Per row what a text column holds: the elements of a list, one value, or nothing."""
+    name = feature_column(names.ITEM_PROFILE, column)
+    if not has_feature(rows, name):
+        return [[]] * len(rows)
+    if name in rows.lists:
+        lists = list_values(rows, name).to_pylist()
+        found = [[str(each) for each in values if each is not None] for values in lists]
+        return [found[at] if at >= 0 else [] for at in rows.lists[name].index.tolist()]
+    values = rows.table[name].cast(pa.string()).to_pylist()
+    return [[] if value is None else [value] for value in values]

@@ -17,7 +17,7 @@ from training.ranker.artifact import Artifact, probabilities
 
 # An item that fits a query as one in a hundred does (2.3 deviations) gains what tells the first
 # candidates from the average one.
-QUERY_WEIGHT = 1.5
+QUERY_WEIGHT = 1.0
 _EPSILON = 1e-6
 
 Logits = NDArray[np.floating]

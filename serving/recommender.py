@@ -228,7 +228,7 @@ class Recommender:
     def _request(self, user_id: str, query: str | None, explain: bool) -> _Request:
         started, failures = time.perf_counter(), []
         asked = read_query(self.embedder, query)
-        if asked is not None and asked.vector is None:
+        if asked is not None and not asked.is_whole:
             failures.append(QUERY_NOT_ENCODED)
         catalogue = self._watch.current
         return _Request(user_id, self._clock(), catalogue, asked, failures, explain, started)

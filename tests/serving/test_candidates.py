@@ -3,9 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
-import pytest
 import scipy.sparse as sp
 import torch
 from hypothesis import given
@@ -13,7 +11,6 @@ from hypothesis import strategies as st
 
 from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
-from intake.dataset import Items
 from intake.model_settings import ChooserConfig, SequenceConfig
 from serving.candidates import FRESH_SHARE, QUERY_SHARE, Search
 from serving.catalogue import Catalogue
@@ -159,31 +156,3 @@ def test_named_items_are_kept_once_and_unknown_ones_too() -> None:
     assert (named.item_ids, named.rows.tolist()) == (["i2", "?", "i0"], [2, -1, 0])
     assert not named.signals[:, 1].any()
     assert named.signals[:, 0].any()
-
-
-def words_of(*genres: list[str] | None) -> QueryWords:
-    lists = pa.array([each for each in genres if each is not None], pa.list_(pa.string()))
-    index, at = [], 0
-    for each in genres:
-        index.append(-1 if each is None else at)
-        at += each is not None
-    rows = TrainingSet(
-        pa.table({"item_profile__title": [f"Film {i}" for i in range(len(genres))]}),
-        {},
-        {"item_profile__genres": Indexed(lists, np.array(index, dtype=np.int32))},
-    )
-    described = Items(path="x", title="title", text="{title}. {genres}", categorical=("genres",))
-    return QueryWords.of(rows, type("D", (), {"items": described})())  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("query", ["horror", "HORROR films", "a hórror"])
-def test_the_word_of_a_genre_finds_the_genre(query: str) -> None:
-    likeness = words_of(["Horror"], None, ["Drama", "Horror"], ["Drama"]).likeness(query)
-    assert (likeness > 0).tolist() == [True, False, True, False]
-
-
-def test_a_query_without_a_known_word_says_nothing() -> None:
-    words = words_of(["Horror"], ["Drama"])
-    assert not words.likeness("quantum chromodynamics").any()
-    assert not words.likeness("").any()
-    assert pl.Series(words.likeness("the of and")).sum() == 0
