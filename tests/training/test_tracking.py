@@ -38,16 +38,17 @@ def texts(folder: Path) -> str:
 
 
 def test_metrics_and_parameters_are_written(tmp_path: Path) -> None:
-    with Tracking(tmp_path, "films", {"ranker.fusion": "gated", "seed": 3}) as tracking:
+    run = tmp_path / "run"
+    with Tracking(run, "films", {"ranker.fusion": "gated", "seed": 3}) as tracking:
         tracking.log({"train/loss": 0.5, "validation/auc": 0.75}, 1)
-        assert scalars(tmp_path)[("train/loss", 1)] == 0.5, "one who looks now sees it"
+        assert scalars(run)[("train/loss", 1)] == 0.5, "one who looks now sees it"
         tracking.log({"train/loss": 0.25}, 2)
-    assert scalars(tmp_path) == {
+    assert scalars(run) == {
         ("train/loss", 1): 0.5,
         ("validation/auc", 1): 0.75,
         ("train/loss", 2): 0.25,
     }
-    assert "| ranker.fusion | gated |\n| seed | 3 |" in texts(tmp_path)
+    assert "| ranker.fusion | gated |\n| seed | 3 |" in texts(run)
 
 
 def test_nested_settings_have_dotted_names() -> None:
