@@ -17,12 +17,16 @@ from feast.types import Array, Float32, Int64, String
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cli.feast_repository import open_store
+from feast_fusion.feature_service import open_service
 from feast_fusion.training_set import Indexed, TrainingSet
 from tests.conftest import Project
 from tests.feast_fusion.retrieval.offline_repo import make_store
 from training.audit.leakage import Finding, audit_training_set
 from training.retrieval import build_training_set
+from training.spine import SPINE_COLUMNS
 from training.split import Split
+from transformations.names import NEXT_ITEM_SERVICE
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -402,3 +406,31 @@ def test_the_command_fails_on_a_leak(films: Project, tmp_path: Path) -> None:
     assert not found["is_clean"]
     kinds = {f["kind"] for f in found["findings"] if f["feature"] == "user_stats__n_events"}
     assert "own instant" in kinds
+
+
+def test_a_version_of_the_item_models_from_the_future_is_found(films: Project) -> None:
+    """Rows read a month too late, as if they had been read in time."""
+    store = open_store(films.workspace)
+    service = open_service(store, NEXT_ITEM_SERVICE)
+    spine = (
+        TrainingSet.open(films.workspace.training_set).table.select(SPINE_COLUMNS).slice(1200, 60)
+    )
+    late = pc.add(spine["event_timestamp"], timedelta(days=30))
+    read = build_training_set(store, NEXT_ITEM_SERVICE, spine)
+    at = spine.schema.get_field_index("event_timestamp")
+    leaky = build_training_set(
+        store, NEXT_ITEM_SERVICE, spine.set_column(at, "event_timestamp", late)
+    )
+    pretended = TrainingSet(
+        leaky.table.set_column(
+            leaky.table.schema.get_field_index("event_timestamp"),
+            "event_timestamp",
+            spine["event_timestamp"],
+        ),
+        leaky.vectors,
+        leaky.lists,
+    )
+    assert audit_training_set(read, store, service).is_clean
+    found = audit_training_set(pretended, store, service).findings
+    future = {each.feature for each in found if each.kind == "future"}
+    assert {"item_neighbours__popular", "item_neighbours__together_weights"} <= future
