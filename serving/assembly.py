@@ -13,7 +13,6 @@ from intake.workspace import Workspace
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.online_features import OnlineFeatures
 from serving.past import open_as_of
-from serving.ranking import Objective
 from serving.recommender import LiveItems, Recommender
 from serving.served_log import ServedLog
 from training.ranker.artifact import Artifact
@@ -66,7 +65,7 @@ def open_recommender(
             embedder,
             partial(open_as_of, workspace, store, service, embedder),
             n_candidates=dataset.candidates.depth,
-            objective=Objective(dataset.ranker.satisfaction),
+            objective=dataset.ranker,
             repeats=dataset.candidates.repeats,
             live_items=live_items,
             served_log=served_log,

@@ -24,11 +24,12 @@ from serving.candidates import Candidates, Search
 from serving.catalogue import Catalogue, item_sink, load_catalogue
 from serving.encoded_items import Flags, Items
 from serving.query import Query, read_query
-from serving.ranking import Objective, Ranking, list_items
+from serving.ranking import Ranking, list_items
 from serving.vector_index import Rows
 from training.ranker.artifact import Artifact
 from training.ranker.batching import RankerInputs
 from training.ranker.collaborative import Collaboration
+from training.ranker.columns import Numbers
 from training.ranker.request_features import RequestEncoder
 from training.retrieval import build_rows_of, build_training_set
 from transformations import names
@@ -84,6 +85,9 @@ class _PastSlate:
         numbers = self.collaboration.numbers(self.user, self.joined.table["item_id"])
         return self.encoder.transform(self.user, self.items.block, self.now.timestamp(), numbers)
 
+    def values(self) -> Numbers:
+        return self.encoder.mean_values(self.items.block)
+
     def rows(self, at: Ints) -> TrainingSet:
         return self.joined.take(at)
 
@@ -132,7 +136,7 @@ class PastRecommender:
         self._workspace, self._store, self._service = workspace, store, service
         self._artifact = artifact
         self._fitted_until = artifact.require_next_item().fitted_until
-        self._ranking = Ranking(artifact, Objective(workspace.dataset.ranker.satisfaction))
+        self._ranking = Ranking(artifact, workspace.dataset.ranker)
         self._depth, self._repeats = settings.depth, settings.repeats
         self._encoder = RequestEncoder(artifact.features)
         self._changes = self._read_changes()

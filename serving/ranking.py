@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from intake.model_settings import RankerConfig
 from serving.answers import ItemKind, RankedItem, Reason
 from serving.candidates import Candidates
 from serving.catalogue import Catalogue
@@ -14,6 +15,7 @@ from serving.explanation import explain_items, source_reasons
 from serving.slate import RankedSlate
 from serving.vector_index import Rows, Vectors
 from training.ranker.artifact import Artifact, probabilities
+from training.ranker.columns import Numbers
 
 # An item that fits a query as one in a hundred does (2.3 deviations) gains what tells the first
 # candidates from the average one.
@@ -24,21 +26,6 @@ Logits = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What an order is to serve: choices, and how much the satisfaction after a choice counts.
-
-    Attributes
-    ----------
-    satisfaction : weight of the logit of being liked beside the logit of being chosen
-    """
-
-    satisfaction: float = 0.0
-
-
-CHOICE_ALONE = Objective()
-
-
-@dataclass(frozen=True)
 class Ordered:
     """m candidates in order.
 
@@ -46,30 +33,40 @@ class Ordered:
     ----------
     order : (m,) places, the best first
     scores, liked : (m,) by place, see `RankedItem`
+    values : (m,) by place, mean value of the events of an item, NaN where there is none
     """
 
     order: Rows
     scores: Vectors
     liked: Vectors
+    values: Numbers
 
 
 class Ranking:
-    """The order that an artifact gives. Safe for many threads."""
+    """The order that an artifact gives. Safe for many threads.
 
-    def __init__(self, artifact: Artifact, objective: Objective) -> None:
+    Parameters
+    ----------
+    objective : what an order serves: choices, by its weights also the user's satisfaction after,
+        and the value of an item (rating, revenue, dwell: what events carry)
+    """
+
+    def __init__(self, artifact: Artifact, objective: RankerConfig) -> None:
         self._ranker = artifact.ranker
         self._objective = objective
 
     def order(self, catalogue: Catalogue, candidates: Candidates, slate: RankedSlate) -> "Ordered":
         """The order of m candidates. `slate` has them in their order."""
         liked = probabilities(self._ranker, slate.inputs())  # (m,)
-        weight = self._objective.satisfaction
-        logits: Logits = self._chosen(catalogue, candidates) + weight * _logit(liked)
+        objective, values = self._objective, slate.values()
+        logits: Logits = self._chosen(catalogue, candidates)
+        logits = logits + objective.satisfaction * _logit(liked)
+        logits = logits + objective.value * _deviations(values)
         if candidates.query is not None:
             logits = logits + _spread(logits) * QUERY_WEIGHT * candidates.query
         acted_on, described = slate.items.acted_on, slate.items.described
         logits = _hold_back(logits, acted_on | described)
-        return Ordered(_order(logits, acted_on | described), _shares(logits), liked)
+        return Ordered(_order(logits, acted_on | described), _shares(logits), liked, values)
 
     @staticmethod
     def _chosen(catalogue: Catalogue, candidates: Candidates) -> Vectors:
@@ -127,6 +124,15 @@ def _logit(probability: Vectors) -> NDArray[np.float64]:
     bounded = np.clip(probability.astype(np.float64), _EPSILON, 1 - _EPSILON)
     found: NDArray[np.float64] = np.log(bounded / (1 - bounded))
     return found
+
+
+def _deviations(values: Numbers) -> Numbers:
+    """(m,) standard deviations from the mean of the known values, 0 where there is none."""
+    known = np.isfinite(values)
+    spread = float(values[known].std()) if known.any() else 0.0
+    if spread < _EPSILON:
+        return np.zeros(len(values))
+    return np.where(known, (values - values[known].mean()) / spread, 0.0)
 
 
 def _spread(logits: Logits) -> float:

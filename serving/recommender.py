@@ -18,6 +18,7 @@ import numpy as np
 
 from feast_fusion.errors import StoreUnavailableError
 from feast_fusion.training_set import TrainingSet
+from intake.model_settings import RankerConfig
 from serving.answers import (
     QUERY_NOT_ENCODED,
     STORE_EMPTY,
@@ -33,7 +34,7 @@ from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.online_features import OnlineFeatures
 from serving.past import AsOf
 from serving.query import Query, read_query
-from serving.ranking import CHOICE_ALONE, Objective, Ranking, list_items, rank_by_popularity
+from serving.ranking import Ranking, list_items, rank_by_popularity
 from serving.served_log import ServedLog
 from serving.served_table import served_table
 from serving.similar_items import find_similar
@@ -48,6 +49,7 @@ _WARN_EVERY_S = 10.0
 # of their work: with eight callers each then waits half as long again.
 _RANKED_AT_ONCE = 2
 _CHECKED = 3
+CHOICE_ALONE = RankerConfig(satisfaction=0.0, value=0.0)
 _LOGGED = 10  # items of an answer whose features are logged
 _NOBODY = "feast-fusion:check"
 
@@ -105,7 +107,7 @@ class Recommender:
         n_candidates: int = 500,
         live_items: LiveItems = lambda user_id: (),
         served_log: ServedLog | None = None,
-        objective: Objective = CHOICE_ALONE,
+        objective: RankerConfig = CHOICE_ALONE,
         repeats: bool = False,
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:

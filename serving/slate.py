@@ -15,7 +15,7 @@ from serving.encoded_items import MAX_ITEMS, EncodedItems, Items
 from serving.online_features import OnlineFeatures, UserFeatures
 from training.ranker.batching import RankerInputs
 from training.ranker.collaborative import Collaboration
-from training.ranker.columns import is_collaborative
+from training.ranker.columns import Numbers, is_collaborative
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.request_features import RequestEncoder
 
@@ -29,6 +29,9 @@ class RankedSlate(Protocol):
 
     def inputs(self) -> RankerInputs:
         """What the ranker reads, one row per item."""
+
+    def values(self) -> Numbers:
+        """(m,) mean value of the events of each item, NaN where there is none."""
 
     def rows(self, at: NDArray[np.int64]) -> TrainingSet:
         """The features of the items in the given places, each joined with the user's features."""
@@ -63,6 +66,10 @@ class Slate:
         return self.encoder.transform(
             self.user_row, self.items.block, self.now.timestamp(), numbers
         )
+
+    def values(self) -> Numbers:
+        """(m,) mean value of the events of each item, NaN where there is none."""
+        return self.encoder.mean_values(self.items.block)
 
     def rows(self, at: NDArray[np.int64]) -> TrainingSet:
         """The features of the items in the given places, each joined with the user's features."""

@@ -20,10 +20,12 @@ from feast_fusion.errors import (
     StoreUnavailableError,
 )
 from intake.dataset import Encoder
+from intake.model_settings import RankerConfig
 from serving.answers import QUERY_NOT_ENCODED, STORE_UNAVAILABLE, Reason, Recommendations
+from serving.candidates import Search
 from serving.catalogue_watch import CatalogueWatch
 from serving.query import read_query
-from serving.ranking import QUERY_WEIGHT
+from serving.ranking import QUERY_WEIGHT, Ordered, Ranking
 from serving.recommender import Recommender
 from tests.conftest import Project
 from tests.serving.recommending import Bench, open_bench
@@ -109,6 +111,28 @@ def test_scores_are_the_choosers(bench: Bench, films: Project) -> None:
     rows = bench.rows(user, given)
     liked = Artifact.load(films.workspace.artifact).score(rows)
     np.testing.assert_allclose([by_id[item_id].liked for item_id in given], liked, atol=1e-4)
+
+
+def test_the_objective_weighs_choices_satisfaction_and_value(bench: Bench, films: Project) -> None:
+    artifact = Artifact.load(films.workspace.artifact)
+    given = [f"f{i}" for i in range(0, 80, 2)]
+    now = datetime.now(UTC)
+    slate = bench.recommender._slates.read("u5", given, now)
+    search = Search.of(bench.catalogue, slate.user_row, [], None)
+    candidates = search.named(given)
+
+    def first(**weights: float) -> Ordered:
+        ranking = Ranking(artifact, RankerConfig(**weights))
+        return ranking.order(bench.catalogue, candidates, slate)
+
+    alone, liked, value = first(), first(satisfaction=1e4), first(value=1e4)
+    assert np.all(np.diff(liked.liked[liked.order]) <= 1e-6)
+    events = pl.read_parquet(films.workspace.sources / "interactions.parquet")
+    means = dict(events.group_by("item_id").agg(pl.col("value").mean()).iter_rows())
+    in_order = [means[given[place]] for place in value.order]
+    assert in_order == sorted(in_order, reverse=True)
+    little = first(satisfaction=1e-9, value=1e-9)
+    assert little.order.tolist() == alone.order.tolist() != value.order.tolist()
 
 
 def test_repeated_items_are_ranked_once_and_none_at_all_is_an_answer(bench: Bench) -> None:

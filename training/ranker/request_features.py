@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
 from training.ranker.batching import Distinct, RankerInputs
 from training.ranker.category_columns import categories_of_items, one_hot
@@ -67,6 +68,14 @@ class RequestEncoder:
             has_vector=has_vector,
             texts=self._texts(matrix, has_vector),
         )
+
+    def mean_values(self, items: ItemBlock) -> Numbers:
+        """(n,) mean value of the events of each item, NaN where there is none."""
+        name = feature_column(ITEM_STATS, "value_mean")
+        if name not in self.item_numbers:
+            return np.full(len(items), np.nan)
+        values: Numbers = items.numbers[:, self.item_numbers.index(name)]
+        return values
 
     def transform(
         self,
