@@ -62,7 +62,7 @@ class RankerConfig(Section):
     weight_decay: NotNegative = 1e-2
     average: Dropout = 0.99
     truncate: Share = 0.0
-    satisfaction: NotNegative = 0.0
+    satisfaction: NotNegative = 0.05
     value: NotNegative = 0.0
 
 

@@ -49,7 +49,7 @@ _WARN_EVERY_S = 10.0
 # of their work: with eight callers each then waits half as long again.
 _RANKED_AT_ONCE = 2
 _CHECKED = 3
-CHOICE_ALONE = RankerConfig(satisfaction=0.0, value=0.0)
+DEFAULT = RankerConfig()
 _LOGGED = 10  # items of an answer whose features are logged
 _NOBODY = "feast-fusion:check"
 
@@ -107,7 +107,7 @@ class Recommender:
         n_candidates: int = 500,
         live_items: LiveItems = lambda user_id: (),
         served_log: ServedLog | None = None,
-        objective: RankerConfig = CHOICE_ALONE,
+        objective: RankerConfig = DEFAULT,
         repeats: bool = False,
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:

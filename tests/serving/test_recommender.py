@@ -125,7 +125,8 @@ def test_the_objective_weighs_choices_satisfaction_and_value(bench: Bench, films
         ranking = Ranking(artifact, RankerConfig(**weights))
         return ranking.order(bench.catalogue, candidates, slate)
 
-    alone, liked, value = first(), first(satisfaction=1e4), first(value=1e4)
+    alone = first(satisfaction=0.0)
+    liked, value = first(satisfaction=1e4), first(value=1e4)
     assert np.all(np.diff(liked.liked[liked.order]) <= 1e-6)
     events = pl.read_parquet(films.workspace.sources / "interactions.parquet")
     means = dict(events.group_by("item_id").agg(pl.col("value").mean()).iter_rows())
