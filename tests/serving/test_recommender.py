@@ -99,6 +99,8 @@ def test_scores_are_the_choosers(bench: Bench, films: Project) -> None:
     signals = catalogue.scorer.signals.read(history, allowed[None])
     at = catalogue.items.codes(given)
     logits = catalogue.scorer.choose(signals[:, :, at], history)[0].astype(np.float64)
+    liked = Artifact.load(films.workspace.artifact).score(bench.rows(user, given))
+    logits += RankerConfig().satisfaction * np.log(liked / (1 - liked.astype(np.float64)))
     query = read_query(bench.recommender.embedder, "a Western")
     assert query is not None
     logits += QUERY_WEIGHT * logits.std() * query.likeness(catalogue)[at]
@@ -108,8 +110,6 @@ def test_scores_are_the_choosers(bench: Bench, films: Project) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-3)
     in_order = [expected[given.index(item_id)] for item_id in ids(answer)]
     assert np.all(np.diff(in_order) <= 1e-7)
-    rows = bench.rows(user, given)
-    liked = Artifact.load(films.workspace.artifact).score(rows)
     np.testing.assert_allclose([by_id[item_id].liked for item_id in given], liked, atol=1e-4)
 
 
