@@ -25,6 +25,8 @@ from transformations.collaborative.own_events import OWN_SIGNALS, own_signals
 from transformations.collaborative.versions import ItemVersion
 from transformations.id_map import IdMap
 
+# What item models say, where an item has no likes, from items like it.
+_IMPUTED = ("together", "following", "disliked", "visit")
 # Categories and numbers beside text of length 1, where scores of new items are imputed.
 _BESIDE_TEXT = np.float32(0.5)
 # What puts an item among the candidates: standardised signals by weight.
@@ -104,8 +106,9 @@ class Signals:
         allowed : (q, i) the items that can be chosen
         """
         scores = score_signals(self.version, histories, self.texts)
-        together = SIGNALS.index("together")
-        scores[:, together] = self._imputation(scores[:, together])
+        for name in _IMPUTED:
+            at = SIGNALS.index(name)
+            scores[:, at] = self._imputation(scores[:, at])
         found = [scores, score_histories(self.sequence, histories, self._answers)[:, None]]
         if self.repeats:
             own = own_signals(histories, scores.shape[2])

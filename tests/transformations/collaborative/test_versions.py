@@ -15,7 +15,7 @@ from tests.transformations.collaborative.logs import random_log
 from transformations.collaborative.histories import Events
 from transformations.collaborative.versions import (
     ItemVersion,
-    ItemVersions,
+    Versions,
     build_item_neighbours,
     version_ends,
 )
@@ -70,7 +70,7 @@ def test_what_is_written_is_read_back(events: Events, tmp_path: Path) -> None:
     path = tmp_path / "item_neighbours.parquet"
     table = table_of(events)
     pq.write_table(table, path)
-    versions = ItemVersions(path, events.items)
+    versions = Versions(path, events.items, ItemVersion)
     for place, stamp in enumerate(versions.stamps.tolist()):
         found = versions.read(place)
         assert found.stamp == stamp
@@ -87,7 +87,7 @@ def test_what_is_written_is_read_back(events: Events, tmp_path: Path) -> None:
 def test_counts_and_rates_are_those_of_a_loop(events: Events, tmp_path: Path) -> None:
     path = tmp_path / "item_neighbours.parquet"
     pq.write_table(table_of(events), path)
-    versions = ItemVersions(path, events.items)
+    versions = Versions(path, events.items, ItemVersion)
     version = versions.read(len(versions.stamps) - 1)
     past = events.time < version.stamp
     mean = events.positive[past].mean()
