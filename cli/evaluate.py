@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 import click
 import pyarrow.parquet as pq
 
+from cli.feast_repository import open_store
 from cli.ranker import open_training_set
 from cli.terminal import progress_bar, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.files import replaced_file
 from intake.workspace import Workspace
+from transformations.names import SERVICE
 
 if TYPE_CHECKING:
     from evaluation.contest import Contest
     from evaluation.report.document import Report
 
+OURS = "ours, as served"
 _File = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -61,15 +64,20 @@ def evaluate(
 def _contests(workspace: Workspace, everything: bool, seed: int) -> "Iterator[Contest]":
     """As the service answers; where it may repeat items, also on new ones alone."""
     from evaluation.contest import hold_contest
+    from evaluation.past import PastRanks
     from evaluation.protocol import TEST_LIMIT
+    from serving.past import PastRecommender
+    from training.ranker.artifact import Artifact
     from transformations.collaborative.histories import read_prepared_events
 
-    events = read_prepared_events(workspace)
-    for repeats in (True, False) if workspace.dataset.candidates.repeats else (False,):
+    artifact = Artifact.load(workspace.artifact_before_test)
+    recommender = PastRecommender(workspace, open_store(workspace), SERVICE, artifact)
+    may_repeat = workspace.dataset.candidates.repeats
+    for repeats in (True, False) if may_repeat else (False,):
         with progress_bar("Next positive") as advance:
             yield hold_contest(
-                events,
-                {},
+                read_prepared_events(workspace),
+                {OURS: PastRanks(recommender, new_only=may_repeat and not repeats)},
                 repeats=repeats,
                 all_baselines=everything,
                 limit=TEST_LIMIT,
@@ -94,7 +102,9 @@ def _report(workspace: Workspace, contests: "list[Contest]", everything: bool) -
         n_items=len(events.items),
         next_positive=[contest.section for contest in contests],
         pointwise=evaluate_ranker(
-            open_training_set(workspace), Artifact.load(workspace.artifact), trees=everything
+            open_training_set(workspace),
+            Artifact.load(workspace.artifact_before_test),
+            trees=everything,
         ),
     )
 

@@ -5,7 +5,7 @@ are ranked, at the instants at which users with a few liked items chose one of t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,7 +14,14 @@ from evaluation.measures import gains
 from evaluation.protocol import Part, Scores, order_of
 from evaluation.report.document import ColdItems, Figure
 from training.split import split_by_time
-from transformations.collaborative.histories import Events, Flags, Floats, Histories, Ints
+from transformations.collaborative.histories import (
+    Events,
+    Flags,
+    Floats,
+    Histories,
+    Ints,
+    take_events,
+)
 
 SHARE = 0.15
 SEEDS = (0, 1, 2)
@@ -108,7 +115,7 @@ def hold_out(events: Events, seed: int, part: Part = "test") -> ColdQueries:
     )
     held_out = np.sort(drawn)
     is_cold = np.isin(events.item, held_out)
-    warm = _take(events, np.flatnonzero(~is_cold))
+    warm = take_events(events, np.flatnonzero(~is_cold))
     chosen = rows[is_cold[rows] & events.positive[rows]]
     rankable = events.rankable(events.user[chosen], events.time[chosen])[:, held_out]
     target = np.searchsorted(held_out, events.item[chosen])
@@ -163,14 +170,3 @@ def _ndcg(queries: ColdQueries, scores: Scores) -> float:
     is_first = np.arange(scores.shape[1])[None, :] < queries.target[:, None]
     above = ((scores > own) | ((scores == own) & is_first)) & queries.rankable
     return float(gains(1 + above.sum(axis=1))["ndcg@10"].mean())
-
-
-def _take(events: Events, rows: Ints) -> Events:
-    return replace(
-        events,
-        user=events.user[rows],
-        item=events.item[rows],
-        time=events.time[rows],
-        positive=events.positive[rows],
-        value=events.value[rows],
-    )

@@ -132,7 +132,7 @@ class Search:
     def _candidates(self, item_ids: Sequence[str], rows: Rows) -> Candidates:
         known = np.where(rows >= 0, rows, 0)
         missing = rows < 0
-        signals = np.where(missing, np.float32(0.0), self._signals[:, known])
+        signals = np.where(missing, np.float32(0.0), self.signals[:, known])
         query = None if self.query is None else np.where(missing, 0.0, self.query[known])
         return Candidates(item_ids, rows, self.history, signals, query)
 
@@ -141,18 +141,18 @@ class Search:
         return fresh[self.allowed[fresh]][:n]
 
     @cached_property
-    def _signals(self) -> Vectors:
-        """(f, n)."""
+    def signals(self) -> Vectors:
+        """(f, n) what speaks for each row, by the names of the catalogue's scorer."""
         if self.history is None:
             return np.zeros((len(self.catalogue.scorer.names), len(self.catalogue)), np.float32)
-        signals: Vectors = self.catalogue.scorer.signals.read(self.history, self.allowed[None])[0]
-        return signals
+        found: Vectors = self.catalogue.scorer.signals.read(self.history, self.allowed[None])[0]
+        return found
 
     @cached_property
     def _merged(self) -> Vectors:
         """(n,) what is merged, ties by popularity."""
         popular = self.catalogue.popularity * np.float32(1e-3)
-        merged: Vectors = self.catalogue.scorer.signals.merge(self._signals[None])[0] + popular
+        merged: Vectors = self.catalogue.scorer.signals.merge(self.signals[None])[0] + popular
         return merged
 
 

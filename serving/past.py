@@ -25,7 +25,7 @@ from serving.catalogue import Catalogue, item_sink, load_catalogue
 from serving.encoded_items import Flags, Items
 from serving.query import Query, read_query
 from serving.ranking import Ranking, list_items
-from serving.vector_index import Rows
+from serving.vector_index import Rows, Vectors
 from training.ranker.artifact import Artifact
 from training.ranker.batching import RankerInputs
 from training.ranker.collaborative import Collaboration
@@ -49,12 +49,14 @@ class PastAnswer:
     number : which of the requests it answers
     candidates : catalogue rows by the merged signals, the best first; the first ones were ranked
     order : catalogue rows of the answer's order, of which the answer has the first
+    signals : (f, n) what spoke for each row of the catalogue, by the names of its scorer
     """
 
     answer: Recommendations
     catalogue: Catalogue
     candidates: Rows
     order: Rows
+    signals: Vectors
     number: int = 0
 
     def place(self, item_id: str) -> int | None:
@@ -262,7 +264,7 @@ class PastRecommender:
         order = search.order()
         first = candidates.rows[ranked.order]
         rest = order[~np.isin(order, first)]
-        return PastAnswer(answer, catalogue, order, np.concatenate([first, rest]))
+        return PastAnswer(answer, catalogue, order, np.concatenate([first, rest]), search.signals)
 
 
 def _items(encoder: RequestEncoder, rows: TrainingSet) -> Items:

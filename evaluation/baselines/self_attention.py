@@ -10,7 +10,7 @@ from evaluation.protocol import Queries, Scorer, Scores
 from intake.model_settings import SequenceConfig
 from training.next_item.sequence_fit import SequenceFitter, score_histories
 from training.next_item.sequence_model import SequenceModel
-from transformations.collaborative.histories import Events
+from transformations.collaborative.histories import Events, take_events
 
 # Its own, so that a change of ours leaves the baseline as it was.
 _PLAIN = SequenceConfig(
@@ -21,14 +21,7 @@ _PLAIN = SequenceConfig(
 def fit_self_attention(events: Events, n_rows: int, seed: int) -> Scorer:
     """An embedding for each item and no other knowledge of it; softmax over the catalogue."""
     kept = np.flatnonzero(events.positive)
-    liked = replace(
-        events,
-        user=events.user[kept],
-        item=events.item[kept],
-        time=events.time[kept],
-        positive=events.positive[kept],
-        value=np.full(len(kept), np.nan, np.float32),
-    )
+    liked = replace(take_events(events, kept), value=np.full(len(kept), np.nan, np.float32))
     torch.manual_seed(seed)
     model = SequenceModel(_PLAIN, torch.zeros(len(events.items), 1))
     SequenceFitter(model, liked, seed).fit(int(np.searchsorted(kept, n_rows)), _PLAIN.epochs)

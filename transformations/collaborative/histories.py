@@ -4,7 +4,7 @@ Example: user "u" acted on items 7 and 3 at 10:00:00 and on 5 at 10:01:00. The h
 is `item` [7, 3, 5] (oldest first), `age_s` [60, 60, 0] (before the newest event), `idle_s` [240].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -263,3 +263,15 @@ def read_prepared_events(workspace: Workspace) -> Events:
         pq.read_table(workspace.source(name)) for name in (names.ITEMS, names.INTERACTIONS)
     )
     return build_events(items, interactions)
+
+
+def take_events(events: Events, rows: Ints) -> Events:
+    """The events of ascending rows; users and items keep their codes."""
+    return replace(
+        events,
+        user=events.user[rows],
+        item=events.item[rows],
+        time=events.time[rows],
+        positive=events.positive[rows],
+        value=events.value[rows],
+    )

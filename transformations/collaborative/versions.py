@@ -194,24 +194,29 @@ def build_item_neighbours(events: Events, every: int, history: int) -> ActivityT
     history : newest events of a user that count
     """
     ends = version_ends(events.time, every)
-    stamps = [int(events.time[end - 1]) + CAUSED_AFTER_US for end in ends]
+    stamps = [_stamp(events, end) for end in ends]
     n_rows = sum(int((events.known_from <= stamp).sum()) for stamp in stamps)
-    return ActivityTable(
-        names.ITEM_NEIGHBOURS, ITEM_NEIGHBOURS, n_rows, _iter_rows(events, ends, stamps, history)
+    rows = (
+        version.rows(events.items, np.flatnonzero(events.known_from <= version.stamp))
+        for version in fit_versions(events, ends, history)
     )
+    return ActivityTable(names.ITEM_NEIGHBOURS, ITEM_NEIGHBOURS, n_rows, rows)
 
 
-def _iter_rows(
-    events: Events, ends: list[int], stamps: list[int], history: int
-) -> Iterator[pa.Table]:
+def fit_versions(events: Events, ends: list[int], history: int) -> Iterator[ItemVersion]:
+    """A version of each of the first `ends` events, ascending; the work of one serves the next."""
     regression = NextItemRegression(len(events.items))
-    for (start, end), stamp in zip(pairwise([0, *ends]), stamps, strict=True):
+    for start, end in pairwise([0, *ends]):
         liked = np.flatnonzero(events.positive[start:end]) + start
         histories = events.histories(events.user[liked], events.time[liked], history)
         regression.add(histories, events.item[liked])
         with threadpool_limits(_N_THREADS):
-            version = _fit(events, end, stamp, regression)
-        yield version.rows(events.items, np.flatnonzero(events.known_from <= stamp))
+            version = _fit(events, end, _stamp(events, end), regression)
+        yield version
+
+
+def _stamp(events: Events, end: int) -> int:
+    return int(events.time[end - 1]) + CAUSED_AFTER_US
 
 
 def _fit(events: Events, end: int, stamp: int, regression: NextItemRegression) -> ItemVersion:

@@ -1,0 +1,82 @@
+"""The recommender's own answers at instants of the past, as ranks."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from evaluation.protocol import TOP, Queries, Ranked
+from serving.past import PastAnswer, PastRecommender
+from serving.vector_index import Rows
+from transformations.collaborative.histories import Ints
+
+
+@dataclass(frozen=True)
+class PastRanks:
+    """Asks a recommender as of the instant of each query; what it answers is what is measured.
+
+    Attributes
+    ----------
+    new_only : leave out what the user had touched before: for a service that may repeat items,
+        asked for new ones alone
+    """
+
+    recommender: PastRecommender
+    new_only: bool = False
+
+    def __call__(self, queries: Queries) -> Ranked:
+        """Where the chosen items stand; a place counts from 1, 0 is absent."""
+        requests = queries.table().drop(["item_id"])
+        found = _Places(queries, self.new_only)
+        for answer in self.recommender.answers(requests, TOP):
+            found.take(answer)
+        return Ranked(found.rank, found.n_ranked, found.top, found.candidate, found.sources)
+
+
+@dataclass
+class _Places:
+    """Filled in answer by answer, in whatever order they come."""
+
+    queries: Queries
+    new_only: bool
+    rank: Ints = field(init=False)
+    n_ranked: Ints = field(init=False)
+    candidate: Ints = field(init=False)
+    top: Ints = field(init=False)
+    sources: dict[str, Ints] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.queries)
+        self.rank, self.n_ranked, self.candidate = (np.zeros(n, np.int64) for _ in range(3))
+        self.top = np.full((n, TOP), -1)
+
+    def take(self, answer: PastAnswer) -> None:
+        at, catalogue = answer.number, answer.catalogue
+        items = self.queries.events.items
+        codes = items.codes(catalogue.items.ids)  # by catalogue row
+        target = int(self.queries.target[at])
+        wanted = np.ones(len(codes), dtype=bool)
+        if self.new_only:
+            wanted = self.queries.rankable[at][codes]
+        order, candidates = (rows[wanted[rows]] for rows in (answer.order, answer.candidates))
+        row = np.flatnonzero(codes == target)
+        self.rank[at] = _place(order, row)
+        self.candidate[at] = _place(candidates, row)
+        self.n_ranked[at] = len(order)
+        best = codes[order[:TOP]]
+        self.top[at, : len(best)] = best
+        for name, scores in zip(catalogue.scorer.names, answer.signals, strict=True):
+            places = self.sources.setdefault(name, np.zeros(len(self.queries), np.int64))
+            places[at] = _place_by_score(scores, candidates, row)
+
+
+def _place(rows: Rows, row: Rows) -> int:
+    found = np.flatnonzero(rows == row) if len(row) else row
+    return int(found[0]) + 1 if len(found) else 0
+
+
+def _place_by_score(scores: np.ndarray, among: Rows, row: Rows) -> int:
+    """The place of a row among others by falling score; with equals it is in their middle."""
+    if not len(row) or row[0] not in among:
+        return 0
+    own, others = scores[row[0]], scores[among]
+    return 1 + int((others > own).sum()) + int((others == own).sum() - 1) // 2
