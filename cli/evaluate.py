@@ -1,8 +1,6 @@
 """`feast-fusion evaluate`: how good the recommender is, as one document, page and file of ranks."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,18 +13,16 @@ from cli.terminal import progress_bar, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.files import replaced_file
 from intake.workspace import Workspace
-from transformations.names import SERVICE
 
 if TYPE_CHECKING:
-    from evaluation.contest import Contest
     from evaluation.report.document import Report
 
-OURS = "ours, as served"
 _File = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="Also every baseline; takes minutes.")
+@click.option("--all", "everything", is_flag=True, help="Also every baseline, and cold items.")
+@click.option("--ablations", is_flag=True, help="Also ablations and learning curves: 30 fits.")
 @click.option("--json", "json_path", type=_File, help="Write all figures to this file.")
 @click.option("--html", "html_path", type=_File, help="Write the report as one page.")
 @click.option("--markdown", "markdown_path", type=_File, help="Write the report as Markdown.")
@@ -36,6 +32,7 @@ _File = click.Path(dir_okay=False, path_type=Path)
 def evaluate(
     workspace: Workspace,
     everything: bool,
+    ablations: bool,
     json_path: Path | None,
     html_path: Path | None,
     markdown_path: Path | None,
@@ -51,62 +48,26 @@ def evaluate(
     Models are fitted to what came before. The file of ranks lets anyone check the first protocol:
     user_id, item_id, event_timestamp, rank, n_ranked and top10.
     """
-    contests = list(_contests(workspace, everything, seed))
-    report = _report(workspace, contests, everything)
+    from evaluation.survey import Survey  # seconds to import
+    from training.ranker.artifact import Artifact
+
+    with progress_bar("Evaluating") as advance:
+        report, ranks = Survey(
+            workspace,
+            open_store(workspace),
+            open_training_set(workspace),
+            Artifact.load(workspace.artifact_before_test),
+            everything,
+            ablations,
+            seed,
+            advance,
+        ).measure()
     say(*report_lines(report))
     _write(report, json_path, html_path, markdown_path)
     if ranks_path is not None:
         with replaced_file(ranks_path) as building:
-            pq.write_table(contests[0].ranks, building)
+            pq.write_table(ranks, building)
     then("Next: feast-fusion recommend USER.")
-
-
-def _contests(workspace: Workspace, everything: bool, seed: int) -> "Iterator[Contest]":
-    """As the service answers; where it may repeat items, also on new ones alone."""
-    from evaluation.contest import hold_contest
-    from evaluation.past import PastRanks
-    from evaluation.protocol import TEST_LIMIT
-    from serving.past import PastRecommender
-    from training.ranker.artifact import Artifact
-    from transformations.collaborative.histories import read_prepared_events
-
-    artifact = Artifact.load(workspace.artifact_before_test)
-    recommender = PastRecommender(workspace, open_store(workspace), SERVICE, artifact)
-    may_repeat = workspace.dataset.candidates.repeats
-    for repeats in (True, False) if may_repeat else (False,):
-        with progress_bar("Next positive") as advance:
-            yield hold_contest(
-                read_prepared_events(workspace),
-                {OURS: PastRanks(recommender, new_only=may_repeat and not repeats)},
-                repeats=repeats,
-                all_baselines=everything,
-                limit=TEST_LIMIT,
-                seed=seed,
-                progress=advance,
-            )
-
-
-def _report(workspace: Workspace, contests: "list[Contest]", everything: bool) -> "Report":
-    from evaluation.pointwise import evaluate_ranker
-    from evaluation.report.document import Report
-    from training.ranker.artifact import Artifact
-    from transformations.collaborative.histories import read_prepared_events
-
-    events = read_prepared_events(workspace)
-    return Report(
-        dataset=workspace.dataset.name,
-        version=version("feast-fusion"),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        n_events=len(events),
-        n_users=len(events.users),
-        n_items=len(events.items),
-        next_positive=[contest.section for contest in contests],
-        pointwise=evaluate_ranker(
-            open_training_set(workspace),
-            Artifact.load(workspace.artifact_before_test),
-            trees=everything,
-        ),
-    )
 
 
 def _write(report: "Report", json: Path | None, html: Path | None, markdown: Path | None) -> None:

@@ -140,7 +140,8 @@ def text_cosine(queries: ColdQueries, vectors: Floats) -> Scores:
     most ordinary text the nearest to everybody (NDCG@10 .056 instead of .12 on MovieLens).
     """
     known = np.asarray(vectors.any(axis=1))
-    centred = np.where(known[:, None], vectors - vectors[known].mean(axis=0), 0.0)
+    usual = vectors.sum(axis=0) / max(np.count_nonzero(known), 1)
+    centred = np.where(known[:, None], vectors - usual, 0.0)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     histories = queries.histories()
     liked = histories.sums(histories.positive.astype(np.float32), len(vectors)) @ centred

@@ -66,6 +66,11 @@ class Queries:
         """(q,) codes of what was chosen."""
         return self.events.item[self.rows]
 
+    def target_id(self, at: int) -> str:
+        """The id of what was chosen in one query."""
+        found: str = self.events.items.ids[int(self.target[at])].as_py()
+        return found
+
     @property
     def time(self) -> Ints:
         """(q,) microseconds since the epoch."""

@@ -50,6 +50,7 @@ class PastAnswer:
     candidates : catalogue rows by the merged signals, the best first; the first ones were ranked
     order : catalogue rows of the answer's order, of which the answer has the first
     signals : (f, n) what spoke for each row of the catalogue, by the names of its scorer
+    scores, liked : (m,) of the m items that were ranked, the first of `order`; see `RankedItem`
     """
 
     answer: Recommendations
@@ -57,6 +58,8 @@ class PastAnswer:
     candidates: Rows
     order: Rows
     signals: Vectors
+    scores: Vectors
+    liked: Vectors
     number: int = 0
 
     def place(self, item_id: str) -> int | None:
@@ -264,7 +267,15 @@ class PastRecommender:
         order = search.order()
         first = candidates.rows[ranked.order]
         rest = order[~np.isin(order, first)]
-        return PastAnswer(answer, catalogue, order, np.concatenate([first, rest]), search.signals)
+        return PastAnswer(
+            answer,
+            catalogue,
+            order,
+            np.concatenate([first, rest]),
+            search.signals,
+            ranked.scores[ranked.order],
+            ranked.liked[ranked.order],
+        )
 
 
 def _items(encoder: RequestEncoder, rows: TrainingSet) -> Items:

@@ -144,7 +144,7 @@ class Curve(_Part):
 
 
 class TradeOff(_Part):
-    """NDCG@10 against the mean value of the first ten, by the objective's weight of value."""
+    """NDCG@10 (x) against a value of the first ten (y), by a weight of the objective (label)."""
 
     value: str
     points: list[Point]

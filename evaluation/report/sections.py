@@ -186,6 +186,9 @@ def _trade_off(found: TradeOff) -> Section:
     labels = tuple(point.label for point in found.points)
     chart = LineChart("Trade-off", "NDCG@10", found.value, (Series("", points, labels),))
     rows = tuple((each.label, figure(each.x), figure(each.y)) for each in found.points)
-    table = Table("", ("weights", "NDCG@10", found.value), rows)
-    text = ("Satisfaction against value, by the weights of the objective.",)
-    return Section("What value costs", text, (table,), (chart,))
+    table = Table("", ("weight of satisfaction", "NDCG@10", found.value), rows)
+    text = (
+        "Choices found against how much the first ten would be liked, by the weight of "
+        "satisfaction in the objective.",
+    )
+    return Section("What satisfaction costs", text, (table,), (chart,))

@@ -1,10 +1,16 @@
 """Held-out items: nothing of them is known before they are ranked."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from evaluation.cold_items import ColdQueries, hold_out, measure_cold_items, text_cosine
+from evaluation.cold_model import ColdModel
+from evaluation.recipe import Recipe
+from feast_fusion.training_set import Indexed, TrainingSet
+from intake.model_settings import ChooserConfig, NextItemConfig, SequenceConfig
 from tests.evaluation.logs import random_events, two_tastes
+from training.ranker.columns import Profile
 from transformations.collaborative.histories import Events
 
 
@@ -91,6 +97,30 @@ def test_a_log_without_such_items_has_no_figure() -> None:
     found = measure_cold_items(events, vectors_of(events), {}, seeds=(0,))
     assert found.n_queries == 0
     assert found.ndcg["chance"] == [None]
+
+
+def test_our_model_finds_them_by_what_they_are() -> None:
+    events = two_tastes(n_users=60, n_items=120, n_events=40)
+    every = np.arange(120, dtype=np.int32)
+    rows = TrainingSet(
+        pa.table({"item_id": events.items.ids}),
+        {"item_embedding": Indexed(vectors_of(events), every)},
+        {},
+    )
+    config = NextItemConfig(
+        refit_every=800,
+        phases=1,
+        sequence=SequenceConfig(width=16, epochs=4, more_epochs=1),
+        chooser=ChooserConfig(width=8, epochs=2),
+    )
+    model = ColdModel(Recipe(rows, Profile((), (), ()), config, history=20))
+    queries = hold_out(events, 0)
+    scores = model(queries)
+    assert scores.shape == queries.rankable.shape
+    of_taste = queries.held_out[None, :] % 2 == queries.user[:, None] % 2
+    assert scores[of_taste].mean() > scores[~of_taste].mean()
+    found = measure_cold_items(events, vectors_of(events), {"ours": model}, seeds=(0,))
+    assert found.ndcg["ours"] > found.ndcg["chance"]
 
 
 def perfect(queries: ColdQueries) -> np.ndarray:

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from cli.feast_repository import open_store
-from evaluation.cold_items import measure_cold_items
-from evaluation.cold_model import ColdModel
 from evaluation.memory_log import MemoryLog
 from evaluation.model_ranks import ModelRanks
 from evaluation.past import PastRanks
@@ -143,10 +141,3 @@ def test_more_events_are_a_point_each(recipe: Recipe, queries: Queries) -> None:
     half, whole = found[1].points
     assert (half.x, whole.x) == (queries.n_fitted // 2, queries.n_fitted)
     assert half.y < whole.y == 1.0
-
-
-def test_items_that_nobody_knows_are_found_by_what_they_are(log: StoredLog, recipe: Recipe) -> None:
-    events = log.events
-    vectors = np.zeros((len(events.items), 4), np.float32)
-    found = measure_cold_items(events, vectors, {"ours": ColdModel(recipe)}, seeds=(0, 1))
-    assert np.mean(found.ndcg["ours"]) > np.mean(found.ndcg["chance"])

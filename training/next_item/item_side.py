@@ -33,7 +33,7 @@ class ItemSide:
     @classmethod
     def fit(cls, rows: TrainingSet, profile: Profile) -> "ItemSide":
         """From one row per item."""
-        texts = _vectors(rows)
+        texts = text_vectors(rows)
         known = texts.any(axis=1)
         numeric = [name for name in profile.numeric if name.startswith(ITEM_PROFILE)]
         return cls(
@@ -50,7 +50,7 @@ class ItemSide:
         """(n, p) projected text vectors of length 1 of one row per item, zeros where absent."""
         if self.projection is None:
             return np.zeros((len(rows), 1), np.float32)
-        texts = _vectors(rows)
+        texts = text_vectors(rows)
         if texts.shape[1] != len(self.projection.mean):
             return np.zeros((len(rows), self.projection.width), np.float32)
         projected = self.projection.project(texts)
@@ -85,7 +85,7 @@ def soft_bins(values: Numbers, knots: Sequence[float]) -> Floats:
     return found
 
 
-def _vectors(rows: TrainingSet) -> Floats:
+def text_vectors(rows: TrainingSet) -> Floats:
     """(n, d) text vectors, zeros where a row has none; (n, 1) where no row has."""
     found = vectors(rows, ITEM_EMBEDDING)
     if found is None or not len(found.values):

@@ -1,0 +1,129 @@
+"""All sections of the report on one workspace, measured one after the other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+from feast import FeatureStore
+
+from evaluation.baselines import BASELINES, POPULARITY
+from evaluation.cold_items import measure_cold_items
+from evaluation.cold_model import ColdModel
+from evaluation.contest import Contest, hold_contest
+from evaluation.past import PastRanks
+from evaluation.pointwise import evaluate_ranker
+from evaluation.protocol import TEST_LIMIT, Part, Queries, next_positives
+from evaluation.recipe import Recipe
+from evaluation.report.document import ColdItems, Report
+from evaluation.trade_off import TradeOffs
+from evaluation.variants import measure_ablations, measure_learning
+from feast_fusion.training_set import TrainingSet
+from intake.workspace import Workspace
+from serving.past import PastRecommender
+from training.next_item.fit_log import StoredLog
+from training.next_item.item_side import text_vectors
+from training.ranker.artifact import Artifact
+from transformations.names import SERVICE
+
+Progress = Callable[[str, int, int], None]
+
+OURS = "ours, as served"
+_LEARNING = ("EASE", POPULARITY)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is measured, and on what.
+
+    Attributes
+    ----------
+    artifact : fitted without the test part of the events
+    everything : also every baseline, and cold items: a fit for each of three seeds
+    ablations : also ablations and learning curves: about thirty fits
+    seed : of the drawn queries and of the models
+    progress : called with what is measured, how much of it is done, and of how much
+    """
+
+    workspace: Workspace
+    store: FeatureStore
+    training_set: TrainingSet
+    artifact: Artifact
+    everything: bool = False
+    ablations: bool = False
+    seed: int = 0
+    progress: Progress = lambda what, done, total: None
+
+    def measure(self) -> tuple[Report, pa.Table]:
+        """The report, and the ranks of the recommender as it is served."""
+        trade_offs = TradeOffs(self.workspace.dataset.ranker.satisfaction)
+        contests = self._contests(trade_offs)
+        events = self._log.events
+        report = Report(
+            dataset=self.workspace.dataset.name,
+            version=version("feast-fusion"),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            n_events=len(events),
+            n_users=len(events.users),
+            n_items=len(events.items),
+            next_positive=[contest.section for contest in contests],
+            pointwise=evaluate_ranker(self.training_set, self.artifact, trees=self.everything),
+            trade_off=trade_offs.curve(),
+        )
+        if self.everything:
+            report = report.model_copy(update={"cold_items": self._cold_items()})
+        if self.ablations:
+            report = report.model_copy(update=self._ablations())
+        return report, contests[0].ranks
+
+    @cached_property
+    def _log(self) -> StoredLog:
+        return StoredLog(self.workspace, self.store)
+
+    def _contests(self, trade_offs: TradeOffs) -> list[Contest]:
+        """As the service answers; where it may repeat items, also on new ones alone."""
+        recommender = PastRecommender(self.workspace, self.store, SERVICE, self.artifact)
+        may_repeat = self.workspace.dataset.candidates.repeats
+        as_served = PastRanks(recommender, trade_offs=trade_offs)
+        new_alone = PastRanks(recommender, new_only=True)
+        return [
+            hold_contest(
+                self._log.events,
+                {OURS: as_served if repeats == may_repeat else new_alone},
+                repeats=repeats,
+                all_baselines=self.everything,
+                limit=TEST_LIMIT,
+                seed=self.seed,
+                progress=self.progress,
+            )
+            for repeats in ((True, False) if may_repeat else (False,))
+        ]
+
+    def _cold_items(self) -> ColdItems:
+        recipe, _ = self._recipe("test")
+        vectors = text_vectors(recipe.rows)
+        self.progress("cold items", 0, 1)
+        return measure_cold_items(self._log.events, vectors, {"ours": ColdModel(recipe, self.seed)})
+
+    def _ablations(self) -> dict[str, Any]:
+        """On the part that chooses, so that the test part is not looked at again."""
+        recipe, queries = self._recipe("validation")
+        baselines = {name: BASELINES[name] for name in _LEARNING}
+        return {
+            "learning": measure_learning(
+                recipe, "ours", baselines, queries, seed=self.seed, progress=self.progress
+            ),
+            "ablations": measure_ablations(recipe, queries, "validation", progress=self.progress),
+        }
+
+    def _recipe(self, part: Part) -> tuple[Recipe, Queries]:
+        dataset = self.workspace.dataset
+        settings = dataset.candidates
+        queries = next_positives(
+            self._log.events, part, limit=TEST_LIMIT, seed=self.seed, repeats=settings.repeats
+        )
+        history = dataset.activity.history
+        return Recipe.of(self._log, queries.n_fitted, settings, history), queries
