@@ -19,7 +19,7 @@ def rows() -> TrainingSet:
 
 
 def test_every_model_is_measured_on_the_test_rows(rows: TrainingSet) -> None:
-    config = RankerConfig(epochs=1, rank=4, batch_size=128)
+    config = RankerConfig(epochs=1, batch_size=128)
     artifact = train(rows, make_dataset(), config, service="s", encoder_id=None).artifact
     found = evaluate_ranker(rows, artifact)
     test = rows.take(split_by_time(rows.table).test)
