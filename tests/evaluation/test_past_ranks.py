@@ -49,7 +49,10 @@ def test_the_past_by_the_store_is_the_past_in_memory(
 ) -> None:
     dataset = films.workspace.dataset
     artifact = Artifact.load(films.workspace.artifact_before_test)
-    served = PastRanks(PastRecommender(films.workspace, log.store, SERVICE, artifact))(queries)
+    choices_alone = dataset.ranker.model_copy(update={"satisfaction": 0.0, "value": 0.0})
+    changed = dataset.model_copy(update={"ranker": choices_alone})
+    workspace = replace(films.workspace, dataset=changed)
+    served = PastRanks(PastRecommender(workspace, log.store, SERVICE, artifact))(queries)
     model, history = artifact.require_next_item(), dataset.activity.history
     rows = log.item_rows(queries.n_fitted)
     every = dataset.candidates.refit_every
