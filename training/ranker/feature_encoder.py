@@ -169,9 +169,13 @@ class FeatureEncoder:
         if found is None or self.text_projection is None:
             width = self.item_texts.shape[1]
             return Distinct(torch.zeros(1, width), torch.full((len(rows),), -1))
-        projected = self.text_projection.project(np.asarray(found.values))
+        present = found.index >= 0
+        used, place = np.unique(found.index[present], return_inverse=True)  # values may be shared
+        index = np.full(len(rows), -1, dtype=np.int32)
+        index[present] = place
+        projected = self.text_projection.project(np.asarray(found.values)[used])
         with_zeros = torch.from_numpy(np.pad(projected, ((0, 1), (0, 0))))
-        return Distinct(with_zeros, torch.from_numpy(found.index.copy()))
+        return Distinct(with_zeros, torch.from_numpy(index))
 
     def events(self, recent: RecentLists) -> Tensor:
         """(m + 1, H, 4): mask, positive, centred value, age."""
