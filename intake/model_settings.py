@@ -31,6 +31,8 @@ class RankerConfig(Section):
     fusion : how the encoded modalities become one vector
     modalities : which of them are read
     width, heads : size of an encoded modality, heads of the attention over recent events
+    history : newest events of a user whose texts are attended to, of those that [activity] history
+        keeps; the collaborative numbers read them all
     content : leading directions of a text vector that are read as they are; all directions serve to
         compare texts, but read as they are they identify the item, whose labels are then memorised
     dropout : share of the units that a training step leaves out
@@ -50,6 +52,7 @@ class RankerConfig(Section):
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = MODALITIES
     width: Annotated[int, Field(ge=4, multiple_of=4)] = 32
     heads: Positive = 2
+    history: Positive = 50
     content: Annotated[int, Field(ge=0)] = 0
     dropout: Dropout = 0.2
     text_width: Positive = 64
@@ -131,6 +134,8 @@ class NextItemConfig(Section):
     Attributes
     ----------
     refit_every : events between two versions of the item-item signals; part of the prepared sources
+    history : newest events of a user that speak for an item, of those that [activity] history
+        keeps; part of the prepared sources
     depth : candidates that are ordered
     repeats : whether an item that the user had may be recommended again
     warm_up : share of the events before the first version of the sequence encoder
@@ -138,6 +143,7 @@ class NextItemConfig(Section):
     """
 
     refit_every: Positive = 5000
+    history: Positive = 50
     depth: Annotated[int, Field(ge=10)] = 500
     repeats: bool = False
     warm_up: Annotated[float, Field(gt=0, lt=1)] = 0.4

@@ -102,7 +102,10 @@ class Search:
         allowed = np.ones(len(catalogue), dtype=bool)
         for rows in excluded:
             allowed[np.asarray(rows, dtype=np.int64)] = False
-        history = None if user is None else Histories.of(user, catalogue.items)
+        history = None
+        if user is not None:
+            limit = catalogue.scorer.history
+            history = Histories.of(user, catalogue.items).newest(limit)
         return cls(catalogue, history, allowed, query)
 
     def best(self, n: int) -> Candidates:

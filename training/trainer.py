@@ -86,7 +86,7 @@ def train(
     started = time.perf_counter()
     split = split_by_time(training_set.table)
     _require_both(training_set.table["label"].to_numpy()[split.train])
-    features = FeatureEncoder.fit(training_set, split.train, dataset, text_width=config.text_width)
+    features = _fit_features(training_set, split.train, dataset, config)
     where = _device(device)
     learned = _examples(features, training_set.take(split.train), where)
     held_out = _examples(features, training_set.take(split.validation), where)
@@ -130,13 +130,21 @@ def refit(
     device, processes : as in `train`
     """
     config, where = result.artifact.ranker.config, _device(device)
-    features = FeatureEncoder.fit(training_set, rows, dataset, text_width=config.text_width)
+    features = _fit_features(training_set, rows, dataset, config)
     learned = _examples(features, training_set.take(rows), where)
     fitting = _begin(features, learned, config, seed, processes, where)
     for _ in range(result.best_epoch):
         fitting.judge(fitting.run_epoch(learned), float("nan"))
     result.calibration.apply(fitting.mean)
     return replace(result.artifact, features=features, ranker=fitting.mean.cpu().eval())
+
+
+def _fit_features(
+    training_set: TrainingSet, rows: NDArray[np.int64], dataset: Dataset, config: RankerConfig
+) -> FeatureEncoder:
+    return FeatureEncoder.fit(
+        training_set, rows, dataset, history=config.history, text_width=config.text_width
+    )
 
 
 def _begin(

@@ -9,14 +9,16 @@ import pyarrow as pa
 from intake.dataset import Dataset
 
 # Raise it whenever the same inputs would give other sources than before.
-SOURCES_VERSION = 3
+SOURCES_VERSION = 4
+_OF_CANDIDATES = {"refit_every", "history"}
 _SECTIONS = ("items", "users", "interactions", "activity")
 
 
 def fingerprint_inputs(dataset: Dataset, journal: pa.Table) -> str:
     """SHA-256 of all that decides the sources: files, journal, their description, the code."""
     sections = dataset.model_dump(
-        mode="json", include=dict.fromkeys(_SECTIONS, True) | {"candidates": {"refit_every"}}
+        mode="json",
+        include=dict.fromkeys(_SECTIONS, True) | {"candidates": _OF_CANDIDATES},
     )
     digests = {
         str(section.path): _digest(section.path)

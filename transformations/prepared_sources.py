@@ -115,7 +115,8 @@ def _tables(dataset: Dataset, data: ValidatedData) -> Iterator[ActivityTable]:
     yield from build_activity(dataset, data.items, data.interactions)
     events = build_events(data.items, data.interactions)
     every = dataset.candidates.refit_every
-    yield build_item_neighbours(events, every, dataset.activity.history)
+    history = min(dataset.candidates.history, dataset.activity.history)
+    yield build_item_neighbours(events, every, history)
     yield build_item_factors(events, every)
 
 

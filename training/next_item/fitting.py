@@ -92,7 +92,7 @@ class NextItemFitter:
         events, config = self._log.events, self._config.chooser
         liked = np.flatnonzero(events.positive[start:end]) + start
         liked = liked[events.starts_of_instants[liked] >= start]
-        histories = self._log.histories(liked)
+        histories = self._log.histories(liked).newest(self._config.history)
         places = self._log.places(events.time[liked])
         texts, side = self._side.texts(rows), self._side.of(rows)
         for place in np.unique(places).tolist():

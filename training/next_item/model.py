@@ -67,7 +67,7 @@ class NextItemModel:
         sequence = self.sequence.on(codes, torch.from_numpy(side))
         texts = self.side.texts(rows)
         signals = Signals(version, sequence, texts, side, self.config.repeats)
-        return NextItemScorer(signals, self.chooser)
+        return NextItemScorer(signals, self.chooser, self.config.history)
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,16 @@ class Signals:
 
 @dataclass(frozen=True)
 class NextItemScorer:
-    """A model on the items of a catalogue. Never changes; safe for many threads."""
+    """A model on the items of a catalogue. Never changes; safe for many threads.
+
+    Attributes
+    ----------
+    history : newest events of a user that are read
+    """
 
     signals: Signals
     chooser: Chooser
+    history: int
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -73,18 +73,20 @@ class FeatureEncoder:
         rows: NDArray[np.int64],
         dataset: Dataset,
         *,
+        history: int = 50,
         text_width: int = 64,
     ) -> "FeatureEncoder":
         """The encoder of the labelled `rows`, in the order of time; no other row is looked at.
 
         Parameters
         ----------
+        history : newest events of a user whose texts are attended to
         text_width : width that text vectors are projected to
         """
         past = training_set.take(rows)
         labels = number(past, "label").astype(np.float32)
         prior = float(labels.mean()) if len(labels) else 0.5
-        profile, history = Profile.of(dataset), dataset.activity.history
+        profile = Profile.of(dataset)
         items = IdMap.of(past.table["item_id"])
         recent = RecentLists.of(past, items, history)
         numbers = _numbers(past, profile, prior, recent)

@@ -113,6 +113,19 @@ class Histories:
             np.nan_to_num((np.floor(now_s) - last_s).clip(0, _MAX_IDLE_S)),
         )
 
+    def newest(self, limit: int) -> "Histories":
+        """The newest `limit` events of each."""
+        kept = self.place < limit
+        lengths = np.minimum(self.lengths, limit)
+        return replace(
+            self,
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            item=self.item[kept],
+            positive=self.positive[kept],
+            value=self.value[kept],
+            age_s=self.age_s[kept],
+        )
+
     def take(self, queries: Ints) -> "Histories":
         """The given queries, in the given order."""
         lengths = self.lengths[queries]
