@@ -27,6 +27,7 @@ from transformations.collaborative.versions import ItemVersion, Versions
 from transformations.id_map import IdMap
 
 NAMES = (*EXPECTED, "together")
+COLUMNS = tuple(feature_column(names.COLLABORATIVE, name) for name in NAMES)
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,13 @@ class Collaboration:
         return self._numbers(histories, user, self.items.codes(rows.table["item_id"]))
 
     def _numbers(self, histories: Histories, user: Ints, item: Ints) -> dict[str, Numbers]:
+        if not len(self.items):
+            return dict.fromkeys(COLUMNS, np.full(len(item), np.nan))
         found = Tastes.of(self.factors, histories).expect(user, item)
         weights = weighted_items(histories, len(self.items))[user]
-        together = weights.multiply(self.beside[item]).sum(axis=1) if len(self.items) else 0.0
-        found["together"] = np.where(item < 0, np.nan, np.asarray(together).ravel())
-        return {feature_column(names.COLLABORATIVE, name): of for name, of in found.items()}
+        together = np.asarray(weights.multiply(self.beside[item]).sum(axis=1)).ravel()
+        found["together"] = np.where(item < 0, np.nan, together)
+        return {column: found[name] for column, name in zip(COLUMNS, NAMES, strict=True)}
 
 
 class Collaborations:

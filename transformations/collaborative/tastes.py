@@ -55,10 +55,11 @@ class Tastes:
         """
         found: dict[str, Numbers] = {}
         for kind, name in enumerate(KINDS):
-            means = np.append(self.version.means[kind], np.nan).astype(np.float64)[item]
-            factors = np.pad(self.version.factors[kind], ((0, 1), (0, 0))).astype(np.float64)[item]
-            bias = self.bias[kind][user]
-            taste = (self.factors[kind][user] * factors).sum(axis=1)
+            means = self.version.means[kind, item].astype(np.float64)
+            means[item < 0] = np.nan
+            bias = self.bias[kind, user]
+            factors = self.version.factors[kind, item].astype(np.float64)
+            taste = (self.factors[kind, user] * factors).sum(axis=1)
             taste[np.isnan(means)] = np.nan
             numbers = (means, bias, taste, means + bias + taste)
             found |= {f"{name}_{what}": of for what, of in zip(_OF_A_KIND, numbers, strict=True)}
@@ -69,13 +70,12 @@ def _fold_in(
     version: FactorVersion, kind: int, histories: Histories, answers: np.ndarray
 ) -> Numbers:
     """(q, 1 + r) bias and factors of the users; what an item's mean does not explain is theirs."""
-    means = version.means[kind].astype(np.float64)
-    residual = answers - means[histories.item]
+    residual = answers - version.means[kind, histories.item].astype(np.float64)
     known = np.flatnonzero(np.isfinite(residual))
-    at = (histories.query[known], histories.item[known])
-    shape = (len(histories), len(means))
+    items, place = np.unique(histories.item[known], return_inverse=True)  # few of a catalogue
+    at, shape = (histories.query[known], place), (len(histories), len(items))
     counts = sp.csr_matrix((np.ones(len(known)), at), shape=shape)
     sums = sp.csr_matrix((residual[known], at), shape=shape)
-    columns = np.empty((len(means), 1 + N_FACTORS))
-    columns[:, 0], columns[:, 1:] = _BIAS_SCALE, version.factors[kind]
+    columns = np.empty((len(items), 1 + N_FACTORS))
+    columns[:, 0], columns[:, 1:] = _BIAS_SCALE, version.factors[kind, items]
     return solve_ridge(counts, sums, columns)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.sparse as sp
 
 from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
@@ -15,10 +16,11 @@ from tests.oracles import item_factors as factor_oracle
 from tests.oracles.item_models import ease, history_rows, weighted_history
 from tests.training.synthetic import make_dataset, without
 from tests.transformations.collaborative.logs import random_log
-from training.ranker.collaborative import NAMES, Collaborations
+from training.ranker.collaborative import COLUMNS, NAMES, Collaboration, Collaborations
 from transformations.collaborative.histories import Events
-from transformations.collaborative.item_factors import build_item_factors
+from transformations.collaborative.item_factors import FactorVersion, build_item_factors
 from transformations.collaborative.versions import build_item_neighbours, version_ends
+from transformations.id_map import IdMap
 
 EVERY, LIMIT = 90, 5
 LOG = random_log(300, users=10, items=12, seed=4)
@@ -81,7 +83,7 @@ def rows(versions: Collaborations) -> TrainingSet:
 
 def numbers_of(rows: TrainingSet) -> np.ndarray:
     """(n, names)"""
-    columns = (rows.table[f"collaborative__{name}"].to_numpy() for name in NAMES)
+    columns = (rows.table[name].to_numpy() for name in COLUMNS)
     return np.stack(list(columns), axis=1)
 
 
@@ -123,6 +125,14 @@ def test_a_request_has_the_bits_of_its_rows(versions: Collaborations, rows: Trai
         np.testing.assert_array_equal([column[item] for column in request.values()], found[row])
         unknown = {name for name, column in request.items() if np.isnan(column[0])}
         assert len(unknown) == len(NAMES) - 2, "all but the biases of the user"
+
+
+def test_without_any_item_nothing_is_said(versions: Collaborations) -> None:
+    nothing = sp.csr_matrix((0, 0), dtype=np.float32)
+    others = Collaboration.of(IdMap.of([]), nothing, FactorVersion.empty(0))
+    found = others.numbers(rows_of(LOG).take(np.array([299])), ["a", "b"])
+    assert list(found) == list(COLUMNS)
+    assert all(np.isnan(column).all() and len(column) == 2 for column in found.values())
 
 
 def test_answers_after_a_row_leave_every_number_before_it(
