@@ -15,21 +15,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from feast import FeatureStore
 
-from feast_fusion.column_names import split_column
 from feast_fusion.times import TIMESTAMP, from_micros, to_micros
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
-from serving.answers import MODEL_FROM_LATER, Recommendations, UserKind
+from serving.answers import MODEL_FROM_LATER, Recommendations
 from serving.candidates import Candidates, Search
 from serving.catalogue import Catalogue, item_sink, load_catalogue
-from serving.encoded_items import Flags, Items
+from serving.past_slate import PastSlate, encode_rows, kind_of
 from serving.query import Query, read_query
 from serving.ranking import Ranking, list_items
 from serving.vector_index import Rows, Vectors
 from training.ranker.artifact import Artifact
-from training.ranker.batching import RankerInputs
-from training.ranker.collaborative import Collaboration
-from training.ranker.columns import Numbers
 from training.ranker.request_features import RequestEncoder
 from training.retrieval import build_rows_of, build_training_set
 from transformations import names
@@ -73,36 +69,6 @@ class PastAnswer:
     def _place(self, rows: Rows, item_id: str) -> int | None:
         found = np.flatnonzero(rows == self.catalogue.items.code(item_id))
         return int(found[0]) + 1 if len(found) else None
-
-
-@dataclass(frozen=True)
-class _PastSlate:
-    """One user and the candidates, as history has both at one instant.
-
-    Attributes
-    ----------
-    joined : the features of this slate's and of other slates' candidates
-    at : (m,) the rows of this slate
-    """
-
-    user: TrainingSet
-    joined: TrainingSet
-    at: Ints
-    item_ids: Sequence[str]
-    items: Items
-    now: datetime
-    encoder: RequestEncoder
-    collaboration: Collaboration
-
-    def inputs(self) -> RankerInputs:
-        numbers = self.collaboration.numbers(self.user, self.item_ids)
-        return self.encoder.transform(self.user, self.items.block, self.now.timestamp(), numbers)
-
-    def values(self) -> Numbers:
-        return self.encoder.mean_values(self.items.block)
-
-    def rows(self, at: Ints) -> TrainingSet:
-        return self.joined.take(self.at[at])
 
 
 @dataclass(frozen=True)
@@ -220,12 +186,12 @@ class PastRecommender:
             searches.append(search)
             found.append(search.best(max(n, self._depth)))
         joined = self._join(ids, times, found)
-        items = _items(self._encoder, joined)  # at once: a tenth of the time of one by one
+        items = encode_rows(self._encoder, joined)  # at once: a tenth of the time of one by one
         ends = np.cumsum([len(each) for each in found])
         each_ms = (time.perf_counter() - started) * 1000 / max(1, len(found))
         for at, end in enumerate(ends.tolist()):
             rows = np.arange(end - len(found[at]), end)
-            slate = _PastSlate(
+            slate = PastSlate(
                 users.take(np.array([at])),
                 joined,
                 rows,
@@ -259,7 +225,7 @@ class PastRecommender:
         self,
         search: Search,
         candidates: Candidates,
-        slate: _PastSlate,
+        slate: PastSlate,
         n: int,
         explain: bool,
         each_ms: float,
@@ -273,7 +239,7 @@ class PastRecommender:
             user_id=slate.user.table["user_id"][0].as_py(),
             items=items,
             n_candidates=len(candidates),
-            user=_kind(slate.user),
+            user=kind_of(slate.user),
             degraded=is_later,
             reasons=(MODEL_FROM_LATER,) if is_later else (),
             latency_ms=each_ms + (time.perf_counter() - started) * 1000,
@@ -290,29 +256,3 @@ class PastRecommender:
             ranked.scores[ranked.order],
             ranked.liked[ranked.order],
         )
-
-
-def _items(encoder: RequestEncoder, rows: TrainingSet) -> Items:
-    acted_on = _has_any(rows, (names.ITEM_STATS,))
-    described = _has_any(rows, (names.ITEM_PROFILE, names.ITEM_EMBEDDING))
-    return Items(encoder.encode_items(rows), acted_on, described)
-
-
-def _has_any(rows: TrainingSet, views: tuple[str, ...]) -> Flags:
-    """(n,) whether a row has any feature of the views."""
-    found = np.zeros(len(rows), dtype=bool)
-    for name in rows.names:
-        if split_column(name)[0] not in views:
-            continue
-        if name in rows.table.column_names:
-            found |= rows.table[name].is_valid().to_numpy()
-        else:
-            found |= {**rows.vectors, **rows.lists}[name].present
-    return found
-
-
-def _kind(user: TrainingSet) -> UserKind:
-    views = (names.USER_RECENT, names.USER_STATS, names.USER_INTEREST, names.USER_EMBEDDING)
-    if _has_any(user, views)[0]:
-        return "known"
-    return "profile_only" if _has_any(user, (names.USER_PROFILE,))[0] else "unknown"
