@@ -88,9 +88,9 @@ class Signals:
     repeats: bool
 
     @cached_property
-    def _answers(self) -> torch.Tensor:
+    def _tables(self) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.inference_mode():
-            return self.sequence.answers()
+            return self.sequence.events(), self.sequence.answers()
 
     @cached_property
     def _imputation(self) -> Imputation:
@@ -109,7 +109,7 @@ class Signals:
         for name in _IMPUTED:
             at = SIGNALS.index(name)
             scores[:, at] = self._imputation(scores[:, at])
-        found = [scores, score_histories(self.sequence, histories, self._answers)[:, None]]
+        found = [scores, score_histories(self.sequence, histories, self._tables)[:, None]]
         if self.repeats:
             own = own_signals(histories, scores.shape[2])
             found.append(own.transpose(0, 2, 1))

@@ -91,7 +91,7 @@ class SequenceFitter:
             return float("nan")
         chance = torch.rand(model.n_items, generator=self._generator)
         kept = (chance >= model.config.forget).float().to(device)
-        states = model.states(batch.to(device), kept).flatten(0, 1)  # (B * T, d)
+        states = model.states(batch.to(device), model.events(kept)).flatten(0, 1)  # (B * T, d)
         asked, which = np.unique(targets.place, return_inverse=True)
         logits = model.logits(states[asked], model.answers(kept))  # (m, i)
         impossible = log.impossible(windows, asked, batch.items.shape[1], device)
@@ -116,7 +116,7 @@ def _place_new_items(model: SequenceModel, log: Log, rng: np.random.Generator) -
     if not len(targets.place):
         return
     device = model.side.device
-    states = model.states(batch.to(device)).flatten(0, 1)
+    states = model.states(batch.to(device), model.events()).flatten(0, 1)
     usual = states[targets.place].mean(dim=0, keepdim=True)  # (1, d)
     met = model.met > 0
     levels = model.logits(usual, model.answers())[0]  # (i,)
@@ -127,20 +127,20 @@ def _place_new_items(model: SequenceModel, log: Log, rng: np.random.Generator) -
 
 @torch.inference_mode()
 def score_histories(
-    model: SequenceModel, histories: Histories, answers: Tensor | None = None
+    model: SequenceModel, histories: Histories, tables: tuple[Tensor, Tensor] | None = None
 ) -> NDArray[np.float32]:
     """(q, n_items) logits of every item after each history, of which the newest events count.
 
     Parameters
     ----------
-    answers : (n_items, d) `model.answers()`, where the caller has it
+    tables : `model.events()` and `model.answers()`, where the caller has them
     """
     device, parts = model.side.device, []
-    answers = model.answers() if answers is None else answers
+    events, answers = (model.events(), model.answers()) if tables is None else tables
     for start in range(0, len(histories), _SCORED_AT_ONCE):
         part = histories.take(np.arange(start, min(start + _SCORED_AT_ONCE, len(histories))))
         batch, last = batch_histories(part, model)
-        states = model.states(batch.to(device))
+        states = model.states(batch.to(device), events)
         chosen = states[torch.arange(len(part), device=device), last]
         parts.append(model.logits(chosen, answers).cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros((0, model.n_items), np.float32)

@@ -107,16 +107,19 @@ class SequenceModel(nn.Module):
         found.answer_bias = nn.Parameter(bias, requires_grad=False)
         return found
 
-    def states(self, batch: SequenceBatch, kept: Tensor | None = None) -> Tensor:
-        """(B, T, d) after the events up to each place.
+    def events(self, kept: Tensor | None = None) -> Tensor:
+        """(n_items + 2, d) the items as events, then the start and the padding.
 
         kept : (n_items,) 1 where an item's own embedding is read, None for all that were met
         """
         kept = self.met if kept is None else kept * self.met
         events = self.event_ids.weight[:-2] * kept[:, None] + self.event_side(self.side)
-        table = torch.cat([events, self.event_ids.weight[-2:]])  # (n_items + 2, d)
+        return torch.cat([events, self.event_ids.weight[-2:]])
+
+    def states(self, batch: SequenceBatch, events: Tensor) -> Tensor:
+        """(B, T, d) after the events up to each place, where `events` are those of `events()`."""
         length = batch.items.shape[1]
-        x = table[batch.items] + self.numbers(batch.numbers)
+        x = events[batch.items] + self.numbers(batch.numbers)
         x = self.dropout(x + self.places.weight[:length])
         blocked = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
         for block in self.blocks:  # padding is on the right, where causal attention never looks
@@ -126,7 +129,7 @@ class SequenceModel(nn.Module):
         return found
 
     def answers(self, kept: Tensor | None = None) -> Tensor:
-        """(n_items, d) the items as answers; `kept` as in `states`."""
+        """(n_items, d) the items as answers; `kept` as in `events`."""
         kept = self.met if kept is None else kept * self.met
         described: Tensor = self.answer_side(self.side)
         return described + self.answer_ids.weight * kept[:, None]

@@ -1,9 +1,11 @@
 """Signals: how much each model that was fitted before an instant speaks for an item."""
 
 import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from transformations.collaborative.histories import Flags, Floats, Histories
-from transformations.collaborative.item_models import event_weights, normalised
+from transformations.collaborative.item_models import event_weights
 from transformations.collaborative.versions import ItemVersion
 
 SIGNALS = (
@@ -20,31 +22,51 @@ SIGNALS = (
 SEQUENCE = "sequence"
 # Standardised scores are cut there: one item must not shrink the rest of a slate to nothing.
 LIMIT = 12.0
+# Of a positive event of anybody: among items of which a model says nothing, the popular come first.
+_TIE = 1e-6
 
 
-def score_signals(version: ItemVersion, histories: Histories, vectors: Floats) -> Floats:
+def score_signals(version: ItemVersion, histories: Histories, texts: Floats) -> Floats:
     """(q, f, i) one number per signal of `SIGNALS`, in its order; not standardised.
 
     Parameters
     ----------
-    vectors : (i, d) L2-normalised, zeros where an item has none
+    texts : (i, p) text vectors of length 1, zeros where an item has none
     """
-    n_items = version.together.shape[0]
-    weights = event_weights(histories)
-    items = histories.sums(weights, n_items)
-    disliked = histories.sums(weights * ~histories.positive, n_items)
-    visit = histories.sums(weights * (histories.age_s == 0), n_items)
-    total = np.asarray(items.sum(axis=1)).clip(1e-9)
-    shared = [*version.popularity, version.liked_rate]
+    n, weights = len(histories), event_weights(histories)
+    disliked, newest = weights * ~histories.positive, weights * (histories.age_s == 0)
+    together = _products(histories, [weights, disliked], version.together)  # (2, q, i)
+    following = _products(histories, [weights, newest], version.following)
+    likes = np.expm1(version.popularity[0]) * np.float32(_TIE)
+    shape = (n, len(likes))
+    taste = histories.sums(weights, shape[1]) @ texts  # (q, p); its length is of no account
     found = [
-        (items @ version.together).toarray(),
-        (normalised(items) @ version.following).toarray(),
-        (disliked @ version.together).toarray(),
-        (visit @ version.following).toarray(),
-        *(np.broadcast_to(each, (len(histories), n_items)) for each in shared),
-        ((items @ vectors) / total) @ vectors.T,
+        together[0] + likes,
+        following[0] + likes,
+        together[1] + likes,
+        following[1] + likes,
+        *(np.broadcast_to(each, shape) for each in (*version.popularity, version.liked_rate)),
+        taste @ texts.T,
     ]
-    return np.stack(found, axis=1).astype(np.float32)
+    return np.stack(found, axis=1).astype(np.float32, copy=False)
+
+
+def _products(
+    histories: Histories, weights: list[NDArray[np.float64]], matrix: sp.csr_matrix
+) -> Floats:
+    """(w, q, i) the rows of a matrix summed over the events of each history, by each weight."""
+    n, n_items = len(histories), matrix.shape[0]
+    offsets = [histories.offsets[:-1] + at * len(histories.item) for at in range(len(weights))]
+    stacked = sp.csr_matrix(
+        (
+            np.concatenate(weights).astype(np.float32),
+            np.tile(histories.item, len(weights)),
+            np.append(np.concatenate(offsets), len(weights) * len(histories.item)),
+        ),
+        shape=(n * len(weights), n_items),
+    )
+    products: Floats = (stacked @ matrix).toarray().reshape(len(weights), n, n_items)
+    return products
 
 
 def standardise(scores: Floats, allowed: Flags) -> Floats:

@@ -78,8 +78,8 @@ class Histories:
 
     def sums(self, weights: NDArray[np.floating], n_items: int) -> sp.csr_matrix:
         """(q, n_items) float32: the (k,) weights of the events of an item, summed."""
-        at = (self.query, self.item)
-        return sp.csr_matrix((weights.astype(np.float32), at), shape=(len(self), n_items))
+        rows = (weights.astype(np.float32), self.item, self.offsets)
+        return sp.csr_matrix(rows, shape=(len(self), n_items))
 
     @classmethod
     def of(cls, rows: TrainingSet, items: IdMap) -> "Histories":

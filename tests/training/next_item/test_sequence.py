@@ -49,7 +49,7 @@ def test_an_event_after_a_place_leaves_the_states_up_to_it_as_they_are() -> None
     other.numbers[:, k + 1 :] += 1.0
     other.idle[:, k + 1 :] += 1.0
     with torch.inference_mode():
-        one, two = model.states(batch), model.states(other)
+        one, two = model.states(batch, model.events()), model.states(other, model.events())
     torch.testing.assert_close(one[:, : k + 1], two[:, : k + 1], rtol=0, atol=1e-6)
     assert not torch.allclose(one[:, k + 1], two[:, k + 1])
 
@@ -73,7 +73,7 @@ def test_a_place_is_read_in_training_as_a_history_is_in_scoring() -> None:
     batch, targets = log.batch(windows)
     width = batch.items.shape[1]
     with torch.inference_mode():
-        states = model.states(batch).flatten(0, 1)
+        states = model.states(batch, model.events()).flatten(0, 1)
         logits = model.logits(states, model.answers()).numpy()
     by_user = np.lexsort((np.arange(len(EVENTS)), EVENTS.user))
     for place, item in zip(targets.place.tolist(), targets.item.tolist(), strict=True):
@@ -122,7 +122,7 @@ def test_the_gradient_is_that_of_the_logits() -> None:
     idle = batch.idle.double().requires_grad_()
 
     def logits(numbers: torch.Tensor, idle: torch.Tensor) -> torch.Tensor:
-        states = model.states(SequenceBatch(batch.items, numbers, idle))
+        states = model.states(SequenceBatch(batch.items, numbers, idle), model.events())
         return model.logits(states[torch.arange(2), torch.from_numpy(last)], model.answers())
 
     assert torch.autograd.gradcheck(logits, (numbers, idle))
