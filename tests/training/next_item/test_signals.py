@@ -56,11 +56,11 @@ def test_item_signals_are_sums_over_the_events_of_the_history() -> None:
             visit[EVENTS.item[r]] += weight * (EVENTS.time[r] == newest)
         wanted = {
             "together": items @ together,
-            "following": items / (1 + np.linalg.norm(items)) @ following,
+            "following": items @ following,
             "disliked": disliked @ together,
             "visit": visit @ following,
             "popular_short": VERSION.popularity[2],
-            "text": (items @ TEXTS) / max(items.sum(), 1e-9) @ TEXTS.T,
+            "text": (items @ TEXTS) @ TEXTS.T,
         }
         for name, of in wanted.items():
             np.testing.assert_allclose(found[at, SIGNALS.index(name)], of, atol=1e-4)
