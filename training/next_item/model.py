@@ -30,7 +30,15 @@ _IMPUTED = ("together", "following", "disliked", "visit")
 # Categories and numbers beside text of length 1, where scores of new items are imputed.
 _BESIDE_TEXT = np.float32(0.5)
 # What puts an item among the candidates: standardised signals by weight.
-_MERGED = {"together": 1.0, "following": 1.0, SEQUENCE: 2.0, "own_count": 3.0, "own_month": 1.0}
+_MERGED = {
+    "together": 0.5,
+    "following": 0.5,
+    SEQUENCE: 3.0,
+    "text": 0.6,
+    "liked_rate": 0.3,
+    "own_count": 3.0,
+    "own_month": 1.0,
+}
 
 
 def signal_names(repeats: bool) -> tuple[str, ...]:

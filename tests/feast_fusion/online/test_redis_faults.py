@@ -338,7 +338,7 @@ def test_the_oracle_catches_a_connection_used_again_after_a_timeout(
         recovers(transport)
         with monkeypatch.context() as planted:
             planted.setattr(ServerConnection, "close", keep)
-            planted.setattr(RedisPyConnection, "disconnect", lambda connection: None)
+            planted.setattr(RedisPyConnection, "disconnect", lambda *_: None)
             server.pause()
             failed_after(transport)
             server.resume()
