@@ -31,6 +31,7 @@ class Candidates:
     signals : (f, m) what speaks for each, see `training.next_item.model`; zeros without a history
     query : (m,) by how many standard deviations each is nearer to the query than the average item;
         None without a query
+    is_named : whether a caller named them, so that no source did
     """
 
     item_ids: Sequence[str]
@@ -38,12 +39,15 @@ class Candidates:
     history: Histories | None
     signals: Vectors
     query: Vectors | None
+    is_named: bool
 
     def __len__(self) -> int:
         return len(self.item_ids)
 
     def sources(self, catalogue: Catalogue, at: int) -> tuple[str, ...]:
         """What speaks for the candidate at this place: signals, the query, and that it is new."""
+        if self.is_named:
+            return ()
         names = catalogue.scorer.names
         found = [name for name, place in zip(names, self._places[:, at], strict=True) if place]
         if self.history is None:
@@ -120,24 +124,25 @@ class Search:
         rows = np.concatenate([first[~np.isin(first, kept)][: n - len(kept)], kept])
         rows = rows[np.argsort(-self._merged[rows], kind="stable")]
         item_ids = [self.catalogue.item_ids[row] for row in rows.tolist()]
-        return self._candidates(item_ids, rows)
+        return self._candidates(item_ids, rows, is_named=False)
 
     def named(self, item_ids: Iterable[str]) -> Candidates:
         """The items that a caller names, each once, whether allowed or not."""
         distinct = list(dict.fromkeys(item_ids))
-        return self._candidates(distinct, self.catalogue.items.codes(distinct))
+        codes = self.catalogue.items.codes(distinct)
+        return self._candidates(distinct, codes, is_named=True)
 
     def order(self) -> Rows:
         """(k,) all allowed rows by the merged signals, best first."""
         allowed = np.flatnonzero(self.allowed)
         return allowed[np.argsort(-self._merged[allowed], kind="stable")]
 
-    def _candidates(self, item_ids: Sequence[str], rows: Rows) -> Candidates:
+    def _candidates(self, item_ids: Sequence[str], rows: Rows, *, is_named: bool) -> Candidates:
         known = np.where(rows >= 0, rows, 0)
         missing = rows < 0
         signals = np.where(missing, np.float32(0.0), self.signals[:, known])
         query = None if self.query is None else np.where(missing, 0.0, self.query[known])
-        return Candidates(item_ids, rows, self.history, signals, query)
+        return Candidates(item_ids, rows, self.history, signals, query, is_named)
 
     def _fresh(self, n: int) -> Rows:
         fresh = self.catalogue.fresh
