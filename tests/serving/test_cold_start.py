@@ -44,7 +44,8 @@ def test_an_unknown_user_gets_popular_and_fresh_items_ranked(bench: Bench) -> No
     assert_sensible(answer, 10)
     assert answer.user == "unknown"
     assert all(item.sources for item in answer.items)
-    assert answer.items == bench.recommender.recommend("another stranger", 10).items
+    another = bench.recommender.recommend("another stranger", 10)
+    assert [i.item_id for i in answer.items] == [i.item_id for i in another.items]
 
 
 def test_an_unknown_user_with_a_query_gets_what_it_asks_for(bench: Bench, genre: list[str]) -> None:
@@ -66,10 +67,8 @@ def test_a_query_also_moves_the_answer_to_a_known_user(bench: Bench, genre: list
 
 
 def test_a_blank_query_is_none(bench: Bench) -> None:
-    assert (
-        bench.recommender.recommend("u0", 5, query=" \n").items
-        == bench.recommender.recommend("u0", 5).items
-    )
+    blank, without = (bench.recommender.recommend("u0", 5, query=q) for q in (" \n", None))
+    assert [i.item_id for i in blank.items] == [i.item_id for i in without.items]
 
 
 def test_a_user_with_a_profile_only_is_ranked_with_it(bench: Bench) -> None:

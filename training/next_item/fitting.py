@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from feast import FeatureStore
 
+from feast_fusion.errors import schema_error
 from feast_fusion.training_set import TrainingSet
 from intake.model_settings import NextItemConfig
 from intake.workspace import Workspace
@@ -51,7 +52,13 @@ class NextItemFitter:
         self._n_rows = 0
 
     def fit(self, n_rows: int, progress: Progress | None = None) -> NextItemModel:
-        """The model of the first `n_rows` events, at least as many as the last one's."""
+        """The model of the first `n_rows` events, at least as many as the last one's.
+
+        Raises
+        ------
+        SchemaError
+            No event after the warm-up is positive.
+        """
         config, report = self._config, progress or (lambda *_: None)
         sequence = config.sequence
         rows = self._log.item_rows(n_rows)
@@ -63,6 +70,13 @@ class NextItemFitter:
             self._slates += self._draw(start, end, rows)
             self._fitter.fit(end, sequence.more_epochs, lambda a, b: report("sequence", a, b))
         self._n_rows = n_rows
+        if not self._slates:
+            raise schema_error(
+                "events",
+                got=f"no positive event among rows {cuts[0]:,} to {n_rows:,}",
+                expected="choices to learn from after the first part of the log",
+                remedy="Bring more events, or check [interactions] positive.",
+            )
         chooser = fit_chooser(Slates.joined(self._slates), config.chooser, self._seed)
         known = np.flatnonzero(self._sequence.met.numpy() > 0)
         model = self._sequence.on(known, self._sequence.side[known])
