@@ -25,7 +25,7 @@ from transformations import names
 
 USER, ITEM = "user_id", "item_id"
 
-_HISTORY_VIEWS = (names.USER_RECENT, names.USER_STATS, names.USER_INTEREST, names.USER_EMBEDDING)
+HISTORY_VIEWS = (names.USER_RECENT, names.USER_STATS, names.USER_INTEREST, names.USER_EMBEDDING)
 _RECENT_ITEMS = feature_column(names.USER_RECENT, "item_ids")
 
 
@@ -45,14 +45,9 @@ class UserFeatures:
     @property
     def kind(self) -> UserKind:
         """How well known the user is: by which views have a row of the user."""
-        if any(map(self.has, _HISTORY_VIEWS)):
+        if any(map(self.has, HISTORY_VIEWS)):
             return "known"
         return "profile_only" if self.has(names.USER_PROFILE) else "unknown"
-
-    def vector(self, feature: str) -> NDArray[np.float32] | None:
-        """The (d,) vector feature of that name, None when the user has none."""
-        column = self._column(feature)
-        return None if column is None else np.asarray(column[0], dtype=np.float32)
 
     @property
     def recent_items(self) -> set[str]:

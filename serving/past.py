@@ -58,18 +58,6 @@ class PastAnswer:
     liked: Vectors
     number: int = 0
 
-    def place(self, item_id: str) -> int | None:
-        """From 1, where the order has the item; None where it is not among what can be chosen."""
-        return self._place(self.order, item_id)
-
-    def candidate_place(self, item_id: str) -> int | None:
-        """From 1, where the merged signals have the item."""
-        return self._place(self.candidates, item_id)
-
-    def _place(self, rows: Rows, item_id: str) -> int | None:
-        found = np.flatnonzero(rows == self.catalogue.items.code(item_id))
-        return int(found[0]) + 1 if len(found) else None
-
 
 @dataclass(frozen=True)
 class AsOf:

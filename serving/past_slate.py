@@ -10,6 +10,7 @@ from feast_fusion.column_names import split_column
 from feast_fusion.training_set import TrainingSet
 from serving.answers import UserKind
 from serving.encoded_items import Flags, Items
+from serving.online_features import HISTORY_VIEWS
 from training.ranker.batching import RankerInputs
 from training.ranker.collaborative import Collaboration
 from training.ranker.columns import Numbers
@@ -73,7 +74,6 @@ def _has_any(rows: TrainingSet, views: tuple[str, ...]) -> Flags:
 
 def kind_of(user: TrainingSet) -> UserKind:
     """How well known the user of one row with features of users is."""
-    views = (names.USER_RECENT, names.USER_STATS, names.USER_INTEREST, names.USER_EMBEDDING)
-    if _has_any(user, views)[0]:
+    if _has_any(user, HISTORY_VIEWS)[0]:
         return "known"
     return "profile_only" if _has_any(user, (names.USER_PROFILE,))[0] else "unknown"

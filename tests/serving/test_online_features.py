@@ -46,7 +46,6 @@ def test_absent_users_and_items_have_nulls_not_values(films: Project) -> None:
         items, now = ["nothing", "f1"], datetime.now(UTC)
         user = features.read_user("nobody")
         rows = features.join(user, items, features.read_items(items), now)
-    assert user.vector("user_interest") is None
     assert rows.vectors["user_interest"].index.tolist() == [-1, -1]
     assert rows.vectors["item_embedding"].index.tolist() == [-1, 0]
     assert rows.table["item_stats__n_events"].to_pylist()[0] is None

@@ -143,9 +143,8 @@ def test_every_item_that_can_be_chosen_has_one_place(films: Project, events: pl.
     (answer,) = past.answers(spine)
     mine = events.filter((pl.col("user_id") == "u3") & (pl.col("event_timestamp") < instant))
     seen = set(mine["item_id"])
-    places = {i: answer.place(i) for i in answer.catalogue.item_ids}
-    assert {i for i, place in places.items() if place is None} == seen
-    assert sorted(p for p in places.values() if p) == list(range(1, len(places) - len(seen) + 1))
+    item_ids = answer.catalogue.item_ids
+    for rows in (answer.order, answer.candidates):
+        assert sorted(item_ids[row] for row in rows) == sorted(set(item_ids) - seen)
     top = [item.item_id for item in answer.answer.items]
-    assert [places[item_id] for item_id in top] == list(range(1, 11))
-    assert answer.place("nowhere") is None
+    assert [item_ids[row] for row in answer.order[:10]] == top
