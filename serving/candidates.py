@@ -28,6 +28,7 @@ class Candidates:
     item_ids : m ids
     rows : (m,) their catalogue rows, -1 for an item that the catalogue does not have
     history : of the user, None where it is not known
+    recent : the newest events of it, as many as the scorer reads
     signals : (f, m) what speaks for each, see `training.next_item.model`; zeros without a history
     query : (m,) by how many standard deviations each is nearer to the query than the average item;
         None without a query
@@ -37,6 +38,7 @@ class Candidates:
     item_ids: Sequence[str]
     rows: Rows
     history: Histories | None
+    recent: Histories | None
     signals: Vectors
     query: Vectors | None
     is_named: bool
@@ -108,8 +110,7 @@ class Search:
             allowed[np.asarray(rows, dtype=np.int64)] = False
         history = None
         if user is not None:
-            limit = catalogue.scorer.history
-            history = Histories.of(user, catalogue.items).newest(limit)
+            history = Histories.of(user, catalogue.items)
         return cls(catalogue, history, allowed, query)
 
     def best(self, n: int) -> Candidates:
@@ -142,7 +143,7 @@ class Search:
         missing = rows < 0
         signals = np.where(missing, np.float32(0.0), self.signals[:, known])
         query = None if self.query is None else np.where(missing, 0.0, self.query[known])
-        return Candidates(item_ids, rows, self.history, signals, query, is_named)
+        return Candidates(item_ids, rows, self.history, self._recent, signals, query, is_named)
 
     def _fresh(self, n: int) -> Rows:
         fresh = self.catalogue.fresh
@@ -151,10 +152,14 @@ class Search:
     @cached_property
     def signals(self) -> Vectors:
         """(f, n) what speaks for each row, by the names of the catalogue's scorer."""
-        if self.history is None:
+        if self._recent is None:
             return np.zeros((len(self.catalogue.scorer.names), len(self.catalogue)), np.float32)
-        found: Vectors = self.catalogue.scorer.signals.read(self.history, self.allowed[None])[0]
+        found: Vectors = self.catalogue.scorer.signals.read(self._recent, self.allowed[None])[0]
         return found
+
+    @cached_property
+    def _recent(self) -> Histories | None:
+        return None if self.history is None else self.history.newest(self.catalogue.scorer.history)
 
     @cached_property
     def _merged(self) -> Vectors:

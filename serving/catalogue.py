@@ -1,7 +1,7 @@
 """The items at one time: titles, popularity, vectors, what speaks for them, who has seen them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,9 +23,11 @@ from serving.seen_items import SeenItems, load_seen_items
 from serving.vector_index import Rows, VectorIndex, Vectors
 from training.next_item.model import NextItemModel, NextItemScorer
 from training.ranker.collaborative import Collaboration
+from training.ranker.columns import Numbers
 from training.ranker.columns import vectors as vectors_of
 from training.retrieval import build_rows_of
 from transformations import names
+from transformations.collaborative.histories import Histories
 from transformations.collaborative.item_factors import FactorVersion
 from transformations.collaborative.versions import ItemVersion, Versions
 from transformations.id_map import IdMap
@@ -47,6 +49,7 @@ class Catalogue:
     seen : who has seen what
     scorer : orders the items for a user
     collaboration : what other people's answers say of a user and an item
+    by_id : (n,) the code of the item of each row among the items of `collaboration`
     """
 
     items: IdMap
@@ -59,6 +62,7 @@ class Catalogue:
     seen: SeenItems
     scorer: NextItemScorer
     collaboration: Collaboration
+    by_id: Rows
 
     def __len__(self) -> int:
         return len(self.items)
@@ -67,6 +71,18 @@ class Catalogue:
         """(k,) rows of the items that the catalogue has."""
         rows = self.items.codes(item_ids)
         return rows[rows >= 0]
+
+    def collaborative(self, history: Histories, rows: Rows) -> dict[str, Numbers]:
+        """(m,) by column: what other people's answers say of the user of a history and m items.
+
+        Parameters
+        ----------
+        history : of rows of this catalogue
+        rows : (m,) of the items, -1 for one that the catalogue does not have
+        """
+        codes = np.where(rows >= 0, self.by_id[rows], -1) if len(self) else rows
+        known = replace(history, item=self.by_id[history.item])
+        return self.collaboration.numbers(known, codes)
 
     @cached_property
     def item_ids(self) -> list[str]:
@@ -107,8 +123,7 @@ def load_catalogue(
     )
     neighbours = Versions(workspace.source(names.ITEM_NEIGHBOURS), items, ItemVersion)
     factors = Versions(workspace.source(names.ITEM_FACTORS), ids, FactorVersion)
-    by_id = np.argsort(order)
-    version = neighbours.newest(to_micros(at))
+    version, back = neighbours.newest(to_micros(at)), np.argsort(order)
     titles = rows.table[feature_column(names.ITEM_PROFILE, workspace.dataset.items.title)]
     return Catalogue(
         items=items,
@@ -121,8 +136,9 @@ def load_catalogue(
         seen=load_seen_items(workspace.source(names.INTERACTIONS), items),
         scorer=model.on(items, rows, version),
         collaboration=Collaboration.of(
-            ids, version.together[by_id][:, by_id], factors.newest(to_micros(at))
+            ids, version.together[back][:, back], factors.newest(to_micros(at))
         ),
+        by_id=order,
     )
 
 

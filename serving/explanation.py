@@ -83,12 +83,12 @@ def liked_items(rows: TrainingSet) -> list[str]:
 
 def _contributions(catalogue: Catalogue, candidates: Candidates, at: Rows) -> Mapping[str, Vectors]:
     """By signal (k,) what it adds to the logit of each candidate."""
-    if candidates.history is None:
+    if candidates.recent is None:
         return {}
     n_signals = len(candidates.signals)
     signals = np.repeat(candidates.signals[None, :, at], n_signals + 1, axis=0)
     signals[np.arange(n_signals), np.arange(n_signals)] = 0.0  # the last one is whole
-    history = candidates.history.take(np.zeros(n_signals + 1, dtype=np.int64))
+    history = candidates.recent.take(np.zeros(n_signals + 1, dtype=np.int64))
     logits = catalogue.scorer.choose(signals, history)
     return dict(zip(catalogue.scorer.names, logits[-1] - logits[:-1], strict=True))
 

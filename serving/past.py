@@ -183,11 +183,9 @@ class PastRecommender:
                 users.take(np.array([at])),
                 joined,
                 rows,
-                found[at].item_ids,
                 items.take(rows),
                 times[at],
                 self._encoder,
-                catalogue.collaboration,
             )
             past = self._rank(searches[at], found[at], slate, n, explain, each_ms)
             yield replace(past, number=numbers[at])

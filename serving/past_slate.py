@@ -1,6 +1,6 @@
 """A slate of the past: one user and candidates, their features from the offline store."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,6 @@ from serving.answers import UserKind
 from serving.encoded_items import Flags, Items
 from serving.online_features import HISTORY_VIEWS
 from training.ranker.batching import RankerInputs
-from training.ranker.collaborative import Collaboration
 from training.ranker.columns import Numbers
 from training.ranker.request_features import RequestEncoder
 from transformations import names
@@ -32,16 +31,14 @@ class PastSlate:
     user: TrainingSet
     joined: TrainingSet
     at: Ints
-    item_ids: Sequence[str]
     items: Items
     now: datetime
     encoder: RequestEncoder
-    collaboration: Collaboration
 
-    def inputs(self) -> RankerInputs:
+    def inputs(self, collaborative: Mapping[str, Numbers]) -> RankerInputs:
         """What the ranker reads, one row per item."""
-        numbers = self.collaboration.numbers(self.user, self.item_ids)
-        return self.encoder.transform(self.user, self.items.block, self.now.timestamp(), numbers)
+        now_s, block = self.now.timestamp(), self.items.block
+        return self.encoder.transform(self.user, block, now_s, collaborative)
 
     def values(self) -> Numbers:
         """(m,) mean value of the events of each item, NaN where there is none."""

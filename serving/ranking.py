@@ -57,9 +57,12 @@ class Ranking:
 
     def order(self, catalogue: Catalogue, candidates: Candidates, slate: RankedSlate) -> "Ordered":
         """The order of m candidates. `slate` has them in their order."""
-        liked = probabilities(self._ranker, slate.inputs())  # (m,)
+        history, recent = candidates.history, candidates.recent
+        assert history is not None and recent is not None  # a slate has a user
+        collaborative = catalogue.collaborative(history, candidates.rows)
+        liked = probabilities(self._ranker, slate.inputs(collaborative))  # (m,)
         objective, values = self._objective, slate.values()
-        logits: Logits = self._chosen(catalogue, candidates)
+        logits: Logits = catalogue.scorer.choose(candidates.signals[None], recent)[0]
         logits = logits + objective.satisfaction * _logit(liked)
         logits = logits + objective.value * _deviations(values)
         if candidates.query is not None:
@@ -67,14 +70,6 @@ class Ranking:
         acted_on, described = slate.items.acted_on, slate.items.described
         logits = _hold_back(logits, acted_on | described)
         return Ordered(_order(logits, acted_on | described), _shares(logits), liked, values)
-
-    @staticmethod
-    def _chosen(catalogue: Catalogue, candidates: Candidates) -> Vectors:
-        """(m,) logits of being chosen next."""
-        if candidates.history is None:
-            return np.zeros(len(candidates), np.float32)
-        chosen: Vectors = catalogue.scorer.choose(candidates.signals[None], candidates.history)[0]
-        return chosen
 
 
 def list_items(
@@ -184,13 +179,14 @@ def _items(
     reasons: Sequence[tuple[Reason, ...]] | None,
     liked: Vectors | None = None,
 ) -> list[RankedItem]:
-    item_ids, values = candidates.item_ids, scores.tolist()
+    item_ids, rows, values = candidates.item_ids, candidates.rows.tolist(), scores.tolist()
+    titles, likes = catalogue.titles, None if liked is None else liked.tolist()
     return [
         RankedItem(
             item_ids[at],
-            catalogue.title(item_ids[at]),
+            titles[rows[at]] if rows[at] >= 0 else None,
             values[at],
-            float(liked[at]) if liked is not None else None,
+            None if likes is None else likes[at],
             candidates.sources(catalogue, at),
             kinds[at],
             kinds[at] != "full",

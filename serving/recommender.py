@@ -134,7 +134,7 @@ class Recommender:
         """
         catalogue = self._watch.current
         items = catalogue.item_ids[:_CHECKED]
-        slate = self._slates.read(_NOBODY, items, self._clock(), catalogue.collaboration)
+        slate = self._slates.read(_NOBODY, items, self._clock())
         if items and not slate.items.known.any():
             raise StoreUnavailableError(
                 f"online store: got no row of {', '.join(items)}, expected rows of the most "
@@ -183,9 +183,7 @@ class Recommender:
         request = self._request(user_id, query, explain)
         distinct = list(dict.fromkeys(item_ids))
         try:
-            slate = self._slates.read(
-                user_id, distinct, request.now, request.catalogue.collaboration
-            )
+            slate = self._slates.read(user_id, distinct, request.now)
         except StoreUnavailableError as error:
             self._note_outage(error)
             candidates = self._search(request, None, set()).named(distinct)
@@ -248,9 +246,7 @@ class Recommender:
         recent = set() if self._repeats else user.recent_items
         search = self._search(request, row, seen | recent)
         candidates = search.best(max(n, self._n_candidates))
-        slate = self._slates.of(
-            user, candidates.item_ids, request.now, request.catalogue.collaboration
-        )
+        slate = self._slates.of(user, candidates.item_ids, request.now)
         return self._answer(request, candidates, slate, n)
 
     def _popular(self, request: _Request, n: int, seen: set[str], reason: str) -> Recommendations:

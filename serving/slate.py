@@ -1,6 +1,6 @@
 """A slate: one user and the items to rank, as the online store has both at this moment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -14,7 +14,6 @@ from feast_fusion.training_set import TrainingSet
 from serving.encoded_items import MAX_ITEMS, EncodedItems, Items
 from serving.online_features import OnlineFeatures, UserFeatures
 from training.ranker.batching import RankerInputs
-from training.ranker.collaborative import Collaboration
 from training.ranker.columns import Numbers, is_collaborative
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.request_features import RequestEncoder
@@ -27,8 +26,13 @@ class RankedSlate(Protocol):
     def items(self) -> Items:
         """The m items, encoded."""
 
-    def inputs(self) -> RankerInputs:
-        """What the ranker reads, one row per item."""
+    def inputs(self, collaborative: Mapping[str, Numbers]) -> RankerInputs:
+        """What the ranker reads, one row per item.
+
+        Parameters
+        ----------
+        collaborative : (m,) by column, see `Catalogue.collaborative`
+        """
 
     def values(self) -> Numbers:
         """(m,) mean value of the events of each item, NaN where there is none."""
@@ -44,7 +48,6 @@ class Slate:
     Attributes
     ----------
     user_row : the features of the user, one row
-    collaboration : what other people's answers say, at the time of the catalogue
     """
 
     user: UserFeatures
@@ -55,17 +58,14 @@ class Slate:
     replies: Sequence[Reply]
     features: OnlineFeatures
     encoder: RequestEncoder
-    collaboration: Collaboration
 
     def __len__(self) -> int:
         return len(self.item_ids)
 
-    def inputs(self) -> RankerInputs:
+    def inputs(self, collaborative: Mapping[str, Numbers]) -> RankerInputs:
         """What the ranker reads, one row per item."""
-        numbers = self.collaboration.numbers(self.user_row, self.item_ids)
-        return self.encoder.transform(
-            self.user_row, self.items.block, self.now.timestamp(), numbers
-        )
+        now_s, block = self.now.timestamp(), self.items.block
+        return self.encoder.transform(self.user_row, block, now_s, collaborative)
 
     def values(self) -> Numbers:
         """(m,) mean value of the events of each item, NaN where there is none."""
@@ -104,13 +104,7 @@ class Slates:
         self._encoder = RequestEncoder(encoder)
         self._items = EncodedItems(features, self._encoder, max_items)
 
-    def read(
-        self,
-        user_id: str,
-        item_ids: Sequence[str],
-        now: datetime,
-        collaboration: Collaboration,
-    ) -> Slate:
+    def read(self, user_id: str, item_ids: Sequence[str], now: datetime) -> Slate:
         """The slate of a user and items, read in one round trip.
 
         Raises
@@ -119,18 +113,12 @@ class Slates:
             Redis does not answer in time.
         """
         user, replies = self._features.read_both(user_id, item_ids, now)
-        return self._slate(user, item_ids, replies, now, collaboration)
+        return self._slate(user, item_ids, replies, now)
 
-    def of(
-        self,
-        user: UserFeatures,
-        item_ids: Sequence[str],
-        now: datetime,
-        collaboration: Collaboration,
-    ) -> Slate:
+    def of(self, user: UserFeatures, item_ids: Sequence[str], now: datetime) -> Slate:
         """The slate of a user who has been read before; raises as `read`."""
         replies = self._features.read_items(item_ids)
-        return self._slate(user, item_ids, replies, now, collaboration)
+        return self._slate(user, item_ids, replies, now)
 
     def _slate(
         self,
@@ -138,7 +126,6 @@ class Slates:
         item_ids: Sequence[str],
         replies: Sequence[Reply],
         now: datetime,
-        collaboration: Collaboration,
     ) -> Slate:
         return Slate(
             user,
@@ -149,5 +136,4 @@ class Slates:
             replies,
             self._features,
             self._encoder,
-            collaboration,
         )

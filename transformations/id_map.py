@@ -41,14 +41,13 @@ class IdMap:
 
     def codes(self, ids: "pa.Array | pa.ChunkedArray | Iterable[str]") -> NDArray[np.int64]:
         """(m,) the code of each id, -1 where it is unknown or null."""
-        asked = _strings(ids)
-        if len(asked) >= len(self):
-            return np.asarray(
-                pc.fill_null(pc.index_in(asked, value_set=self.ids), -1), dtype=np.int64
-            )
-        # pc.index_in would hash all n ids for a few
-        known = (self._code.get(entity_id, -1) for entity_id in asked.to_pylist())
-        return np.fromiter(known, dtype=np.int64, count=len(asked))
+        if isinstance(ids, pa.Array | pa.ChunkedArray):
+            if len(ids) >= len(self):
+                found = pc.index_in(_strings(ids), value_set=self.ids)
+                return np.asarray(pc.fill_null(found, -1), dtype=np.int64)
+            ids = _strings(ids).to_pylist()  # pc.index_in would hash all n ids for a few
+        get = self._code.get
+        return np.array([get(entity_id, -1) for entity_id in ids], dtype=np.int64)
 
     def take(self, codes: NDArray[np.int64]) -> pa.Array:
         """The ids of known codes."""

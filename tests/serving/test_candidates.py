@@ -58,6 +58,7 @@ def make_catalogue(n: int = N, n_cold: int = 4, seed: int = 0) -> Catalogue:
         ),
         scorer=NextItemScorer(Signals(version, sequence, vectors, vectors, False), chooser, 50),
         collaboration=Collaboration.of(items, version.together, FactorVersion.empty(n)),
+        by_id=np.arange(n),
     )
 
 

@@ -117,7 +117,7 @@ def test_the_objective_weighs_choices_satisfaction_and_value(bench: Bench, films
     artifact = Artifact.load(films.workspace.artifact)
     given = [f"f{i}" for i in range(0, 80, 2)]
     now = datetime.now(UTC)
-    slate = bench.recommender._slates.read("u5", given, now, bench.catalogue.collaboration)
+    slate = bench.recommender._slates.read("u5", given, now)
     search = Search.of(bench.catalogue, slate.user_row, [], None)
     candidates = search.named(given)
 

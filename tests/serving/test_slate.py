@@ -16,6 +16,8 @@ from tests.serving.recommending import Bench, open_bench
 from training.ranker.artifact import Artifact, probabilities
 from training.ranker.batching import Batch
 from training.ranker.collaborative import with_numbers
+from training.ranker.columns import Numbers
+from transformations.collaborative.histories import Histories
 
 ITEMS = [f"f{i}" for i in range(60)] + ["nothing", "f3~"]
 
@@ -34,18 +36,25 @@ def artifact(films: Project) -> Artifact:
     return Artifact.load(films.workspace.artifact)
 
 
+def collaborative(slate: Slate, bench: Bench) -> dict[str, Numbers]:
+    catalogue = bench.catalogue
+    history = Histories.of(slate.user_row, catalogue.items)
+    return catalogue.collaborative(history, catalogue.items.codes(slate.item_ids))
+
+
 def assert_same(slate: Slate, bench: Bench, artifact: Artifact) -> None:
     joined = bench.features.join(slate.user, slate.item_ids, slate.replies, slate.now)
     numbers = bench.catalogue.collaboration.numbers_of_rows(joined)
     rows = with_numbers(joined, numbers)
     every = torch.arange(len(slate))
-    found = slate.inputs().batch(every)
+    inputs = slate.inputs(collaborative(slate, bench))
+    found = inputs.batch(every)
     expected = artifact.features.transform(rows).batch(every)
     for field in fields(Batch):
         one, other = getattr(found, field.name), getattr(expected, field.name)
         torch.testing.assert_close(one, other, msg=f"{field.name}: {one} != {other}")
     np.testing.assert_allclose(
-        probabilities(artifact.ranker, slate.inputs()), artifact.score(rows), atol=1e-6
+        probabilities(artifact.ranker, inputs), artifact.score(rows), atol=1e-6
     )
 
 
@@ -53,16 +62,16 @@ def assert_same(slate: Slate, bench: Bench, artifact: Artifact) -> None:
 def test_inputs_are_those_of_the_joined_rows(
     bench: Bench, artifact: Artifact, user_id: str
 ) -> None:
-    slates, others = Slates(bench.features, artifact.features), bench.catalogue.collaboration
+    slates = Slates(bench.features, artifact.features)
     for _ in range(3):  # from Redis, encoded; from the cache; all kept
-        assert_same(slates.read(user_id, ITEMS, datetime.now(UTC), others), bench, artifact)
+        assert_same(slates.read(user_id, ITEMS, datetime.now(UTC)), bench, artifact)
     user = bench.features.read_user(user_id)
-    assert_same(slates.of(user, ITEMS[::-7], datetime.now(UTC), others), bench, artifact)
+    assert_same(slates.of(user, ITEMS[::-7], datetime.now(UTC)), bench, artifact)
 
 
 def test_a_changed_item_is_encoded_anew(bench: Bench, artifact: Artifact) -> None:
-    slates, others = Slates(bench.features, artifact.features), bench.catalogue.collaboration
-    before = slates.read("u1", ITEMS, datetime.now(UTC), others)
+    slates = Slates(bench.features, artifact.features)
+    before = slates.read("u1", ITEMS, datetime.now(UTC))
     now = int(datetime.now(UTC).timestamp())
     counts = {"n_events": 4_000, "n_positive": 3_999, "n_events_short": 9, "n_events_long": 99}
     bench.write(
@@ -76,7 +85,7 @@ def test_a_changed_item_is_encoded_anew(bench: Bench, artifact: Artifact) -> Non
     )
     deadline = datetime.now(UTC).timestamp() + 20
     while True:
-        after = slates.read("u1", ITEMS, datetime.now(UTC), others)
+        after = slates.read("u1", ITEMS, datetime.now(UTC))
         if not np.array_equal(after.items.block.numbers[5], before.items.block.numbers[5]):
             break
         assert datetime.now(UTC).timestamp() < deadline
@@ -85,25 +94,24 @@ def test_a_changed_item_is_encoded_anew(bench: Bench, artifact: Artifact) -> Non
 
 def test_more_items_than_are_kept_are_the_same(bench: Bench, artifact: Artifact) -> None:
     slates = Slates(bench.features, artifact.features, max_items=25)
-    others = bench.catalogue.collaboration
     for start in (0, 15, 30, 0):
-        slate = slates.read("u2", ITEMS[start : start + 20], datetime.now(UTC), others)
+        slate = slates.read("u2", ITEMS[start : start + 20], datetime.now(UTC))
         assert_same(slate, bench, artifact)
-    assert_same(slates.read("u2", ITEMS, datetime.now(UTC), others), bench, artifact)
+    assert_same(slates.read("u2", ITEMS, datetime.now(UTC)), bench, artifact)
 
 
 def test_no_items_are_an_empty_answer(bench: Bench, artifact: Artifact) -> None:
-    slates, others = Slates(bench.features, artifact.features), bench.catalogue.collaboration
-    slate = slates.read("u1", [], datetime.now(UTC), others)
-    assert len(probabilities(artifact.ranker, slate.inputs())) == 0
+    slates = Slates(bench.features, artifact.features)
+    slate = slates.read("u1", [], datetime.now(UTC))
+    assert len(probabilities(artifact.ranker, slate.inputs(collaborative(slate, bench)))) == 0
     assert bench.recommender.rank("u1", []).items == []
     everything = bench.recommender.recommend("u1", 10, exclude=bench.catalogue.item_ids)
     assert everything.items == [] and not everything.degraded
 
 
 def test_what_is_known_of_an_item_is_told(bench: Bench, artifact: Artifact) -> None:
-    slates, others = Slates(bench.features, artifact.features), bench.catalogue.collaboration
-    items = slates.read("u1", ITEMS, datetime.now(UTC), others).items
+    slates = Slates(bench.features, artifact.features)
+    items = slates.read("u1", ITEMS, datetime.now(UTC)).items
     assert items.known.tolist() == [True] * 60 + [False, False]
 
 

@@ -26,7 +26,7 @@ from transformations.collaborative.versions import ItemVersion
 from transformations.id_map import IdMap
 
 # What item models say, where an item has no likes, from items like it.
-_IMPUTED = ("together", "following", "disliked", "visit")
+_IMPUTED_AT = [SIGNALS.index(name) for name in ("together", "following", "disliked", "visit")]
 # Categories and numbers beside text of length 1, where scores of new items are imputed.
 _BESIDE_TEXT = np.float32(0.5)
 # What puts an item among the candidates: standardised signals by weight.
@@ -114,9 +114,7 @@ class Signals:
         allowed : (q, i) the items that can be chosen
         """
         scores = score_signals(self.version, histories, self.texts)
-        for name in _IMPUTED:
-            at = SIGNALS.index(name)
-            scores[:, at] = self._imputation(scores[:, at])
+        scores[:, _IMPUTED_AT] = self._imputation(scores[:, _IMPUTED_AT])
         found = [scores, score_histories(self.sequence, histories, self._tables)[:, None]]
         if self.repeats:
             own = own_signals(histories, scores.shape[2])

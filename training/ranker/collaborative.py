@@ -5,12 +5,13 @@ and from the user's recent events. So they are features like any other: point-in
 set, of the newest version in a request, and following the events between two trainings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from feast_fusion.column_names import feature_column
 from feast_fusion.times import TIMESTAMP
@@ -49,13 +50,13 @@ class Collaboration:
         """That of two views: `together` of an `ItemVersion` and factors, of the same items."""
         return cls(items, factors, together.T.tocsr())
 
-    def numbers(
-        self, user: TrainingSet, item_ids: pa.ChunkedArray | Sequence[str]
-    ) -> dict[str, Numbers]:
-        """(n,) by column for the user of the one row and n items."""
-        item = self.items.codes(item_ids)
-        histories = Histories.of(user, self.items)
-        return self._numbers(histories, np.zeros(len(item), dtype=np.int64), item)
+    def numbers(self, history: Histories, item: Ints) -> dict[str, Numbers]:
+        """(n,) by column for the user of the one history and n items (codes, -1: unknown)."""
+        if not len(self.items):
+            return _nothing(len(item))
+        weights = weighted_items(history, len(self.items)).toarray()[0]
+        together = (self.beside @ weights)[item]
+        return self._numbers(history, np.zeros(len(item), dtype=np.int64), item, together)
 
     def numbers_of_rows(self, rows: TrainingSet) -> dict[str, Numbers]:
         """(n,) by column for the user and the item of each row."""
@@ -63,14 +64,17 @@ class Collaboration:
             rows.lists[ITEM_IDS].index, return_index=True, return_inverse=True
         )
         histories = Histories.of(rows.take(first), self.items)
-        return self._numbers(histories, user, self.items.codes(rows.table["item_id"]))
-
-    def _numbers(self, histories: Histories, user: Ints, item: Ints) -> dict[str, Numbers]:
+        item = self.items.codes(rows.table["item_id"])
         if not len(self.items):
-            return dict.fromkeys(COLUMNS, np.full(len(item), np.nan))
-        found = Tastes.of(self.factors, histories).expect(user, item)
+            return _nothing(len(item))
         weights = weighted_items(histories, len(self.items))[user]
         together = np.asarray(weights.multiply(self.beside[item]).sum(axis=1)).ravel()
+        return self._numbers(histories, user, item, together)
+
+    def _numbers(
+        self, histories: Histories, user: Ints, item: Ints, together: NDArray[np.generic]
+    ) -> dict[str, Numbers]:
+        found = Tastes.of(self.factors, histories).expect(user, item)
         found["together"] = np.where(item < 0, np.nan, together)
         return {column: found[name] for column, name in zip(COLUMNS, NAMES, strict=True)}
 
@@ -106,6 +110,10 @@ class Collaborations:
             for name, column in valid.numbers_of_rows(rows.take(of_version)).items():
                 found.setdefault(name, np.full(len(rows), np.nan))[of_version] = column
         return with_numbers(rows, found)
+
+
+def _nothing(n: int) -> dict[str, Numbers]:
+    return dict.fromkeys(COLUMNS, np.full(n, np.nan))
 
 
 def with_numbers(rows: TrainingSet, numbers: Mapping[str, Numbers]) -> TrainingSet:

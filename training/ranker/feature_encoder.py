@@ -150,9 +150,13 @@ class FeatureEncoder:
 
         Of each, first the numbers in deviations, 0 where absent, then 1 where absent.
         """
-        of_others = [name for name in self.scales if is_collaborative(name)]
-        own = [name for name in self.scales if not is_collaborative(name)]
+        own, of_others = self._own_and_of_others
         return self._standardise(numbers, own, n), self._standardise(numbers, of_others, n)
+
+    @cached_property
+    def _own_and_of_others(self) -> tuple[list[str], list[str]]:
+        of_others = [name for name in self.scales if is_collaborative(name)]
+        return [name for name in self.scales if name not in of_others], of_others
 
     def _standardise(self, numbers: Mapping[str, Numbers], names: Sequence[str], n: int) -> Floats:
         """(n, 2k), see `standardise`."""
@@ -176,7 +180,8 @@ class FeatureEncoder:
         index = np.full(len(rows), -1, dtype=np.int32)
         index[present] = place
         projected = self.text_projection.project(np.asarray(found.values)[used])
-        with_zeros = torch.from_numpy(np.pad(projected, ((0, 1), (0, 0))))
+        absent = np.zeros((1, projected.shape[1]), np.float32)
+        with_zeros = torch.from_numpy(np.concatenate([projected, absent]))
         return Distinct(with_zeros, torch.from_numpy(index))
 
     def events(self, recent: RecentLists) -> Tensor:

@@ -21,6 +21,9 @@ ITEM_IDS, POSITIVES, VALUES, AGES = (
 )
 # Means over the newest k events: of few for the session, of many for the user's taste.
 WINDOWS = (1, 3, 5, 10, 20, 50)
+_SUMMARY = [
+    feature_column("recent", f"{what}_{k}") for what in ("positives", "values") for k in WINDOWS
+]
 # Events that the mean is worth in a window's mean.
 WINDOW_PRIOR = 2.0
 
@@ -81,20 +84,10 @@ class RecentLists:
 
     def summary(self, prior: float) -> dict[str, NDArray[np.float64]]:
         """(n,) per name: mean of positives and of values of the newest k; NaN where absent."""
-        known = self._valued
-        summary = {
-            feature_column("recent", f"positives_{k}"): _window_mean(
-                self.positives, self.mask, k, prior
-            )
-            for k in WINDOWS
-        }
-        values = np.nan_to_num(self.values)
-        own = _window_mean(values, known, known.shape[1], 0.0, weight=0.0)
-        summary |= {
-            feature_column("recent", f"values_{k}"): _window_mean(values, known, k, own)
-            for k in WINDOWS
-        }
-        return {name: column[self.index] for name, column in summary.items()}
+        positives = _window_means(self.positives, self.mask, prior)
+        values = _window_means(self.values, self._valued, None)
+        columns = zip((*positives.T, *values.T), _SUMMARY, strict=True)
+        return {name: column[self.index] for column, name in columns}
 
     def centred_values(self, spread: float) -> Floats:
         """(m + 1, h) values minus the list's mean, in units of `spread`; 0 where absent."""
@@ -130,20 +123,18 @@ def _flat(rows: TrainingSet, name: str) -> Floats:
     return values
 
 
-def _window_mean(
-    values: Floats,
-    known: NDArray[np.bool_],
-    k: int,
-    prior: float | NDArray[np.float64],
-    weight: float = WINDOW_PRIOR,
+def _window_means(
+    values: Floats, known: NDArray[np.bool_], prior: float | None
 ) -> NDArray[np.float64]:
-    """(m + 1,) mean of the known values among the newest k; NaN where the list has none.
+    """(m + 1, windows) mean of the known values among the newest k; NaN where the list has none.
 
-    The prior counts as `weight` more events.
+    The prior counts as `WINDOW_PRIOR` more events; None is the mean of the list itself.
     """
-    window = known[:, :k]
-    n = window.sum(axis=1)
-    total = np.where(window, values[:, :k], 0.0).sum(axis=1, dtype=np.float64)
+    last = np.minimum(WINDOWS, known.shape[1]) - 1
+    n = known.cumsum(axis=1)
+    total = np.where(known, values, 0.0).cumsum(axis=1, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = (total + weight * prior) / (n + weight)
-    return np.where(known.any(axis=1), mean, np.nan)
+        pulled_to = total[:, -1:] / n[:, -1:] if prior is None else prior
+        mean = (total[:, last] + WINDOW_PRIOR * pulled_to) / (n[:, last] + WINDOW_PRIOR)
+    mean[n[:, -1] == 0] = np.nan
+    return mean

@@ -187,7 +187,8 @@ class RequestEncoder:
         return texts
 
     def _item_texts(self, items: ItemBlock) -> Distinct:
-        values = torch.from_numpy(np.pad(items.texts, ((0, 1), (0, 0))))
+        absent = np.zeros((1, items.texts.shape[1]), np.float32)
+        values = torch.from_numpy(np.concatenate([items.texts, absent]))
         readable = items.has_vector & (self._encoder.text_projection is not None)
         return Distinct(values, torch.from_numpy(np.where(readable, np.arange(len(items)), -1)))
 

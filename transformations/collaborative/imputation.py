@@ -44,10 +44,10 @@ class Imputation:
         return cls(described.astype(np.float32), regression.astype(np.float32), n_liked == 0)
 
     def __call__(self, scores: Floats) -> Floats:
-        """(q, i) the scores, those of new items imputed."""
+        """(..., i) the scores, those of new items imputed."""
         if not self.is_new.any():
             return scores
         found = scores.copy()
-        weights = scores @ self.regression.T  # (q, s + 1)
-        found[:, self.is_new] = weights @ self.described[self.is_new].T
+        weights = scores @ self.regression.T  # (..., s + 1)
+        found[..., self.is_new] = weights @ self.described[self.is_new].T
         return found

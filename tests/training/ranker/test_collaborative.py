@@ -17,7 +17,7 @@ from tests.oracles.item_models import ease, history_rows, weighted_history
 from tests.training.synthetic import make_dataset, without
 from tests.transformations.collaborative.logs import random_log
 from training.ranker.collaborative import COLUMNS, NAMES, Collaboration, Collaborations
-from transformations.collaborative.histories import Events
+from transformations.collaborative.histories import Events, Histories
 from transformations.collaborative.item_factors import FactorVersion, build_item_factors
 from transformations.collaborative.versions import build_item_neighbours, version_ends
 from transformations.id_map import IdMap
@@ -119,8 +119,9 @@ def test_a_request_has_the_bits_of_its_rows(versions: Collaborations, rows: Trai
     for row in (3, 120, 299):
         user = rows.take(np.array([row]))
         at = versions.newest(int(LOG.time[row]))
-        asked = ["unheard of", *LOG.items.ids.to_pylist()]
-        request = at.numbers(without(user, "item_", "collaborative"), asked)
+        asked = np.arange(-1, len(LOG.items))
+        history = Histories.of(without(user, "item_", "collaborative"), LOG.items)
+        request = at.numbers(history, asked)
         item = 1 + int(LOG.item[row])
         np.testing.assert_array_equal([column[item] for column in request.values()], found[row])
         unknown = {name for name, column in request.items() if np.isnan(column[0])}
@@ -130,7 +131,8 @@ def test_a_request_has_the_bits_of_its_rows(versions: Collaborations, rows: Trai
 def test_without_any_item_nothing_is_said(versions: Collaborations) -> None:
     nothing = sp.csr_matrix((0, 0), dtype=np.float32)
     others = Collaboration.of(IdMap.of([]), nothing, FactorVersion.empty(0))
-    found = others.numbers(rows_of(LOG).take(np.array([299])), ["a", "b"])
+    history = Histories.of(rows_of(LOG).take(np.array([299])), others.items)
+    found = others.numbers(history, np.array([-1, -1]))
     assert list(found) == list(COLUMNS)
     assert all(np.isnan(column).all() and len(column) == 2 for column in found.values())
 
