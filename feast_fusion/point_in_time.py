@@ -32,16 +32,16 @@ class PointInTimeOfflineStoreConfig(DuckDBOfflineStoreConfig):  # type: ignore[m
 
     Parameters
     ----------
-    created_at_or_before : a label sees a row only once it was created, where the source has a
-        created timestamp: a later correction does not leak. A row without a created time is not
-        seen.
+    filter_by_created_timestamp : a label sees a row only once it was created, where the source
+        has a created timestamp: a later correction does not leak. A row without a created time
+        is not seen. Off, it is still Feast's own argument of a call.
     strictly_before : a label does not see rows of its own instant
     """
 
     type: Literal["feast_fusion.point_in_time.PointInTimeOfflineStore"] = (
         "feast_fusion.point_in_time.PointInTimeOfflineStore"
     )
-    created_at_or_before: bool = True
+    filter_by_created_timestamp: bool = False
     strictly_before: bool = False
 
 
@@ -49,8 +49,9 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
     """Exactly one output row per entity row, in order, with the newest features known then.
 
     A label at `t` sees the newest row with `t - ttl <= event_timestamp <= t` (a ttl of 0 is no
-    bound) that was created at or before `t`; of rows with one event timestamp the later created
-    is newer, then the later in the file, files in name order. Rows without a match keep nulls.
+    bound), with `filter_by_created_timestamp` of those created at or before `t`; of rows with one
+    event timestamp the later created is newer, then the later in the file, files in name order.
+    Rows without a match keep nulls.
     Times are compared and returned in microseconds UTC; a finer one is rounded down for labels
     and up for features, so that rounding never shows a label what came after it.
     Logging and monitoring are those of Feast's duckdb store.
@@ -82,7 +83,7 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
             A source is gone.
         """
         rule = AsOf(
-            created_at_or_before=config.offline_store.created_at_or_before
+            filter_by_created_timestamp=config.offline_store.filter_by_created_timestamp
             or filter_by_created_timestamp,
             strictly_before=config.offline_store.strictly_before,
         )

@@ -1,6 +1,6 @@
 """For every label, the newest source row of its keys that was known then: a sorted search."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 ABSENT = -1
 _LABELS_AT_ONCE = 1 << 16  # bounds the scratch of the search to a few megabytes
 _NEVER = np.iinfo(np.int64).min
+_ENDLESS = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -18,19 +19,31 @@ class AsOf:
     Parameters
     ----------
     ttl_us : rows older than `t - ttl_us` have expired; 0 is no bound
-    created_at_or_before : rows created after `t`, or at an unknown time, are not seen
+    filter_by_created_timestamp : rows created after `t`, or at an unknown time, are not seen
     strictly_before : rows with an event timestamp of exactly `t` are not seen
     """
 
     ttl_us: int = 0
-    created_at_or_before: bool = True
+    filter_by_created_timestamp: bool = False
     strictly_before: bool = False
 
 
-def newest_rows(
-    labels: pl.DataFrame, rows: pl.DataFrame, keys: list[str], rule: AsOf
-) -> NDArray[np.int64]:
-    """`(n_labels,)` position of the newest row each label may see, or `ABSENT`.
+@dataclass(frozen=True)
+class Newest:
+    """What each label sees.
+
+    Parameters
+    ----------
+    positions : `(n_labels,)` int64 position of the newest row the label may see, or `ABSENT`
+    n_hidden : labels that would see a newer row, or any, but for `filter_by_created_timestamp`
+    """
+
+    positions: NDArray[np.int64]
+    n_hidden: int
+
+
+def newest_rows(labels: pl.DataFrame, rows: pl.DataFrame, keys: list[str], rule: AsOf) -> Newest:
+    """The newest row each label may see.
 
     Parameters
     ----------
@@ -47,30 +60,54 @@ def newest_rows(
     runs inside the rows of one key, so labels need no sorting.
     """
     codes = _key_codes(labels, keys)
-    sorted_rows = _sorted_rows(rows, keys, codes, rule)
     label_codes = _codes_of(labels, keys, codes)
-    edges = np.searchsorted(sorted_rows.code, np.arange(len(codes) + 1))
-    found = np.full(len(labels), ABSENT, np.int64)
     times = labels["t"].fill_null(_NEVER).to_numpy()
-    for start in range(0, len(labels), _LABELS_AT_ONCE):
-        part = slice(start, start + _LABELS_AT_ONCE)
-        found[part] = _search(sorted_rows, edges, label_codes[part], times[part], rule.ttl_us)
-    return found
+
+    def search(among: _SortedRows) -> NDArray[np.int64]:
+        edges = np.searchsorted(among.code, np.arange(len(codes) + 1))
+        found = np.full(len(labels), ABSENT, np.int64)
+        for start in range(0, len(labels), _LABELS_AT_ONCE):
+            part = slice(start, start + _LABELS_AT_ONCE)
+            found[part] = _search(among, edges, label_codes[part], times[part], rule.ttl_us)
+        return found
+
+    happened = _sorted_rows(rows, keys, codes, rule)
+    seen = happened.once_created() if rule.filter_by_created_timestamp else happened
+    found = search(seen)
+    if seen is happened:
+        return Newest(found, 0)
+    return Newest(found, int(np.count_nonzero(search(happened) != found)))
 
 
 @dataclass(frozen=True)
 class _SortedRows:
-    """Rows by key code and time. All arrays `(n,)`; `seen_from` rises within a code."""
+    """Rows by key code and time. All arrays `(n,)`; `seen_from` rises within a code.
+
+    `created` is None where the source has none; `_NEVER` is an unknown one.
+    """
 
     code: NDArray[np.int32]
     ts: NDArray[np.int64]
+    created: NDArray[np.int64] | None
     seen_from: NDArray[np.int64]
     position: NDArray[np.int64]
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "_SortedRows":
         ts = self.ts[index]
         seen_from = ts if self.seen_from is self.ts else self.seen_from[index]
-        return _SortedRows(self.code[index], ts, seen_from, self.position[index])
+        created = None if self.created is None else self.created[index]
+        return _SortedRows(self.code[index], ts, created, seen_from, self.position[index])
+
+    def once_created(self) -> "_SortedRows":
+        """The rows as they come to be seen; itself where each was created by its own time."""
+        if self.created is None:
+            return self
+        created = np.where(self.created == _NEVER, _ENDLESS, self.created)
+        seen_from = np.maximum(self.seen_from, created)
+        if np.array_equal(seen_from, self.seen_from):
+            return self
+        late = replace(self, seen_from=seen_from)
+        return late.take(_can_be_newest(late) & (seen_from != _ENDLESS))
 
 
 def _key_codes(labels: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
@@ -93,26 +130,14 @@ def _sorted_rows(
 ) -> _SortedRows:
     code = _codes_of(rows, keys, codes)
     is_usable = (code != ABSENT) & rows["ts"].is_not_null().to_numpy()
-    created = rows["created"] if "created" in rows.columns else None
-    if created is not None and rule.created_at_or_before:
-        is_usable &= created.is_not_null().to_numpy()
     if not is_usable.all():
-        usable = rows.select("ts", "position", *(["created"] if created is not None else []))
-        return _sorted_usable(usable.filter(is_usable), code[is_usable], rule)
-    return _sorted_usable(rows, code, rule)
-
-
-def _sorted_usable(rows: pl.DataFrame, code: NDArray[np.int32], rule: AsOf) -> _SortedRows:
+        rows = rows.drop(keys).filter(is_usable)
+        code = code[is_usable]
     ts, position = rows["ts"].to_numpy(), rows["position"].to_numpy()
+    created = rows["created"].fill_null(_NEVER).to_numpy() if "created" in rows.columns else None
     seen_from = ts + 1 if rule.strictly_before else ts
-    if "created" not in rows.columns:
-        table = _SortedRows(code, ts, seen_from, position)
-        return table.take(_order(code, ts, None, position))
-    created = rows["created"].fill_null(_NEVER).to_numpy()
-    if rule.created_at_or_before:
-        seen_from = np.maximum(seen_from, created)
-    table = _SortedRows(code, ts, seen_from, position).take(_order(code, ts, created, position))
-    return table.take(_can_be_newest(table))
+    table = _SortedRows(code, ts, created, seen_from, position)
+    return table.take(_order(code, ts, created, position))
 
 
 def _order(

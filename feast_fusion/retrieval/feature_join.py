@@ -1,5 +1,6 @@
 """One feature view in a retrieval: which columns, which rows, and the values of those rows."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -21,6 +22,8 @@ from feast_fusion.retrieval.asof_join import AsOf, newest_rows
 from feast_fusion.retrieval.declared_types import check_declared
 from feast_fusion.retrieval.entity_table import EntityTable
 from feast_fusion.times import to_micros
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,18 @@ class FeatureJoin:
         first, last = map(to_micros, span)
         rows = self._rows(first - self.rule.ttl_us if self.rule.ttl_us else -(1 << 63), last)
         keys = [f"k{i}" for i in range(len(self.keys))]
-        return _matched(newest_rows(labels, rows, keys, self.rule), self.source.n_rows)
+        newest = newest_rows(labels, rows, keys, self.rule)
+        if newest.n_hidden:
+            _log.warning(
+                "feature view %r: %d of %d entity rows see an older row, or none, because newer "
+                "ones were created after them (filter_by_created_timestamp). Where %r is only the "
+                "time of a load, switch the rule off.",
+                self.view,
+                newest.n_hidden,
+                len(labels),
+                self.created,
+            )
+        return _matched(newest.positions, self.source.n_rows)
 
     def _rows(self, earliest: int, latest: int) -> pl.DataFrame:
         columns = [column for column, _ in self.keys]

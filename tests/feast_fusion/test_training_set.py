@@ -147,8 +147,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([feast, "init", "-t", "local", "taxi"], cwd=folder, env=environment, check=True)
     repo = folder / "taxi" / "feature_repo"
     with (repo / "feature_store.yaml").open("a") as config:
-        # The template stamps `created` with the time of `feast init`, after every label.
-        config.write(f"\noffline_store: {{type: {OURS}, created_at_or_before: false}}\n")
+        config.write(f"\noffline_store: {{type: {OURS}}}\n")
     subprocess.run([feast, "apply"], cwd=repo, env=environment, check=True)
     return repo
 

@@ -16,7 +16,7 @@ class Rule:
     """What a label may see: `ttl_us` 0 is no bound."""
 
     ttl_us: int
-    created_at_or_before: bool
+    filter_by_created_timestamp: bool
     strictly_before: bool
 
 
@@ -45,7 +45,7 @@ def _is_seen(row: Row, at: int, rule: Rule) -> bool:
         return False
     if rule.ttl_us and happened < at - rule.ttl_us:
         return False
-    if rule.created_at_or_before and "created" in row:
+    if rule.filter_by_created_timestamp and "created" in row:
         return row["created"] is not None and _rounded_up(row["created"]) <= at
     return True
 

@@ -436,8 +436,9 @@ def differences(store: FeatureStore) -> dict[str, Any]:
     )
     store.apply([late_view])
     one = orders().iloc[:1]
-    job = store.get_historical_features(one, ["late:trips"])
-    found["correction created after the label"] = job.to_df()["trips"].tolist()
+    for rule in (False, True):
+        job = store.get_historical_features(one, ["late:trips"], filter_by_created_timestamp=rule)
+        found[f"correction created after the label, {rule}"] = job.to_df()["trips"].tolist()
 
     without = attempt(lambda: store.get_historical_features(one, ["world:num_rides"]).to_df())
     found["view without entities"] = without
@@ -508,8 +509,8 @@ ANSWERS: dict[str, tuple[Any, Any]] = {  # question: ours, stock
     # A training set is compared with its labels by position. Stock keeps the order of a few rows,
     # and loses it once there are enough for two threads (see the benchmark).
     "order of rows": ([4, 1, 5, 3, 2], [4, 1, 5, 3, 2]),
-    # Stock lets a correction into labels from before it was made, unless asked in every call.
-    "correction created after the label": ([20], [99]),
+    "correction created after the label, False": ([99], [99]),
+    "correction created after the label, True": ([20], [20]),
     # Nothing but the place in the file decides; stock leaves it to chance.
     "rows of one event time": ([2], None),
     # Stock looks in the current folder, not in the repository.

@@ -293,7 +293,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
     objects = profile_views(folder)
     by_switch = {}
     for created, strictly in itertools.product([True, False], repeat=2):
-        switches = {"created_at_or_before": created, "strictly_before": strictly}
+        switches = {"filter_by_created_timestamp": created, "strictly_before": strictly}
         by_switch[created, strictly] = make_store(folder, objects, **switches)
         objects = []  # the registry is shared
     return Stores(folder, by_switch)
@@ -341,7 +341,7 @@ def created_rule(monkeypatch: pytest.MonkeyPatch) -> None:
         feature_join,
         "newest_rows",
         lambda labels, rows, keys, rule: right(
-            labels, rows, keys, replace(rule, created_at_or_before=False)
+            labels, rows, keys, replace(rule, filter_by_created_timestamp=False)
         ),
     )
 

@@ -82,7 +82,7 @@ def make_rows(labels: list[Row], caused_after: timedelta) -> list[Row]:
     return rows
 
 
-def make_repo(folder: Path, *, caused_after: timedelta = INSTANT, **options: Any) -> Repo:
+def make_repo(folder: Path, *, caused_after: timedelta = INSTANT, **changed: Any) -> Repo:
     folder.mkdir(parents=True, exist_ok=True)
     labels = make_labels()
     rows = make_rows(labels, caused_after)
@@ -98,6 +98,7 @@ def make_repo(folder: Path, *, caused_after: timedelta = INSTANT, **options: Any
         }
         frame = pl.DataFrame(items, schema_overrides={"item_embedding": pl.List(pl.Float32)})
         frame.write_parquet(sink / f"part-{part}.parquet")
+    options = {"filter_by_created_timestamp": True} | changed
     return apply_views(folder, labels, rows, options)
 
 
@@ -261,7 +262,7 @@ def test_strictly_before_is_audited_as_configured(tmp_path: Path) -> None:
 
 
 def test_a_store_without_the_created_rule_is_found(tmp_path: Path) -> None:
-    repo = make_repo(tmp_path, created_at_or_before=False)
+    repo = make_repo(tmp_path, filter_by_created_timestamp=False)
     kinds = {kind for kind, _ in repo.findings(repo.build())}
     assert kinds == {"created late"}
 
