@@ -24,6 +24,10 @@ class StoreUnavailableError(FeastFusionError, ConnectionError):
     """A store (Redis, a registry, a sink) cannot be reached or used."""
 
 
+class NotOfferedError(FeastFusionError, NotImplementedError):
+    """A call of Feast that this plug-in does not answer."""
+
+
 class MissingExtraError(FeastFusionError, ImportError):
     """A package of an extra that is not installed was needed."""
 

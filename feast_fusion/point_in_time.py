@@ -8,22 +8,34 @@ In `feature_store.yaml`::
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from feast import FeatureView, OnDemandFeatureView
+from feast.data_source import DataSource
+from feast.feature_logging import LoggingConfig, LoggingSource
 from feast.infra.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
 from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
+from feast.utils import compute_non_entity_date_range
 
 from feast_fusion.errors import schema_error
-from feast_fusion.parquet.parts import append_table
+from feast_fusion.parquet.opening import local_files
+from feast_fusion.parquet.parts import append_table, save_logged
 from feast_fusion.retrieval.asof_join import AsOf
-from feast_fusion.retrieval.entity_table import EntityTable, read_entity_table
+from feast_fusion.retrieval.date_range import entities_between
+from feast_fusion.retrieval.entity_table import EntityTable, Frame, read_entity_table
 from feast_fusion.retrieval.feature_join import FeatureJoin, plan_join
 from feast_fusion.retrieval.pulled_rows import PulledRows
+from feast_fusion.retrieval.registered_tables import (
+    is_query,
+    rows_between,
+    run_query,
+    statistics,
+)
 from feast_fusion.retrieval.retrieval_job import PointInTimeRetrievalJob, Retrieval
 
 
@@ -62,7 +74,7 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         config: RepoConfig,
         feature_views: list[FeatureView],
         feature_refs: list[str],
-        entity_df: pd.DataFrame | pa.Table | str | None,
+        entity_df: Frame | str | None,
         registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,
@@ -70,9 +82,12 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> PointInTimeRetrievalJob:
-        """The job that fills `entity_df`: pandas, Arrow, or the path of a Parquet file or folder.
+        """The job that fills `entity_df`: pandas, polars, Arrow, SQL, or the path of Parquet.
 
-        Everything that can be checked without reading rows is checked here.
+        SQL selects from the registered sources, by their names. Without `entity_df` the rows are
+        each entity and event timestamp of the sources from `start_date` to `end_date`, as Feast's
+        own stores of that call have them. Everything that can be checked without reading rows of
+        features is checked here.
 
         Raises
         ------
@@ -87,11 +102,17 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
             or filter_by_created_timestamp,
             strictly_before=config.offline_store.strictly_before,
         )
-        entities = read_entity_table(entity_df)
         joins = tuple(
             plan_join(view, feature_refs, config.repo_path, full_feature_names, rule)
             for view in feature_views
         )
+        if entity_df is None:
+            window = compute_non_entity_date_range(feature_views, start_date, end_date)
+            entities = entities_between(joins, *window)
+        elif isinstance(entity_df, str) and is_query(entity_df):
+            entities = read_entity_table(run_query(entity_df, registry, project, config.repo_path))
+        else:
+            entities = read_entity_table(entity_df)
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         _check(entities, joins, on_demand)
         return PointInTimeRetrievalJob(
@@ -114,6 +135,45 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
     def pull_all_from_table_or_query(*args: Any, **kwargs: Any) -> PulledRows:
         """All rows within two times; parameters as those of `PulledRows`."""
         return PulledRows(*args, **kwargs)
+
+    @staticmethod
+    def compute_monitoring_metrics(
+        config: RepoConfig,
+        data_source: DataSource,
+        feature_columns: list[tuple[str, str]],
+        timestamp_field: str,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+        histogram_bins: int = 20,
+        top_n: int = 10,
+    ) -> list[dict[str, Any]]:
+        """Feast's statistics of `feature_columns`, of all rows that the store's reader finds."""
+        names = [name for name, _ in feature_columns]
+        rows = rows_between(data_source, names, (start_date, end_date), config.repo_path)
+        return statistics(rows, feature_columns, histogram_bins, top_n)
+
+    @staticmethod
+    def get_monitoring_max_timestamp(
+        config: RepoConfig, data_source: DataSource, timestamp_field: str
+    ) -> datetime | None:
+        """The latest event timestamp; None without any."""
+        rows = rows_between(data_source, [timestamp_field], (None, None), config.repo_path)
+        latest: datetime | None = pc.max(rows.column(timestamp_field)).as_py()
+        return latest
+
+    @staticmethod
+    def write_logged_features(
+        config: RepoConfig,
+        data: pa.Table | Path,
+        source: LoggingSource,
+        logging_config: LoggingConfig,
+        registry: BaseRegistry,
+    ) -> None:
+        """Add the logged rows to the folder of the destination, which is created if need be."""
+        table = data if isinstance(data, pa.Table) else local_files(data, "logged features").read()
+        destination = logging_config.destination
+        target = destination.to_data_source()
+        save_logged(table, target, config.repo_path, destination.partition_by)
 
     @staticmethod
     def offline_write_batch(

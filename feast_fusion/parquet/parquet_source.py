@@ -194,10 +194,11 @@ class ParquetSource:
         if n_pending:
             yield pa.concat_tables(pending)
 
-    def read(self) -> pa.Table:
-        """Every row and column."""
-        parts = [piece.table for piece in self.pieces(self.columns, np.arange(self.n_rows))]
-        return pa.concat_tables([self.no_rows(self.columns), *parts])
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Every row of `columns`; None is every column."""
+        names = self.columns if columns is None else columns
+        parts = [piece.table for piece in self.pieces(names, np.arange(self.n_rows))]
+        return pa.concat_tables([self.no_rows(names), *parts])
 
     def _require(self, columns: Sequence[str]) -> None:
         missing = [name for name in columns if not self.has(name)]

@@ -65,6 +65,19 @@ def save_table(
         file.unlink()
 
 
+def save_logged(
+    table: pa.Table, target: DataSource, repo_path: Path | None, partition_by: list[str] | None
+) -> None:
+    """Add `table` to the folder `target`, in sub-folders of the columns `partition_by`."""
+    folder = local_path(target, repo_path, "place of logged features")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not partition_by:
+        append_part(folder, table)
+        return
+    name = f"part-{uuid.uuid4().hex}-{{i}}.parquet"
+    pq.write_to_dataset(table, folder, partition_by, basename_template=name)
+
+
 def append_table(table: pa.Table, target: DataSource, repo_path: Path | None) -> None:
     """Add `table` behind the rows of `target`: a new file in a folder, or the file rewritten.
 

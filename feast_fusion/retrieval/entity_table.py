@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 import polars as pl
@@ -91,8 +92,11 @@ def comparable(found: pa.DataType, kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) and pa.types.is_floating(found))
 
 
-def read_entity_table(source: pd.DataFrame | pa.Table | str | Path) -> EntityTable:
-    """The entity table in `source`: pandas, Arrow, or the path of a Parquet file or folder.
+Frame: TypeAlias = pd.DataFrame | pa.Table | pl.DataFrame | pl.LazyFrame
+
+
+def read_entity_table(source: Frame | str | Path) -> EntityTable:
+    """The entity table in `source`: pandas, polars, Arrow, or the path of a Parquet file or folder.
 
     The time column is `event_timestamp`, or the only column of times. Text in it is parsed; a
     time without zone is UTC; a time finer than a microsecond is rounded down, so that a label
@@ -112,9 +116,11 @@ def read_entity_table(source: pd.DataFrame | pa.Table | str | Path) -> EntityTab
     return EntityTable(table.set_column(place, timestamp, column), timestamp)
 
 
-def _arrow_table(source: pd.DataFrame | pa.Table | str | Path) -> pa.Table:
+def _arrow_table(source: Frame | str | Path) -> pa.Table:
     if isinstance(source, pa.Table):
         return source
+    if isinstance(source, pl.DataFrame | pl.LazyFrame):
+        return source.lazy().collect().to_arrow()
     if isinstance(source, pd.DataFrame):
         try:
             return pa.Table.from_pandas(source, preserve_index=False).replace_schema_metadata(None)
@@ -126,12 +132,12 @@ def _arrow_table(source: pd.DataFrame | pa.Table | str | Path) -> pa.Table:
                 remedy="Convert the column.",
             ) from error
     if isinstance(source, str | Path):
-        return local_files(source, f"{_WHAT} (SQL is not offered, a string is a path)").read()
+        return local_files(source, f"{_WHAT} (a string is SQL that selects, or a path)").read()
     raise schema_error(
         _WHAT,
         got=type(source).__name__,
-        expected="a pandas DataFrame, an Arrow table or the path of a Parquet file",
-        remedy="Retrieval by start_date and end_date alone is not offered: name the rows.",
+        expected="a pandas or polars DataFrame, an Arrow table, SQL or the path of a Parquet file",
+        remedy="Convert it, or leave it out and give start_date and end_date.",
     )
 
 

@@ -20,7 +20,7 @@ from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parquet_source import POSITION, ParquetSource
 from feast_fusion.retrieval.asof_join import AsOf, newest_rows
 from feast_fusion.retrieval.declared_types import check_declared
-from feast_fusion.retrieval.entity_table import EntityTable
+from feast_fusion.retrieval.entity_table import EVENT_TIMESTAMP, EntityTable
 from feast_fusion.times import to_micros
 
 _log = logging.getLogger(__name__)
@@ -70,6 +70,21 @@ class FeatureJoin:
     created: str | None
     features: tuple[Feature, ...]
     rule: AsOf
+
+    @property
+    def entity_keys(self) -> tuple[str, ...]:
+        """The key columns, as the entity table names them."""
+        return tuple(name for _, name in self.keys)
+
+    def identities(self, edges: tuple[int, int]) -> pa.Table:
+        """Keys, named as in the entity table, and `event_timestamp` of the rows within `edges`.
+
+        Both edges, microseconds, are in it.
+        """
+        columns = [column for column, _ in self.keys]
+        found = self.source.keys(columns, self.timestamp, edges)
+        taken = {name: found.column(column) for column, name in self.keys}
+        return pa.table(taken | {EVENT_TIMESTAMP: found.column(self.timestamp)})
 
     def labels(self, entities: EntityTable) -> pl.DataFrame:
         """Keys and times of the entity rows, in the types of this view's source."""

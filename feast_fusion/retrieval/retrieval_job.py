@@ -12,6 +12,7 @@ from feast.saved_dataset import SavedDatasetStorage
 from numpy.typing import NDArray
 
 from feast_fusion.column_names import feature_column
+from feast_fusion.errors import NotOfferedError
 from feast_fusion.parquet.column_types import is_list, plain, plain_type
 from feast_fusion.parquet.parts import save_table
 from feast_fusion.retrieval.entity_table import EntityTable
@@ -50,6 +51,21 @@ class Job(RetrievalJob):  # type: ignore[misc]
     ) -> None:
         """Write the result, on-demand features included, as Parquet at `storage`."""
         save_table(self.to_arrow(), storage.to_data_source(), self.repo_path, allow_overwrite)
+
+    def to_sql(self) -> str:
+        """Not offered: no SQL stands behind the rows."""
+        raise NotOfferedError(
+            "to_sql: got a job of PointInTimeOfflineStore, which joins without SQL, expected one "
+            "with a query. Use to_df, to_arrow or to_training_set."
+        )
+
+    def to_remote_storage(self) -> list[str]:
+        """Not offered: results are written to local files."""
+        raise NotOfferedError(
+            "to_remote_storage: got PointInTimeOfflineStore, which has no staging location, "
+            "expected a store of a warehouse. Use persist(SavedDatasetFileStorage(path)), or write "
+            "to_arrow() there."
+        )
 
 
 class _Answer(Job):
