@@ -66,7 +66,7 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
     Rows without a match keep nulls.
     Times are compared and returned in microseconds UTC; a finer one is rounded down for labels
     and up for features, so that rounding never shows a label what came after it.
-    Logging and monitoring are those of Feast's duckdb store.
+    The tables of monitoring are those of Feast's duckdb store.
     """
 
     @staticmethod
@@ -85,9 +85,9 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         """The job that fills `entity_df`: pandas, polars, Arrow, SQL, or the path of Parquet.
 
         SQL selects from the registered sources, by their names. Without `entity_df` the rows are
-        each entity and event timestamp of the sources from `start_date` to `end_date`, as Feast's
-        own stores of that call have them. Everything that can be checked without reading rows of
-        features is checked here.
+        each entity and event timestamp of the sources from `start_date` (by default the longest
+        ttl, or 30 days, before the end) to `end_date`. Everything that can be checked without
+        reading rows of features is checked here.
 
         Raises
         ------

@@ -56,7 +56,7 @@ def run_query(
             columns = [c for c in opened.columns if takes_all or _names(query, c)]
             connection.register(name, opened.read(columns))
         try:
-            found: pa.Table = connection.execute(query).to_arrow_table()
+            found: pa.Table = connection.sql(query).to_arrow_table()
         except duckdb.Error as error:
             raise schema_error(
                 "entity table by SQL",

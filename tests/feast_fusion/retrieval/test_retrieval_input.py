@@ -71,7 +71,7 @@ def entities(**columns: Any) -> pd.DataFrame:
         (pd.DataFrame({"event_timestamp": [T0]}), "expected also 'item_id'"),
         (entities(price=[1.0, 2.0]), "'price' more than once"),
         (entities(odd=[1, "x"]), "a column that Arrow cannot hold"),
-        (["not a table"], "got list, expected a pandas DataFrame"),
+        (["not a table"], "got list, expected a pandas or polars DataFrame"),
     ],
 )
 def test_bad_entity_table(store: FeatureStore, entity_df: Any, message: str) -> None:
@@ -80,8 +80,8 @@ def test_bad_entity_table(store: FeatureStore, entity_df: Any, message: str) -> 
 
 
 def test_entity_path_that_is_not_there(store: FeatureStore) -> None:
-    with pytest.raises(StoreUnavailableError, match=r"no Parquet file at SELECT"):
-        store.get_historical_features("SELECT item_id FROM orders", FEATURES)
+    with pytest.raises(StoreUnavailableError, match=r"no Parquet file at orders"):
+        store.get_historical_features("orders", FEATURES)
 
 
 def truncated(folder: Path) -> None:
