@@ -1,7 +1,7 @@
 """`feast-fusion train` and `recommend`: from examples to a model to an answer."""
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,8 +10,8 @@ import click
 
 from cli.feast_repository import open_store
 from cli.redis import redis_of
-from cli.terminal import progress_bar, say, then
-from cli.training_report import processes_of_torchrun, training_report
+from cli.terminal import say, then
+from cli.training_report import TrainingReport, processes_of_torchrun, training_report
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.training_set import TrainingSet
@@ -20,8 +20,11 @@ from intake.workspace import Workspace
 from transformations.names import SERVICE
 
 if TYPE_CHECKING:
+    from feast import FeatureService
+
     from serving.answers import Recommendations
     from serving.past import AsOf
+    from training.checkpoint import Checkpoints
     from training.processes import Processes
     from training.ranker.artifact import Artifact
 
@@ -103,55 +106,6 @@ def open_training_set(workspace: Workspace) -> TrainingSet:
     return TrainingSet.open(workspace.training_set)
 
 
-def train_ranker(
-    workspace: Workspace,
-    training_set: TrainingSet,
-    seed: int = 0,
-    processes: "Processes | None" = None,
-) -> "tuple[Artifact, Artifact]":
-    """The ranker fitted to the rows before the test rows, and to all rows; says how it went.
-
-    How many epochs, and the calibration, are chosen on the validation rows. A fit that was killed
-    goes on after its last epoch.
-    """
-    from feast_fusion.feature_service import encoder_of, open_service
-    from training.checkpoint import Checkpoint
-    from training.processes import ALONE
-    from training.provenance import digest_training
-    from training.split import split_by_time
-    from training.trainer import refit, train
-
-    processes = processes or ALONE
-    service = open_service(open_store(workspace), SERVICE)
-    encoder_id = encoder_of(service)
-    checkpoint = Checkpoint(workspace.checkpoint, digest_training(workspace, seed))
-    with ExitStack() as stack:
-        report = None
-        if processes.is_first:
-            told = training_report(workspace, service, encoder_id, seed)
-            report = stack.enter_context(told)
-        result = train(
-            training_set,
-            workspace.dataset,
-            workspace.dataset.ranker,
-            seed=seed,
-            encoder_id=encoder_id,
-            service=SERVICE,
-            processes=processes,
-            checkpoint=checkpoint,
-            report=report,
-        )
-    split = split_by_time(training_set.table)
-    before, after = (
-        refit(result, training_set, rows, workspace.dataset, seed=seed, processes=processes)
-        for rows in (split.past, split.all)
-    )
-    if processes.is_first:
-        checkpoint.remove()
-        say(f"Trained: {result.summary()}")
-    return before, after
-
-
 def train_artifacts(
     workspace: Workspace,
     training_set: TrainingSet,
@@ -160,19 +114,76 @@ def train_artifacts(
 ) -> "Artifact":
     """Both artifacts, fitted and saved; returns the one that is served.
 
-    The first process fits the next-item model, which is small.
+    The first process fits the next-item model, which is small. A training that was killed goes on
+    after its last epoch.
     """
+    from feast_fusion.feature_service import encoder_of, open_service
+    from training.checkpoint import Checkpoints
     from training.next_item.fitting import fit_next_item
+    from training.processes import ALONE
+    from training.provenance import digest_training
 
-    before, served = train_ranker(workspace, training_set, seed, processes)
-    if processes is not None and not processes.is_first:
-        return served
-    with progress_bar("Next item") as advance:
-        next_before, next_served = fit_next_item(workspace, open_store(workspace), seed, advance)
+    processes, store = processes or ALONE, open_store(workspace)
+    service = open_service(store, SERVICE)
+    checkpoints = Checkpoints(workspace.checkpoints, digest_training(workspace, seed))
+    with ExitStack() as stack:
+        told = None
+        if processes.is_first:
+            opened = training_report(workspace, service, encoder_of(service), seed)
+            told = stack.enter_context(opened)
+        before, served = _fit_rankers(
+            workspace, training_set, service, seed, processes, checkpoints, told
+        )
+        if told is None:
+            return served
+        with told.of_next_item() as report:
+            next_before, next_served = fit_next_item(
+                workspace, store, seed, checkpoints=checkpoints, report=report
+            )
     replace(before, next_item=next_before).save(workspace.artifact_before_test)
     served = replace(served, next_item=next_served)
     served.save(workspace.artifact)
+    checkpoints.remove()
     return served
+
+
+def _fit_rankers(
+    workspace: Workspace,
+    training_set: TrainingSet,
+    service: "FeatureService",
+    seed: int,
+    processes: "Processes",
+    checkpoints: "Checkpoints",
+    told: "TrainingReport | None",
+) -> "tuple[Artifact, Artifact]":
+    """The ranker fitted to the rows before the test rows, and to all rows; says how it went.
+
+    How many epochs, and the calibration, are chosen on the validation rows.
+    """
+    from feast_fusion.feature_service import encoder_of
+    from training.split import split_by_time
+    from training.trainer import refit, train
+
+    with told.of_ranker() if told else nullcontext() as report:
+        result = train(
+            training_set,
+            workspace.dataset,
+            workspace.dataset.ranker,
+            seed=seed,
+            encoder_id=encoder_of(service),
+            service=SERVICE,
+            processes=processes,
+            checkpoint=checkpoints.of("ranker"),
+            report=report,
+        )
+    split = split_by_time(training_set.table)
+    before, served = (
+        refit(result, training_set, rows, workspace.dataset, seed=seed, processes=processes)
+        for rows in (split.past, split.all)
+    )
+    if told:
+        say(f"Trained: {result.summary()}")
+    return before, served
 
 
 def open_past(workspace: Workspace, at: datetime) -> "AsOf":

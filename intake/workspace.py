@@ -77,9 +77,9 @@ class Workspace:
         return self.root / "artifact"
 
     @property
-    def checkpoint(self) -> Path:
-        """Where the fit of a model stands that is not finished."""
-        return self.root / "checkpoint.safetensors"
+    def checkpoints(self) -> Path:
+        """Where a training stands that is not finished."""
+        return self.root / "checkpoints"
 
     @property
     def runs(self) -> Path:

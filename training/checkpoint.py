@@ -1,7 +1,8 @@
 """Where a fit stands after its last epoch, so that one that was killed goes on from there."""
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.optim import Optimizer
 
 from feast_fusion.files import replaced_file
 
@@ -48,6 +50,55 @@ class Checkpoint:
             return None
         return tensors, json.loads(known[_DESCRIPTION])
 
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A folder with a checkpoint per part of a training.
+
+    Attributes
+    ----------
+    fingerprint : as of `Checkpoint`
+    """
+
+    folder: Path
+    fingerprint: str
+
+    def of(self, part: str) -> Checkpoint:
+        """The checkpoint of the part of that name."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return Checkpoint(self.folder / f"{part}.safetensors", self.fingerprint)
+
     def remove(self) -> None:
-        """The fit is over."""
-        self.path.unlink(missing_ok=True)
+        """The training is over."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """What an optimizer remembers of each weight, by `number.name`."""
+    states: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{name}": value for number, of in states.items() for name, value in of.items()
+    }
+
+
+def restore_optimizer(
+    optimizer: Optimizer,
+    tensors: Mapping[str, Tensor],
+    groups: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
+    """Let it remember the tensors that `optimizer_tensors` gave.
+
+    groups : its settings, where they change while it works; None for those that it has
+    """
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, name = key.split(".")
+        states.setdefault(int(number), {})[name] = value
+    groups = groups or optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": states, "param_groups": groups})
+
+
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose name begins with `prefix.`, without it."""
+    start = f"{prefix}."
+    return {key.removeprefix(start): t for key, t in tensors.items() if key.startswith(start)}

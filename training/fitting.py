@@ -1,7 +1,7 @@
 """A ranker being fitted: its steps, the mean of its weights, and what must be kept to go on."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from intake.model_settings import RankerConfig
-from training.checkpoint import Checkpoint
+from training.checkpoint import Checkpoint, below, optimizer_tensors, restore_optimizer
 from training.losses import build_loss, is_pairwise
 from training.processes import Processes
 from training.ranker.batching import RankerInputs, iterate_rows, truncate_recent_lists
@@ -90,8 +90,8 @@ class Fitting:
             for name, module in self._modules()
             for key, value in module.state_dict().items()
         }
-        for number, state in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items()}
+        remembered = optimizer_tensors(self._optimizer)
+        tensors |= {f"optimizer.{name}": value for name, value in remembered.items()}
         epochs = [asdict(epoch) for epoch in self.epochs]
         checkpoint.save(tensors, {"epochs": epochs, "steps": self._steps})
 
@@ -102,13 +102,8 @@ class Fitting:
             return
         tensors, description = kept
         for name, module in self._modules():
-            module.load_state_dict(_below(tensors, name))
-        states: dict[int, dict[str, Tensor]] = {}
-        for key, value in _below(tensors, "optimizer").items():
-            number, name = key.split(".")
-            states.setdefault(int(number), {})[name] = value
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": states, "param_groups": groups})
+            module.load_state_dict(below(tensors, name))
+        restore_optimizer(self._optimizer, below(tensors, "optimizer"))
         self.epochs = [Epoch(**epoch) for epoch in description["epochs"]]
         self._steps = description["steps"]
 
@@ -148,8 +143,3 @@ class Fitting:
 def _generator(*numbers: int) -> torch.Generator:
     seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
     return torch.Generator().manual_seed(seed)
-
-
-def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    prefix = f"{name}."
-    return {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}

@@ -18,7 +18,7 @@ from intake.changed_settings import change_settings
 from tests.conftest import Project, open_project
 from tests.training.test_tracking import scalars, texts
 from tests.waiting import wait_until
-from training.checkpoint import Checkpoint
+from training.next_item.model_file import arrays_of
 from training.provenance import digest_training
 from training.ranker.artifact import Artifact
 from training.split import split_by_time
@@ -60,29 +60,41 @@ def weights(artifact: Artifact) -> dict[str, np.ndarray]:
     return {name: weight.numpy() for name, weight in artifact.ranker.state_dict().items()}
 
 
-def steps(run: Path) -> list[int]:
-    return [step for name, step in scalars(run) if name == "validation/auc"]
+def all_weights(artifact: Artifact) -> dict[str, np.ndarray]:
+    next_item = arrays_of(artifact.require_next_item())
+    return weights(artifact) | {name: array.numpy() for name, array in next_item.items()}
 
 
-def test_a_killed_training_goes_on_to_the_same_model(films: Project, copied: Project) -> None:
+def steps(run: Path, metric: str) -> list[int]:
+    return [step for name, step in scalars(run) if name == metric]
+
+
+@pytest.mark.parametrize(
+    ("part", "metric"), [("ranker", "validation/auc"), ("sequence.2", "sequence/loss")]
+)
+def test_a_killed_training_goes_on_to_the_same_model(
+    films: Project, copied: Project, part: str, metric: str
+) -> None:
     """Issue F, acceptance 6."""
     workspace = copied.workspace
-    while not is_killed_after_an_epoch(copied):
+    while not is_killed_after_an_epoch(copied, part):
         pass  # it was over before it could be killed
     copied.run("train")
-    assert not workspace.checkpoint.exists()
-    resumed, whole = Artifact.load(workspace.artifact), Artifact.load(films.workspace.artifact)
-    assert resumed.metrics == whole.metrics
-    for name, weight in weights(whole).items():
-        np.testing.assert_array_equal(weights(resumed)[name], weight, err_msg=name)
+    assert not workspace.checkpoints.exists()
+    for artifact in ("artifact", "artifact_before_test"):
+        resumed = Artifact.load(workspace.root / artifact)
+        whole = Artifact.load(films.workspace.root / artifact)
+        assert resumed.metrics == whole.metrics
+        for name, weight in all_weights(whole).items():
+            np.testing.assert_array_equal(all_weights(resumed)[name], weight, err_msg=name)
     first = min(films.workspace.runs.iterdir())
-    again = steps(max(workspace.runs.iterdir()))
-    assert again == steps(first)[-len(again) :] and again[0] > 1, "no epoch is run twice"
+    again = steps(max(workspace.runs.iterdir()), metric)
+    assert again == steps(first, metric)[-len(again) :] and again[0] > 1, "no epoch is run twice"
 
 
-def is_killed_after_an_epoch(project: Project) -> bool:
+def is_killed_after_an_epoch(project: Project, part: str) -> bool:
     process = start(project, "feast-fusion", "train")
-    checkpoint = project.workspace.checkpoint
+    checkpoint = project.workspace.checkpoints / f"{part}.safetensors"
     wait_until(lambda: checkpoint.is_file() or process.poll() is not None, "an epoch")
     process.send_signal(signal.SIGKILL)
     printed, _ = process.communicate()
@@ -151,7 +163,8 @@ def test_a_run_records_what_it_was_made_of(films: Project) -> None:
     ):
         assert parameter in told
     found = scalars(run)
-    assert {name for name, _ in found} == {"train/loss", "validation/auc"}
+    liked, chosen = {"train/loss", "validation/auc"}, {"sequence/loss", "chooser/loss"}
+    assert {name for name, _ in found} == liked | chosen
     best = max(value for (name, _), value in found.items() if name == "validation/auc")
     metrics = Artifact.load(films.workspace.artifact).metrics
     assert best == pytest.approx(metrics["validation_auc"])
@@ -167,4 +180,4 @@ def test_other_settings_seeds_or_rows_are_another_fit(films: Project) -> None:
     workspace = films.workspace
     one = digest_training(workspace, seed=0)
     assert digest_training(workspace, seed=0) == one != digest_training(workspace, seed=1)
-    assert Checkpoint(workspace.checkpoint, one).load() is None
+    assert not workspace.checkpoints.exists()

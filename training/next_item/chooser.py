@@ -5,7 +5,7 @@ first, some from further down, each with the logarithm of how many items it stan
 softmax with correction, Bengio and Senecal 2008).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from intake.model_settings import ChooserConfig
 from transformations.collaborative.histories import Flags, Floats, Ints
+
+Report = Callable[[int, float], None]
 
 N_CONTEXT = 6
 _NEVER = -1e9
@@ -89,6 +91,23 @@ class Slates:
             np.concatenate([part.context for part in parts]),
         )
 
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor]) -> "Slates":
+        """The slates of `tensors`."""
+        signals, stands_for, context = (
+            tensors[name].numpy() for name in ("signals", "stands_for", "context")
+        )
+        return cls(signals.transpose(0, 2, 1), stands_for, context)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By name. Signal by signal, as they are drawn: in another order sums round otherwise."""
+        arrays = {
+            "signals": self.signals.transpose(0, 2, 1),
+            "stands_for": self.stands_for,
+            "context": self.context,
+        }
+        return {name: torch.from_numpy(np.ascontiguousarray(of)) for name, of in arrays.items()}
+
 
 def draw_slates(
     order: Ints, chosen: Ints, allowed: Flags, config: ChooserConfig, rng: np.random.Generator
@@ -129,8 +148,13 @@ def slate_loss(logits: Tensor, stands_for: Tensor) -> Tensor:
     return -(logits + stands_for).log_softmax(dim=1)[:, 0].mean()
 
 
-def fit_chooser(slates: Slates, config: ChooserConfig, seed: int) -> Chooser:
-    """The chooser under which the chosen items of the slates are likeliest."""
+def fit_chooser(
+    slates: Slates, config: ChooserConfig, seed: int, report: Report | None = None
+) -> Chooser:
+    """The chooser under which the chosen items of the slates are likeliest.
+
+    report : called after each epoch with its number and the mean loss of a slate
+    """
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
     n = len(slates.signals)
@@ -148,7 +172,8 @@ def fit_chooser(slates: Slates, config: ChooserConfig, seed: int) -> Chooser:
     chooser.usual.copy_(context.mean(dim=0))
     spread = context.std(dim=0, correction=0)
     chooser.spread.copy_(torch.where(spread > 0, spread, 1.0))
-    for _ in range(config.epochs):
+    for epoch in range(config.epochs):
+        total = torch.zeros(())
         for rows in torch.split(torch.randperm(n, generator=order), config.batch_size):
             logits = chooser(signals[rows].float(), context[rows])
             loss = slate_loss(logits, stands_for[rows])
@@ -156,4 +181,7 @@ def fit_chooser(slates: Slates, config: ChooserConfig, seed: int) -> Chooser:
             torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
+            total += loss.detach() * len(rows)
+        if report is not None:
+            report(epoch + 1, float(total) / n)
     return chooser.eval()

@@ -5,6 +5,8 @@ item models are those valid at the choice, and the sequence encoder was fitted o
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +17,8 @@ from feast_fusion.errors import schema_error
 from feast_fusion.training_set import TrainingSet
 from intake.model_settings import NextItemConfig
 from intake.workspace import Workspace
-from training.next_item.chooser import Slates, draw_slates, fit_chooser
+from training.checkpoint import Checkpoints
+from training.next_item.chooser import Chooser, Slates, draw_slates, fit_chooser
 from training.next_item.fit_log import FitLog, StoredLog
 from training.next_item.item_side import ItemSide
 from training.next_item.model import NextItemModel, Signals
@@ -26,32 +29,70 @@ from training.split import TEST_SHARE
 from training.threads import on_few_threads
 from transformations.id_map import IdMap
 
-Progress = Callable[[str, int, int], None]
-
 _AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The mean loss of an epoch of a part of the model, "sequence" or "chooser".
+
+    number : among all epochs of the part, from 1
+    """
+
+    part: str
+    number: int
+    loss: float
+
+
+Report = Callable[[Epoch], None]
+
+
+def count_epochs(config: NextItemConfig) -> int:
+    """How many epochs `fit_next_item` reports."""
+    sequence, n_later = config.sequence, config.phases + 1
+    return sequence.epochs + n_later * sequence.more_epochs + 2 * config.chooser.epochs
 
 
 @on_few_threads()
 def fit_next_item(
-    workspace: Workspace, store: FeatureStore, seed: int, progress: Progress | None = None
+    workspace: Workspace,
+    store: FeatureStore,
+    seed: int,
+    *,
+    checkpoints: Checkpoints | None = None,
+    report: Report | None = None,
 ) -> tuple[NextItemModel, NextItemModel]:
-    """The model without the test part of `split_by_time`, and the model of all events."""
-    log = StoredLog(workspace, store)
-    fitter, n_events = NextItemFitter(log, workspace.dataset.candidates, seed), len(log.events)
-    before = fitter.fit(n_events - int(n_events * TEST_SHARE), progress)
-    return before, fitter.fit(n_events, progress)
+    """The model without the test part of `split_by_time`, and the model of all events.
+
+    Parameters
+    ----------
+    checkpoints : where the fit is kept, and gone on from; the caller removes them
+    report : called after each epoch
+    """
+    log, config = StoredLog(workspace, store), workspace.dataset.candidates
+    fitter, n_events = NextItemFitter(log, config, seed, checkpoints, report), len(log.events)
+    before = fitter.fit(n_events - int(n_events * TEST_SHARE))
+    return before, fitter.fit(n_events)
 
 
 class NextItemFitter:
     """Fits models of growing parts of a log; a later one goes on from the one before."""
 
-    def __init__(self, log: FitLog, config: NextItemConfig, seed: int) -> None:
+    def __init__(
+        self,
+        log: FitLog,
+        config: NextItemConfig,
+        seed: int,
+        checkpoints: Checkpoints | None = None,
+        report: Report | None = None,
+    ) -> None:
         self._log, self._config, self._seed = log, config, seed
+        self._checkpoints, self._tell = checkpoints, report
         self._rng = np.random.default_rng(seed)
         self._slates: list[Slates] = []
-        self._n_rows = 0
+        self._n_rows = self._n_models = 0
 
-    def fit(self, n_rows: int, progress: Progress | None = None) -> NextItemModel:
+    def fit(self, n_rows: int) -> NextItemModel:
         """The model of the first `n_rows` events, at least as many as the last one's.
 
         Raises
@@ -59,16 +100,15 @@ class NextItemFitter:
         SchemaError
             No event after the warm-up is positive.
         """
-        config, report = self._config, progress or (lambda *_: None)
-        sequence = config.sequence
+        config = self._config
         rows = self._log.item_rows(n_rows)
         if not self._n_rows:
-            self._begin(rows, max(1, int(config.warm_up * n_rows)), report)
+            self._begin(rows, max(1, int(config.warm_up * n_rows)))
         n_phases = config.phases if not self._slates else 1
         cuts = np.linspace(self._n_rows, n_rows, n_phases + 1).astype(int).tolist()
         for start, end in pairwise(cuts):
-            self._slates += self._draw(start, end, rows)
-            self._fitter.fit(end, sequence.more_epochs, lambda a, b: report("sequence", a, b))
+            self._slates += self._kept_or_drawn(start, end, rows)
+            self._fitter.fit(end, config.sequence.more_epochs, partial(self._report, "sequence"))
         self._n_rows = n_rows
         if not self._slates:
             raise schema_error(
@@ -77,7 +117,7 @@ class NextItemFitter:
                 expected="choices to learn from after the first part of the log",
                 remedy="Bring more events, or check [interactions] positive.",
             )
-        chooser = fit_chooser(Slates.joined(self._slates), config.chooser, self._seed)
+        chooser = self._fit_chooser()
         known = np.flatnonzero(self._sequence.met.numpy() > 0)
         model = self._sequence.on(known, self._sequence.side[known])
         return NextItemModel(
@@ -89,17 +129,48 @@ class NextItemFitter:
             chooser,
         )
 
-    def _begin(self, rows: TrainingSet, first: int, report: Progress) -> None:
+    def _fit_chooser(self) -> Chooser:
+        config, slates = self._config.chooser, Slates.joined(self._slates)
+        done = self._n_models * config.epochs
+        self._n_models += 1
+        return fit_chooser(
+            slates, config, self._seed, lambda n, loss: self._report("chooser", done + n, loss)
+        )
+
+    def _report(self, part: str, number: int, loss: float) -> None:
+        if self._tell is not None:
+            self._tell(Epoch(part, number, loss))
+
+    def _begin(self, rows: TrainingSet, first: int) -> None:
         config = self._config.sequence
         self._side = ItemSide.fit(rows, self._log.profile)
         torch.manual_seed(self._seed)
         side = torch.from_numpy(self._side.of(rows))
         self._sequence = SequenceModel(config, side)
         self._fitter = SequenceFitter(
-            self._sequence, self._log.events, self._seed, repeats=self._config.repeats
+            self._sequence,
+            self._log.events,
+            self._seed,
+            repeats=self._config.repeats,
+            checkpoints=self._checkpoints,
         )
-        self._fitter.fit(first, config.epochs, lambda a, b: report("sequence", a, b))
+        self._fitter.fit(first, config.epochs, partial(self._report, "sequence"))
         self._n_rows = first
+
+    def _kept_or_drawn(self, start: int, end: int, rows: TrainingSet) -> list[Slates]:
+        """The slates of a phase: those that a fit that was killed had drawn, or drawn now."""
+        if self._checkpoints is None or start == end:
+            return list(self._draw(start, end, rows))
+        checkpoint = self._checkpoints.of(f"slates.{start}-{end}")
+        kept = checkpoint.load()
+        if kept is not None:
+            tensors, state = kept
+            self._rng.bit_generator.state = state
+            return [Slates.load(tensors)]
+        drawn = list(self._draw(start, end, rows))
+        if drawn:
+            checkpoint.save(Slates.joined(drawn).tensors(), self._rng.bit_generator.state)
+        return drawn
 
     def _draw(self, start: int, end: int, rows: TrainingSet) -> Iterator[Slates]:
         """Slates of the positive events among the rows from start to end."""

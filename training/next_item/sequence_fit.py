@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.checkpoint import Checkpoints
 from training.next_item.sequence_log import (
     Log,
     Windows,
@@ -16,6 +17,7 @@ from training.next_item.sequence_log import (
     pause_numbers,
 )
 from training.next_item.sequence_model import N_NUMBERS, SequenceBatch, SequenceModel
+from training.next_item.sequence_state import SequenceState
 from transformations.collaborative.histories import Events, Histories, Ints
 
 _SCORED_AT_ONCE = 512
@@ -24,7 +26,8 @@ _IMPOSSIBLE = -1e9
 _RARE = 0.05
 _LOOKED_AT = 256
 
-Progress = Callable[[int, int], None]
+Report = Callable[[int, float], None]
+"""Called after an epoch with how many there were in all, and its loss."""
 
 
 class SequenceFitter:
@@ -34,18 +37,25 @@ class SequenceFitter:
     ----------
     seed : of the order of the windows, dropout and what is forgotten
     repeats : whether an item may be chosen again
+    checkpoints : where each fit is kept after each epoch, and gone on from
     """
 
     def __init__(
-        self, model: SequenceModel, events: Events, seed: int, *, repeats: bool = False
+        self,
+        model: SequenceModel,
+        events: Events,
+        seed: int,
+        *,
+        repeats: bool = False,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.model = model
-        self._events, self._repeats = events, repeats
-        self._n_rows = 0
+        self._events, self._repeats, self._checkpoints = events, repeats, checkpoints
+        self._n_rows = self._n_fits = self._n_epochs = 0
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
 
-    def fit(self, n_rows: int, epochs: int, progress: Progress | None = None) -> float:
+    def fit(self, n_rows: int, epochs: int, report: Report | None = None) -> float:
         """Some passes over the first `n_rows` events; the mean loss of the last, nats an event.
 
         A pass reads all that is new since the last call, and a share of what was read before.
@@ -65,18 +75,25 @@ class SequenceFitter:
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, config.learning_rate, total_steps=n_steps, pct_start=0.15
         )
-        loss = float("nan")
-        for epoch in range(epochs):
-            losses = [
+        fit = SequenceState(model, optimizer, schedule, self._rng, self._generator)
+        self._n_fits += 1
+        kept = self._checkpoints.of(f"sequence.{self._n_fits}") if self._checkpoints else None
+        losses = fit.restore(kept) if kept else []
+        self._n_epochs += len(losses)
+        while len(losses) < epochs:
+            of_steps = [
                 self._step(log, windows, optimizer, schedule)
                 for windows in log.batches(self._rng, config.batch_size)
             ]
-            loss = float(np.nanmean(losses))
-            if progress is not None:
-                progress(epoch + 1, epochs)
+            losses.append(float(np.nanmean(of_steps)))
+            self._n_epochs += 1
+            if kept is not None:
+                fit.save(kept, losses)
+            if report is not None:
+                report(self._n_epochs, losses[-1])
         model.eval()
         _place_new_items(model, log, self._rng)
-        return loss
+        return losses[-1]
 
     def _step(
         self,
