@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli.feast_repository import open_store
-from feast_fusion.feature_service import open_service
 from feast_fusion.training_set import Indexed, TrainingSet
 from tests.conftest import Project
 from tests.feast_fusion.retrieval.offline_repo import make_store
@@ -26,7 +25,7 @@ from training.audit.leakage import Finding, audit_training_set
 from training.retrieval import build_training_set
 from training.spine import SPINE_COLUMNS
 from training.split import Split
-from transformations.names import NEXT_ITEM_SERVICE
+from transformations.names import ITEM_FACTORS, ITEM_NEIGHBOURS
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -409,29 +408,36 @@ def test_the_command_fails_on_a_leak(films: Project, tmp_path: Path) -> None:
     assert "own instant" in kinds
 
 
-def test_a_version_of_the_item_models_from_the_future_is_found(films: Project) -> None:
+VERSIONED = {
+    ITEM_NEIGHBOURS: {"item_neighbours__popular", "item_neighbours__together_weights"},
+    ITEM_FACTORS: {"item_factors__value_factors", "item_factors__positive_mean"},
+}
+
+
+@pytest.mark.parametrize("view", VERSIONED)
+def test_a_version_of_the_item_models_from_the_future_is_found(films: Project, view: str) -> None:
     """Rows read a month too late, as if they had been read in time."""
     store = open_store(films.workspace)
-    service = open_service(store, NEXT_ITEM_SERVICE)
-    spine = (
-        TrainingSet.open(films.workspace.training_set).table.select(SPINE_COLUMNS).slice(1200, 60)
-    )
-    late = pc.add(spine["event_timestamp"], timedelta(days=30))
-    read = build_training_set(store, NEXT_ITEM_SERVICE, spine)
+    versions = store.get_feature_view(view)
+    service = FeatureService(name="versions", features=[versions])
+    features = [f"{view}:{field.name}" for field in versions.features]
+    whole = TrainingSet.open(films.workspace.training_set).table
+    spine = whole.select(SPINE_COLUMNS).slice(1200, 60)
     at = spine.schema.get_field_index("event_timestamp")
-    leaky = build_training_set(
-        store, NEXT_ITEM_SERVICE, spine.set_column(at, "event_timestamp", late)
+    later = pc.add(spine["event_timestamp"], timedelta(days=30))
+
+    def read(spine: pa.Table) -> TrainingSet:
+        job = store.get_historical_features(spine, features, full_feature_names=True)
+        found: TrainingSet = job.to_training_set()
+        return found
+
+    late = read(spine.set_column(at, "event_timestamp", later))
+    table = late.table.set_column(
+        late.table.schema.get_field_index("event_timestamp"),
+        "event_timestamp",
+        spine["event_timestamp"],
     )
-    pretended = TrainingSet(
-        leaky.table.set_column(
-            leaky.table.schema.get_field_index("event_timestamp"),
-            "event_timestamp",
-            spine["event_timestamp"],
-        ),
-        leaky.vectors,
-        leaky.lists,
-    )
-    assert audit_training_set(read, store, service).is_clean
+    pretended = TrainingSet(table, late.vectors, late.lists)
+    assert audit_training_set(read(spine), store, service).is_clean
     found = audit_training_set(pretended, store, service).findings
-    future = {each.feature for each in found if each.kind == "future"}
-    assert {"item_neighbours__popular", "item_neighbours__together_weights"} <= future
+    assert VERSIONED[view] <= {each.feature for each in found if each.kind == "future"}
