@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import recover_folder, replaced_folder
+from feast_fusion.pandas_rows import to_frame
+
+if TYPE_CHECKING:
+    from feast_fusion.torch_rows import TorchRows
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -148,6 +153,19 @@ class TrainingSet:
             index = pa.array(column.index, mask=column.index < 0)
             table = table.append_column(name, values.take(index))
         return table
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Everything as one frame; rows with the same list share one array.
+
+        A list is a numpy array, None where absent. Integers with nulls stay integers (`Int64`).
+        """
+        return to_frame(self.table, {**self.vectors, **self.lists})
+
+    def torch_dataset(self) -> "TorchRows":
+        """The rows for a PyTorch `DataLoader`; needs the package torch."""
+        from feast_fusion.torch_rows import TorchRows
+
+        return TorchRows(self)
 
     def save(self, folder: str | Path) -> Path:
         """Write to `folder`, replacing what is there; it appears complete or not at all."""
