@@ -37,7 +37,7 @@ from feast_fusion.history.online_rows import write_online
 from feast_fusion.history.pending_rows import PendingRows
 from feast_fusion.history.row_keys import read_keys
 from feast_fusion.history.table_rows import Rows, Window
-from feast_fusion.history.view_schema import conform
+from feast_fusion.history.view_schema import conform, declared_features
 from feast_fusion.parquet.newest import newest
 
 _log = logging.getLogger(__name__)
@@ -154,7 +154,10 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
         columns = derivation.input_columns(rows) if transforms else schema.arrow.names
         with _progress(task, f"{schema.view} online", len(positions)) as advance:
             for table in rows.gather(columns, positions, self.options.batch_rows):
-                made = conform(derivation.transform(table), schema) if transforms else table
+                if transforms:
+                    made = conform(derivation.transform(table), schema)
+                else:
+                    made = declared_features(table, derivation.view, rows.what)
                 write_online(self.repo_config, self.online_store, derivation.view, schema, made)
                 advance(table.num_rows)
         _log.info("%s: %d entities written online", schema.view, len(positions))

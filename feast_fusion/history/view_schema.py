@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast.feature_view import DUMMY_ENTITY_ID
-from feast.types import from_feast_to_pyarrow_type
 
 from feast_fusion.errors import SchemaError, schema_error
-from feast_fusion.parquet.column_types import to_microseconds
+from feast_fusion.parquet.column_types import is_list, to_microseconds
+from feast_fusion.parquet.declared_types import arrow_type, as_declared, declared_type
 from feast_fusion.times import TIMESTAMP
 
 
@@ -72,10 +72,34 @@ def view_schema(view: Any) -> ViewSchema:
         )
     keys = [field for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
     times = (source.timestamp_field, source.created_timestamp_column)
-    columns = [(field.name, from_feast_to_pyarrow_type(field.dtype)) for field in keys]
-    columns += [(field.name, from_feast_to_pyarrow_type(field.dtype)) for field in view.features]
+    columns = [(field.name, arrow_type(field.dtype)) for field in keys]
+    columns += [(field.name, arrow_type(field.dtype)) for field in view.features]
     columns += [(name, TIMESTAMP) for name in times if name]
     return ViewSchema.of(view, [field.name for field in keys], pa.schema(columns))
+
+
+def declared_features(table: pa.Table, view: Any, what: str) -> pa.Table:
+    """`table` with the features of `view` as it declares them.
+
+    Raises
+    ------
+    SchemaError
+        A column cannot hold what its feature declares, or a list has a null that Feast cannot
+        store; the message names `what`.
+    """
+    for field in view.features:
+        column = table.column(field.name)
+        target = declared_type(field, column.type, what)
+        made = as_declared(column, target, f"{what}, column {field.name!r}")
+        if is_list(target) and pc.list_flatten(made).null_count:
+            raise schema_error(
+                f"{what}, column {field.name!r}",
+                got="a null in a list",
+                expected=f"lists that Feast can store as {field.dtype}",
+                remedy="Leave such elements out, or write a value that stands for them.",
+            )
+        table = table.set_column(table.column_names.index(field.name), field.name, made)
+    return table
 
 
 def conform(frame: pd.DataFrame, schema: ViewSchema) -> pa.Table:

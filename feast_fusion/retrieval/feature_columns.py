@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from feast_fusion.errors import schema_error
 from feast_fusion.parquet.column_types import is_text
+from feast_fusion.parquet.declared_types import as_declared
 from feast_fusion.parquet.parquet_source import Piece
 from feast_fusion.retrieval.feature_join import Feature, FeatureJoin, Matched
 from feast_fusion.training_set import Indexed
@@ -69,14 +70,18 @@ def _read(
     join: FeatureJoin, matched: Matched, vectors: Mapping[Feature, "_Scattered | _Stacked"]
 ) -> pa.Table:
     """Fill `vectors` and return the other columns of the distinct rows, in one pass."""
-    columns = list(dict.fromkeys(f.column for f in join.features))
+    names = list(dict.fromkeys(f.column for f in join.features))
     others = list(dict.fromkeys(f.column for f in join.features if f not in vectors))
     parts = [join.source.no_rows(others)]
-    for piece in join.source.pieces(columns, matched.positions):
+    for piece in join.source.pieces(names, matched.positions):
         for feature, column in vectors.items():
             column.place(piece.part, *_as_matrix(piece, feature, join))
         parts.append(piece.take(others))
-    return pa.concat_tables(parts).combine_chunks()
+    found = pa.concat_tables(parts).combine_chunks()
+    types = {f.column: f.type for f in join.features if f not in vectors}
+    what = f"feature view {join.view!r}, source {join.source.path}, column"
+    columns = [as_declared(found.column(n), types[n], f"{what} {n!r}") for n in others]
+    return pa.table(columns, names=others)
 
 
 def _without(index: NDArray[np.int32], is_valid: NDArray[np.bool_]) -> NDArray[np.int32]:

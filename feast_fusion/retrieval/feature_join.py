@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from feast_fusion.column_names import feature_column
 from feast_fusion.errors import schema_error
 from feast_fusion.parquet.column_types import is_list
+from feast_fusion.parquet.declared_types import declared_type
 from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parquet_source import POSITION, ParquetSource
 from feast_fusion.retrieval.asof_join import AsOf, newest_rows
-from feast_fusion.retrieval.declared_types import check_declared
 from feast_fusion.retrieval.entity_table import EVENT_TIMESTAMP, EntityTable
 from feast_fusion.times import to_micros
 
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature to return: its column in the source and its name in the result.
+    """A feature to return: its column in the source, its name and type in the result.
 
     `width` is the length of a vector, 0 where it is not declared.
     """
@@ -200,8 +200,8 @@ class _Columns:
 
     def feature(self, field: Field, full_feature_names: bool) -> Feature:
         column = self.find(field.name, f"feature {field.name!r}")
-        found = self._source.type_of(column)
-        check_declared(field, found, f"{self._source.what}, {self._source.path}")
+        where = f"{self._source.what}, {self._source.path}"
+        found = declared_type(field, self._source.type_of(column), where)
         prefix = self._view.projection.name_alias or self._view.name
         name = feature_column(prefix, field.name) if full_feature_names else field.name
         return Feature(name, column, found, *self._vector(field, column, found))

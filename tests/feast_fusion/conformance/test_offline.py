@@ -6,13 +6,14 @@ import pytest
 
 from tests.feast_fusion.conformance.engines import ENGINES, Repo, check
 from tests.feast_fusion.conformance.offline_call_cases import CASES as CALLS
+from tests.feast_fusion.conformance.offline_type_cases import CASES as TYPES
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*experimental feature.*:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:.*fetch_arrow_table.*:DeprecationWarning"),
 ]
 
-CASES = CALLS
+CASES = {**CALLS, **TYPES}
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
-from feast.types import Array, Bool, Float32, Int64, String, UnixTimestamp
+from feast.types import Array, Bool, Float32, Float64, Int64, String, UnixTimestamp
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +53,7 @@ def profile_views(folder: Path) -> list[Any]:
         timestamp_field="event_timestamp",
         field_mapping={"px": "price"},
     )
-    types = [Int64, String, Bool, UnixTimestamp, Array(String), Array(Float32), Array(Float32)]
+    types = [Int64, String, Bool, UnixTimestamp, Array(String), Array(Float64), Array(Float32)]
     schema = [
         Field(name=name, dtype=kind, vector_index=name == "vector", vector_length=3)
         for name, kind in zip(FEATURES, types, strict=True)
@@ -267,7 +267,7 @@ def expected_table(case: Case, created: bool, strictly: bool) -> tuple[list[Row]
             names = {"price": "px"} if view == "offer" else {name: name for name in FEATURES}
             for name, column in names.items():
                 value = seen.get(column)
-                row[f"{view}__{name}"] = _moment(value) if name == "moment" else value
+                row[f"{view}__{name}"] = _whole_second(value) if name == "moment" else value
         rows.append(row)
     return rows, _schema(list(views))
 
@@ -279,6 +279,11 @@ def _schema(views: list[str]) -> pa.Schema:
         types = {"price": pa.float32()} if view == "offer" else FEATURES
         fields += [(f"{view}__{name}", kind) for name, kind in types.items()]
     return pa.schema(fields)
+
+
+def _whole_second(nanoseconds: int | None) -> Any:
+    """A time as Feast stores it, which is rounded down."""
+    return _moment(nanoseconds if nanoseconds is None else nanoseconds // 10**9 * 10**9)
 
 
 def _moment(nanoseconds: int | None) -> Any:
