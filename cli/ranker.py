@@ -1,13 +1,16 @@
 """`feast-fusion train` and `recommend`: from examples to a model to an answer."""
 
 import json
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from cli.beside import beside
 from cli.feast_repository import open_store
 from cli.redis import redis_of
 from cli.terminal import say, then
@@ -25,8 +28,13 @@ if TYPE_CHECKING:
     from serving.answers import Recommendations
     from serving.past import AsOf
     from training.checkpoint import Checkpoints
+    from training.next_item.fitting import Epoch
+    from training.next_item.model import NextItemModel
     from training.processes import Processes
     from training.ranker.artifact import Artifact
+
+# With fewer rows a process of its own costs more time than it saves.
+_BESIDE_FROM = 20_000
 
 
 @click.command()
@@ -114,37 +122,46 @@ def train_artifacts(
 ) -> "Artifact":
     """Both artifacts, fitted and saved; returns the one that is served.
 
-    The first process fits the next-item model, which is small. A training that was killed goes on
-    after its last epoch.
+    The first process fits the next-item model, beside the ranker where there are many rows. A
+    training that was killed goes on after its last epoch.
     """
     from feast_fusion.feature_service import encoder_of, open_service
     from training.checkpoint import Checkpoints
-    from training.next_item.fitting import fit_next_item
     from training.processes import ALONE
     from training.provenance import digest_training
 
     processes, store = processes or ALONE, open_store(workspace)
     service = open_service(store, SERVICE)
     checkpoints = Checkpoints(workspace.checkpoints, digest_training(workspace, seed))
+    rankers = partial(_fit_rankers, workspace, training_set, service, seed, processes, checkpoints)
+    if not processes.is_first:
+        return rankers(None)[1]
     with ExitStack() as stack:
-        told = None
-        if processes.is_first:
-            opened = training_report(workspace, service, encoder_of(service), seed)
-            told = stack.enter_context(opened)
-        before, served = _fit_rankers(
-            workspace, training_set, service, seed, processes, checkpoints, told
-        )
-        if told is None:
-            return served
+        opened = training_report(workspace, service, encoder_of(service), seed)
+        told = stack.enter_context(opened)
+        next_item: Callable[[Callable[[Epoch], None]], tuple[NextItemModel, NextItemModel]]
+        if len(training_set) < _BESIDE_FROM:
+            next_item = partial(_fit_next_item, workspace, seed, checkpoints)
+        else:
+            beginning = beside(_fit_next_item, workspace, seed, checkpoints)
+            next_item = stack.enter_context(beginning)
+        before, served = rankers(told)
         with told.of_next_item() as report:
-            next_before, next_served = fit_next_item(
-                workspace, store, seed, checkpoints=checkpoints, report=report
-            )
+            next_before, next_served = next_item(report)
     replace(before, next_item=next_before).save(workspace.artifact_before_test)
     served = replace(served, next_item=next_served)
     served.save(workspace.artifact)
     checkpoints.remove()
     return served
+
+
+def _fit_next_item(
+    workspace: Workspace, seed: int, checkpoints: "Checkpoints", report: "Callable[[Epoch], None]"
+) -> "tuple[NextItemModel, NextItemModel]":
+    from training.next_item.fitting import fit_next_item
+
+    store = open_store(workspace)
+    return fit_next_item(workspace, store, seed, checkpoints=checkpoints, report=report)
 
 
 def _fit_rankers(

@@ -23,6 +23,7 @@ from feast_fusion.errors import schema_error
 from feast_fusion.training_set import TrainingSet
 from training.audit.source_history import SourceHistory
 from training.audit.view_audit import Difference, ViewAudit
+from training.ranker.columns import is_collaborative
 from training.spine import SPINE_COLUMNS
 from training.split import Split, split_by_time
 from transformations.names import EVENT_ORDER
@@ -148,6 +149,8 @@ def audit_training_set(
     findings += _split_overlaps(training_set.table, split)
     findings.sort(key=lambda finding: (KINDS.index(finding.kind), finding.feature))
     unknown = [n for n in training_set.names if n not in {*audited, *keys, *SPINE_COLUMNS}]
+    # What `Collaboration` computes is of audited versions and lists; the suite recomputes it.
+    unknown = [name for name in unknown if not is_collaborative(name)]
     notes += [f"{n} is no feature of the service and was not recomputed." for n in unknown]
     return LeakageReport(len(rows), len(training_set), len(audited), tuple(findings), tuple(notes))
 
