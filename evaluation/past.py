@@ -36,7 +36,7 @@ class PastRanks:
                 row = answer.catalogue.items.code(queries.target_id(answer.number))
                 place = np.flatnonzero(answer.order[: len(answer.liked)] == row)
                 at = int(place[0]) if len(place) else -1
-                self.trade_offs.take(answer.scores, answer.liked, at)
+                self.trade_offs.take(answer.scores, answer.liked, answer.values, at)
         return Ranked(found.rank, found.n_ranked, found.top, found.candidate, found.sources)
 
 

@@ -59,7 +59,7 @@ class Survey:
 
     def measure(self) -> tuple[Report, pa.Table]:
         """The report, and the ranks of the recommender as it is served."""
-        trade_offs = TradeOffs(self.workspace.dataset.ranker.satisfaction)
+        trade_offs = TradeOffs(self.workspace.dataset.ranker)
         contests = self._contests(trade_offs)
         events = self._log.events
         report = Report(
@@ -71,7 +71,7 @@ class Survey:
             n_items=len(events.items),
             next_positive=[contest.section for contest in contests],
             pointwise=evaluate_ranker(self.training_set, self.artifact, trees=self.everything),
-            trade_off=trade_offs.curve(),
+            trade_offs=trade_offs.curves(),
         )
         if self.everything:
             report = report.model_copy(update={"cold_items": self._cold_items()})

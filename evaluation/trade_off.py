@@ -1,6 +1,8 @@
-"""What it costs to serve satisfaction beside choice: the same answers under other weights."""
+"""What it costs to serve satisfaction or value beside choice: the same answers, other weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +10,18 @@ from numpy.typing import NDArray
 from evaluation.measures import gains
 from evaluation.protocol import TOP
 from evaluation.report.document import Point, TradeOff
+from intake.model_settings import RankerConfig
+from serving.ranking import deviations, log_odds
+from training.ranker.columns import Numbers
 from transformations.collaborative.histories import Ints
 
+Term = Literal["satisfaction", "value"]
+
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
-_EPSILON = 1e-6
+_GAINED: Final[dict[Term, str]] = {
+    "satisfaction": "probability of being liked, mean of the first ten",
+    "value": "value of an item's events, mean of the first ten",
+}
 
 Shares = NDArray[np.floating]
 
@@ -22,45 +32,64 @@ class TradeOffs:
 
     Attributes
     ----------
-    served : weight of satisfaction under which the answers were given
+    served : the objective under which the answers were given
     """
 
-    served: float
-    _ranks: list[list[int]] = field(default_factory=list)
-    _liked: list[list[float]] = field(default_factory=list)
+    served: RankerConfig
+    _found: dict[Term, list[list[tuple[int, float]]]] = field(
+        default_factory=lambda: {"satisfaction": [], "value": []}
+    )
 
-    def take(self, chances: Shares, liked: Shares, at: int) -> None:
+    def take(self, chances: Shares, liked: Shares, values: Numbers, at: int) -> None:
         """One answer.
 
         Parameters
         ----------
         chances : (m,) by the served objective, that an item is chosen; the best first
         liked : (m,) probability of being liked
+        values : (m,) mean value of the events of an item, NaN where there is none
         at : place of the chosen item from 0, -1 where it is not among the m
         """
-        bounded = np.clip(liked.astype(np.float64), _EPSILON, 1 - _EPSILON)
-        served, satisfied = np.log(np.maximum(chances, 1e-30)), np.log(bounded / (1 - bounded))
-        orders = [
-            np.argsort(-(served + (weight - self.served) * satisfied), kind="stable")
-            for weight in WEIGHTS
-        ]
-        self._ranks.append([_place(order, at) for order in orders])
-        self._liked.append([float(liked[order[:TOP]].mean()) for order in orders])
-
-    def curve(self) -> TradeOff | None:
-        """NDCG@10 against the mean probability of being liked in the first ten; None if empty."""
-        if not self._ranks:
-            return None
-        ranks, liked = np.array(self._ranks), np.array(self._liked)
-        points = [
-            Point(
-                x=float(gains(ranks[:, at])["ndcg@10"].mean()),
-                y=float(liked[:, at].mean()),
-                label=f"{weight:g}",
+        served = np.log(np.maximum(chances, 1e-30))
+        terms: dict[Term, tuple[Numbers, Shares]] = {
+            "satisfaction": (log_odds(liked), liked),
+            "value": (deviations(values), values),
+        }
+        for term, (spoken, gained) in terms.items():
+            own: float = getattr(self.served, term)
+            orders = (
+                np.argsort(-(served + (weight - own) * spoken), kind="stable") for weight in WEIGHTS
             )
-            for at, weight in enumerate(WEIGHTS)
+            answer = [(_place(order, at), _mean(gained[order[:TOP]])) for order in orders]
+            self._found[term].append(answer)
+
+    def curves(self) -> list[TradeOff]:
+        """By term of the objective, NDCG@10 against what its weight gains in the first ten.
+
+        A term that gains nothing has no curve: without an answer, and where no item has a value.
+        """
+        return [
+            TradeOff(term=term, value=_GAINED[term], points=_points(answers))
+            for term, answers in self._found.items()
+            if answers and np.isfinite([gained for answer in answers for _, gained in answer]).any()
         ]
-        return TradeOff(value="probability of being liked, mean of the first ten", points=points)
+
+
+def _points(answers: Sequence[Sequence[tuple[int, float]]]) -> list[Point]:
+    found = np.array(answers)  # (answers, weights, 2)
+    ranks, gained = found[:, :, 0].astype(np.int64), np.nanmean(found[:, :, 1], axis=0)
+    return [
+        Point(
+            x=float(gains(ranks[:, at])["ndcg@10"].mean()), y=float(gained[at]), label=f"{weight:g}"
+        )
+        for at, weight in enumerate(WEIGHTS)
+    ]
+
+
+def _mean(values: NDArray[np.floating]) -> float:
+    """Of the known values, NaN without any."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _place(order: Ints, at: int) -> int:

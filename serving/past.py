@@ -26,6 +26,7 @@ from serving.query import Query, read_query
 from serving.ranking import Ranking, list_items
 from serving.vector_index import Rows, Vectors
 from training.ranker.artifact import Artifact
+from training.ranker.columns import Numbers
 from training.ranker.request_features import RequestEncoder
 from training.retrieval import build_rows_of, build_training_set
 from transformations import names
@@ -46,7 +47,7 @@ class PastAnswer:
     candidates : catalogue rows by the merged signals, the best first; the first ones were ranked
     order : catalogue rows of the answer's order, of which the answer has the first
     signals : (f, n) what spoke for each row of the catalogue, by the names of its scorer
-    scores, liked : (m,) of the m items that were ranked, the first of `order`; see `RankedItem`
+    scores, liked, values : (m,) of the m that were ranked, the first of `order`; see `Ordered`
     """
 
     answer: Recommendations
@@ -56,6 +57,7 @@ class PastAnswer:
     signals: Vectors
     scores: Vectors
     liked: Vectors
+    values: Numbers
     number: int = 0
 
 
@@ -241,4 +243,5 @@ class PastRecommender:
             search.signals,
             ranked.scores[ranked.order],
             ranked.liked[ranked.order],
+            ranked.values[ranked.order],
         )

@@ -63,8 +63,8 @@ class Ranking:
         liked = probabilities(self._ranker, slate.inputs(collaborative))  # (m,)
         objective, values = self._objective, slate.values()
         logits: Logits = catalogue.scorer.choose(candidates.signals[None], recent)[0]
-        logits = logits + objective.satisfaction * _logit(liked)
-        logits = logits + objective.value * _deviations(values)
+        logits = logits + objective.satisfaction * log_odds(liked)
+        logits = logits + objective.value * deviations(values)
         if candidates.query is not None:
             logits = logits + _spread(logits) * QUERY_WEIGHT * candidates.query
         acted_on, described = slate.items.acted_on, slate.items.described
@@ -103,7 +103,7 @@ def rank_by_popularity(
     acted_on, described = np.zeros_like(known), known
     acted_on[known] = catalogue.acted_on[rows[known]]
     if candidates.query is not None:
-        logits = _logit(scores) + QUERY_WEIGHT * candidates.query
+        logits = log_odds(scores) + QUERY_WEIGHT * candidates.query
         scores = np.where(known, 1 / (1 + np.exp(-logits)), np.float32(0.0)).astype(np.float32)
     order = _order(scores, known, np.where(known, rows, len(catalogue)))[:n]
     reasons = None
@@ -115,13 +115,14 @@ def rank_by_popularity(
     return _items(catalogue, candidates, order, scores, kinds, reasons)
 
 
-def _logit(probability: Vectors) -> NDArray[np.float64]:
+def log_odds(probability: NDArray[np.floating]) -> NDArray[np.float64]:
+    """log of p / (1 - p), bounded."""
     bounded = np.clip(probability.astype(np.float64), _EPSILON, 1 - _EPSILON)
     found: NDArray[np.float64] = np.log(bounded / (1 - bounded))
     return found
 
 
-def _deviations(values: Numbers) -> Numbers:
+def deviations(values: Numbers) -> Numbers:
     """(m,) standard deviations from the mean of the known values, 0 where there is none."""
     known = np.isfinite(values)
     spread = float(values[known].std()) if known.any() else 0.0

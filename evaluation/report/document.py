@@ -144,8 +144,12 @@ class Curve(_Part):
 
 
 class TradeOff(_Part):
-    """NDCG@10 (x) against a value of the first ten (y), by a weight of the objective (label)."""
+    """NDCG@10 (x) against what the first ten gain (y), by the weight (label) of a term.
 
+    term: of the objective; value: what y is.
+    """
+
+    term: Literal["satisfaction", "value"]
     value: str
     points: list[Point]
 
@@ -164,7 +168,7 @@ class Report(_Part):
     cold_items: ColdItems | None = None
     ablations: Ablations | None = None
     learning: list[Curve] = []
-    trade_off: TradeOff | None = None
+    trade_offs: list[TradeOff] = []
 
     def write(self, path: Path) -> None:
         """Replace the JSON file at `path`."""

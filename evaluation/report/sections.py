@@ -15,6 +15,13 @@ from evaluation.report.document import (
 )
 from evaluation.report.words import ABSENT, bounds, figure, mean_and_spread
 
+_TRADED = {
+    "satisfaction": "Choices found against how much the first ten would be liked, by the weight of "
+    "satisfaction in the objective.",
+    "value": "Choices found against the mean value of the first ten (what their events carry: a "
+    "rating, a price), by the weight of value in the objective.",
+}
+
 
 def build_sections(report: Report) -> list[Section]:
     """Every section that has data, the table that matters most first."""
@@ -27,9 +34,7 @@ def build_sections(report: Report) -> list[Section]:
         found.append(_ablations(report.ablations))
     if report.learning:
         found.append(_learning(report.learning))
-    if report.trade_off is not None:
-        found.append(_trade_off(report.trade_off))
-    return found
+    return [*found, *map(_trade_off, report.trade_offs)]
 
 
 def _next_positive(found: NextPositive) -> Iterator[Section]:
@@ -186,9 +191,6 @@ def _trade_off(found: TradeOff) -> Section:
     labels = tuple(point.label for point in found.points)
     chart = LineChart("Trade-off", "NDCG@10", found.value, (Series("", points, labels),))
     rows = tuple((each.label, figure(each.x), figure(each.y)) for each in found.points)
-    table = Table("", ("weight of satisfaction", "NDCG@10", found.value), rows)
-    text = (
-        "Choices found against how much the first ten would be liked, by the weight of "
-        "satisfaction in the objective.",
-    )
-    return Section("What satisfaction costs", text, (table,), (chart,))
+    table = Table("", (f"weight of {found.term}", "NDCG@10", found.value), rows)
+    text = (_TRADED[found.term],)
+    return Section(f"What {found.term} costs", text, (table,), (chart,))

@@ -128,12 +128,15 @@ def make_report(dataset: str = "films") -> Report:
             )
             for name, top in (("ours", 0.135), ("EASE", 0.088), (NASTY, 0.05))
         ],
-        trade_off=TradeOff(
-            value=f"price, {NASTY}",
-            points=[
-                Point(x=0.1, y=5.2, label="1 : 1"),
-                Point(x=0.125, y=4.1, label="2 : 1"),
-                Point(x=0.135, y=3.2, label=NASTY),
-            ],
-        ),
+        trade_offs=[
+            TradeOff(
+                term="value",
+                value=f"price, {NASTY}",
+                points=[
+                    Point(x=0.1, y=5.2, label="1 : 1"),
+                    Point(x=0.125, y=4.1, label="2 : 1"),
+                    Point(x=0.135, y=3.2, label=NASTY),
+                ],
+            )
+        ],
     )

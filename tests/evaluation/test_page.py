@@ -85,7 +85,7 @@ def test_sections_without_data_are_absent() -> None:
     titles = [section.title for section in build_sections(report)]
     assert len(titles) == 8
     less = report.model_copy(
-        update={"pointwise": None, "cold_items": None, "learning": [], "trade_off": None}
+        update={"pointwise": None, "cold_items": None, "learning": [], "trade_offs": []}
     )
     assert [section.title for section in build_sections(less)] == [*titles[:3], titles[5]]
     bare = report.model_copy(update={name: None for name in Report.model_fields if name == "x"})
