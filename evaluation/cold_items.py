@@ -162,12 +162,17 @@ def _true_popularity(queries: ColdQueries, events: Events) -> Scores:
     return np.broadcast_to(counts.astype(np.float64), queries.rankable.shape)
 
 
-def _ndcg(queries: ColdQueries, scores: Scores) -> float:
-    """Mean NDCG@10; of equal scores the first item comes first. NaN without a query."""
-    if not len(queries):
-        return float("nan")
-    at = np.arange(len(queries))
-    own = scores[at, queries.target][:, None]
+def ranks_of(queries: ColdQueries, scores: Scores) -> Ints:
+    """(q,) place of each chosen item from 1; of equal scores the first item comes first."""
+    own = scores[np.arange(len(queries)), queries.target][:, None]
     is_first = np.arange(scores.shape[1])[None, :] < queries.target[:, None]
     above = ((scores > own) | ((scores == own) & is_first)) & queries.rankable
-    return float(gains(1 + above.sum(axis=1))["ndcg@10"].mean())
+    found: Ints = 1 + above.sum(axis=1)
+    return found
+
+
+def _ndcg(queries: ColdQueries, scores: Scores) -> float:
+    """Mean NDCG@10; NaN without a query."""
+    if not len(queries):
+        return float("nan")
+    return float(gains(ranks_of(queries, scores))["ndcg@10"].mean())

@@ -3,14 +3,14 @@
 A query has one relevant item; a chosen item that was not ranked counts as not found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.protocol import TOP, Queries, Ranked
-from transformations.collaborative.histories import Events, Ints
+from evaluation.protocol import TOP, Queries, Ranked, Scores
+from transformations.collaborative.histories import Events, Flags, Ints
 
 MEASURES = ("ndcg@10", "hr@10", "mrr")
 DEPTHS = (200, 500)
@@ -65,6 +65,26 @@ def difference_by_user(users: Ints, ours: Gains, other: Gains, seed: int = 0) ->
     return bootstrap_by_user(users, ours - other, seed)
 
 
+def auc_difference_by_user(
+    users: Ints, labels: Flags, ours: Scores, other: Scores, seed: int = 0
+) -> Interval:
+    """The AUC of `ours` less that of `other`, of the same (n,) rows, with its interval.
+
+    Both are resampled with the same users. NaN where all labels are alike.
+    """
+    _, code = np.unique(users, return_inverse=True)
+    n = int(code.max(initial=-1)) + 1
+    draws = np.random.default_rng(seed).integers(0, max(n, 1), (_RESAMPLES, n))
+    weights: list[Gains] = [np.ones(n)]
+    weights += [np.bincount(drawn, minlength=n).astype(np.float64) for drawn in draws]
+    areas = [
+        _weighted_auc(labels, scores, [each[code] for each in weights]) for scores in (ours, other)
+    ]
+    differences = areas[0] - areas[1]
+    resampled = differences[1:]
+    return _interval(resampled[np.isfinite(resampled)], float(differences[0]))
+
+
 def ratio_by_user(users: Ints, ours: Gains, other: Gains, seed: int = 0) -> Interval:
     """The mean of `ours` over that of `other`, of the same (n,) queries, with its interval.
 
@@ -75,6 +95,21 @@ def ratio_by_user(users: Ints, ours: Gains, other: Gains, seed: int = 0) -> Inte
     means = _resampled(users, ours, seed), _resampled(users, other, seed)
     ratios = means[0] / np.where(means[1] > 0, means[1], np.nan)
     return _interval(ratios[np.isfinite(ratios)], ours.mean() / other.mean())
+
+
+def _weighted_auc(labels: Flags, scores: Scores, weights: Iterable[Gains]) -> Gains:
+    """(w,) AUC of rows that count as often as each weighting says; NaN for one class alone."""
+    _, level = np.unique(scores, return_inverse=True)
+    found = []
+    for weight in weights:
+        positive, negative = (
+            np.bincount(level, weight * labels),
+            np.bincount(level, weight * ~labels),
+        )
+        below = np.cumsum(negative) - negative / 2  # an equal score is half a win
+        pairs = positive.sum() * negative.sum()
+        found.append((positive * below).sum() / pairs if pairs else np.nan)
+    return np.array(found)
 
 
 def _resampled(users: Ints, values: Gains, seed: int) -> Gains:

@@ -18,7 +18,8 @@ from evaluation.past import PastRanks
 from evaluation.pointwise import evaluate_ranker
 from evaluation.protocol import TEST_LIMIT, Part, Queries, next_positives
 from evaluation.recipe import Recipe
-from evaluation.report.document import ColdItems, Report
+from evaluation.report.document import ColdItems, Report, Worth
+from evaluation.text_worth import measure_found_by_text, measure_liked_by_text
 from evaluation.trade_off import TradeOffs
 from evaluation.variants import measure_ablations, measure_learning
 from feast_fusion.training_set import TrainingSet
@@ -43,7 +44,7 @@ class Survey:
     ----------
     artifact : fitted without the test part of the events
     everything : also every baseline, and cold items: a fit for each of three seeds
-    ablations : also ablations and learning curves: about thirty fits
+    ablations : also ablations, learning curves, and what text is worth: about forty fits
     seed : of the drawn queries and of the models
     progress : called with what is measured, how much of it is done, and of how much
     """
@@ -76,7 +77,7 @@ class Survey:
         if self.everything:
             report = report.model_copy(update={"cold_items": self._cold_items()})
         if self.ablations:
-            report = report.model_copy(update=self._ablations())
+            report = report.model_copy(update={**self._ablations(), "text": self._text()})
         return report, contests[0].ranks
 
     @cached_property
@@ -107,6 +108,16 @@ class Survey:
         vectors = text_vectors(recipe.rows)
         self.progress("cold items", 0, 1)
         return measure_cold_items(self._log.events, vectors, {"ours": ColdModel(recipe, self.seed)})
+
+    def _text(self) -> list[Worth]:
+        """Of the ranker only where it reads text and something beside it."""
+        recipe, _ = self._recipe("test")
+        found = [measure_found_by_text(recipe, self._log.events, progress=self.progress)]
+        dataset = self.workspace.dataset
+        if "text" in dataset.ranker.modalities and len(dataset.ranker.modalities) > 1:
+            liked = measure_liked_by_text(self.training_set, dataset, progress=self.progress)
+            found.insert(0, liked)
+        return found
 
     def _ablations(self) -> dict[str, Any]:
         """On the part that chooses, so that the test part is not looked at again."""

@@ -128,6 +128,25 @@ class Ablations(_Part):
     variants: list[Ablation]
 
 
+class Worth(_Part):
+    """A measure of models that have a thing, and of the same models fitted without it, by seed.
+
+    n_rows: that were measured; difference: what the thing adds.
+    """
+
+    measure: str
+    n_rows: int
+    having: list[Figure]
+    lacking: list[Figure]
+    difference: Bounds
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the interval of the difference leaves out 0."""
+        low, high = self.difference.low, self.difference.high
+        return low is not None and high is not None and (low > 0 or high < 0)
+
+
 class Point(_Part):
     """One measured point of a curve."""
 
@@ -166,6 +185,7 @@ class Report(_Part):
     next_positive: list[NextPositive] = []
     pointwise: Pointwise | None = None
     cold_items: ColdItems | None = None
+    text: list[Worth] = []
     ablations: Ablations | None = None
     learning: list[Curve] = []
     trade_offs: list[TradeOff] = []

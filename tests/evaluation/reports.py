@@ -15,6 +15,7 @@ from evaluation.report.document import (
     Report,
     Slice,
     TradeOff,
+    Worth,
 )
 
 NASTY = '<script src="http://evil.example/x.js">alert("1")</script> & | *b* [a](http://b)'
@@ -102,6 +103,22 @@ def make_report(dataset: str = "films") -> Report:
                 "true popularity": [0.201, 0.205, 0.19],
             },
         ),
+        text=[
+            Worth(
+                measure="AUC",
+                n_rows=10_000,
+                having=[0.794, 0.795],
+                lacking=[0.793, 0.792],
+                difference=Bounds(mean=0.002, low=0.0005, high=0.0035),
+            ),
+            Worth(
+                measure=f"recall, {NASTY}",
+                n_rows=700,
+                having=[0.61],
+                lacking=[None],
+                difference=Bounds(mean=0.01, low=-0.002, high=0.02),
+            ),
+        ],
         ablations=Ablations(
             part="validation",
             recipe=[0.1274, 0.1268, 0.1271],

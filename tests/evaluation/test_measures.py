@@ -12,6 +12,7 @@ from evaluation.protocol import Ranked, next_positives
 from evaluation.slices import slices
 from tests.evaluation.logs import make_events, random_events
 from tests.oracles import next_positive as oracle
+from training.metrics import auc
 
 RANKS = st.lists(st.integers(0, 15), min_size=1, max_size=20)
 
@@ -44,6 +45,23 @@ def test_the_interval_is_of_users_and_not_of_queries() -> None:
     assert many.mean == 0.5
     assert many.low == pytest.approx(0.5 - 1.96 * 0.5 / math.sqrt(1000), abs=0.005)
     assert many.high == pytest.approx(0.5 + 1.96 * 0.5 / math.sqrt(1000), abs=0.005)
+
+
+def test_the_difference_of_areas_is_that_of_a_plain_resampling() -> None:
+    rng = np.random.default_rng(2)
+    users, labels = rng.integers(0, 12, 150), rng.random(150) < 0.4
+    ours, other = (np.round(labels * lift + rng.random(150), 1) for lift in (0.8, 0.3))  # ties
+    found = measures.auc_difference_by_user(users, labels, ours, other)
+    assert found.mean == pytest.approx(auc(labels, ours) - auc(labels, other))
+    differences = []
+    for _ in range(400):
+        drawn = rng.choice(np.unique(users), len(np.unique(users)))
+        rows = np.concatenate([np.flatnonzero(users == user) for user in drawn])
+        differences.append(auc(labels[rows], ours[rows]) - auc(labels[rows], other[rows]))
+    expected = np.quantile(differences, [0.025, 0.975])
+    np.testing.assert_allclose([found.low, found.high], expected, atol=0.03)
+    one_class = measures.auc_difference_by_user(users, labels | True, ours, other)
+    assert math.isnan(one_class.mean)
 
 
 def test_the_interval_is_that_of_a_plain_resampling() -> None:

@@ -83,16 +83,30 @@ def test_the_best_comes_first_and_ours_is_marked(page: Page) -> None:
 def test_sections_without_data_are_absent() -> None:
     report = make_report()
     titles = [section.title for section in build_sections(report)]
-    assert len(titles) == 8
+    assert len(titles) == 9
     less = report.model_copy(
-        update={"pointwise": None, "cold_items": None, "learning": [], "trade_offs": []}
+        update={
+            "pointwise": None,
+            "cold_items": None,
+            "text": [],
+            "learning": [],
+            "trade_offs": [],
+        }
     )
-    assert [section.title for section in build_sections(less)] == [*titles[:3], titles[5]]
+    assert [section.title for section in build_sections(less)] == [*titles[:3], titles[6]]
     bare = report.model_copy(update={name: None for name in Report.model_fields if name == "x"})
     assert bare == report
     empty = Report(dataset="d", version="0", created="now", n_events=0, n_users=0, n_items=0)
     assert build_sections(empty) == []
     Page(render_page(empty))
+
+
+def test_what_text_is_worth_is_called_significant_only_where_it_is(page: Page) -> None:
+    at = page.texts.index("AUC")
+    row = ["10,000", ".7945 (.7940 to .7950)", ".7925 (.7920 to .7930)"]
+    assert page.texts[at + 1 : at + 6] == [*row, ".0020 (.0005 to .0035)", "yes"]
+    second = page.texts.index(".0100 (-.0020 to .0200)")
+    assert page.texts[second - 1 : second + 2] == ["-", ".0100 (-.0020 to .0200)", "no"]
 
 
 def test_the_document_survives_json() -> None:
