@@ -39,6 +39,9 @@ from feast_fusion.history.row_keys import read_keys
 from feast_fusion.history.table_rows import Rows, Window
 from feast_fusion.history.view_schema import conform, declared_features
 from feast_fusion.parquet.newest import newest
+from feast_fusion.parquet.outside_window import warn_of_rows_outside
+from feast_fusion.parquet.parquet_source import ParquetSource
+from feast_fusion.times import to_micros
 
 _log = logging.getLogger(__name__)
 
@@ -125,6 +128,8 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
         rows = derivation.open_rows(self.repo_config, self.offline_store, window)
         pending = PendingRows(derivation, rows, sink, window)
         label = f"{derivation.view.name} history"
+        if pending.found_none:
+            _warn_of_nothing(rows, derivation.timestamp, window)
         with _progress(task, label, len(pending.positions)) as advance:
             n_added = pending.complete(self.options.batch_rows, advance)
         _log.info(
@@ -145,6 +150,8 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
         timestamp = derivation.timestamp if derivation.sink is None else schema.timestamp
         types = schema.types((*schema.keys, *ordering))
         keys = read_keys(rows, types, timestamp, (task.start_time, task.end_time))
+        if derivation.sink is None and not keys.height:
+            _warn_of_nothing(rows, timestamp, (task.start_time, task.end_time))
         positions = newest(keys, schema.keys, ordering)
         n_null = keys.height - keys.drop_nulls(list(schema.keys)).height if schema.keys else 0
         if n_null:
@@ -161,6 +168,12 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
                 write_online(self.repo_config, self.online_store, derivation.view, schema, made)
                 advance(table.num_rows)
         _log.info("%s: %d entities written online", schema.view, len(positions))
+
+
+def _warn_of_nothing(rows: Rows, timestamp: str, window: Window) -> None:
+    if isinstance(rows, ParquetSource):  # of another source only the window is known
+        start, end = window
+        warn_of_rows_outside(rows, timestamp, (to_micros(start), to_micros(end)))
 
 
 def _refuse_unknown_keys(derivation: Derivation, rows: Rows) -> None:

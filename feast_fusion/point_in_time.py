@@ -23,6 +23,7 @@ from feast.repo_config import RepoConfig
 from feast.utils import compute_non_entity_date_range
 
 from feast_fusion.errors import schema_error
+from feast_fusion.parquet.declared_types import view_types
 from feast_fusion.parquet.opening import local_files
 from feast_fusion.parquet.parts import append_table, save_logged
 from feast_fusion.retrieval.asof_join import AsOf
@@ -37,6 +38,7 @@ from feast_fusion.retrieval.registered_tables import (
     statistics,
 )
 from feast_fusion.retrieval.retrieval_job import PointInTimeRetrievalJob, Retrieval
+from feast_fusion.retrieval.source_columns import stored_columns
 
 
 class PointInTimeOfflineStoreConfig(DuckDBOfflineStoreConfig):  # type: ignore[misc]
@@ -175,6 +177,12 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         target = destination.to_data_source()
         save_logged(table, target, config.repo_path, destination.partition_by)
 
+    def get_table_column_names_and_types_from_data_source(
+        self, config: RepoConfig, data_source: DataSource
+    ) -> list[tuple[str, str]]:
+        """The columns as the files have them; of a source without any, those of its views."""
+        return stored_columns(config, data_source)
+
     @staticmethod
     def offline_write_batch(
         config: RepoConfig,
@@ -183,7 +191,8 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         progress: Callable[[int], Any] | None,
     ) -> None:
         """Append `table` to the view's source: a new file in a folder, a rewrite of a file."""
-        append_table(table, feature_view.batch_source, config.repo_path)
+        declared = view_types(feature_view)
+        append_table(table, feature_view.batch_source, config.repo_path, declared)
         if progress is not None:
             progress(table.num_rows)
 

@@ -23,7 +23,8 @@ class PendingRows:
     left out before the transformation; otherwise after it. Of rows with one identity in a run
     the last counts (after a transformation that makes the identity: the last of the first batch).
 
-    `positions` holds the rows of the source to transform: int64, ascending.
+    `positions` holds the rows of the source to transform: int64, ascending. `found_none` says that
+    the source has no row in the window at all.
     """
 
     def __init__(
@@ -39,9 +40,11 @@ class PendingRows:
         if self._known_before:
             types = schema.types(self._identity)
             candidates = read_keys(rows, types, derivation.timestamp, window)
+            self.found_none = not candidates.height
             self.positions = self._lacking(candidates, sink)
         else:
             everything = read_keys(rows, pa.schema([]), derivation.timestamp, window)
+            self.found_none = not everything.height
             self.positions = everything[POSITION].to_numpy()
             self._seen = sink.read_identities(tuple(self._identity))
 

@@ -12,8 +12,7 @@ from feast.feature_view import DUMMY_ENTITY_ID
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.parquet.column_types import is_list, to_microseconds
-from feast_fusion.parquet.declared_types import arrow_type, as_declared, declared_type
-from feast_fusion.times import TIMESTAMP
+from feast_fusion.parquet.declared_types import as_declared, declared_type, view_types
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,8 @@ def view_schema(view: Any) -> ViewSchema:
             expected="the name of the event timestamp column",
             remedy="Declare timestamp_field on the source (for a derived view, on sink_source).",
         )
-    keys = [field for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
-    times = (source.timestamp_field, source.created_timestamp_column)
-    columns = [(field.name, arrow_type(field.dtype)) for field in keys]
-    columns += [(field.name, arrow_type(field.dtype)) for field in view.features]
-    columns += [(name, TIMESTAMP) for name in times if name]
-    return ViewSchema.of(view, [field.name for field in keys], pa.schema(columns))
+    keys = [f.name for f in view.entity_columns if f.name != DUMMY_ENTITY_ID]
+    return ViewSchema.of(view, keys, view_types(view))
 
 
 def declared_features(table: pa.Table, view: Any, what: str) -> pa.Table:

@@ -1,10 +1,12 @@
 """A source column as its Feast field declares it: one conversion, for history and for serving."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast import Field
+from feast.feature_view import DUMMY_ENTITY_ID
 from feast.types import FeastType, from_feast_to_pyarrow_type
 from feast.value_type import ValueType
 
@@ -33,6 +35,17 @@ def arrow_type(dtype: FeastType) -> pa.DataType:
     if name == "SCALAR_MAP":
         return pa.map_(pa.string(), pa.string())
     return from_feast_to_pyarrow_type(dtype)
+
+
+def view_types(view: Any) -> pa.Schema:
+    """Join keys, features, event timestamp and created timestamp of `view`, each once."""
+    # Feast lists the join keys of a StreamFeatureView, or of a declared schema, as features too.
+    keys = [field for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
+    names = dict.fromkeys(field.name for field in [*keys, *view.features])
+    types = {field.name: arrow_type(field.dtype) for field in [*view.features, *keys]}
+    source = view.batch_source
+    times = (source.timestamp_field, source.created_timestamp_column)
+    return pa.schema({name: types[name] for name in names} | {n: TIMESTAMP for n in times if n})
 
 
 def declared_type(field: Field, found: pa.DataType, where: str) -> pa.DataType:

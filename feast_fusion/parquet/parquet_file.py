@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,19 @@ from feast_fusion.parquet.column_types import plain_type
 from feast_fusion.times import to_micros
 
 _BUFFER_BYTES = 1 << 20  # without a buffer a column chunk is read whole, which can be gigabytes
+_MAGIC = b"PAR1"
+_OTHER_FORMATS = {
+    ".csv": "CSV",
+    ".tsv": "TSV",
+    ".json": "JSON",
+    ".jsonl": "JSON",
+    ".ndjson": "JSON",
+    ".avro": "Avro",
+    ".orc": "ORC",
+    ".arrow": "Arrow IPC",
+    ".feather": "Feather",
+    ".xlsx": "Excel",
+}
 _ROUNDING_US = 1_000  # statistics may be coarser or finer than a microsecond
 
 
@@ -34,19 +48,25 @@ class RowGroup:
 
     def may_hold(self, column: str, earliest: int, latest: int) -> bool:
         """Whether a time of `column` can lie within `[earliest, latest]`, microseconds."""
+        span = self.span(column)
+        return span is None or (
+            span[0] - _ROUNDING_US <= latest and span[1] + _ROUNDING_US >= earliest
+        )
+
+    def span(self, column: str) -> tuple[int, int] | None:
+        """Earliest and latest time of `column`, microseconds; None where the footer has none."""
         if column not in self.leaves:
-            return True
+            return None
         statistics = self.metadata.column(self.leaves[column]).statistics
         try:
             if statistics is None or not statistics.has_min_max:
-                return True
+                return None
             low, high = statistics.min, statistics.max
         except (OverflowError, ValueError):  # a time that Python's datetime cannot hold
-            return True
+            return None
         if not (isinstance(low, datetime) and isinstance(high, datetime)):
-            return True  # dates, text
-        low_us, high_us = to_micros(low) - _ROUNDING_US, to_micros(high) + _ROUNDING_US
-        return low_us <= latest and high_us >= earliest
+            return None  # dates, text
+        return to_micros(low), to_micros(high)
 
     def bytes_per_row(self, columns: Collection[str]) -> int:
         """Uncompressed size of one row of `columns`, at least 1."""
@@ -153,8 +173,25 @@ def read_footer(
 ) -> ParquetFile:
     """The file at `info`; errors as `ParquetFile.scan`."""
     with named_errors(info.path):
+        _refuse_other_format(filesystem, info)
         metadata = pq.read_metadata(info.path, filesystem=filesystem)
     return ParquetFile(filesystem, info.path, stamp_of(info), metadata, partition)
+
+
+def _refuse_other_format(filesystem: fs.FileSystem, info: fs.FileInfo) -> None:
+    suffix = PurePosixPath(info.path).suffix.lower()
+    kind = _OTHER_FORMATS.get(suffix)
+    if kind is None:
+        return
+    with filesystem.open_input_stream(info.path) as stream:
+        is_parquet = stream.read(len(_MAGIC)) == _MAGIC
+    if not is_parquet:
+        raise schema_error(
+            info.path,
+            got=f"a {kind} file",
+            expected="a Parquet file",
+            remedy="Write it as Parquet, for instance with polars or pandas, and name that file.",
+        )
 
 
 @contextmanager

@@ -144,6 +144,25 @@ class ParquetSource:
                 parts.append(within(table, timestamp, window))
         return pa.concat_tables(parts)
 
+    def span(self, timestamp: str) -> tuple[int, int] | None:
+        """Earliest and latest time of all rows, microseconds; None without any.
+
+        Times are read only where the footers do not tell them.
+        """
+        self._require([timestamp])
+        spans: list[tuple[int, int]] = []
+        for file in self.files:
+            told = [group.span(self._stored[timestamp]) for group in file.groups]
+            spans += [span for span in told if span is not None]
+            untold = [group for group, span in zip(file.groups, told, strict=True) if span is None]
+            for _, table in self._scan(file, untold, [timestamp], _KEY_ROWS, use_threads=True):
+                ends = pc.min_max(table.column(timestamp).cast(pa.int64())).as_py()
+                if ends["min"] is not None:
+                    spans.append((ends["min"], ends["max"]))
+        if not spans:
+            return None
+        return min(first for first, _ in spans), max(last for _, last in spans)
+
     def pieces(self, columns: Sequence[str], positions: Positions) -> Iterator[Piece]:
         """The rows at `positions`, rising and distinct, in pieces of bounded size.
 

@@ -12,7 +12,8 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 
 from feast_fusion.errors import schema_error
 from feast_fusion.files import replaced_file
-from feast_fusion.parquet.location import SUFFIXES, list_files, local_path, locate
+from feast_fusion.parquet.location import SUFFIXES, local_path
+from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parquet_file import named_errors
 
 _PART = re.compile(r"part-(\d{10})-\w+\.parquet")
@@ -78,8 +79,18 @@ def save_logged(
     pq.write_to_dataset(table, folder, partition_by, basename_template=name)
 
 
-def append_table(table: pa.Table, target: DataSource, repo_path: Path | None) -> None:
+def append_table(
+    table: pa.Table, target: DataSource, repo_path: Path | None, declared: pa.Schema
+) -> None:
     """Add `table` behind the rows of `target`: a new file in a folder, or the file rewritten.
+
+    Where nothing lies at the path yet, a file is written if it ends as Parquet files do, else a
+    folder with one file.
+
+    Parameters
+    ----------
+    table : columns named as the source names them, or as its files do
+    declared : types of columns in a source that holds nothing yet; others keep those of `table`
 
     Raises
     ------
@@ -87,13 +98,27 @@ def append_table(table: pa.Table, target: DataSource, repo_path: Path | None) ->
         `table` has not exactly the columns of `target`, or a type cannot be converted.
     """
     path = local_path(target, repo_path, "place to write to")
-    first, *_ = list_files(*locate(target, repo_path), f"data source {target.name!r}")
-    with named_errors(first.path):
-        schema = pq.read_schema(first.path).remove_metadata()
-    addition = _conformed(table, schema, first.path)
-    if path.is_dir():
-        append_part(path, addition)
+    mapping = dict(target.field_mapping or {})
+    if holds_nothing(path):
+        fields = [declared.field(f.name) if f.name in declared.names else f for f in table.schema]
+        stored = {new: old for old, new in mapping.items()}
+        schema = pa.schema([f.with_name(stored.get(f.name, f.name)) for f in fields])
+        addition = table.rename_columns(schema.names).cast(schema)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix in SUFFIXES:
+            _write_file(path, addition)
+        else:
+            path.mkdir(exist_ok=True)
+            append_part(path, addition)
         return
+    what = f"data source {target.name!r}"
+    if path.is_dir():
+        schema = open_source(target, repo_path, what).schema
+        append_part(path, _conformed(table, schema, mapping, str(path)))
+        return
+    with named_errors(str(path)):
+        schema = pq.read_schema(path).remove_metadata()
+    addition = _conformed(table, schema, mapping, str(path))
     with (
         replaced_file(path) as building,
         pq.ParquetFile(path) as earlier,
@@ -104,7 +129,21 @@ def append_table(table: pa.Table, target: DataSource, repo_path: Path | None) ->
         writer.write_table(addition)
 
 
-def _conformed(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
+def holds_nothing(path: Path) -> bool:
+    """Whether there is neither a file at `path` nor one in the folder there."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def _stored_names(table: pa.Table, schema: pa.Schema, mapping: dict[str, str]) -> list[str]:
+    """Names of the columns of `table` in the files, whichever of the two names it has."""
+    if table.column_names == [mapping.get(name, name) for name in schema.names]:
+        return list(schema.names)  # by place: a file may have a column of the mapped name too
+    stored = {new: old for old, new in mapping.items()}
+    return [stored.get(name, name) for name in table.column_names]
+
+
+def _conformed(table: pa.Table, schema: pa.Schema, mapping: dict[str, str], where: str) -> pa.Table:
+    table = table.rename_columns(_stored_names(table, schema, mapping))
     if set(table.column_names) != set(schema.names) or len(table.column_names) != len(schema):
         raise schema_error(
             f"rows for {where}",

@@ -12,6 +12,7 @@ from feast.repo_config import RepoConfig
 
 from feast_fusion.parquet.newest import newest
 from feast_fusion.parquet.opening import open_source
+from feast_fusion.parquet.outside_window import warn_of_rows_outside
 from feast_fusion.parquet.parquet_source import POSITION, Positions
 from feast_fusion.retrieval.retrieval_job import Job
 from feast_fusion.times import to_micros
@@ -68,6 +69,8 @@ class PulledRows(Job):
 
     def _positions(self) -> Positions:
         found = self._rows.keys([*self._keys, *self._times], self._times[0], self._window)
+        if not len(found):
+            warn_of_rows_outside(self._rows, self._times[0], self._window)
         if self._only_newest:
             return newest(pl.DataFrame(pl.from_arrow(found)), self._keys, self._times)
         positions: Positions = found.column(POSITION).to_numpy()

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from feast import Entity, FeatureService, Field, FileSource, RequestSource, ValueType
+from feast.data_format import ParquetFormat
 from feast.feature_logging import (
     LOG_TIMESTAMP_FIELD,
     FeatureServiceLoggingSource,
@@ -183,7 +184,8 @@ def to_remote_storage(repo: Repo) -> object:
 
 def measured(repo: Repo, path: str, **options: Any) -> dict[str, Any]:
     """Of each column rows, nulls, mean and largest value, or its most frequent values."""
-    source = FileSource(name="people", path=path, timestamp_field="event_timestamp", **options)
+    options |= {"timestamp_field": "event_timestamp", "file_format": ParquetFormat()}
+    source = FileSource(name="people", path=path, **options)
     repo.apply(user_view(path, {"x": Int64, "name": String}, source=source))
     found = repo.store._get_provider().offline_store.compute_monitoring_metrics(
         config=repo.store.config,
@@ -246,7 +248,6 @@ def logged_features(repo: Repo) -> object:
 NO_RANGE = Raises("TypeError: .*unexpected keyword argument 'start_date'")
 DASK_ONLY = Raises("ValueError: Please provide an entity_df of type pd.DataFrame")
 NO_COLUMNS = Raises("AttributeError: .* has no attribute 'columns'")
-NO_FORMAT = Raises("NotImplementedError: DuckDB monitoring")  # the source's file_format is not said
 
 CASES = {
     # file answers with one row of each entity, as of the end.
@@ -333,12 +334,12 @@ CASES = {
         Raises("NotOfferedError: to_remote_storage: .* Use persist"),
         {"duckdb": Raises("TypeError: unsupported operand"), "file": Raises("NotImplemented.*: $")},
     ),
-    "monitoring of a file": Case(monitoring_of_a_file, MEASURED, {"duckdb": NO_FORMAT}),
-    "monitoring of a folder": Case(monitoring_of_a_folder, MEASURED, {"duckdb": NO_FORMAT}),
+    "monitoring of a file": Case(monitoring_of_a_file, MEASURED),
+    "monitoring of a folder": Case(monitoring_of_a_folder, MEASURED),
     "monitoring of a mapped column": Case(
         monitoring_of_a_mapped_file,
         MEASURED,
-        {"duckdb": NO_FORMAT, "file": MEASURED | {"x": (3, 0, 0.0, 0.0)}},
+        {name: MEASURED | {"x": (3, 0, 0.0, 0.0)} for name in ("duckdb", "file")},
     ),
     "logged features, first time": Case(
         logged_features, [5, 5], {"duckdb": Raises("IOException: .*No such file")}

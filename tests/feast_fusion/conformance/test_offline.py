@@ -6,14 +6,16 @@ import pytest
 
 from tests.feast_fusion.conformance.engines import ENGINES, Repo, check
 from tests.feast_fusion.conformance.offline_call_cases import CASES as CALLS
+from tests.feast_fusion.conformance.offline_cases import CASES as SOURCES
 from tests.feast_fusion.conformance.offline_type_cases import CASES as TYPES
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*experimental feature.*:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:.*fetch_arrow_table.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Discarding nonzero nanoseconds:UserWarning"),
 ]
 
-CASES = {**CALLS, **TYPES}
+CASES = {**SOURCES, **CALLS, **TYPES}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
