@@ -21,17 +21,28 @@ import pyarrow as pa
 from feast import FeatureStore
 from feast.infra.online_stores.redis import (
     RedisOnlineStore,
-    _redis_key_prefix,
     _versioned_fv_name,
 )
+from feast.online_response import OnlineResponse
 
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.online.cache.cached_reads import CachedReads
 from feast_fusion.online.codec.value_decoding import Ragged
 from feast_fusion.online.entity_columns import EntityColumns, OnlineFeatures, gather_features
+from feast_fusion.online.entity_scan import delete_entities, delete_fields
+from feast_fusion.online.feast_answer import answer
+from feast_fusion.online.feature_request import FeatureRequest, redis_key
 from feast_fusion.online.options import OnlineStoreOptions
-from feast_fusion.online.proto_rows import fill_response, read_rows, unique_entities
-from feast_fusion.online.read_plan import Features, KeyGroup, ReadPlan, ReadPlans, created_field
+from feast_fusion.online.proto_rows import read_rows
+from feast_fusion.online.read_plan import (
+    Features,
+    KeyGroup,
+    ReadPlan,
+    ReadPlans,
+    created_field,
+    feature_field,
+    timestamp_field,
+)
 from feast_fusion.online.reader import ViewRows, read_replies, read_views
 from feast_fusion.online.redis.transport import Read, Reply, Transport
 from feast_fusion.online.row_writer import RowWriter
@@ -101,42 +112,46 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
         An expired row has its event timestamp and no values.
         """
         names = requested_features or [field.name for field in table.features]
-        [(_, rows)] = read_rows(self._reads(config), config, [(table, names, entity_keys)])
+        keys = [redis_key(key, config) for key in entity_keys]
+        [(_, rows)] = read_rows(self._reads(config), config, [(table, names, keys)])
         return [(row.timestamp, None if row.expired else row.values or None) for row in rows]
 
     async def online_read_async(self, *args: Any, **kwargs: Any) -> Any:
         """`online_read` in a thread."""
         return await asyncio.to_thread(self.online_read, *args, **kwargs)
 
-    def _read_features_per_fv(
+    def get_online_features(
         self,
         config: Any,
-        grouped_refs: Sequence[tuple[Any, list[str]]],
-        join_key_values: Any,
-        entity_name_to_join_key_map: Any,
-        online_features_response: Any,
-        full_feature_names: bool,
-        include_feature_view_version_metadata: bool,
-    ) -> None:
-        asked = [
-            (view, names, *unique_entities(view, join_key_values, entity_name_to_join_key_map))
-            for view, names in grouped_refs
-        ]
-        reads = read_rows(self._reads(config), config, [each[:3] for each in asked])
-        for (view, _, _, indexes, n_rows), (read, rows) in zip(asked, reads, strict=True):
-            fill_response(
-                online_features_response,
-                view,
-                read,
-                rows,
-                indexes,
-                n_rows,
-                full_feature_names=full_feature_names,
-                with_version=include_feature_view_version_metadata,
-            )
+        features: Any,
+        entity_rows: Any,
+        registry: Any,
+        project: str,
+        full_feature_names: bool = False,
+        include_feature_view_version_metadata: bool = False,
+    ) -> OnlineResponse:
+        """Feast's read of entity rows (see `online.feast_answer.answer`).
 
-    async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
-        await asyncio.to_thread(self._read_features_per_fv, *args, **kwargs)
+        A service with `precompute_online` is answered from its rows like any other: they come in
+        one exchange, and are never older than what is stored.
+        """
+        request = FeatureRequest.resolve(
+            registry, project, features, entity_rows, full_feature_names
+        )
+        return answer(
+            request,
+            self._reads(config),
+            config,
+            full_names=full_feature_names,
+            with_version=include_feature_view_version_metadata,
+        )
+
+    async def get_online_features_async(self, *args: Any, **kwargs: Any) -> OnlineResponse:
+        """`get_online_features` in a thread."""
+        return await asyncio.to_thread(self.get_online_features, *args, **kwargs)
+
+    def write_precomputed_vector(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a service with `precompute_online` is answered from its rows."""
 
     def _reads(self, config: Any) -> Read:
         transport = self.transport(config.online_store)
@@ -211,14 +226,15 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
 
     def delete_table(self, config: Any, table: Any) -> None:
         """Delete all rows of a view."""
-        field = created_field(_versioned_fv_name(table, config))
+        stored = _versioned_fv_name(table, config)
+        fields = [feature_field(stored, field.name) for field in table.features]
+        fields += [timestamp_field(stored), created_field(stored)]
         client = self._get_client(config.online_store)
-        pattern = _redis_key_prefix(table.join_keys) + b"*" + config.project.encode()
-        with client.pipeline(transaction=False) as pipe:
-            for key in client.scan_iter(pattern):
-                pipe.hdel(key, field)
-            pipe.execute()
-        super().delete_table(config, table)
+        delete_fields(client, table.join_keys, config.project, fields)
+
+    def delete_entity_values(self, config: Any, join_keys: list[str]) -> None:
+        """Delete all rows of all entities with these join keys."""
+        delete_entities(self._get_client(config.online_store), join_keys, config.project)
 
     def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
         """Delete all rows of the views' entities, and close the connections."""

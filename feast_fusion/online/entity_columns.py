@@ -51,7 +51,8 @@ def gather_features(
     """The features of a plan for entity rows; `read_views` reads distinct entities."""
     columns = {name: _values(column) for name, column in entities.items()}
     check_entities(plan, columns)
-    n_rows = len(next(iter(columns.values()), ()))
+    # What has no entities is one row, which needs no key.
+    n_rows = len(next(iter(columns.values()))) if columns else 1
     wanted = [distinct(_keys(group, columns, n_rows)) for group in plan.groups]
     rows = read_views([(group, keys) for group, (keys, _) in zip(plan.groups, wanted, strict=True)])
     answer = OnlineFeatures({}, {}, {}, {}, {})

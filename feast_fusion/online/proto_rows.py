@@ -5,18 +5,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from feast import utils
-from feast.infra.key_encoding_utils import serialize_entity_key
+import numpy as np
+from feast import Field
 from feast.infra.online_stores.redis import _versioned_fv_name
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from feast_fusion.column_names import feature_column
-from feast_fusion.online.codec.value_decoding import is_vector, vector_value
+from feast_fusion.online.codec.time_values import decode_timestamps, warn_of_unreadable_rows
+from feast_fusion.online.codec.value_decoding import decoder_of, is_vector, vector_value
 from feast_fusion.online.read_plan import feature_field, timestamp_field
 from feast_fusion.online.redis.transport import Read, ReadGroup, Reply
+from feast_fusion.times import from_micros
 
+NO_TIME = np.iinfo(np.int64).min  # what numpy calls NaT
 Parse = Callable[[bytes], ValueProto]
 
 
@@ -29,10 +32,14 @@ class ProtoRow:
     expired: bool
 
 
+ABSENT = ProtoRow(None, {}, False)
+
+
 @dataclass(frozen=True)
 class ProtoRead:
     """One view of a request in Feast's terms: what to fetch, and how to make rows of it."""
 
+    view: str
     features: tuple[str, ...]
     parsers: tuple[Parse, ...]
     ttl: timedelta | None
@@ -40,45 +47,54 @@ class ProtoRead:
 
     @classmethod
     def of(
-        cls, config: Any, view: Any, features: Sequence[str], entity_keys: Sequence[Any]
+        cls, config: Any, view: Any, features: Sequence[str], keys: Sequence[bytes]
     ) -> "ProtoRead":
-        """What `features` of `view` need for the given `EntityKey` messages."""
+        """What `features` of `view` need for the given Redis keys."""
         stored = _versioned_fv_name(view, config)
         declared = {field.name: field for field in view.features}
-        version = config.entity_key_serialization_version
-        keys = [
-            serialize_entity_key(key, entity_key_serialization_version=version)
-            + config.project.encode()
-            for key in entity_keys
-        ]
         fields = [feature_field(stored, name) for name in features] + [timestamp_field(stored)]
-        parsers: list[Parse] = [
-            vector_value
-            if name in declared and is_vector(declared[name])
-            else ValueProto.FromString
-            for name in features
-        ]
+        parsers = tuple(_parser(stored, name, declared.get(name)) for name in features)
         ttl = getattr(view, "ttl", None) or None
-        return cls(tuple(features), tuple(parsers), ttl, ReadGroup(keys, fields))
+        return cls(stored, tuple(features), parsers, ttl, ReadGroup(keys, fields))
 
     def row(self, reply: Reply, now: datetime) -> ProtoRow:
         """The row of one key; a feature that its row does not have is left out."""
         *stored, stamp = reply
         if stamp is None:
-            return ProtoRow(None, {}, False)
-        at = Timestamp.FromString(stamp).ToDatetime(tzinfo=UTC)
+            return ABSENT
+        [micros] = decode_timestamps([stamp]).astype(np.int64).tolist()
+        if micros == NO_TIME:
+            warn_of_unreadable_rows(self.view, 1)
+            return ABSENT
+        at = from_micros(micros)
+        if self.ttl is not None and at < now - self.ttl:
+            return ProtoRow(at, {}, True)
         values = {
             name: parse(value)
             for name, parse, value in zip(self.features, self.parsers, stored, strict=True)
             if value is not None
         }
-        return ProtoRow(at, values, self.ttl is not None and at < now - self.ttl)
+        return ProtoRow(at, values, False)
+
+
+def _parser(view: str, name: str, field: Field | None) -> Parse:
+    if field is None:
+        return ValueProto.FromString
+    return vector_value if is_vector(field) else decoder_of(view, field).parse
 
 
 def read_rows(
-    read: Read, config: Any, asked: Sequence[tuple[Any, Sequence[str], Sequence[Any]]]
+    read: Read, config: Any, asked: Sequence[tuple[Any, Sequence[str], Sequence[bytes]]]
 ) -> list[tuple[ProtoRead, list[ProtoRow]]]:
-    """The rows of each (view, names of features, `EntityKey` messages), in one round trip."""
+    """The rows of each (view, names of features, Redis keys), in one round trip.
+
+    Raises
+    ------
+    SchemaError
+        A stored value is not of its feature's type.
+    StoreUnavailableError
+        Redis cannot be read.
+    """
     reads = [ProtoRead.of(config, view, names, keys) for view, names, keys in asked]
     replies = read([each.group for each in reads])
     now = datetime.now(UTC)
@@ -93,8 +109,7 @@ def fill_response(
     view: Any,
     read: ProtoRead,
     rows: Sequence[ProtoRow],
-    indexes: Sequence[Sequence[int]],
-    n_rows: int,
+    order: Sequence[int],
     *,
     full_feature_names: bool,
     with_version: bool,
@@ -104,8 +119,12 @@ def fill_response(
     NOT_FOUND: there is no row, or its row lacks the feature. OUTSIDE_MAX_AGE: the row is older
     than the view's ttl; its value is null, its event timestamp is given. PRESENT: anything else,
     a stored null included.
+
+    Parameters
+    ----------
+    order : for each row of the response which of `rows`, -1 for none
     """
-    order = _order(indexes, n_rows)
+    rows = [*rows, ABSENT]
     stamps = [_stamp(row.timestamp) for row in rows]
     for name in read.features:
         values, statuses = zip(*(_cell(row, name) for row in rows), strict=True)
@@ -122,14 +141,6 @@ def fill_response(
     )
     if with_version:
         _add_version(response, view)
-
-
-def _order(indexes: Sequence[Sequence[int]], n_rows: int) -> list[int]:
-    order = [0] * n_rows
-    for at, destinations in enumerate(indexes):
-        for row in destinations:
-            order[row] = at
-    return order
 
 
 def _cell(row: ProtoRow, name: str) -> tuple[ValueProto, Any]:
@@ -153,13 +164,3 @@ def _add_version(response: Any, view: Any) -> None:
         added = response.metadata.feature_view_metadata.add()
         added.name = name
         added.version = getattr(view, "current_version_number", 0) or 0
-
-
-def unique_entities(
-    view: Any, join_key_values: Any, entity_name_to_join_key_map: Any
-) -> tuple[list[Any], Sequence[Sequence[int]], int]:
-    """Distinct `EntityKey` messages of a request, the rows of each, and the number of rows."""
-    entities, indexes, n_rows = utils._get_unique_entities(
-        view, join_key_values, entity_name_to_join_key_map
-    )
-    return utils._get_entity_key_protos(entities), indexes, n_rows

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feast_fusion.online.codec.entity_keys import encode_keys
-from feast_fusion.online.codec.time_values import decode_timestamps
+from feast_fusion.online.codec.time_values import decode_timestamps, warn_of_unreadable_rows
 from feast_fusion.online.codec.value_decoding import Column, Ragged
 from feast_fusion.online.read_plan import KeyGroup, ViewPlan
 from feast_fusion.online.redis.transport import Read, ReadGroup, Reply
@@ -84,6 +84,8 @@ def _decode_view(
 ) -> ViewRows:
     times = decode_timestamps(stored[-1])
     known = ~np.isnat(times)
+    if not known.all():
+        _warn_of_unreadable(view.name, [s for s, k in zip(stored[-1], known, strict=True) if not k])
     expired = np.zeros(len(times), dtype=bool)
     if view.ttl is not None:
         expired = known & (times < now - np.timedelta64(view.ttl))
@@ -94,6 +96,11 @@ def _decode_view(
             values = tuple(v if p else None for v, p in zip(values, present, strict=True))
         columns[name], valid[name] = decoder.column(values)
     return ViewRows(view, columns, valid, times, present, expired)
+
+
+def _warn_of_unreadable(view: str, stamps: Sequence[bytes | None]) -> None:
+    if n_rows := sum(stamp is not None for stamp in stamps):
+        warn_of_unreadable_rows(view, n_rows)
 
 
 def distinct(columns: Sequence[Sequence[Any]]) -> tuple[list[list[Any]], NDArray[np.int64] | None]:

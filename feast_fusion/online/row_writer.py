@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from feast import Field, ValueType, utils
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.infra.online_stores.redis import _redis_key, _versioned_fv_name
+from feast.infra.online_stores.redis import _versioned_fv_name
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.type_map import feast_value_type_to_python_type
@@ -26,9 +26,11 @@ from feast_fusion.online.codec.value_encoding import (
     spread,
 )
 from feast_fusion.online.codec.vector_encoding import encode_half_vectors
+from feast_fusion.online.feature_request import NO_ENTITY, join_keys_of, redis_key
 from feast_fusion.online.options import OnlineStoreOptions
 from feast_fusion.online.redis.newest_row import SCRIPT, NewestRow
 from feast_fusion.online.redis.transport import Transport
+from feast_fusion.online.refusals import RefusedRowsError
 
 Row = tuple[EntityKeyProto, Mapping[str, ValueProto], datetime, datetime | None]
 
@@ -87,9 +89,12 @@ class RowWriter:
 
         Raises
         ------
+        RefusedRowsError
+            A row has no event timestamp or no value of a join key; none is written.
         SchemaError, StoreUnavailableError
             As `write_table`.
         """
+        _check_rows(view, rows)
         each = _rows_at_once(sum(value.ByteSize() for value in rows[0][1].values()) if rows else 0)
         batches = (rows[at : at + each] for at in range(0, len(rows), each))
         return sum(self._write_protos(view, batch) for batch in batches)
@@ -121,8 +126,9 @@ class RowWriter:
         return spread(known, column.is_valid().to_numpy(zero_copy_only=False))
 
     def _write_protos(self, view: Any, rows: Sequence[Row]) -> int:
-        version = self._config.entity_key_serialization_version
-        keys = [_redis_key(self._config.project, key, version) for key, *_ in rows]
+        # Feast gives rows of a view without entities a key that it does not read them by.
+        has_entities = bool(join_keys_of(view))
+        keys = [redis_key(key if has_entities else NO_ENTITY, self._config) for key, *_ in rows]
         declared = {field.name: field for field in view.features}
         columns = {
             name: [values.get(name, _NULL).SerializeToString() for _, values, _, _ in rows]
@@ -178,6 +184,23 @@ class RowWriter:
         stored_name = _versioned_fv_name(view, self._config)
         commands = self._row.commands(stored_name, keys, stamps, created, columns)
         return sum(map(int, self._transport.write(commands, scripts=(SCRIPT,))))
+
+
+def _check_rows(view: Any, rows: Sequence[Row]) -> None:
+    names = join_keys_of(view)
+    for number, (key, _, at, _) in enumerate(rows):
+        null = [
+            name
+            for name, value in zip(key.join_keys, key.entity_values, strict=False)
+            if name in names and value.WhichOneof("val") is None
+        ]
+        if at is None or pd.isna(at):
+            null.append(view.batch_source.timestamp_field)
+        if null:
+            raise RefusedRowsError(
+                f"Feature view {view.name!r}, column {null[0]!r}, row {number}: got null, expected "
+                "a value. Correct the row and send all again: none of them was written."
+            )
 
 
 def _rows_at_once(row_bytes: int) -> int:

@@ -3,7 +3,8 @@
 A value is a protobuf message `Value` with one field set, so its bytes are a tag that tells the type
 and a payload; b"" is null (protobuf encoding: https://protobuf.dev/programming-guides/encoding).
 Columns whose bytes have the form that the feature's type is written in are decoded from their
-joined bytes; whatever else is found is parsed by protobuf, value by value.
+joined bytes; another form of the type is parsed by protobuf, value by value, and a value of
+another type is refused: an earlier schema of its view wrote it.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from feast.types import Array, Float32
 from feast.value_type import ValueType
 from numpy.typing import NDArray
 
-from feast_fusion.errors import schema_error
+from feast_fusion.online.codec.stored_types import type_name, value_tag, wrong_type
 from feast_fusion.online.codec.varints import FEW, joined_bytes, read_varints, varint
 
 Stored = Sequence[bytes | None]
@@ -55,8 +56,8 @@ class Decoder:
     decode: Callable[["Decoder", list[bytes]], Column]
     dtype: np.dtype[Any]
     kind: ValueType
+    tag: bytes
     width: int = 0
-    tag: int = 0
 
     def column(self, stored: Stored) -> tuple[Column, NDArray[np.bool_]]:
         """The column, and which of its values are not null.
@@ -70,15 +71,18 @@ class Decoder:
         known = self.decode(self, [value for value in stored if value])
         return _spread(known, valid), valid
 
-    def wrong(self, value: bytes) -> Exception:
-        """The error of a value that cannot be of this feature's type."""
-        found = ValueProto.FromString(value).WhichOneof("val")
-        return schema_error(
-            self.where,
-            got=f"a stored {found} of {len(value)} bytes",
-            expected=f"a vector of {self.width} floats" if self.width else self.dtype,
-            remedy="Materialize the view again: the stored row is of another schema.",
-        )
+    def parse(self, value: bytes) -> ValueProto:
+        """The message of one value; b"" is null.
+
+        Raises
+        ------
+        SchemaError
+            It is not of this feature's type.
+        """
+        if value and not value.startswith(self.tag):
+            raise wrong_type(self.where, value, type_name(self.kind))
+        proto: ValueProto = ValueProto.FromString(value)
+        return proto
 
 
 def decoder_of(view: str, field: Field) -> Decoder:
@@ -86,20 +90,18 @@ def decoder_of(view: str, field: Field) -> Decoder:
 
     A vector is a feature declared with `vector_index` and a `vector_length`, of Array(Float32).
     """
-    where = f"view {view}, feature {field.name}"
     kind = field.dtype.to_value_type()
+    width = 0
     if is_vector(field):
-        return Decoder(where, _vectors, np.dtype(np.float32), kind, field.vector_length)
-    if kind in _FIXED:
-        dtype, tag = _FIXED[kind]
-        return Decoder(where, _fixed, np.dtype(dtype), kind, tag=tag)
-    if kind in _VARINTS:
-        dtype, tag = _VARINTS[kind]
-        return Decoder(where, _varints, np.dtype(dtype), kind, tag=tag)
-    if kind in _LISTS:
-        return Decoder(where, _lists, np.dtype(_LISTS[kind]), kind)
-    decode = _strings if kind == ValueType.STRING else _objects
-    return Decoder(where, decode, np.dtype(object), kind)
+        decode, dtype, width = _vectors, np.dtype(np.float32), field.vector_length
+    else:
+        decode, dtype = _DECODES.get(kind, (_objects, np.dtype(object)))
+    return Decoder(feature_place(view, field.name), decode, dtype, kind, value_tag(kind), width)
+
+
+def feature_place(view: str, feature: str) -> str:
+    """A feature as messages name it."""
+    return f"view {view}, feature {feature}"
 
 
 def is_vector(field: Field) -> bool:
@@ -143,15 +145,20 @@ def _vectors(decoder: Decoder, stored: list[bytes]) -> NDArray[np.float32]:
         numbers = _after(head, width * np.dtype(dtype).itemsize, stored)
         if numbers is not None:
             return numbers.view(dtype).astype(np.float32, copy=False)
-    rows = [vector_value(value).float_list_val.val for value in stored]  # of both forms
-    for value, row in zip(stored, rows, strict=True):
-        if len(row) != width:
-            raise decoder.wrong(value)
+    rows = [_vector(decoder, value) for value in stored]  # of both forms
     return np.array(rows, dtype=np.float32).reshape(len(stored), width)
 
 
+def _vector(decoder: Decoder, value: bytes) -> Any:
+    floats = vector_value(value).float_list_val.val
+    if len(floats) != decoder.width:
+        declared = f"a vector of {decoder.width} floats"
+        raise wrong_type(decoder.where, value, declared)
+    return floats
+
+
 def _fixed(decoder: Decoder, stored: list[bytes]) -> NDArray[Any]:
-    payload = _after(bytes([decoder.tag]), decoder.dtype.itemsize, stored)
+    payload = _after(decoder.tag, decoder.dtype.itemsize, stored)
     if payload is None:
         return _parsed(decoder, stored)
     return payload.view(decoder.dtype.newbyteorder("<")).ravel().astype(decoder.dtype, copy=False)
@@ -173,7 +180,7 @@ def _varints(decoder: Decoder, stored: list[bytes]) -> NDArray[Any]:
     if len(stored) <= FEW:
         return _parsed(decoder, stored)
     joined, starts, ends = joined_bytes(stored)
-    if not (joined[starts] == decoder.tag).all() or (ends - starts).min(initial=2) < 2:
+    if not (joined[starts] == decoder.tag[0]).all() or (ends - starts).min(initial=2) < 2:
         return _parsed(decoder, stored)
     numbers, read = read_varints(joined, starts + 1)
     if not (read == ends).all():
@@ -182,29 +189,20 @@ def _varints(decoder: Decoder, stored: list[bytes]) -> NDArray[Any]:
 
 
 def _parsed(decoder: Decoder, stored: list[bytes]) -> NDArray[Any]:
-    """Values of another type than declared, as an earlier schema wrote them, where they convert."""
+    """Values in any form of the declared type."""
     column = np.empty(len(stored), dtype=decoder.dtype)
     for row, value in enumerate(stored):
-        proto = ValueProto.FromString(value)
-        try:
-            column[row] = getattr(proto, str(proto.WhichOneof("val")))
-        except (TypeError, ValueError, OverflowError):
-            raise decoder.wrong(value) from None
+        proto = decoder.parse(value)
+        column[row] = getattr(proto, str(proto.WhichOneof("val")))
     return column
 
 
 def _lists(decoder: Decoder, stored: list[bytes]) -> Ragged:
-    protos = [ValueProto.FromString(value) for value in stored]
-    try:
-        parts = [
-            np.asarray(getattr(proto, str(proto.WhichOneof("val"))).val, dtype=decoder.dtype)
-            for proto in protos
-        ]
-    except (AttributeError, TypeError, ValueError):
-        for value, proto in zip(stored, protos, strict=True):
-            if not hasattr(getattr(proto, str(proto.WhichOneof("val")), None), "val"):
-                raise decoder.wrong(value) from None
-        raise
+    protos = [decoder.parse(value) for value in stored]
+    parts = [
+        np.asarray(getattr(proto, str(proto.WhichOneof("val"))).val, dtype=decoder.dtype)
+        for proto in protos
+    ]
     lengths = np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
     values = np.concatenate(parts) if parts else np.empty(0, dtype=decoder.dtype)
     return Ragged(values, np.concatenate([[0], np.cumsum(lengths)]))
@@ -215,7 +213,7 @@ def _strings(decoder: Decoder, stored: list[bytes]) -> NDArray[np.object_]:
     column[:] = [
         str(value[2:], "utf-8")
         if value[0] == 0x12 and value[1] < 0x80
-        else ValueProto.FromString(value).string_val
+        else decoder.parse(value).string_val
         for value in stored
     ]
     return column
@@ -224,28 +222,36 @@ def _strings(decoder: Decoder, stored: list[bytes]) -> NDArray[np.object_]:
 def _objects(decoder: Decoder, stored: list[bytes]) -> NDArray[np.object_]:
     column = np.empty(len(stored), dtype=object)
     for row, value in enumerate(stored):
-        proto = ValueProto.FromString(value)
+        proto = decoder.parse(value)
         column[row] = feast_value_type_to_python_type(proto, decoder.kind)
     return column
 
 
-_FIXED: dict[ValueType, tuple[type[Any], int]] = {
-    ValueType.DOUBLE: (np.float64, 0x29),
-    ValueType.FLOAT: (np.float32, 0x35),
-}
-_VARINTS: dict[ValueType, tuple[Any, int]] = {
-    ValueType.INT32: (np.int32, 0x18),
-    ValueType.INT64: (np.int64, 0x20),
-    ValueType.BOOL: (np.bool_, 0x38),
-    ValueType.UNIX_TIMESTAMP: ("datetime64[s]", 0x40),
-}
-_LISTS: dict[ValueType, Any] = {
-    ValueType.DOUBLE_LIST: np.float64,
-    ValueType.FLOAT_LIST: np.float32,
-    ValueType.INT32_LIST: np.int32,
-    ValueType.INT64_LIST: np.int64,
-    ValueType.BOOL_LIST: np.bool_,
-    ValueType.UNIX_TIMESTAMP_LIST: "datetime64[s]",
-    ValueType.STRING_LIST: object,
-    ValueType.BYTES_LIST: object,
+_Decode = Callable[[Decoder, list[bytes]], Column]
+
+
+def _table(decode: _Decode, dtypes: dict[str, Any]) -> dict[ValueType, tuple[_Decode, Any]]:
+    return {ValueType[name]: (decode, np.dtype(dtype)) for name, dtype in dtypes.items()}
+
+
+_DECODES: dict[ValueType, tuple[_Decode, Any]] = {
+    **_table(_fixed, {"DOUBLE": np.float64, "FLOAT": np.float32}),
+    **_table(
+        _varints,
+        {"INT32": np.int32, "INT64": np.int64, "BOOL": np.bool_, "UNIX_TIMESTAMP": "M8[s]"},
+    ),
+    **_table(
+        _lists,
+        {
+            "DOUBLE_LIST": np.float64,
+            "FLOAT_LIST": np.float32,
+            "INT32_LIST": np.int32,
+            "INT64_LIST": np.int64,
+            "BOOL_LIST": np.bool_,
+            "UNIX_TIMESTAMP_LIST": "M8[s]",
+            "STRING_LIST": object,
+            "BYTES_LIST": object,
+        },
+    ),
+    **_table(_strings, {"STRING": object}),
 }

@@ -1,9 +1,10 @@
 """Arrow columns as serialized Feast values, byte for byte as stock Feast writes them.
 
 The types of most features are encoded from Arrow's buffers, without a Python object per number;
-every other type goes through Feast's own conversion, value by value. Two things are deliberately
-not stock's: an integer above 2**53 keeps its digits beside nulls, and an empty bytes value is a
-value whatever else its batch holds.
+every other type goes through Feast's own conversion, value by value. Three things are deliberately
+not stock's: an integer keeps its digits beside nulls (10115, not 10115.0, and above 2**53), an
+empty bytes value is a value whatever else its batch holds, and a null inside a list of a type that
+has no null (of strings, it would be "", of truth values False) is refused.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from feast.value_type import ValueType
 from numpy.typing import NDArray
 
 from feast_fusion.errors import schema_error
+from feast_fusion.online.codec.list_nulls import check_nulls_inside
 from feast_fusion.online.codec.varints import varint
 
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
@@ -32,7 +34,7 @@ def encode_column(where: str, column: pa.Array | pa.ChunkedArray, kind: ValueTyp
     """The `Value` of every row, serialized; b"" is null.
 
     As in stock Feast a NaN scalar is null, a null time is the smallest 64-bit number, an empty
-    list is not null, and a null inside a list is NaN in a list of floats, "" in one of strings.
+    list is not null, and a null inside a list of floats is NaN.
 
     Parameters
     ----------
@@ -42,12 +44,13 @@ def encode_column(where: str, column: pa.Array | pa.ChunkedArray, kind: ValueTyp
     Raises
     ------
     SchemaError
-        Feast cannot convert the column to `kind`.
+        Feast cannot convert the column to `kind`, or a list has a null that `kind` cannot have.
     """
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    check_nulls_inside(where, column, kind)
     encoding = _ENCODINGS.get(kind)
     if encoding is not None and encoding.fits(column):
         return encoding.encode(encoding.tag, column)
@@ -82,11 +85,12 @@ def spread(known: Iterable[bytes], valid: NDArray[np.bool_]) -> list[bytes]:
 def _as_feast(where: str, column: pa.Array, kind: ValueType) -> list[bytes]:
     """Feast's own conversion, of what Feast itself gives it: numpy.
 
-    Feast refuses the pairs and times that numpy makes of maps and zoned times, so those are given
-    as dicts and datetimes.
+    Feast refuses the pairs and times that numpy makes of maps and zoned times, and numpy makes
+    floats of integers beside nulls, so those are given as dicts, datetimes and integers.
     """
+    is_integers = pa.types.is_integer(column.type) and column.null_count
     try:
-        if kind in _AS_PYTHON:
+        if kind in _AS_PYTHON or is_integers:
             values = column.to_pylist(maps_as_pydicts="strict")
         else:
             values = column.to_numpy(zero_copy_only=False)
@@ -149,8 +153,8 @@ def _integer_lists(tag: bytes, column: pa.Array) -> list[bytes]:
 
 def _text_lists(tag: bytes, column: pa.Array) -> list[bytes]:
     lists = column.drop_null()
-    texts = lists.flatten().cast(pa.large_binary()).to_pylist()  # null is ""
-    items = [b"".join((_PACKED, varint(len(text or b"")), text or b"")) for text in texts]
+    texts = lists.flatten().cast(pa.large_binary()).to_pylist()
+    items = [b"".join((_PACKED, varint(len(text)), text)) for text in texts]
     ends = np.cumsum(_lengths(lists)).tolist()
     inner = [b"".join(items[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
     encoded = [b"".join((tag, varint(len(each)), each)) for each in inner]
@@ -274,7 +278,5 @@ _ENCODINGS = {
     ),
     ValueType.INT64_LIST: _Encoding(_integer_lists, _tag("int64_list_val"), _INTS_64, lists=True),
     ValueType.INT32_LIST: _Encoding(_integer_lists, _tag("int32_list_val"), _INTS_32, lists=True),
-    ValueType.STRING_LIST: _Encoding(
-        _text_lists, _tag("string_list_val"), _TEXTS, lists=True, nulls_inside=True
-    ),
+    ValueType.STRING_LIST: _Encoding(_text_lists, _tag("string_list_val"), _TEXTS, lists=True),
 }

@@ -3,7 +3,11 @@
 The step is a Lua script on one key, so it works on a cluster too. Rows of one entity and view are
 ordered by event timestamp, then by created timestamp, where none is the oldest; a row replaces the
 stored one only if it is newer. The script reads the stored order from the timestamps themselves,
-because a stock writer may have left them.
+because a stock writer may have left them. Two rows are replaced though they are not older: one of
+the same age that lacks a feature, which the view got since, and one with a value of another type,
+which nobody can read any more.
+
+Whether a row is written or not, its entity lives as long after as the options say.
 
 A created timestamp is kept beside the row as a protobuf Timestamp with one more field (3) that
 repeats the event timestamp it belongs to: a stock writer replaces the row and leaves our field,
@@ -57,20 +61,62 @@ local function compare(one, other)
   return nanos - other_nanos
 end
 
-local function is_newer(stamp, created, old_stamp, old_created)
+-- The tag that a value starts with tells its type; a vector may be stored as bytes (float16).
+local function same_type(one, other)
+  local a, b = string.byte(one, 1, 2)
+  local c, d = string.byte(other, 1, 2)
+  if a == c then return a < 128 or b == d end
+  return a == 10 and c == 130 and d == 1 or a == 130 and b == 1 and c == 10
+end
+
+-- Above 0 where the row is newer than the stored row, 0 where they are of one age.
+local function age(stamp, created, old_stamp, old_created)
   local order = compare(stamp, old_stamp)
-  if order ~= 0 then return order > 0 end
-  if created == '' then return false end
+  if order ~= 0 then return order end
   local owner = '\\26' .. string.char(#old_stamp) .. old_stamp
-  if not old_created or string.sub(old_created, -#owner) ~= owner then return true end
-  return compare(created, old_created) > 0
+  if not old_created or string.sub(old_created, -#owner) ~= owner then
+    return created == '' and 0 or 1
+  end
+  return created == '' and -1 or compare(created, old_created)
 end
 
 local key, created_field, created, stamp_field, stamp = KEYS[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-if ARGV[1] == '1' then
+
+-- Whether the stored row lacks a feature, and whether it has one of another type.
+local function earlier_schema()
+  local lacks, differs = false, false
+  for first = 7, #ARGV, 4000 do
+    local last, fields = math.min(first + 3999, #ARGV), {}
+    for at = first, last, 2 do fields[#fields + 1] = ARGV[at] end
+    for place, old in ipairs(redis.call('HMGET', key, unpack(fields))) do
+      local new = ARGV[first + 2 * place - 1]
+      if not old then
+        lacks = true
+      elseif old ~= '' and new ~= '' and not same_type(old, new) then
+        differs = true
+      end
+    end
+  end
+  return lacks, differs
+end
+
+local function is_replaced()
   local old = redis.pcall('HMGET', key, stamp_field, created_field)
   if old.err then return old end
-  if old[1] and not is_newer(stamp, created, old[1], old[2]) then return 0 end
+  local order = old[1] and age(stamp, created, old[1], old[2]) or 1
+  if order > 0 then return true end
+  local lacks, differs = earlier_schema()
+  return differs or lacks and order == 0
+end
+
+local function set_life()
+  if ARGV[2] == '0' then redis.call('PERSIST', key) else redis.call('EXPIRE', key, ARGV[2]) end
+end
+
+if ARGV[1] == '1' then
+  local replaced = is_replaced()
+  if type(replaced) == 'table' then return replaced end
+  if not replaced then set_life() return 0 end
 end
 local start = created == '' and 5 or 3
 for first = start, #ARGV, 2000 do  -- Lua's stack bounds the arguments of one call
@@ -79,7 +125,7 @@ for first = start, #ARGV, 2000 do  -- Lua's stack bounds the arguments of one ca
   if type(written) == 'table' then return written end
 end
 if created == '' then redis.call('HDEL', key, created_field) end
-if ARGV[2] ~= '0' then redis.call('EXPIRE', key, ARGV[2]) end
+set_life()
 return 1
 """
 

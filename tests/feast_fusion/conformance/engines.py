@@ -11,19 +11,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.data_source import PushMode
 from feast.types import FeastType
 
 from cli.redis_process import RunningRedis
 from feast_fusion.times import TIMESTAMP
+
+Features: TypeAlias = FeatureService | list[str]
 
 T = datetime(2024, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -119,26 +121,26 @@ class Repo:
         self.store.push(source, pd.DataFrame(rows), to=to)
 
     def online(
-        self, features: Sequence[str], entities: Mapping[str, Sequence[Any]], **options: Any
+        self, features: Features, entities: Mapping[str, Sequence[Any]], **options: Any
     ) -> dict[str, list[Any]]:
         """Columns of `get_online_features`, the entities' own left out."""
         rows = [
             dict(zip(entities, values, strict=True))
             for values in zip(*entities.values(), strict=True)
         ]
-        answer = self.store.get_online_features(list(features), rows, **options).to_dict()
+        answer = self.store.get_online_features(features, rows, **options).to_dict()
         return {name: values for name, values in answer.items() if name not in entities}
 
     def history(
         self,
-        features: Sequence[str],
+        features: Features,
         entities: Mapping[str, Sequence[Any]],
         at: datetime = AFTER,
         **options: Any,
     ) -> dict[str, list[Any]]:
         """Columns of `get_historical_features` at one instant, the entities' own left out."""
         labels = pd.DataFrame({**entities, "event_timestamp": at})
-        job = self.store.get_historical_features(labels, list(features), **options)
+        job = self.store.get_historical_features(labels, features, **options)
         found = job.to_arrow().to_pydict()
         return {k: v for k, v in found.items() if k not in (*entities, "event_timestamp")}
 
@@ -209,6 +211,11 @@ class Case:
     run: Callable[[Repo], Any]
     right: Any
     recorded: Mapping[str, Any] = field(default_factory=dict)
+
+
+def stock(answer: Any) -> dict[str, Any]:
+    """An answer that stock gives with either offline store."""
+    return {name: answer for name in ENGINES if name != "ours"}
 
 
 def check(case: Case, repo: Repo) -> None:

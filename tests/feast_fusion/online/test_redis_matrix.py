@@ -352,15 +352,17 @@ def test_no_name_of_feasts_store_is_taken_for_something_else() -> None:
     ours = {name for name in vars(MatrixRedisOnlineStore) if not name.startswith("__")}
     redefined = {name for name in ours if hasattr(RedisOnlineStore, name)} - {"_abc_impl"}
     assert redefined == {
-        "_read_features_per_fv",
-        "_read_features_per_fv_async",
+        "get_online_features",
+        "get_online_features_async",
         "close",
+        "delete_entity_values",
         "delete_table",
         "online_read",
         "online_read_async",
         "online_write_batch",
         "online_write_batch_async",
         "teardown",
+        "write_precomputed_vector",
     }
     for name in redefined:
         own, stock = (getattr(store, name) for store in (MatrixRedisOnlineStore, RedisOnlineStore))

@@ -7,7 +7,7 @@ from feast import Field
 from feast.protos.feast.types.Value_pb2 import FloatList
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
-from feast.types import Array, Float32, Float64, Int64, from_value_type
+from feast.types import Array, Bool, Bytes, Float32, Float64, Int64, String, from_value_type
 from feast.value_type import ValueType
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
@@ -22,6 +22,7 @@ from feast_fusion.online.codec.value_decoding import (
     vector_heads,
     vector_value,
 )
+from feast_fusion.online.codec.value_encoding import encode_timestamps
 from tests.feast_fusion.online.value_types import TYPES, VALUES, same
 
 WIDTH = 4
@@ -117,22 +118,34 @@ def test_timestamps_are_those_of_protobuf(micros: list[int | None]) -> None:
     assert [None if np.isnat(at) else int(at.astype(np.int64)) for at in found] == micros
 
 
-def test_a_value_of_an_earlier_type_is_converted() -> None:
-    stored = [ValueProto(int64_val=3).SerializeToString(), ValueProto(double_val=0.5)]
-    stored[1] = stored[1].SerializeToString()
-    column, _ = decoder_of("w", Field(name="f", dtype=Float64)).column(stored)
-    assert column.tolist() == [3.0, 0.5]
-
-
 @pytest.mark.parametrize(
     ("field", "stored", "says"),
     [
-        (VECTOR, float32([1.0, 2.0]), "view w, feature v.*float_list_val.*vector of 4 floats"),
-        (Field(name="n", dtype=Int64), ValueProto(string_val="x"), "feature n.*string_val.*int64"),
-        (Field(name="l", dtype=Array(Int64)), ValueProto(string_val="x"), "feature l.*string_val"),
+        (VECTOR, float32([1.0, 2.0]), r"view w, feature v.*Array\(Float32\).*vector of 4 floats"),
+        (Field(name="n", dtype=Int64), ValueProto(string_val="x"), "feature n.*String.*Int64"),
+        (Field(name="n", dtype=Int64), ValueProto(bool_val=True), "feature n.*Bool.*Int64"),
+        (Field(name="n", dtype=Int64), ValueProto(int32_val=7), "feature n.*Int32.*Int64"),
+        (Field(name="n", dtype=Float64), ValueProto(int64_val=3), "feature n.*Int64.*Float64"),
+        (Field(name="n", dtype=Bool), ValueProto(double_val=1.5), "feature n.*Float64.*Bool"),
+        (Field(name="s", dtype=String), ValueProto(double_val=1.5), "feature s.*Float64.*String"),
+        (Field(name="s", dtype=Bytes), ValueProto(string_val="x"), "feature s.*String.*Bytes"),
+        (Field(name="l", dtype=Array(Int64)), ValueProto(string_val="x"), "feature l.*String"),
     ],
 )
 def test_a_value_that_cannot_be_of_the_type_is_named(field: Field, stored: Any, says: str) -> None:
     value = stored if isinstance(stored, bytes) else stored.SerializeToString()
-    with pytest.raises(SchemaError, match=says):
+    with pytest.raises(SchemaError, match=f"{says}.*materialize the view again"):
         decoder_of("w", field).column([value])
+    with pytest.raises(SchemaError, match=f"{says}.*materialize the view again"):
+        decoder_of("w", field).column([value] * 40)
+
+
+NO_TIME = [b"\x08", b"\xff\xff", b"not a time", encode_timestamps(np.array([-(2**63)]))[0]]
+
+
+@pytest.mark.parametrize("n_others", [0, 40])
+@pytest.mark.parametrize("bad", NO_TIME)
+def test_what_is_no_time_is_no_time(bad: bytes, n_others: int) -> None:
+    others = encode_timestamps(np.arange(n_others) * 10**9 + 1)
+    found = decode_timestamps([*others, bad, None])
+    assert np.isnat(found).tolist() == [False] * n_others + [True, True]
