@@ -49,11 +49,11 @@ def view_types(view: Any) -> pa.Schema:
 
 
 def declared_type(field: Field, found: pa.DataType, where: str) -> pa.DataType:
-    """The type in which a source column of type `found` is read for `field`.
+    """The type in which Feast stores a source column of type `found` for `field`.
 
-    Numbers, booleans among them, are read as the number declared, and as text where the field is
-    a String. Numbers for a UnixTimestamp are seconds. A type that Feast stores in several ways
-    (maps, JSON, sets, bytes) is read as it is.
+    Numbers, booleans among them, are stored as the number declared, and as text where the field
+    is a String. Numbers for a UnixTimestamp are seconds. A type that Feast stores in several ways
+    (maps, JSON, sets, bytes) stays as it is.
 
     Raises
     ------
@@ -75,6 +75,17 @@ def declared_type(field: Field, found: pa.DataType, where: str) -> pa.DataType:
         f"{field.dtype} declares",
         remedy="The schema of the source has changed: write it again, or correct the view.",
     )
+
+
+def returned_type(stored: pa.DataType, found: pa.DataType) -> pa.DataType:
+    """The type in which history returns values of type `stored` of a column of type `found`.
+
+    As Feast's own stores do it returns doubles as doubles, also where a Float32 is declared; the
+    values are those that are served, rounded to 32 bits.
+    """
+    is_double = pa.types.is_float64(found.value_type if is_list(found) else found)
+    is_single = pa.types.is_float32(stored.value_type if is_list(stored) else stored)
+    return found if is_double and is_single else stored
 
 
 def as_declared(column: Column, target: pa.DataType, what: str) -> Column:

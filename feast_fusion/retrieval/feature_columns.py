@@ -78,10 +78,13 @@ def _read(
             column.place(piece.part, *_as_matrix(piece, feature, join))
         parts.append(piece.take(others))
     found = pa.concat_tables(parts).combine_chunks()
-    types = {f.column: f.type for f in join.features if f not in vectors}
     what = f"feature view {join.view!r}, source {join.source.path}, column"
-    columns = [as_declared(found.column(n), types[n], f"{what} {n!r}") for n in others]
-    return pa.table(columns, names=others)
+    by_column = {f.column: f for f in join.features}
+    for place, name in enumerate(others):
+        feature = by_column[name]
+        column = as_declared(found.column(name), feature.stored, f"{what} {name!r}")
+        found = found.set_column(place, name, column.cast(feature.type))
+    return found
 
 
 def _without(index: NDArray[np.int32], is_valid: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -107,7 +110,8 @@ def _as_matrix(piece: Piece, feature: Feature, join: FeatureJoin) -> tuple[Value
         width = feature.width or int(widths.max(initial=0))
         _check_vectors(flat, widths, width, f"vector {feature.name!r}", join)
         rows = np.where(is_valid, np.cumsum(is_valid) - 1, -1)
-    return flat.to_numpy().reshape(len(widths), width), rows
+    values = flat.to_numpy().astype(feature.stored.value_type.to_pandas_dtype(), copy=False)
+    return values.reshape(len(widths), width), rows
 
 
 def _check_vectors(

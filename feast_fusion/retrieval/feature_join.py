@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from feast_fusion.column_names import feature_column
 from feast_fusion.errors import schema_error
 from feast_fusion.parquet.column_types import is_list
-from feast_fusion.parquet.declared_types import declared_type
+from feast_fusion.parquet.declared_types import declared_type, returned_type
 from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parquet_source import POSITION, ParquetSource
 from feast_fusion.retrieval.asof_join import AsOf, newest_rows
@@ -30,12 +30,16 @@ _log = logging.getLogger(__name__)
 class Feature:
     """A feature to return: its column in the source, its name and type in the result.
 
-    `width` is the length of a vector, 0 where it is not declared.
+    Parameters
+    ----------
+    stored : the type in which Feast serves it, whose values history returns
+    width : the length of a vector, 0 where it is not declared
     """
 
     name: str
     column: str
     type: pa.DataType
+    stored: pa.DataType
     is_vector: bool
     width: int
 
@@ -201,10 +205,12 @@ class _Columns:
     def feature(self, field: Field, full_feature_names: bool) -> Feature:
         column = self.find(field.name, f"feature {field.name!r}")
         where = f"{self._source.what}, {self._source.path}"
-        found = declared_type(field, self._source.type_of(column), where)
+        found = self._source.type_of(column)
+        stored = declared_type(field, found, where)
+        returned = returned_type(stored, found)
         prefix = self._view.projection.name_alias or self._view.name
         name = feature_column(prefix, field.name) if full_feature_names else field.name
-        return Feature(name, column, found, *self._vector(field, column, found))
+        return Feature(name, column, returned, stored, *self._vector(field, column, returned))
 
     def _vector(self, field: Field, column: str, found: pa.DataType) -> tuple[bool, int]:
         """Whether the feature is a vector, and its width: what is declared decides, not the data.

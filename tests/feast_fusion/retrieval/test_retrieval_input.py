@@ -229,7 +229,7 @@ def test_large_and_fixed_arrow_types_come_plain(store: FeatureStore, tmp_path: P
     job = store.get_historical_features(entities(), FEATURES)
     found = job.to_arrow()
     assert found.schema.field("name").type == pa.string()
-    assert found.schema.field("vector").type == pa.list_(pa.float32())
+    assert found.schema.field("vector").type == pa.list_(pa.float64())
     assert found["vector"].to_pylist() == [[1.0, 2.0]] * 2
     assert job.to_training_set().vectors["vector"].values.dtype == np.float32
 
