@@ -80,12 +80,15 @@ def declared_type(field: Field, found: pa.DataType, where: str) -> pa.DataType:
 def returned_type(stored: pa.DataType, found: pa.DataType) -> pa.DataType:
     """The type in which history returns values of type `stored` of a column of type `found`.
 
-    As Feast's own stores do it returns doubles as doubles, also where a Float32 is declared; the
-    values are those that are served, rounded to 32 bits.
+    As with Feast's own stores, a double stays one where a Float32 is declared, and an int64 where
+    an Int32 is; the values are those that are served, a double's rounded to 32 bits.
     """
-    is_double = pa.types.is_float64(found.value_type if is_list(found) else found)
-    is_single = pa.types.is_float32(stored.value_type if is_list(stored) else stored)
-    return found if is_double and is_single else stored
+    own = stored.value_type if is_list(stored) else stored
+    wide = found.value_type if is_list(found) else found
+    is_wider = (pa.types.is_float32(own) and pa.types.is_float64(wide)) or (
+        pa.types.is_int32(own) and pa.types.is_int64(wide)
+    )
+    return found if is_wider else stored
 
 
 def as_declared(column: Column, target: pa.DataType, what: str) -> Column:
