@@ -94,9 +94,12 @@ def _find_or_start(folder: Path, detach: bool) -> tuple[RunningRedis, bool]:
 
 
 def _read_state(folder: Path) -> RunningRedis | None:
-    """The server that redis.json names, if its process is alive."""
+    """The server that redis.json names, if it is alive and at work in this very folder.
+
+    In a copy of a folder it is not: that server goes on in the folder that was copied.
+    """
     try:
         state = RunningRedis(**json.loads((folder / _STATE).read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError):
         return None
-    return None if state.process() is None else state
+    return state if state.folder() == folder else None

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
 import yaml
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(feature_repo.__file__).parent
 
-_NO_REDIS = "localhost:0"  # commands that read history only never connect
+NO_REDIS = "localhost:0"  # commands that read history only never connect
 
 
 @click.command()
@@ -47,24 +48,26 @@ def env(workspace: Workspace) -> None:
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
-def environment(workspace: Workspace, redis: str = _NO_REDIS) -> dict[str, str]:
+def environment(workspace: Workspace, redis: str = NO_REDIS) -> dict[str, str]:
     """The variables that feature_store.yaml and the declarations read."""
     return {
         "FUSION_DATASET": str(workspace.dataset.path),
         "FUSION_HOME": str(workspace.home),
         "FUSION_PROJECT": workspace.dataset.name,
-        "FUSION_REGISTRY": str(workspace.registry),
+        "FUSION_REGISTRY": quote(str(workspace.registry)),  # it becomes a part of a URL
         "FUSION_REDIS": redis,
     }
 
 
-def open_store(workspace: Workspace, redis: str = _NO_REDIS) -> "FeatureStore":
+def open_store(workspace: Workspace, redis: str = NO_REDIS) -> "FeatureStore":
     """Feast on this workspace.
 
     Raises
     ------
     StoreUnavailableError
         Nothing was applied yet.
+    FeastFusionError
+        What was applied are the files of another home.
     """
     if not workspace.registry.is_file():
         raise StoreUnavailableError(
@@ -79,7 +82,21 @@ def open_store(workspace: Workspace, redis: str = _NO_REDIS) -> "FeatureStore":
     known = yaml.safe_load(Template(text).substitute(environment(workspace, redis)))
     config = RepoConfig(**known)
     config.repo_path = REPOSITORY
-    return FeatureStore(config=config)
+    store = FeatureStore(config=config)
+    _refuse_another_home(store, workspace)
+    return store
+
+
+def _refuse_another_home(store: "FeatureStore", workspace: Workspace) -> None:
+    """The registry names its files by their whole paths, which a copied or moved home still has."""
+    for source in store.list_data_sources():
+        path = getattr(source, "path", None)
+        if path and not Path(path).is_relative_to(workspace.root):
+            raise FeastFusionError(
+                f"{workspace.registry}: got the source {source.name} at {path}, expected one in "
+                f"{workspace.root}: the home was copied or moved. Run feast-fusion run, which "
+                "applies it here and keeps what is encoded and trained."
+            )
 
 
 def feast(workspace: Workspace, redis: str, *arguments: str) -> None:

@@ -61,6 +61,14 @@ class RunningRedis:
         except psutil.Error:
             return None
 
+    def folder(self) -> Path | None:
+        """Where the live process keeps its data, as it is called now; None without a process."""
+        process = self.process()
+        try:
+            return None if process is None else Path(process.cwd())
+        except psutil.Error:
+            return None
+
     def stop(self) -> None:
         """Save the data and stop; a server that does not answer is ended by signal."""
         process = self.process()

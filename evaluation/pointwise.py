@@ -60,7 +60,7 @@ def pointwise_lines(found: Pointwise) -> list[str]:
 
 def _popularity(rows: TrainingSet) -> Floats:
     """(n,) how many positives the item had by then, 0 where none."""
-    counts = number(rows, feature_column(ITEM_STATS, "n_positive"))
+    counts = number(rows, feature_column(ITEM_STATS, "item_n_positive"))
     return np.nan_to_num(counts).astype(np.float32)
 
 

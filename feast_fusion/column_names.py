@@ -9,8 +9,8 @@ _SEPARATOR = "__"
 def feature_column(view: str, feature: str) -> str:
     """The column of a feature of a view.
 
-    >>> feature_column("user_stats", "n_events")
-    'user_stats__n_events'
+    >>> feature_column("user_stats", "user_n_events")
+    'user_stats__user_n_events'
     """
     return f"{view}{_SEPARATOR}{feature}"
 
@@ -18,8 +18,8 @@ def feature_column(view: str, feature: str) -> str:
 def split_column(column: str) -> tuple[str, str]:
     """View and feature of a column; the feature is empty where the column is not of a view.
 
-    >>> split_column("user_stats__n_events")
-    ('user_stats', 'n_events')
+    >>> split_column("user_stats__user_n_events")
+    ('user_stats', 'user_n_events')
     >>> split_column("label")
     ('label', '')
     """
@@ -49,12 +49,14 @@ def split_view(view: str) -> tuple[str, str | None]:
 
 
 def logical_name(column: str) -> str:
-    """`view__feature`, or the feature's name alone where the view's name carries an encoder id.
+    """`view__feature`, or the feature's name alone where it is that of a view of vectors.
 
-    >>> logical_name("user_stats__n_events")
-    'user_stats__n_events'
+    >>> logical_name("user_stats__user_n_events")
+    'user_stats__user_n_events'
     >>> logical_name("item_embedding__minilm_1f2e__item_embedding")
     'item_embedding'
+    >>> logical_name("item_embedding__item_embedding")
+    'item_embedding'
     """
-    parts = column.split(_SEPARATOR)
-    return parts[-1] if len(parts) > 2 else column
+    view, _, feature = column.rpartition(_SEPARATOR)
+    return feature if split_view(view)[0] == feature else column

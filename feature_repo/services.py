@@ -4,20 +4,21 @@ from feast import FeatureService
 
 from feature_repo import feature_views as views
 from feature_repo.declared_dataset import DATASET, ENCODER
-from transformations.names import NEXT_ITEM_SERVICE, SERVICE
+from transformations import names
 
 _profiles = [views.item_profile, *([views.user_profile] if DATASET.users is not None else [])]
 
 ranker = FeatureService(
-    name=SERVICE,
+    name=names.SERVICE,
     features=[
         *_profiles,
         views.item_stats,
         views.user_stats,
         views.user_recent,
-        views.item_embedding,
-        views.user_embedding,
-        views.user_interest,
+        # Under these names whatever the encoder, so that another one renames no column.
+        views.item_embedding.with_name(names.ITEM_EMBEDDING),
+        views.user_embedding.with_name(names.USER_EMBEDDING),
+        views.user_interest.with_name(names.USER_INTEREST),
     ],
     description="Features of the fusion ranker, version 1",
     tags={"encoder_id": ENCODER.encoder_id, "dataset": DATASET.name},
@@ -25,11 +26,11 @@ ranker = FeatureService(
 )
 
 next_item = FeatureService(
-    name=NEXT_ITEM_SERVICE,
+    name=names.NEXT_ITEM_SERVICE,
     features=[
         views.item_neighbours,
         views.user_recent,
-        views.user_stats[["last_event_s"]],
+        views.user_stats[["user_last_event_s"]],
     ],
     description="What the next-item model reads: a user's history, versions of item models",
     tags={"dataset": DATASET.name},

@@ -114,7 +114,7 @@ def load_catalogue(
     first = _first_versions(workspace, at)
     ids = IdMap(first["item_id"].to_arrow().cast(pa.string()))
     rows = _item_rows(workspace, store, service, ids, at)
-    n_positive, n_events = (_counts(rows, name) for name in ("n_positive", "n_events"))
+    n_positive, n_events = (_counts(rows, name) for name in ("item_n_positive", "item_n_events"))
     order = np.lexsort((np.arange(len(ids)), -n_events, -n_positive))
     items, rows = IdMap(ids.take(order)), rows.take(order)
     n_positive, acted_on = n_positive[order], n_events[order] > 0

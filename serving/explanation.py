@@ -134,7 +134,9 @@ def _moves(what: str, value: np.floating) -> str:
 
 def _facts(rows: TrainingSet) -> list[tuple[Reason, ...]]:
     """How often others acted on each item, and how often they liked it."""
-    counts = [feature_column(names.ITEM_STATS, name) for name in ("n_events", "n_positive")]
+    counts = [
+        feature_column(names.ITEM_STATS, name) for name in ("item_n_events", "item_n_positive")
+    ]
     if any(name not in rows.table.column_names for name in counts):
         return [()] * len(rows)
     columns = (rows.table[name].to_pylist() for name in counts)

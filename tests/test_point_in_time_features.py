@@ -128,5 +128,5 @@ def test_a_planted_leak_is_caught(films: Project) -> None:
     raw = raw_data(films.workspace)
     raw.before = lambda event, label: event <= label
     found = list(differences(training_set, raw, np.arange(50)))
-    assert any("user_stats__n_events" in line for line in found)
+    assert any("user_stats__user_n_events" in line for line in found)
     assert any("user_interest" in line for line in found)

@@ -23,8 +23,8 @@ def build_training_set(store: FeatureStore, service: str, spine: pa.Table) -> Tr
     Returns
     -------
     TrainingSet
-        Columns named `view__feature`; the feature's name alone where the view's name carries an
-        encoder id, since all vectors of a service are of one encoder (checked here).
+        Columns named `view__feature`; the feature's name alone for the feature of a view of
+        vectors, since all vectors of a service are of one encoder (checked here).
 
     Raises
     ------
@@ -51,7 +51,7 @@ def build_rows_of(
     (key,) = {"item_id", "user_id"} & set(spine.column_names)
     projections = open_service(store, service).feature_view_projections
     chosen = [
-        f"{projection.name_to_use()}:{field.name}"
+        f"{projection.name}:{field.name}"
         for projection in projections
         if projection.name not in without
         and [column.name for column in store.get_feature_view(projection.name).entity_columns]

@@ -79,7 +79,7 @@ def build_activity(
 
 
 def _item_stats(log: EventLog, activity: Activity) -> Iterator[pa.Table]:
-    columns = build_statistics(log, activity)
+    columns = build_statistics(log, activity, "item")
     table = pa.table({"item_id": log.ids_at(), **columns}).select(ITEM_STATS.names)
     for start in range(0, len(table), _CHUNK_ROWS):
         yield table.slice(start, _CHUNK_ROWS)
@@ -88,8 +88,8 @@ def _item_stats(log: EventLog, activity: Activity) -> Iterator[pa.Table]:
 def _user_stats(
     log: EventLog, versions: ItemVersions, categorical: tuple[str, ...], activity: Activity
 ) -> Iterator[pa.Table]:
-    columns = build_statistics(log, activity)
-    table = pa.table({"user_id": log.ids_at(), **columns, "value_std": build_value_std(log)})
+    columns = build_statistics(log, activity, "user")
+    table = pa.table({"user_id": log.ids_at(), **columns, "user_value_std": build_value_std(log)})
     blocks = iter_top_categories(log, versions, categorical, activity.categories)
     for block, *lists in blocks:
         chunk = table.slice(block.start, block.stop - block.start)

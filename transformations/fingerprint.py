@@ -9,7 +9,7 @@ import pyarrow as pa
 from intake.dataset import Dataset
 
 # Raise it whenever the same inputs would give other sources than before.
-SOURCES_VERSION = 4
+SOURCES_VERSION = 5
 _OF_CANDIDATES = {"refit_every", "history"}
 _SECTIONS = ("items", "users", "interactions", "activity")
 

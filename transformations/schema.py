@@ -2,7 +2,8 @@
 
 Times are `timestamp[us, UTC]`. A feature row caused by an event at `t` is stamped `t + 1 us`
 (`CAUSED_AFTER_US`), so a label at `t` never sees its own event. Columns named `*_s` are seconds;
-`first_event_s` and `last_event_s` are seconds since the epoch.
+`*_event_s` are seconds since the epoch. No feature of two views has the same name, so that a
+retrieval needs no `full_feature_names`.
 """
 
 import pyarrow as pa
@@ -18,14 +19,14 @@ ITEM_STATS = pa.schema(
     [
         ("item_id", pa.string()),
         ("event_timestamp", TIMESTAMP),
-        ("n_events", pa.int64()),
-        ("n_positive", pa.int64()),
-        ("positive_rate", pa.float64()),
-        ("value_mean", pa.float64()),  # null where no event had a value
-        ("n_events_short", pa.int64()),  # within [activity] window_days[0] before the change
-        ("n_events_long", pa.int64()),  # within window_days[1]
-        ("first_event_s", pa.int64()),
-        ("last_event_s", pa.int64()),
+        ("item_n_events", pa.int64()),
+        ("item_n_positive", pa.int64()),
+        ("item_positive_rate", pa.float64()),
+        ("item_value_mean", pa.float64()),  # null where no event had a value
+        ("item_n_events_short", pa.int64()),  # within [activity] window_days[0] before the change
+        ("item_n_events_long", pa.int64()),  # within window_days[1]
+        ("item_first_event_s", pa.int64()),
+        ("item_last_event_s", pa.int64()),
     ]
 )
 
@@ -33,15 +34,15 @@ USER_STATS = pa.schema(
     [
         ("user_id", pa.string()),
         ("event_timestamp", TIMESTAMP),
-        ("n_events", pa.int64()),
-        ("n_positive", pa.int64()),
-        ("positive_rate", pa.float64()),
-        ("value_mean", pa.float64()),
-        ("value_std", pa.float64()),  # population standard deviation; null where no value
-        ("n_events_short", pa.int64()),
-        ("n_events_long", pa.int64()),
-        ("first_event_s", pa.int64()),
-        ("last_event_s", pa.int64()),
+        ("user_n_events", pa.int64()),
+        ("user_n_positive", pa.int64()),
+        ("user_positive_rate", pa.float64()),
+        ("user_value_mean", pa.float64()),
+        ("user_value_std", pa.float64()),  # population standard deviation; null where no value
+        ("user_n_events_short", pa.int64()),
+        ("user_n_events_long", pa.int64()),
+        ("user_first_event_s", pa.int64()),
+        ("user_last_event_s", pa.int64()),
         # the user's most frequent categories, most events first (ties by name), aligned lists
         ("categories", STRINGS),
         ("category_events", pa.list_(pa.int64())),

@@ -9,15 +9,14 @@ from intake.dataset import Activity
 from transformations.event_log import DAY_US, SECOND_US, EventLog, Ints
 
 
-def build_statistics(log: EventLog, activity: Activity) -> dict[str, pa.Array]:
-    """(m,) columns by name: the key, the time and what item_stats and user_stats share."""
+def build_statistics(log: EventLog, activity: Activity, of: str) -> dict[str, pa.Array]:
+    """(m,) columns by name: the time, and what is counted of "item" or "user" alike."""
     instants = log.instants
     n_events = instants.end - instants.first
     n_positive = log.n_until(log.positive)
     short, long = (log.n_events_since(days * DAY_US) for days in activity.window_days)
     n_values, (total,) = _value_sums(log, log.value)
-    return {
-        "event_timestamp": log.stamps_at(),
+    counted = {
         "n_events": pa.array(n_events),
         "n_positive": pa.array(n_positive),
         "positive_rate": pa.array(n_positive / n_events),
@@ -27,6 +26,8 @@ def build_statistics(log: EventLog, activity: Activity) -> dict[str, pa.Array]:
         "first_event_s": pa.array(log.time[instants.first] // SECOND_US),
         "last_event_s": pa.array(log.time[instants.start] // SECOND_US),
     }
+    named = {f"{of}_{name}": column for name, column in counted.items()}
+    return {"event_timestamp": log.stamps_at(), **named}
 
 
 def build_value_std(log: EventLog) -> pa.Array:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal, Self
 
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig, RedisType
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 Milliseconds = Annotated[int, Field(ge=1)]
 
@@ -43,6 +43,21 @@ class OnlineStoreOptions(RedisOnlineStoreConfig):  # type: ignore[misc]
     max_connections: Annotated[int, Field(ge=1)] = 8
     cache_mb: Annotated[int, Field(ge=0)] = 0
     cache_join_keys: tuple[str, ...] = ()
+
+    @field_validator("connection_string")
+    @classmethod
+    def _check_variables(cls, value: str) -> str:
+        """Feast leaves a variable that is not set as it is written, and would then complain of it.
+
+        This is looked at before the project's name.
+        """
+        if "${" in value:
+            raise ValueError(
+                f"got {value}, an environment variable that is not set, expected an address such "
+                "as localhost:6379. Set it; for the repository of feast-fusion run "
+                'eval "$(feast-fusion env)" in this shell first'
+            )
+        return value
 
     @model_validator(mode="after")
     def _check_cache(self) -> Self:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,7 +14,8 @@ import pytest
 
 from feast_fusion.training_set import TrainingSet
 from intake.changed_settings import change_settings
-from tests.conftest import Project, open_project
+from tests.conftest import Project
+from tests.serving.http.service_process import copy_project
 from tests.training.test_tracking import scalars, texts
 from tests.waiting import wait_until
 from training.next_item.model_file import arrays_of
@@ -31,8 +31,7 @@ BIN = Path(sys.executable).parent
 @pytest.fixture
 def copied(films: Project, tmp_path: Path) -> Project:
     """The films as they were run, in a home that a test may change."""
-    shutil.copytree(films.workspace.home, tmp_path / "home", ignore=shutil.ignore_patterns("redis"))
-    return open_project(films.workspace.dataset.path, tmp_path / "home")
+    return copy_project(films, tmp_path / "home")
 
 
 def start(project: Project, *command: str) -> "subprocess.Popen[str]":

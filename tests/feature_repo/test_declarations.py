@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -15,6 +17,7 @@ from cli.redis_url import connection_string
 from tests.conftest import Project
 from tests.datasets import START
 from transformations.embedder import Embedder
+from transformations.names import NEXT_ITEM_SERVICE, SERVICE
 
 FEAST = str(Path(sys.executable).parent / "feast")
 
@@ -80,12 +83,33 @@ def test_every_view_of_the_design_is_registered(films: Project) -> None:
     }
 
 
+@pytest.mark.parametrize("name", [SERVICE, NEXT_ITEM_SERVICE])
+def test_a_history_needs_no_full_feature_names(films: Project, name: str) -> None:
+    """Names are unique, and those of vectors are the same whatever the encoder."""
+    store = open_store(films.workspace)
+    asked = pd.DataFrame(
+        {
+            "user_id": ["u1", "u2"],
+            "item_id": ["f1", "f2"],
+            "event_timestamp": [datetime.now(UTC)] * 2,
+        }
+    )
+    frame = store.get_historical_features(asked, store.get_feature_service(name)).to_df()
+    assert len(frame) == 2 and frame["user_last_event_s"].notna().all()
+    if name == SERVICE:
+        assert frame["item_n_events"].tolist() != frame["user_n_events"].tolist()
+        width = {len(vector) for vector in frame["item_embedding"]}
+        assert len(width) == 1 and not any("__" in column for column in frame.columns)
+
+
 def test_without_the_exports_the_missing_variable_is_named() -> None:
     done = subprocess.run(
         [FEAST, "apply"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
-    assert "FUSION_PROJECT" in done.stderr
+    assert 'Run eval "$(feast-fusion env)" in this shell' in done.stderr.replace(
+        "run eval", "Run eval"
+    )
 
 
 def test_request_text_is_encoded_by_the_encoder_of_the_items(films: Project) -> None:

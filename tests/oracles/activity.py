@@ -82,7 +82,7 @@ class ActivityOracle:
         first = min(known_from(row) for row in versions)
         return max((row for row in versions if known_from(row) == first), key=newness)
 
-    def _item_stats(self, seen: list[Row], now: datetime) -> Row:
+    def _item_stats(self, seen: list[Row], now: datetime, of: str = "item") -> Row:
         values = [e["value"] for e in seen if e["value"] is not None]
         n_positive = sum(e["positive"] for e in seen)
         short, long = (
@@ -90,7 +90,7 @@ class ActivityOracle:
             for days in self.window_days
         )
         times = [(e["event_timestamp"] - EPOCH) // timedelta(seconds=1) for e in seen]
-        return {
+        found = {
             "n_events": len(seen),
             "n_positive": n_positive,
             "positive_rate": n_positive / len(seen) if seen else None,
@@ -100,6 +100,7 @@ class ActivityOracle:
             "first_event_s": min(times, default=None),
             "last_event_s": max(times, default=None),
         }
+        return {f"{of}_{name}": value for name, value in found.items()}
 
     def _user_stats(self, seen: list[Row], now: datetime) -> Row:
         values = [e["value"] for e in seen if e["value"] is not None]
@@ -111,8 +112,8 @@ class ActivityOracle:
                 positives[category] += event["positive"]
         names = sorted(events, key=lambda name: (-events[name], name))[: self.categories]
         return {
-            **self._item_stats(seen, now),
-            "value_std": statistics.pstdev(values) if values else None,
+            **self._item_stats(seen, now, "user"),
+            "user_value_std": statistics.pstdev(values) if values else None,
             "categories": names,
             "category_events": [events[name] for name in names],
             "category_positives": [positives[name] for name in names],

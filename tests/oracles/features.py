@@ -70,9 +70,9 @@ def expected_features(raw: RawData, user_id: str, item_id: str, label: datetime)
     features: Row = {}
     features |= _profile(raw, item_id, label)
     features |= _user_profile(raw, user_id, label)
-    features |= {f"item_stats__{k}": v for k, v in _stats(raw, of_item).items()}
-    features |= {f"user_stats__{k}": v for k, v in _stats(raw, of_user).items()}
-    features["user_stats__value_std"] = _std(of_user)
+    features |= {f"item_stats__item_{k}": v for k, v in _stats(raw, of_item).items()}
+    features |= {f"user_stats__user_{k}": v for k, v in _stats(raw, of_user).items()}
+    features["user_stats__user_value_std"] = _std(of_user)
     features |= {f"user_stats__{k}": v for k, v in _categories(raw, of_user).items()}
     features |= {f"user_recent__{k}": v for k, v in _recent(raw, of_user).items()}
     version = raw.version(item_id, label, else_first=False)

@@ -75,7 +75,7 @@ def user_row(*item_ids: str, positives: tuple[int, ...] | None = None) -> Traini
         {
             "user_id": ["u"],
             "event_timestamp": pa.array([10_000_000_000], pa.int64()).cast(TIMESTAMP),
-            "user_stats__last_event_s": pa.array([9_000], pa.int64()),
+            "user_stats__user_last_event_s": pa.array([9_000], pa.int64()),
         }
     )
     found = {f"user_recent__{name}": Indexed(values, zero) for name, values in lists.items()}

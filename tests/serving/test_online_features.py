@@ -48,6 +48,6 @@ def test_absent_users_and_items_have_nulls_not_values(films: Project) -> None:
         rows = features.join(user, items, features.read_items(items), now)
     assert rows.vectors["user_interest"].index.tolist() == [-1, -1]
     assert rows.vectors["item_embedding"].index.tolist() == [-1, 0]
-    assert rows.table["item_stats__n_events"].to_pylist()[0] is None
-    assert rows.table["user_stats__n_events"].null_count == 2
+    assert rows.table["item_stats__item_n_events"].to_pylist()[0] is None
+    assert rows.table["user_stats__user_n_events"].null_count == 2
     np.testing.assert_array_equal(rows.lists["user_recent__item_ids"].present, [False, False])

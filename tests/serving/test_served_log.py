@@ -252,7 +252,7 @@ class Serving:
         group = next(group for group in plan.groups if group.requested == ("user_id",))
         (key,) = encode_keys(group.join_keys, [[user_id]], group.types, config.project)
         value = Value(int64_val=987_654).SerializeToString()
-        field = feature_field("user_stats", "n_events")
+        field = feature_field("user_stats", "user_n_events")
         online.transport(config.online_store).write([("HSET", key, field, value)])
 
 
@@ -309,7 +309,7 @@ def test_the_audit_finds_what_was_corrupted_and_nothing_before(project: Project)
     found = json.loads(project.run("audit", "skew", "--json").stdout.splitlines()[-1])
     assert (found["n_rows"], found["n_other"], found["mismatches"]) == (10_000, 0, 0)
     by_name = {f["feature"]: f for view in found["views"] for f in view["features"]}
-    assert by_name["user_stats__n_events"]["equal"] > 9_900
+    assert by_name["user_stats__user_n_events"]["equal"] > 9_900
     assert by_name["user_interest"]["min_cosine"] > 0.99999
 
     with serving(workspace) as service:
@@ -320,5 +320,5 @@ def test_the_audit_finds_what_was_corrupted_and_nothing_before(project: Project)
     assert said.startswith("Skew audit: 10 mismatches in 10,020 served rows")
     examples = [line for line in said.splitlines() if line.startswith("different: ")]
     assert len(examples) == 5
-    assert all("user_stats__n_events of user u3" in line for line in examples)
+    assert all("user_stats__user_n_events of user u3" in line for line in examples)
     assert all("served 987654" in line for line in examples)

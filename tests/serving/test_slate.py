@@ -74,13 +74,14 @@ def test_a_changed_item_is_encoded_anew(bench: Bench, artifact: Artifact) -> Non
     before = slates.read("u1", ITEMS, datetime.now(UTC))
     now = int(datetime.now(UTC).timestamp())
     counts = {"n_events": 4_000, "n_positive": 3_999, "n_events_short": 9, "n_events_long": 99}
+    counts = {f"item_{name}": n for name, n in counts.items()}
     bench.write(
         "item_stats",
         item_id="f5",
-        positive_rate=0.99,
-        value_mean=4.9,
-        first_event_s=now - 9_999,
-        last_event_s=now,
+        item_positive_rate=0.99,
+        item_value_mean=4.9,
+        item_first_event_s=now - 9_999,
+        item_last_event_s=now,
         **counts,
     )
     deadline = datetime.now(UTC).timestamp() + 20

@@ -132,11 +132,11 @@ _SCALARS = {
     "item_profile__title": pa.string(),
     "item_profile__year": pa.int64(),
     "user_profile__gender": pa.string(),
-    "item_stats__n_events": pa.int64(),
-    "item_stats__n_positive": pa.int64(),
-    "user_stats__n_events": pa.int64(),
-    "user_stats__n_positive": pa.int64(),
-    "user_stats__last_event_s": pa.int64(),
+    "item_stats__item_n_events": pa.int64(),
+    "item_stats__item_n_positive": pa.int64(),
+    "user_stats__user_n_events": pa.int64(),
+    "user_stats__user_n_positive": pa.int64(),
+    "user_stats__user_last_event_s": pa.int64(),
 }
 _LISTS = {
     "user_recent__item_ids": pa.list_(pa.string()),
@@ -158,11 +158,11 @@ def _row(u: int, item: int, now: int, label: int, user: _User, counts: np.ndarra
         "item_profile__title": f"Item {item}",
         "item_profile__year": 1990 + item if item % 3 else None,
         "user_profile__gender": "fm"[u % 2],
-        "item_stats__n_events": int(counts[0]) or None,
-        "item_stats__n_positive": int(counts[1]) if counts[0] else None,
-        "user_stats__n_events": len(user.items) or None,
-        "user_stats__n_positive": sum(user.positives()) if user.items else None,
-        "user_stats__last_event_s": user.times[-1] if user.times else None,
+        "item_stats__item_n_events": int(counts[0]) or None,
+        "item_stats__item_n_positive": int(counts[1]) if counts[0] else None,
+        "user_stats__user_n_events": len(user.items) or None,
+        "user_stats__user_n_positive": sum(user.positives()) if user.items else None,
+        "user_stats__user_last_event_s": user.times[-1] if user.times else None,
     }
 
 

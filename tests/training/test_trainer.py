@@ -42,7 +42,7 @@ def test_every_fusion_finds_the_users_group(rows: TrainingSet, fusion: str) -> N
     result = fit(rows, fusion=fusion, width=16)
     assert auc_on_test(result, rows) > 0.85
     test = split_by_time(rows.table).test
-    counts = np.nan_to_num(number(rows.take(test), "item_stats__n_positive"))
+    counts = np.nan_to_num(number(rows.take(test), "item_stats__item_n_positive"))
     popular = auc(rows.table["label"].to_numpy()[test], counts)
     assert popular < 0.65, "counts do not tell the group"
 

@@ -308,7 +308,7 @@ def test_large_values_that_differ_little_keep_their_deviation() -> None:
     log = one_user(*(("a", n * DAY, True) for n in range(4)))
     for event, value in zip(log.events, [1e9, 1e9 + 1, 1e9 + 2, 1e9], strict=True):
         event["value"] = value
-    std = build(log)["user_stats"]["value_std"].to_pylist()
+    std = build(log)["user_stats"]["user_value_std"].to_pylist()
     assert std == pytest.approx([0, 0.5, math.sqrt(2 / 3), math.sqrt(11 / 16)])
 
 
@@ -316,8 +316,8 @@ def test_a_log_without_values_has_null_means_and_nan_lists() -> None:
     log = one_user(("a", timedelta(0), True))
     log.events[0]["value"] = None
     tables = build(log)
-    assert tables["user_stats"]["value_mean"].to_pylist() == [None]
-    assert tables["user_stats"]["value_std"].to_pylist() == [None]
+    assert tables["user_stats"]["user_value_mean"].to_pylist() == [None]
+    assert tables["user_stats"]["user_value_std"].to_pylist() == [None]
     assert math.isnan(tables["user_recent"]["values"][0].as_py()[0])
 
 

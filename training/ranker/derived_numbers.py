@@ -11,7 +11,8 @@ from training.ranker.category_columns import Categories, categories_of_items
 from training.ranker.columns import Ints, Numbers, Profile, epoch_seconds, list_values, number
 from transformations.names import ITEM_STATS, USER_STATS
 
-STATISTICS = (ITEM_STATS, USER_STATS)
+# What the names of the statistics of a view begin with.
+STATISTICS = {ITEM_STATS: "item_", USER_STATS: "user_"}
 # How a user took to categories: their names, events and positives.
 CATEGORIES, CATEGORY_EVENTS, CATEGORY_POSITIVES = (
     feature_column(USER_STATS, name)
@@ -39,9 +40,10 @@ def derive_numbers(rows: TrainingSet, profile: Profile, prior: float) -> dict[st
     for name in rows.table.column_names:
         view, feature = split_column(name)
         if view in STATISTICS:
-            derived[name] = _on_a_scale(feature, number(rows, name), now)
-    for view in STATISTICS:
-        n, k = (feature_column(view, feature) for feature in ("n_events", "n_positive"))
+            counted = feature.removeprefix(STATISTICS[view])
+            derived[name] = _on_a_scale(counted, number(rows, name), now)
+    for view, of in STATISTICS.items():
+        n, k = (feature_column(view, f"{of}{what}") for what in ("n_events", "n_positive"))
         if {n, k} <= names:
             rate = smoothed_rate(number(rows, k), number(rows, n), prior)
             derived[feature_column(view, "smoothed_rate")] = rate

@@ -71,7 +71,7 @@ class RequestEncoder:
 
     def mean_values(self, items: ItemBlock) -> Numbers:
         """(n,) mean value of the events of each item, NaN where there is none."""
-        name = feature_column(ITEM_STATS, "value_mean")
+        name = feature_column(ITEM_STATS, "item_value_mean")
         if name not in self.item_numbers:
             return np.full(len(items), np.nan)
         values: Numbers = items.numbers[:, self.item_numbers.index(name)]

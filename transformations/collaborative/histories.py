@@ -33,7 +33,7 @@ _ITEM_IDS, _POSITIVES, _VALUES, _AGES = (
 )
 # A pause says no more when it is longer: a log of old events must not look like nothing seen.
 _MAX_IDLE_S = 30 * 86_400.0
-_LAST_EVENT = feature_column(names.USER_STATS, "last_event_s")
+_LAST_EVENT = feature_column(names.USER_STATS, "user_last_event_s")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from cli.feast_repository import NO_REDIS, feast
 from tests.conftest import Project, open_project
 from tests.waiting import wait_until
 
@@ -105,10 +106,12 @@ class ServiceProcess:
 
 
 def copy_project(project: Project, home: Path) -> Project:
-    """The project with all it has made, in a home of its own; its Redis does not run."""
+    """The project with all it has made, applied in a home of its own; its Redis does not run."""
     ignored = shutil.ignore_patterns("redis.json", "redis.lock")
     shutil.copytree(project.workspace.home, home, ignore=ignored)
-    return open_project(project.workspace.dataset.path, home)
+    copied = open_project(project.workspace.dataset.path, home)
+    feast(copied.workspace, NO_REDIS, "apply", "--skip-source-validation")
+    return copied
 
 
 @contextmanager

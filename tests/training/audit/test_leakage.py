@@ -399,12 +399,12 @@ def test_the_command_is_clean_on_what_was_built(name: str, request: pytest.Fixtu
 def test_the_command_fails_on_a_leak(films: Project, tmp_path: Path) -> None:
     """Statistics that count the label's own event."""
     training_set = TrainingSet.open(films.workspace.training_set)
-    counts = pc.add(training_set.table["user_stats__n_events"], 1).to_pylist()
-    folder = with_column(training_set, "user_stats__n_events", counts).save(tmp_path / "leaky")
+    counts = pc.add(training_set.table["user_stats__user_n_events"], 1).to_pylist()
+    folder = with_column(training_set, "user_stats__user_n_events", counts).save(tmp_path / "leaky")
     done = films.run("audit", "leakage", str(folder), "--rows", "300", "--json", fails=True)
     found = json.loads(done.stdout)
     assert not found["is_clean"]
-    kinds = {f["kind"] for f in found["findings"] if f["feature"] == "user_stats__n_events"}
+    kinds = {f["kind"] for f in found["findings"] if f["feature"] == "user_stats__user_n_events"}
     assert "own instant" in kinds
 
 

@@ -44,7 +44,7 @@ def rows_of(events: Events) -> TrainingSet:
             "user_id": events.users.take(events.user),
             "item_id": events.items.take(events.item),
             "event_timestamp": pa.array(events.time, pa.int64()).cast(TIMESTAMP),
-            "user_stats__last_event_s": pa.array(last_event, pa.int64()),
+            "user_stats__user_last_event_s": pa.array(last_event, pa.int64()),
         }
     )
     columns = {

@@ -69,12 +69,12 @@ def test_numbers_are_those_of_a_loop(rows: TrainingSet) -> None:
         row = rows.table.slice(at, 1).to_pylist()[0]
         now = row["event_timestamp"].timestamp()
         n, k, last = (
-            row[f"user_stats__{name}"] for name in ("n_events", "n_positive", "last_event_s")
+            row[f"user_stats__user_{name}"] for name in ("n_events", "n_positive", "last_event_s")
         )
         expected = {"item_profile__year": row["item_profile__year"]}
         known = n is not None
-        expected["user_stats__n_events"] = np.log1p(n) if known else None
-        expected["user_stats__last_event_s"] = np.log1p(now - last) if known else None
+        expected["user_stats__user_n_events"] = np.log1p(n) if known else None
+        expected["user_stats__user_last_event_s"] = np.log1p(now - last) if known else None
         expected["user_stats__smoothed_rate"] = (
             (k + RATE_PRIOR * 0.6) / (n + RATE_PRIOR) if known else None
         )
@@ -197,10 +197,10 @@ def test_rows_that_are_not_fitted_on_change_nothing(rows: TrainingSet) -> None:
 def test_absent_values_are_marked_not_made_up(encoder: FeatureEncoder, rows: TrainingSet) -> None:
     names = list(encoder.scales)
     structured = encoder.transform(rows).structured
-    absent = structured[:, len(names) + names.index("user_stats__n_events")]
-    n_events = rows.table["user_stats__n_events"]
+    absent = structured[:, len(names) + names.index("user_stats__user_n_events")]
+    n_events = rows.table["user_stats__user_n_events"]
     assert absent.tolist() == n_events.is_null().to_pylist()
-    scaled = structured[:, names.index("user_stats__n_events")]
+    scaled = structured[:, names.index("user_stats__user_n_events")]
     assert not scaled[absent > 0].any()
 
 

@@ -23,7 +23,7 @@ USER = ("user_id", "user_", "event_timestamp")
 def rows() -> TrainingSet:
     rows = make_training_set(20)
     instants = pa.array([None if i % 4 == 0 else i for i in range(len(rows))], pa.int64())
-    table = rows.table.append_column("item_stats__last_event_s", instants)
+    table = rows.table.append_column("item_stats__item_last_event_s", instants)
     return TrainingSet(table, rows.vectors, rows.lists)
 
 

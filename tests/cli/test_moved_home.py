@@ -1,0 +1,52 @@
+"""A home that was copied or moved: nothing reads or writes that of another."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cli.embedded_redis import embedded_redis, redis_status, stop_redis
+from cli.feast_repository import open_store
+from feast_fusion.errors import FeastFusionError
+from tests.conftest import Project, open_project
+
+
+def test_a_copied_home_is_refused_until_it_is_run(films: Project, tmp_path: Path) -> None:
+    shutil.copytree(films.workspace.home, tmp_path / "home")
+    copied = open_project(films.workspace.dataset.path, tmp_path / "home")
+    before = {path: path.stat().st_mtime_ns for path in films.workspace.sinks.rglob("*.parquet")}
+    with pytest.raises(
+        FeastFusionError, match=r"the home was copied or moved. Run feast-fusion run"
+    ):
+        open_store(copied.workspace)
+    refused = copied.run("recommend", "u1", fails=True)
+    assert str(films.workspace.root) in refused.stderr and "Traceback" not in refused.stderr
+    assert "the artifact is kept" in copied.run("run").stdout
+    sources = open_store(copied.workspace).list_data_sources()
+    paths = [Path(path) for source in sources if (path := getattr(source, "path", None))]
+    assert paths and all(path.is_relative_to(tmp_path) for path in paths)
+    after = {path: path.stat().st_mtime_ns for path in films.workspace.sinks.rglob("*.parquet")}
+    assert after == before
+
+
+def test_a_copied_folder_does_not_find_the_server_of_the_original(tmp_path: Path) -> None:
+    with embedded_redis(tmp_path / "one") as running:
+        shutil.copytree(tmp_path / "one", tmp_path / "copy")
+        assert redis_status(tmp_path / "copy") is None and not stop_redis(tmp_path / "copy")
+        assert running.answers()
+        with embedded_redis(tmp_path / "copy") as other:
+            assert other.port != running.port
+        (tmp_path / "one").rename(tmp_path / "moved")
+        found = redis_status(tmp_path / "moved")
+        assert found is not None and found.pid == running.pid
+        assert stop_redis(tmp_path / "moved") and not running.answers()
+
+
+@pytest.mark.parametrize("name", ["a: b", "a%20b", "a #b", "a?x=1", "ä ü"])
+def test_homes_of_any_name_work(name: str, films: Project, tmp_path: Path) -> None:
+    home = tmp_path / name
+    shutil.copytree(films.workspace.home, home)
+    copied = open_project(films.workspace.dataset.path, home)
+    assert "Top 10 for user" in copied.run("run").stdout
+    assert copied.workspace.registry.is_file()
+    assert "Top 10 for user" in copied.run("recommend", "u1").stdout
