@@ -56,6 +56,9 @@ def environment(workspace: Workspace, redis: str = NO_REDIS) -> dict[str, str]:
         "FUSION_PROJECT": workspace.dataset.name,
         "FUSION_REGISTRY": quote(str(workspace.registry)),  # it becomes a part of a URL
         "FUSION_REDIS": redis,
+        # Feast's own switch for its notices about batch and on-demand views: a dozen per command,
+        # which would hide the lines that matter.
+        "IS_TEST": "True",
     }
 
 
@@ -108,10 +111,7 @@ def feast(workspace: Workspace, redis: str, *arguments: str) -> None:
         It failed; its own message has been printed.
     """
     command = [str(Path(sys.executable).parent / "feast"), "--chdir", str(REPOSITORY), *arguments]
-    # IS_TEST is Feast's own switch for its notices about batch and on-demand views: a dozen per
-    # command, which would hide the lines that matter.
-    variables = os.environ | environment(workspace, redis) | {"IS_TEST": "True"}
-    done = subprocess.run(command, env=variables, check=False)
+    done = subprocess.run(command, env=os.environ | environment(workspace, redis), check=False)
     if done.returncode:
         raise FeastFusionError(
             f"feast {' '.join(arguments)}: got exit code {done.returncode}, expected 0. "

@@ -30,6 +30,7 @@ from feast.infra.compute_engines.local.job import LocalMaterializationJob
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import Field
 
+from feast_fusion.column_names import split_view
 from feast_fusion.errors import schema_error
 from feast_fusion.history.derivation import Derivation, derive, is_derived
 from feast_fusion.history.history_sink import HistorySink
@@ -127,12 +128,12 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
         """Phase 1: what the sink lacks of the window is transformed and added to it."""
         rows = derivation.open_rows(self.repo_config, self.offline_store, window)
         pending = PendingRows(derivation, rows, sink, window)
-        label = f"{derivation.view.name} history"
+        label = f"{split_view(derivation.view.name)[0]} history"
         if pending.found_none:
             _warn_of_nothing(rows, derivation.timestamp, window)
         with _progress(task, label, len(pending.positions)) as advance:
             n_added = pending.complete(self.options.batch_rows, advance)
-        _log.info(
+        _log.debug(
             "%s: %d rows transformed, %d added to %s",
             derivation.view.name,
             len(pending.positions),
@@ -159,7 +160,8 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
                 "%s: %d rows have a null join key and are not written online", schema.view, n_null
             )
         columns = derivation.input_columns(rows) if transforms else schema.arrow.names
-        with _progress(task, f"{schema.view} online", len(positions)) as advance:
+        label = f"{split_view(schema.view)[0]} online"
+        with _progress(task, label, len(positions)) as advance:
             for table in rows.gather(columns, positions, self.options.batch_rows):
                 if transforms:
                     made = conform(derivation.transform(table), schema)
@@ -167,7 +169,7 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
                     made = declared_features(table, derivation.view, rows.what)
                 write_online(self.repo_config, self.online_store, derivation.view, schema, made)
                 advance(table.num_rows)
-        _log.info("%s: %d entities written online", schema.view, len(positions))
+        _log.debug("%s: %d entities written online", schema.view, len(positions))
 
 
 def _warn_of_nothing(rows: Rows, timestamp: str, window: Window) -> None:

@@ -1,8 +1,12 @@
 """The declarations as Feast's own commands see them."""
 
+import json
 import os
+import socket
 import subprocess
 import sys
+import urllib.request
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from cli.feast_repository import REPOSITORY, environment, open_store
 from cli.redis_url import connection_string
 from tests.conftest import Project
 from tests.datasets import START
+from tests.waiting import wait_until
 from transformations.embedder import Embedder
 from transformations.names import NEXT_ITEM_SERVICE, SERVICE
 
@@ -107,9 +112,42 @@ def test_without_the_exports_the_missing_variable_is_named() -> None:
         [FEAST, "apply"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
-    assert 'Run eval "$(feast-fusion env)" in this shell' in done.stderr.replace(
-        "run eval", "Run eval"
+    assert 'run eval "$(feast-fusion env)" in this shell' in done.stderr
+
+
+def test_the_page_of_feast_shows_views_and_their_services(films: Project) -> None:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        host, port = free.getsockname()
+    page = subprocess.Popen(
+        [FEAST, "ui", "--host", host, "--port", str(port)],
+        cwd=REPOSITORY,
+        env=os.environ | environment(films.workspace),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
+
+    def answer(path: str) -> bytes:
+        try:
+            with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=60) as found:
+                body: bytes = found.read()
+                return body
+        except OSError:
+            assert page.poll() is None, "feast ui has ended"
+            return b""
+
+    try:
+        wait_until(lambda: answer("/"), "the page")
+        project = films.workspace.dataset.name
+        lineage = json.loads(answer(f"/api/v1/lineage/registry?project={project}"))
+        arrows = {
+            (each["source"]["name"], each["target"]["name"]) for each in lineage["relationships"]
+        }
+        vectors = f"item_embedding__{encoder_id(films)}"
+        assert {("item_stats", SERVICE), (vectors, SERVICE), ("item", vectors)} <= arrows
+    finally:
+        page.terminate()
+        page.wait()
 
 
 def test_request_text_is_encoded_by_the_encoder_of_the_items(films: Project) -> None:
