@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ class HistorySink:
     Each `append` is one new file, complete on disk before it gets its name: a crash leaves
     either the whole batch or none of it. No file is ever rewritten.
     A `replacement` takes the place of the folder as a whole.
+
+    A feature that the view gained is null in the rows that are there. They count as not finished,
+    so a run over their window transforms them again, and what it adds is newer than they are.
     """
 
     def __init__(self, folder: Path, schema: ViewSchema) -> None:
@@ -57,19 +61,19 @@ class HistorySink:
             yield
 
     def ensure(self) -> None:
-        """Create the sink with its schema and no rows; one that exists must have that schema.
+        """Create the sink with its schema and no rows, or give one that exists its new features.
 
         Raises
         ------
         SchemaError
-            The path is a file, or the sink there has another schema.
+            The path is a file, or the sink there has other keys or types.
         """
         self._refuse_file()
-        if self._parts():
-            self._refuse_other_schema()  # without the lock, which a running job may hold for hours
-        else:
-            with self.locked():
-                pass
+        # Looked at without the lock, which a running job may hold for hours.
+        if self._parts() and self._has_schema():
+            return
+        with self.locked():
+            pass
 
     def append(self, table: pa.Table) -> None:
         """Add `table` (of the sink's schema) as one new file. Call it while `locked`."""
@@ -91,9 +95,12 @@ class HistorySink:
         return local_files(self.folder, self.what, times=self.schema.ordering)
 
     def read_identities(self, columns: Sequence[str]) -> pl.DataFrame:
-        """`columns` of all rows."""
+        """`columns` of all rows that have every feature of the view."""
+        rows, wanted = self.rows(), set(self.schema.arrow.names)
+        complete = tuple(file for file in rows.files if wanted <= set(file.schema.names))
         types = self.schema.types(columns)
-        return read_keys(self.rows(), types, self.schema.timestamp, None).drop(POSITION)
+        finished = read_keys(replace(rows, files=complete), types, self.schema.timestamp, None)
+        return finished.drop(POSITION)
 
     def _lock(self) -> AbstractContextManager[object]:
         lock = FileLock(self.folder.parent / f".{self.folder.name}.writer.lock")
@@ -106,9 +113,14 @@ class HistorySink:
     def _create(self) -> None:
         self.folder.mkdir(exist_ok=True)
         if self._parts():
-            self._refuse_other_schema()
-        else:
-            self.append(self.schema.arrow.empty_table())
+            if self._has_schema():
+                return
+            _log.warning(
+                "%s: a feature that the view gained is null in the rows that are there. "
+                "Materialize their window again to fill it.",
+                self.what,
+            )
+        self.append(self.schema.arrow.empty_table())
 
     def _parts(self) -> list[str]:
         if not self.folder.is_dir():
@@ -125,18 +137,25 @@ class HistorySink:
                 "its rows.",
             )
 
-    def _refuse_other_schema(self) -> None:
-        first = self.folder / self._parts()[0]
-        with named_errors(str(first)):
-            found = pq.read_schema(first).remove_metadata()
-        if found.names != self.schema.arrow.names or found.types != self.schema.arrow.types:
+    def _has_schema(self) -> bool:
+        """Whether the newest file has the columns of the view; other keys or types are refused."""
+        newest = self.folder / self._parts()[-1]
+        with named_errors(str(newest)):
+            found = pq.read_schema(newest).remove_metadata()
+        wanted = self.schema.arrow
+        types = {field.name: field.type for field in found}
+        gained = [name for name in wanted.names if name not in types]
+        identity = {*self.schema.keys, *self.schema.ordering}
+        is_other = any(types.get(field.name, field.type) != field.type for field in wanted)
+        if is_other or identity & set(gained):
             raise schema_error(
                 self.what,
                 got=_columns(found),
-                expected=_columns(self.schema.arrow),
-                remedy="A sink keeps one schema: give the view a new name and sink path, or "
-                "remove the folder and materialize again.",
+                expected=_columns(wanted),
+                remedy="A sink keeps its keys and types: give the view a new name and sink path, "
+                "or remove the folder and materialize again.",
             )
+        return bool(found.names == wanted.names)
 
 
 def open_sink(view: Any, schema: ViewSchema, repo_path: str | Path | None) -> HistorySink:

@@ -403,6 +403,40 @@ def test_a_sink_of_another_schema_is_refused(repo: Repo) -> None:
     _refused_at_apply(repo, changed, r"twice: int64.*expected .*twice: string.*new name")
 
 
+def test_a_feature_that_a_derived_view_gains_is_filled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Null until its rows are materialized again, which transforms them once more."""
+    repo = Repo(tmp_path, "feast_fusion.point_in_time.PointInTimeOfflineStore")
+    repo.write([("a", at(1), 1), ("a", at(2), 5), ("b", at(2), 7)])
+    repo.apply(repo.derived())
+    repo.materialize()
+    thrice = [*TWICE, Field(name="thrice", dtype=Int64)]
+    repo.apply(repo.derived(lambda df: twice(df).assign(thrice=df["n"] * 3), schema=thrice))
+    assert caplog.text.count("a feature that the view gained is null in the rows") == 1
+
+    def history() -> list[tuple[int | None, int | None]]:
+        labels = pd.DataFrame(
+            {"user_id": ["a", "a", "b"], "event_timestamp": [at(1), *[at(3)] * 2]}
+        )
+        names = ["derived:twice", "derived:thrice"]
+        found = (
+            repo.store.get_historical_features(labels, names)
+            .to_df()
+            .sort_values(["user_id", "event_timestamp"])
+        )
+        values = found[["twice", "thrice"]].astype(object)
+        return [tuple(None if pd.isna(v) else v for v in row) for row in values.to_numpy()]
+
+    assert history() == [(2, None), (10, None), (14, None)]
+    repo.materialize()
+    assert history() == [(2, 3), (10, 15), (14, 21)]
+    n_rows = [pq.read_metadata(path).num_rows for path in sorted(repo.sink.glob("*.parquet"))]
+    assert n_rows == [0, 3, 0, 3]
+    repo.materialize()
+    assert len([*repo.sink.glob("*.parquet")]) == 4, "finished rows are not transformed again"
+
+
 def test_a_sink_that_is_gone_is_made_again(repo: Repo) -> None:
     repo.write([("a", at(1), 1)])
     repo.apply(repo.derived())
