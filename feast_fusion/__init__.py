@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         FeastFusionError,
         FeatureNotFoundError,
         MissingExtraError,
+        NotOfferedError,
         SchemaError,
         StoreUnavailableError,
     )
@@ -31,6 +32,7 @@ __all__ = [
     "HistoryEngine",
     "MatrixRedisOnlineStore",
     "MissingExtraError",
+    "NotOfferedError",
     "PointInTimeOfflineStore",
     "SchemaError",
     "StoreUnavailableError",

@@ -5,8 +5,11 @@
 - Of a folder, files named `*.parquet`, `*.parq` and `*.pq` are read, in the order of their names,
   sub-folders included. A name that begins with a dot or an underscore is hidden.
 - A sub-folder named `key=value` gives its files the column `key` (hive partitions).
+- In a path that names nothing itself `*`, `?` and `[...]` stand for parts of a name, and `**` for
+  folders; what they match is read as the files of a folder are.
 """
 
+import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -20,6 +23,7 @@ from feast_fusion.errors import StoreUnavailableError, schema_error
 SUFFIXES = (".parquet", ".parq", ".pq")
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _DELTA_LOG = "_delta_log"
+_WILDCARDS = "*?["
 
 
 def is_parquet(source: DataSource | None) -> bool:
@@ -71,9 +75,12 @@ def list_files(filesystem: fs.FileSystem, root: str, what: str) -> list[fs.FileI
         The folder is a Delta table, whose files also hold deleted rows.
     """
     info = filesystem.get_file_info(root)
+    base = base_of(root) if info.type == fs.FileType.NotFound else root
     found = [info] if info.is_file else []
-    if info.type == fs.FileType.Directory:
-        inside = filesystem.get_file_info(fs.FileSelector(root, recursive=True))
+    if info.type == fs.FileType.Directory or base != root:
+        inside = filesystem.get_file_info(
+            fs.FileSelector(base, recursive=True, allow_not_found=True)
+        )
         if any(i.base_name == _DELTA_LOG for i in inside):
             raise schema_error(
                 f"{what}, {root}",
@@ -81,7 +88,10 @@ def list_files(filesystem: fs.FileSystem, root: str, what: str) -> list[fs.FileI
                 expected="a folder of Parquet files, all of whose rows count",
                 remedy="Export the table to Parquet.",
             )
-        found = [i for i in inside if i.is_file and _is_visible(_relative(i.path, root))]
+        found = [i for i in inside if i.is_file and _is_visible(_relative(i.path, base))]
+        if base != root:
+            pattern = _pattern(_relative(root, base))
+            found = [i for i in found if pattern.fullmatch(str(_relative(i.path, base)))]
         found.sort(key=lambda i: PurePosixPath(i.path).parts)
     if not found:
         raise StoreUnavailableError(
@@ -90,6 +100,27 @@ def list_files(filesystem: fs.FileSystem, root: str, what: str) -> list[fs.FileI
             "no rows), or correct the path of the source."
         )
     return found
+
+
+def base_of(root: str) -> str:
+    """The folder that a path with wildcards begins with; another path itself.
+
+    >>> base_of("/data/year=*/part-?.parquet"), base_of("/data/year=2024")
+    ('/data', '/data/year=2024')
+    """
+    parts = PurePosixPath(Path(root).as_posix()).parts
+    wild = (i for i, part in enumerate(parts) if set(part) & set(_WILDCARDS))
+    n_fixed = next(wild, len(parts))
+    return root if n_fixed == len(parts) else str(PurePosixPath(*parts[:n_fixed]))
+
+
+def _pattern(wanted: PurePosixPath) -> re.Pattern[str]:
+    parts = []
+    for part in wanted.parts:
+        text = re.escape(part).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+        text = text.replace(r"\[", "[").replace(r"\]", "]").replace(r"\-", "-").replace("[!", "[^")
+        parts.append("(?:[^/]+/)*" if part == "**" else f"{text}/")
+    return re.compile("".join(parts).removesuffix("/"))
 
 
 def partition_of(path: str, root: str) -> dict[str, str | None]:

@@ -9,7 +9,7 @@ from pyarrow import fs
 
 from feast_fusion.errors import schema_error
 from feast_fusion.parquet.column_types import can_be_times
-from feast_fusion.parquet.location import is_parquet, list_files, locate, partition_of
+from feast_fusion.parquet.location import base_of, is_parquet, list_files, locate, partition_of
 from feast_fusion.parquet.parquet_file import ParquetFile, read_footer
 from feast_fusion.parquet.parquet_source import ParquetSource
 
@@ -61,10 +61,9 @@ def open_files(
     times: tuple[str, ...] = (),
 ) -> ParquetSource:
     """The Parquet file or folder at `root`; errors as `open_source`, about `what`."""
-    files = tuple(
-        read_footer(filesystem, info, partition_of(info.path, root))
-        for info in list_files(filesystem, root, what)
-    )
+    found = list_files(filesystem, root, what)
+    base = root if any(info.path == root for info in found) else base_of(root)
+    files = tuple(read_footer(filesystem, info, partition_of(info.path, base)) for info in found)
     return ParquetSource(what, root, files, _shared_schema(files), field_mapping or {}, times)
 
 

@@ -92,6 +92,25 @@ def with_hidden_files(folder: Path) -> str:
     return path
 
 
+def with_others(folder: Path) -> str:
+    """Of four files two match `[a-b]?.parquet`, which have the rows between them."""
+    others = rows(x=[-1, -2, -3])
+    return folder_of(
+        ("a1.parquet", rows(0, 1)),
+        ("b1.parquet", rows(1, 2)),
+        ("c1.parquet", others),
+        ("a/a1.parquet", others),
+    )(folder)
+
+
+def hive_and_others(folder: Path) -> str:
+    return folder_of(
+        ("year=2023/a.parquet", rows(0, 1)),
+        ("year=2024/b.parquet", rows(1, 2)),
+        ("year=2024/c.pq", rows(x=[-1, -2, -3])),
+    )(folder)
+
+
 def texts(*times: str) -> pa.Array:
     return pa.array([*times])
 
@@ -107,6 +126,14 @@ CASES = {
     "folder of .pq and .parq": Case(folder_of(("a.pq", rows(0, 1)), ("b.parq", rows(1, 2)))),
     "file://": Case(uri),
     "hidden and nested files": Case(with_hidden_files),
+    "glob": Case(
+        lambda folder: with_others(folder) + "/[a-b]?.parquet",
+    ),
+    "glob over hive partitions": Case(
+        lambda folder: hive_and_others(folder) + "/**/*.parquet",
+        {"a": (7, 2023), "b": (8, 2024), "c": (9, 2024)},
+        {"x": Int64, "year": Int64},
+    ),
     "row groups": Case(
         lambda folder: (write(folder / "i.parquet", rows(), row_group_size=1), "i.parquet")[1]
     ),
@@ -262,10 +289,10 @@ def delta_log(folder: Path) -> str:
 
 
 REFUSED: dict[str, tuple[Case, type[FeastFusionError], str]] = {
-    "glob": (
-        Case(lambda folder: f"{folder_of(('a.parquet', rows()))(folder)}/*.parquet"),
+    "glob that nothing matches": (
+        Case(lambda folder: f"{folder_of(('a.parquet', rows()))(folder)}/b*.parquet"),
         StoreUnavailableError,
-        r"no Parquet file at .*\*\.parquet",
+        r"no Parquet file at .*b\*\.parquet",
     ),
     "Delta folder": (Case(delta_log), SchemaError, "got a Delta table"),
     "numbers as times": (
