@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
 from feast import Field
 from feast.infra.online_stores.redis import _versioned_fv_name
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
@@ -17,9 +16,7 @@ from feast_fusion.online.codec.time_values import decode_timestamps, warn_of_unr
 from feast_fusion.online.codec.value_decoding import decoder_of, is_vector, vector_value
 from feast_fusion.online.read_plan import feature_field, timestamp_field
 from feast_fusion.online.redis.transport import Read, ReadGroup, Reply
-from feast_fusion.times import from_micros
 
-NO_TIME = np.iinfo(np.int64).min  # what numpy calls NaT
 Parse = Callable[[bytes], ValueProto]
 
 
@@ -57,23 +54,22 @@ class ProtoRead:
         ttl = getattr(view, "ttl", None) or None
         return cls(stored, tuple(features), parsers, ttl, ReadGroup(keys, fields))
 
-    def row(self, reply: Reply, now: datetime) -> ProtoRow:
-        """The row of one key; a feature that its row does not have is left out."""
-        *stored, stamp = reply
-        if stamp is None:
+    def rows(self, replies: Sequence[Reply], now: datetime) -> list[ProtoRow]:
+        """The row of each key; a feature that its row does not have is left out."""
+        stamps = [reply[-1] for reply in replies]
+        times = decode_timestamps(stamps).tolist()
+        if n_bad := sum(at is None for at in times) - stamps.count(None):
+            warn_of_unreadable_rows(self.view, n_bad)
+        return [self._row(reply, at, now) for reply, at in zip(replies, times, strict=True)]
+
+    def _row(self, reply: Reply, naive: datetime | None, now: datetime) -> ProtoRow:
+        if naive is None:
             return ABSENT
-        [micros] = decode_timestamps([stamp]).astype(np.int64).tolist()
-        if micros == NO_TIME:
-            warn_of_unreadable_rows(self.view, 1)
-            return ABSENT
-        at = from_micros(micros)
+        at = naive.replace(tzinfo=UTC)
         if self.ttl is not None and at < now - self.ttl:
             return ProtoRow(at, {}, True)
-        values = {
-            name: parse(value)
-            for name, parse, value in zip(self.features, self.parsers, stored, strict=True)
-            if value is not None
-        }
+        stored = zip(self.features, self.parsers, reply, strict=False)  # then the timestamp
+        values = {name: parse(value) for name, parse, value in stored if value is not None}
         return ProtoRow(at, values, False)
 
 
@@ -98,10 +94,7 @@ def read_rows(
     reads = [ProtoRead.of(config, view, names, keys) for view, names, keys in asked]
     replies = read([each.group for each in reads])
     now = datetime.now(UTC)
-    return [
-        (each, [each.row(reply, now) for reply in of_view])
-        for each, of_view in zip(reads, replies, strict=True)
-    ]
+    return [(each, each.rows(of_view, now)) for each, of_view in zip(reads, replies, strict=True)]
 
 
 def fill_response(
