@@ -11,7 +11,6 @@ newer, so a re-embedding of an unchanged event takes effect.
 """
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -19,17 +18,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 from feast import FeatureStore
-from feast.infra.online_stores.redis import (
-    RedisOnlineStore,
-    _versioned_fv_name,
-)
 from feast.online_response import OnlineResponse
 
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.online.cache.cached_reads import CachedReads
 from feast_fusion.online.codec.value_decoding import Ragged
 from feast_fusion.online.entity_columns import EntityColumns, OnlineFeatures, gather_features
-from feast_fusion.online.entity_scan import delete_entities, delete_fields
 from feast_fusion.online.feast_answer import answer
 from feast_fusion.online.feature_request import FeatureRequest, redis_key
 from feast_fusion.online.options import OnlineStoreOptions
@@ -39,13 +33,13 @@ from feast_fusion.online.read_plan import (
     KeyGroup,
     ReadPlan,
     ReadPlans,
-    created_field,
-    feature_field,
-    timestamp_field,
 )
 from feast_fusion.online.reader import ViewRows, read_replies, read_views
-from feast_fusion.online.redis.transport import Read, Reply, Transport
+from feast_fusion.online.redis.connected_store import ConnectedRedisStore
+from feast_fusion.online.redis.transport import Read, Reply
+from feast_fusion.online.refusals import RefusedRequestError
 from feast_fusion.online.row_writer import RowWriter
+from feast_fusion.online.search.documents import Document, DocumentSearch
 
 __all__ = [
     "MatrixRedisOnlineStore",
@@ -65,16 +59,14 @@ class MatrixRedisOnlineStoreConfig(OnlineStoreOptions):
     )
 
 
-class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
+class MatrixRedisOnlineStore(ConnectedRedisStore):
     """Feast's Redis store with vectorised reads and writes (see the module)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._client: Any = None
-        self._lock = threading.Lock()
-        self._opened: Transport | None = None
         self._cached: CachedReads | None = None
         self._writer: RowWriter | None = None
+        self._search: DocumentSearch | None = None
         self._plans = ReadPlans()
 
     # -- reading --
@@ -153,6 +145,38 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
     def write_precomputed_vector(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: a service with `precompute_online` is answered from its rows."""
 
+    def retrieve_online_documents_v2(
+        self,
+        config: Any,
+        table: Any,
+        requested_features: list[str],
+        embedding: list[float] | None,
+        top_k: int,
+        distance_metric: str | None = None,
+        query_string: str | None = None,
+        filters: Any = None,
+        include_feature_view_version_metadata: bool = False,
+    ) -> list[Document]:
+        """The `top_k` rows whose vectors are nearest (see `online.search.documents`).
+
+        Raises
+        ------
+        RefusedRequestError
+            A text or filters are given, or `DocumentSearch.search` refuses the request.
+        """
+        if query_string is not None or filters is not None:
+            raise RefusedRequestError(
+                f"Feature view {table.name!r}: got a query_string or filters, expected a vector. "
+                "Redis has no index of texts: encode the text, and filter what is found."
+            )
+        read = self.transport(config.online_store).read
+        with self.scanning(config) as client:
+            with self._lock:
+                if self._search is None:
+                    self._search = DocumentSearch(config, client, read)
+                search = self._search
+            return search.search(table, requested_features, embedding, top_k, distance_metric)
+
     def _reads(self, config: Any) -> Read:
         transport = self.transport(config.online_store)
         cached = self.cached_reads(config)
@@ -215,48 +239,16 @@ class MatrixRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
                 self._writer = RowWriter(transport, config)
             return self._writer
 
-    # -- connections and deletion --
-
-    def transport(self, options: OnlineStoreOptions) -> Transport:
-        """The connections of this store, made at the first use."""
-        with self._lock:
-            if self._opened is None:
-                self._opened = Transport(options)
-            return self._opened
-
-    def delete_table(self, config: Any, table: Any) -> None:
-        """Delete all rows of a view."""
-        stored = _versioned_fv_name(table, config)
-        fields = [feature_field(stored, field.name) for field in table.features]
-        fields += [timestamp_field(stored), created_field(stored)]
-        client = self._get_client(config.online_store)
-        delete_fields(client, table.join_keys, config.project, fields)
-
-    def delete_entity_values(self, config: Any, join_keys: list[str]) -> None:
-        """Delete all rows of all entities with these join keys."""
-        delete_entities(self._get_client(config.online_store), join_keys, config.project)
-
-    def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
-        """Delete all rows of the views' entities, and close the connections."""
-        super().teardown(config, tables, entities)
-        self.disconnect()
-
-    async def close(self) -> None:
-        """Feast's call when it is done with a store (see `disconnect`)."""
-        await asyncio.to_thread(self.disconnect)
+    # -- connections --
 
     def disconnect(self) -> None:
         """Close the connections; a later use opens them again."""
         with self._lock:
-            opened, self._opened, self._writer = self._opened, None, None
+            self._writer = self._search = None
             cached, self._cached = self._cached, None
-            client, self._client = self._client, None
         if cached is not None:
             cached.close()
-        if opened is not None:
-            opened.close()
-        if client is not None:
-            client.close()
+        super().disconnect()
 
 
 def read_online(

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from redis import ConnectionPool
 from redis._parsers import _HiredisParser
+from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from feast_fusion.online.redis.resp import error_text, pack_command
@@ -220,7 +220,18 @@ def open_connection(pool: ConnectionPool, idle_s: float, deadline: float) -> Ser
     connected = pool.connection_class(**options)
     with closed_on_failure(connected.disconnect, lambda error: unreachable(error, deadline)):
         connected.connect()
-    return ServerConnection(connected, parser)
+    opened = ServerConnection(connected, parser)
+    if not options.get("password") and not options.get("credential_provider"):
+        _check_login(opened, idle_s, deadline)
+    return opened
+
+
+def _check_login(opened: ServerConnection, idle_s: float, deadline: float) -> None:
+    """Raise if the server wants a login: of a long command it would only reset the connection."""
+    [reply] = opened.exchange(pack_command("PING"), 1, idle_s, deadline)
+    if isinstance(reply, AuthenticationError):
+        opened.close()
+        raise _refused(reply)
 
 
 def unreachable(error: RedisError | OSError, deadline: float) -> ExchangeError:

@@ -59,6 +59,9 @@ def split_commands(payload: bytes) -> list[list[bytes]]:
     return list(iter(reader.gets, _NOTHING_YET))
 
 
+_NO_LOGIN = "NOAUTH Authentication required."
+
+
 def first_error(replies: Sequence[object]) -> str:
     """Text of the first reply that is an error, "" when none is."""
     if not any(issubclass(kind, Exception) for kind in set(map(type, replies))):
@@ -67,6 +70,11 @@ def first_error(replies: Sequence[object]) -> str:
 
 
 def error_text(error: Exception) -> str:
-    """What Redis said: redis-py keeps the first word of an error that it knows apart."""
+    """What Redis said: redis-py keeps the first word of an error that it knows apart.
+
+    That a login is missing Redis says of a long command in other words than of a short one; here
+    it has one text.
+    """
     code = getattr(error, "status_code", None)
-    return f"{code} {error}" if code else str(error) or type(error).__name__
+    said = f"{code} {error}" if code else str(error) or type(error).__name__
+    return _NO_LOGIN if "unauthenticated" in said else said

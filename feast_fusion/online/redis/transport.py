@@ -20,7 +20,13 @@ from feast_fusion.online.redis.circuit_breaker import CircuitBreaker
 from feast_fusion.online.redis.client import store_address
 from feast_fusion.online.redis.connection import Connection, ExchangeError
 from feast_fusion.online.redis.pool import BoundedPool
-from feast_fusion.online.redis.resp import Argument, first_error, pack_batches, pack_hash_reads
+from feast_fusion.online.redis.resp import (
+    Argument,
+    error_text,
+    first_error,
+    pack_batches,
+    pack_hash_reads,
+)
 
 Reply = list[bytes | None]
 
@@ -133,6 +139,12 @@ class Transport:
         for payload, n_commands in pack_batches(commands):
             replies += self._write_batch(payload, n_commands, scripts)
         return replies
+
+    def said(self, error: Exception) -> StoreUnavailableError:
+        """The error of what a redis-py client of this store raised, in the words of this class."""
+        answer = error_text(error)
+        got, expected = f"the answer {answer!r}", "none that is an error"
+        return self._error(got, expected, _remedy(answer, _DOWN))
 
     def close(self) -> None:
         """Close every connection; a later call opens new ones."""

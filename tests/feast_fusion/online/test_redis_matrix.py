@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from feast_fusion.errors import FeatureNotFoundError, SchemaError, StoreUnavailableError
+from feast_fusion.online.redis.connected_store import ConnectedRedisStore
 from feast_fusion.redis_matrix import MatrixRedisOnlineStore, Ragged, read_online
 from tests.feast_fusion.online.online_repo import NOW, Pair, online, open_pair, view_of, write
 from tests.feast_fusion.online.value_types import INT64, TYPES, VALUES, same
@@ -349,7 +350,8 @@ def test_an_unreachable_host_and_a_wrong_password_are_named(
 
 def test_no_name_of_feasts_store_is_taken_for_something_else() -> None:
     """What we redefine is called by Feast as it calls its own: an upgrade that moves it fails."""
-    ours = {name for name in vars(MatrixRedisOnlineStore) if not name.startswith("__")}
+    classes = (MatrixRedisOnlineStore, ConnectedRedisStore)
+    ours = {name for each in classes for name in vars(each) if not name.startswith("__")}
     redefined = {name for name in ours if hasattr(RedisOnlineStore, name)} - {"_abc_impl"}
     assert redefined == {
         "get_online_features",
@@ -361,6 +363,7 @@ def test_no_name_of_feasts_store_is_taken_for_something_else() -> None:
         "online_read_async",
         "online_write_batch",
         "online_write_batch_async",
+        "retrieve_online_documents_v2",
         "teardown",
         "write_precomputed_vector",
     }

@@ -1,0 +1,72 @@
+"""Feast's Redis store on connections of our own: opened at first use, emptied, closed."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from feast.infra.online_stores.redis import RedisOnlineStore, _versioned_fv_name
+from redis.exceptions import RedisError
+
+from feast_fusion.online.entity_scan import delete_entities, delete_fields
+from feast_fusion.online.options import OnlineStoreOptions
+from feast_fusion.online.read_plan import created_field, feature_field, timestamp_field
+from feast_fusion.online.redis.transport import Transport
+
+
+class ConnectedRedisStore(RedisOnlineStore):  # type: ignore[misc]
+    """What does not read or write rows: connections, and deletion."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._client: Any = None
+        self._lock = threading.Lock()
+        self._opened: Transport | None = None
+
+    def transport(self, options: OnlineStoreOptions) -> Transport:
+        """The connections of this store, made at the first use."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = Transport(options)
+            return self._opened
+
+    @contextmanager
+    def scanning(self, config: Any) -> Iterator[Any]:
+        """A redis-py client, whose errors come as `StoreUnavailableError`."""
+        try:
+            yield self._get_client(config.online_store)
+        except RedisError as error:
+            raise self.transport(config.online_store).said(error) from error
+
+    def delete_table(self, config: Any, table: Any) -> None:
+        """Delete all rows of a view."""
+        stored = _versioned_fv_name(table, config)
+        fields = [feature_field(stored, field.name) for field in table.features]
+        fields += [timestamp_field(stored), created_field(stored)]
+        with self.scanning(config) as client:
+            delete_fields(client, table.join_keys, config.project, fields)
+
+    def delete_entity_values(self, config: Any, join_keys: list[str]) -> None:
+        """Delete all rows of all entities with these join keys."""
+        with self.scanning(config) as client:
+            delete_entities(client, join_keys, config.project)
+
+    def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
+        """Delete all rows of the views' entities, and close the connections."""
+        super().teardown(config, tables, entities)
+        self.disconnect()
+
+    async def close(self) -> None:
+        """Feast's call when it is done with a store (see `disconnect`)."""
+        await asyncio.to_thread(self.disconnect)
+
+    def disconnect(self) -> None:
+        """Close the connections; a later use opens them again."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+            client, self._client = self._client, None
+        if opened is not None:
+            opened.close()
+        if client is not None:
+            client.close()
