@@ -46,6 +46,11 @@ from feast_fusion.times import to_micros
 
 _log = logging.getLogger(__name__)
 
+_AHEAD = (
+    "%s: nothing was materialized: its last run ended at %s, after %s, where this one was to end. "
+    "Run feast materialize with a start and an end to write what came since."
+)
+
 
 class HistoryEngineConfig(FeastConfigBaseModel):  # type: ignore[misc]
     """What `batch_engine` in feature_store.yaml may say.
@@ -111,6 +116,9 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
 
     def _materialize(self, task: MaterializationTask) -> None:
         view, window = task.feature_view, (task.start_time, task.end_time)
+        if task.start_time > task.end_time:
+            _log.warning(_AHEAD, view.name, task.start_time, task.end_time)
+            return
         derivation = derive(view, self.repo_config)
         if derivation.sink is None:
             if view.online:

@@ -1,15 +1,18 @@
 """Entities and requests at the online store: each engine's answer, right or recorded."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from feast import FeatureService, Field, FileSource, PushSource, RequestSource
 from feast.on_demand_feature_view import on_demand_feature_view
-from feast.types import Int64
+from feast.types import Array, Float32, Int64
 
 from feast_fusion.redis_matrix import read_online
-from tests.feast_fusion.conformance import online_schema_cases
 from tests.feast_fusion.conformance.engines import (
     DAY,
     Case,
@@ -161,12 +164,48 @@ def precomputed(repo: Repo) -> object:
     return repo.online(repo.store.get_feature_service("all"), USERS)
 
 
+def nearest_vectors(repo: Repo) -> object:
+    """The two users nearest to (3, 4)."""
+    vectors = pa.array([[0.0, 0.0], [9.0, 9.0], [3.0, 4.0]], pa.list_(pa.float32()))
+    path = repo.write("users.parquet", rows_of(x=[10, 20, 30], emb=vectors))
+    view = user_view(path, {"x": Int64})
+    view.features.append(
+        Field(name="emb", dtype=Array(Float32), vector_index=True, vector_length=2)
+    )
+    repo.apply(view)
+    repo.materialize()
+    found = repo.store.retrieve_online_documents_v2(["users:x"], top_k=2, query=[3.0, 4.0])
+    answer: object = found.to_dict()
+    return answer
+
+
+def run_to_the_future(repo: Repo) -> object:
+    """Warnings of an incremental run after one to the year 2031, and what is read then."""
+    applied(repo, [1])
+    repo.materialize(T, datetime(2031, 1, 1, tzinfo=UTC))
+    with heard() as warnings:
+        repo.store.materialize_incremental(T + 9 * DAY)
+    return [("2031-01-01" in each, "2024-01-10" in each) for each in warnings]
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """The warnings that are logged meanwhile."""
+    messages: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    try:
+        yield messages
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
 DOUBLED = {"users__x": [1, 2], "doubled__z": [2, 4]}
 SUMMED = {"x": [1], "z": [11]}
 NO_TIME = "'event_timestamp', row 1: got null"
 
 CASES = {
-    **online_schema_cases.CASES,
     "an absent entity": Case(absent_entity, {"x": [None, 7, None]}),
     "an entity without a key": Case(null_key, {"x": [7, None]}, stock(Raises("TypeError"))),
     "push of a row without a time": Case(
@@ -201,5 +240,13 @@ CASES = {
     ),
     "a precomputed service": Case(
         precomputed, {"x": [2, 9, None]}, stock(Raises("pre-computed vectors could not be read"))
+    ),
+    "the nearest vectors": Case(
+        nearest_vectors,
+        {"user_id": [3, 1], "x": [30, 10], "distance": [0.0, 5.0], "__rank": [0, 1]},
+        stock(Raises("NotImplementedError: .*does not support online retrieval")),
+    ),
+    "an incremental run after one to the year 2031": Case(
+        run_to_the_future, [(True, True)], stock([])
     ),
 }

@@ -1,11 +1,14 @@
-"""What a Feast user sees online, on ours and on stock: the cases of `online_cases`."""
+"""What a Feast user sees online, on ours and on stock: the cases of the `online_` modules."""
 
 from collections.abc import Callable
 
 import pytest
 
 from tests.feast_fusion.conformance.engines import ENGINES, Repo, check
-from tests.feast_fusion.conformance.online_cases import CASES
+from tests.feast_fusion.conformance.online_cases import CASES as REQUESTS
+from tests.feast_fusion.conformance.online_schema_cases import CASES as SCHEMAS
+
+CASES = {**REQUESTS, **SCHEMAS}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
