@@ -18,6 +18,7 @@ from feast.type_map import python_values_to_proto_values
 from feast.utils import _get_cached_request_context
 
 from feast_fusion.errors import schema_error
+from feast_fusion.online.read_plan import roles_named
 from feast_fusion.online.refusals import RefusedRequestError
 
 Columns: TypeAlias = Mapping[str, Sequence[ValueProto]]
@@ -58,14 +59,16 @@ class FeatureRequest:
 
         Raises
         ------
+        FeatureNotFoundError
+            A service has one view in two roles, one of them without a name.
         RefusedRequestError
             The data that an on-demand view is computed from are missing.
         SchemaError
             Rows have different columns.
         """
-        references, on_demand, entities, types, join_keys, views, answered, needed, _ = (
-            _get_cached_request_context(registry, project, features, full_names)
-        )
+        with roles_named(features):
+            context = _get_cached_request_context(registry, project, features, full_names)
+        references, on_demand, entities, types, join_keys, views, answered, needed, _ = context
         columns, n_rows = _columns(rows)
         given = {
             name: python_values_to_proto_values(values, types.get(name, ValueType.UNKNOWN))
@@ -90,7 +93,7 @@ class FeatureRequest:
 def _columns(rows: EntityRows) -> tuple[Mapping[str, Sequence[Any]], int]:
     """The columns of rows, and how many rows there are."""
     if isinstance(rows, Mapping):
-        columns = {k: list(v) if isinstance(v, Sequence) else list(v.val) for k, v in rows.items()}
+        columns = {k: list(v.val if hasattr(v, "val") else v) for k, v in rows.items()}
         n_rows = len(next(iter(columns.values()), ()))
         if any(len(column) != n_rows for column in columns.values()):
             raise _uneven({name: len(column) for name, column in columns.items()})

@@ -1,7 +1,8 @@
 """What a request for features means in Redis: which keys, which hash fields, which decoders."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
@@ -150,6 +151,29 @@ class ReadPlans:
         return plan
 
 
+@contextmanager
+def roles_named(features: Any) -> Iterator[None]:
+    """Say what Feast stumbles over: a service with one view in two roles, one of them unnamed.
+
+    Raises
+    ------
+    FeatureNotFoundError
+        Feast could not compare the two.
+    """
+    try:
+        yield
+    except TypeError as error:
+        names = [each.name for each in getattr(features, "feature_view_projections", ())]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if not twice:
+            raise
+        raise FeatureNotFoundError(
+            f"service {features.name!r}: got the view {twice[0]!r} twice, expected a name for each "
+            "role: Feast cannot tell a role without one. Declare each as view.with_name(...), "
+            "and run feast apply."
+        ) from error
+
+
 def _registry_read_at(registry: Any) -> Any:
     """When the registry's cache was read; None where it would be read anew now."""
     if not registry.is_cache_valid():
@@ -159,7 +183,8 @@ def _registry_read_at(registry: Any) -> Any:
 
 def _resolve(registry: Any, project: str, features: Any, full_feature_names: bool) -> Any:
     try:
-        return _get_online_request_context(registry, project, features, full_feature_names)
+        with roles_named(features):
+            return _get_online_request_context(registry, project, features, full_feature_names)
     except FeatureNameCollisionError:
         raise
     except (FeastError, LookupError, ValueError) as error:

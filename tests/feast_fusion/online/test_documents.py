@@ -1,5 +1,6 @@
 """Nearest neighbours from the vectors that Redis holds."""
 
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -147,6 +148,18 @@ def test_recall_of_many(pair: Pair, metric: str) -> None:
     store_vectors(pair, [3 * queries[0]], NOW, first=9_000)
     found = nearest(pair, 3 * queries[0], 1, metric)
     assert found["item_id"] == [9_000]
+
+
+@pytest.mark.parametrize("pair", [{"search_exact_rows": 100}], indirect=True)
+def test_without_faiss_many_are_compared_one_by_one(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)  # as an import of what is not installed
+    vectors = clustered(300)
+    store_vectors(pair, vectors)
+    for query in clustered(3, seed=3):
+        assert nearest(pair, query, 10)["item_id"] == exact(vectors, query, "L2")
+    assert caplog.text.count("pip install 'feast-fusion[search]'") == 1
 
 
 def exact(vectors: Any, query: Any, metric: str) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 from fastapi.testclient import TestClient
-from feast import Entity, FeatureStore, Field, FileSource, PushSource, ValueType
+from feast import Entity, FeatureService, FeatureStore, Field, FileSource, PushSource, ValueType
 from feast.feature_server import get_app
 from feast.infra.online_stores.redis import _redis_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -17,7 +17,7 @@ from feast.types import Int64
 
 from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
-from feast_fusion.errors import SchemaError, StoreUnavailableError
+from feast_fusion.errors import FeatureNotFoundError, SchemaError, StoreUnavailableError
 from feast_fusion.online.refusals import RefusedRequestError, RefusedRowsError
 from feast_fusion.redis_matrix import read_online
 from tests.feast_fusion.online.online_repo import NOW, Pair, online, open_pair, view_of, write
@@ -92,6 +92,16 @@ def test_a_request_without_one_of_two_keys_is_refused(pair: Pair) -> None:
         pair.ours.get_online_features(["stock:n"], [{"item_id": 1}])
     with pytest.raises(SchemaError, match="the same columns in every row"):
         pair.ours.get_online_features(["stock:n"], [{"item_id": 1}, {"shop_id": 1}])
+
+
+def test_a_view_in_two_roles_has_a_name_for_each(pair: Pair) -> None:
+    other = PRICES.with_name("others").with_join_key_map({"item_id": "other_id"})
+    pair.apply(ITEM, PRICES, FeatureService(name="roles", features=[PRICES, other]))
+    service = pair.ours.get_feature_service("roles")
+    with pytest.raises(FeatureNotFoundError, match="'roles': got the view 'prices' twice"):
+        pair.ours.get_online_features(service, [{"item_id": 1, "other_id": 2}])
+    with pytest.raises(FeatureNotFoundError, match="'roles': got the view 'prices' twice"):
+        read_online(pair.ours, service, {"item_id": [1], "other_id": [2]})
 
 
 def test_a_pushed_row_without_a_time_is_answered_with_422(
