@@ -66,9 +66,11 @@ def _report_lines(workspace: Workspace, report: SourcesReport) -> list[str]:
     lines = [f"Read {read} in {report.seconds:.1f} s.", f"Wrote {rows}."]
     for file, reasons in report.rejects.items():
         for reason, n in reasons.items():
-            lines.append(f"Rejected {n:,} rows of {file}: {reason}.")
+            example = report.examples[file].get(reason)
+            said = f"{reason}, {example}" if example else reason
+            lines.append(f"Rejected {n:,} rows of {file}: {said}.")
     if any(report.rejects.values()):
         lines.append(f"They are in {workspace.sources / 'rejects'}, each with its reason.")
     if report.users_without_profile:
         lines.append(f"{report.users_without_profile:,} users have events but no row in users.")
-    return lines
+    return lines + report.notes

@@ -1,14 +1,15 @@
 """A data set: three Parquet files and one `dataset.toml` that says what the columns mean."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from intake.model_settings import NextItemConfig, RankerConfig, Section
+from intake.text_template import placeholders, require_whole_braces
 
 Columns = tuple[str, ...]
+Value = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)]
 
 
 class Items(Section):
@@ -16,14 +17,14 @@ class Items(Section):
 
     path: Path
     title: str
-    text: str
+    text: Annotated[str, AfterValidator(require_whole_braces)]
     numeric: Columns = ()
     categorical: Columns = ()
 
     @property
     def text_columns(self) -> Columns:
         """Columns named by the text template, in order of first use."""
-        return tuple(dict.fromkeys(re.findall(r"\{(\w+)\}", self.text)))
+        return placeholders(self.text)
 
     @property
     def columns(self) -> Columns:
@@ -46,11 +47,36 @@ class Users(Section):
 
 
 class Interactions(Section):
-    """`[interactions]`: the event log. `positive` is an SQL expression over its columns."""
+    """`[interactions]`: the event log.
+
+    Attributes
+    ----------
+    explicit : whether events that are not positive are there too; true where `positive` is given
+    positive : an SQL expression over the columns of the log; None: every event is positive
+    value_range : the least and the greatest value that an event can have, both allowed
+    """
 
     path: Path
     explicit: bool = False
     positive: str | None = None
+    value_range: tuple[Value, Value] = (-1e12, 1e12)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _positive_says_explicit(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("positive") is not None:
+            return {"explicit": True, **given}
+        return given
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.explicit and self.positive is None:
+            raise ValueError("explicit = true needs positive, such as positive = 'value >= 4'")
+        if self.positive is not None and not self.explicit:
+            raise ValueError("positive is not used with explicit = false; remove one of the two")
+        if self.value_range[0] >= self.value_range[1]:
+            raise ValueError("value_range has the least value first, such as [0.5, 5.0]")
+        return self
 
 
 class Activity(Section):
@@ -163,10 +189,3 @@ class Dataset(Section):
     ranker: RankerConfig = RankerConfig()
     candidates: NextItemConfig = NextItemConfig()
     path: Path
-
-    @field_validator("interactions")
-    @classmethod
-    def _explicit_needs_positive(cls, value: Interactions) -> Interactions:
-        if value.explicit and value.positive is None:
-            raise ValueError("explicit = true needs positive, such as positive = 'value >= 4'")
-        return value

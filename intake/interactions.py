@@ -8,11 +8,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feast_fusion.errors import schema_error
+from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.times import TIMESTAMP
 from intake.dataset import Dataset
 from intake.event import with_columns_of
-from intake.positive import evaluate_positive
+from intake.event_bounds import OUT_OF_RANGE, ValueRange
+from intake.id_column import explain_unknown
+from intake.positive import evaluate_positive, require_both_labels
 from intake.screening import Screening
 
 _EVENT_COLUMNS = ("user_id", "item_id", "event_timestamp")
@@ -53,17 +55,26 @@ def _screen_events(found: Screening, dataset: Dataset, items: Screening, now: da
     found.add_key("item_id")
     found.add_time("event_timestamp", now)
     known = items.columns["item_id"].filter(pa.array(items.is_usable))
-    is_known = pc.is_in(found.columns["item_id"], value_set=pc.unique(known))
-    found.reject(~np.asarray(is_known), "unknown item_id")
+    _reject_unknown(found, known)
     for name in ("event_type", "event_id"):
         if name in found.table.column_names:
             found.columns[name] = found.as_strings(name)
-    _add_value(found)
+    _add_value(found, dataset.interactions.value_range)
     _add_positive(found, dataset)
     _reject_repeated_events(found)
 
 
-def _add_value(found: Screening) -> None:
+def _reject_unknown(found: Screening, known: pa.Array) -> None:
+    known = pc.unique(known)
+    ids = found.columns["item_id"]
+    is_unknown = ~np.asarray(pc.is_in(ids, value_set=known))
+    expected, remedy = "", ""
+    if is_unknown.any():
+        expected, remedy = explain_unknown(ids.filter(pa.array(is_unknown)), known, "item_id")
+    found.reject(is_unknown, "unknown item_id", "item_id", expected=expected, remedy=remedy)
+
+
+def _add_value(found: Screening, allowed: ValueRange) -> None:
     """The value as float64, null where the file has null or NaN or no such column."""
     if "value" not in found.table.column_names:
         found.columns["value"] = pa.nulls(len(found.table), pa.float64())
@@ -71,20 +82,36 @@ def _add_value(found: Screening) -> None:
     column = found.table["value"]
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
     if not any(is_kind(column.type) for is_kind in kinds):
-        raise schema_error(
-            f"{found.path}: column 'value'",
-            got=column.type,
-            expected="numbers",
-            remedy="Convert it, or rename it if it is not what an event is worth.",
-        )
+        raise _not_a_number(column, found.path)
     value = pl.Series("value", column.cast(pa.float64())).fill_nan(None)
-    found.reject(value.is_infinite().fill_null(False).to_numpy(), "infinite value")
+    found.reject(value.is_infinite().fill_null(False).to_numpy(), "infinite value", "value")
+    found.reject(
+        ~value.is_between(*allowed).fill_null(True).to_numpy(),
+        OUT_OF_RANGE.format("value"),
+        "value",
+        expected=f"where [interactions] value_range has {allowed[0]:g} to {allowed[1]:g}",
+        remedy="Set value_range of [interactions] in dataset.toml to what a value can be.",
+    )
     found.columns["value"] = value.to_arrow()
+
+
+def _not_a_number(column: pa.ChunkedArray, path: Path) -> SchemaError:
+    found = pc.drop_null(column)
+    convert = "pandas.to_numeric(frame['value'], errors='coerce')"
+    if pa.types.is_boolean(column.type):
+        convert = "frame['value'].astype('float64')"
+    return schema_error(
+        f"{path}: column 'value'",
+        got=f"{column.type}, such as {found[0].as_py()!r}" if len(found) else column.type,
+        expected="numbers, such as 4.5",
+        remedy=f"Convert it: `frame['value'] = {convert}`; or rename it if it is not what an "
+        "event is worth.",
+    )
 
 
 def _add_positive(found: Screening, dataset: Dataset) -> None:
     expression = dataset.interactions.positive
-    if not dataset.interactions.explicit or expression is None:
+    if expression is None:
         found.columns["positive"] = pa.array(np.ones(len(found.table), dtype=bool))
         return
     columns = dict(zip(found.table.column_names, found.table.columns, strict=True))
@@ -110,14 +137,21 @@ def _reject_repeated_events(found: Screening) -> None:
     found.reject_duplicates(frame)
 
 
-def usable_events(events: Screening, live: Screening | None) -> pa.Table:
-    """The usable events of the file, then the usable events of the journal."""
+def usable_events(dataset: Dataset, events: Screening, live: Screening | None) -> pa.Table:
+    """The usable events of the file, then the usable events of the journal.
+
+    Raises
+    ------
+    SchemaError
+        No event of the file is usable, or `positive` says the same of all events.
+    """
     table = events.usable(_interaction_schema(events))
-    if live is None or not live.is_usable.any():
-        return table
-    schema = _interaction_schema(live)
-    table = with_columns_of(table, schema).select(schema.names)
-    return pa.concat_tables([table, live.usable(schema)])
+    if live is not None and live.is_usable.any():
+        schema = _interaction_schema(live)
+        table = with_columns_of(table, schema).select(schema.names)
+        table = pa.concat_tables([table, live.usable(schema)])
+    require_both_labels(dataset, table)
+    return table
 
 
 def _interaction_schema(events: Screening) -> pa.Schema:

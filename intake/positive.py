@@ -1,16 +1,19 @@
 """`[interactions] positive`: the condition under which an event is a liked one."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feast_fusion.errors import schema_error
 from intake.dataset import Dataset
 from intake.event import EVENTS, Event, events_to_table, with_columns_of
 
 _SAMPLE_ROWS = 32
+_EVENT_TYPE_NUMBER = re.compile(r"(\bevent_type\b\s*(?:=|<>|!=)\s*)(\d+)")
 # Verdicts kept in memory. Ratings have few values; where each event has its own, all are dropped.
 _MAX_VERDICTS = 65_536
 
@@ -37,7 +40,7 @@ def evaluate_positive(expression: str, columns: Columns, path: Path) -> pl.Serie
             what,
             got=f"an expression that cannot be evaluated ({error})",
             expected=f"a condition over the columns {list(columns)}",
-            remedy="Correct [interactions] positive.",
+            remedy=_remedy(expression, columns),
         ) from error
     if answer.dtype != pl.Boolean:
         raise schema_error(
@@ -56,6 +59,45 @@ def evaluate_positive(expression: str, columns: Columns, path: Path) -> pl.Serie
     return answer
 
 
+def require_both_labels(dataset: Dataset, events: pa.Table) -> None:
+    """Nothing, unless `positive` says the same of all `events`, so that nothing can be learned.
+
+    Raises
+    ------
+    SchemaError
+        With an example of what the condition was asked about.
+    """
+    expression = dataset.interactions.positive
+    found = pc.unique(events["positive"]).to_pylist()
+    if expression is None or len(found) != 1:
+        return
+    names = [name for name in pl.sql_expr(expression).meta.root_names() if name in events.schema]
+    answer = "true" if found[0] else "false"
+    raise schema_error(
+        f"{dataset.interactions.path}: positive = {expression!r}",
+        got=f"{answer} for each of {len(events):,} usable events"
+        + "".join(f"; {name} {_examples(events[name])}" for name in dict.fromkeys(names)),
+        expected="true for some events and false for others",
+        remedy="Correct positive in [interactions] of dataset.toml; where each event is something "
+        "liked, remove positive and explicit: negatives are then drawn.",
+    )
+
+
+def _examples(column: pa.ChunkedArray) -> str:
+    if not pa.types.is_string(column.type):
+        ends = pc.min_max(column).as_py()
+        return f"from {ends['min']} to {ends['max']}"
+    return f"such as {', '.join(map(repr, pc.unique(column)[:3].to_pylist()))}"
+
+
+def _remedy(expression: str, columns: Columns) -> str:
+    """The condition with event types as texts where they were compared with numbers."""
+    corrected = _EVENT_TYPE_NUMBER.sub(r"\1'\2'", expression)
+    if "event_type" in columns and corrected != expression:
+        return f'event_type is text, also where the file has numbers: `positive = "{corrected}"`.'
+    return "Correct [interactions] positive."
+
+
 class PositiveRule:
     """Whether live events are positive, as prepare will decide when it folds them in.
 
@@ -66,7 +108,7 @@ class PositiveRule:
 
     def __init__(self, dataset: Dataset, others: pa.Schema) -> None:
         interactions = dataset.interactions
-        self._expression = interactions.positive if interactions.explicit else None
+        self._expression = interactions.positive
         self._others = others
         self._verdicts: dict[tuple[object, ...], bool | None] = {}
         self._roots: tuple[int, ...] = ()

@@ -15,7 +15,12 @@ from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import replaced_file
 from feast_fusion.parquet.column_types import is_text
 from feast_fusion.times import TIMESTAMP, from_micros, to_micros
-from intake.timestamps import parse_times
+from intake.id_column import not_an_id
+from intake.parquet_file import missing_columns, read_parquet
+from intake.time_readings import refuse_other_unit, remedy_unparsable, remedy_without_zone
+from intake.timestamps import NO_ZONE, UNPARSABLE, parse_times
+
+_EXAMPLE_CHARACTERS = 80
 
 
 class Screening:
@@ -25,6 +30,7 @@ class Screening:
     ----------
     table : the file as it is
     columns : made columns, each (n,), by name
+    examples : per reason, a value of the first row that was rejected for it, and what was expected
     earliest_future : the earliest time after now that was met
     """
 
@@ -40,19 +46,17 @@ class Screening:
         """
         self.path = path
         self.name = name
-        self.table = _read(path) if table is None else table
+        self._is_file = table is None
+        self.table = read_parquet(path) if table is None else table
         self.columns: dict[str, pa.Array] = {}
+        self.examples: dict[str, str] = {}
         self.earliest_future: datetime | None = None
         self._reasons = [""]
+        self._remedies: dict[str, str] = {}
         self._reason = np.zeros(len(self.table), dtype=np.int16)
         missing = [column for column in required if column not in self.table.column_names]
         if missing:
-            raise schema_error(
-                f"{path}: missing columns {missing}",
-                got=f"columns {self.table.column_names}",
-                expected=f"also {missing}",
-                remedy="Add or rename them, or correct what dataset.toml names.",
-            )
+            raise missing_columns(path, missing, self.table.column_names)
 
     @property
     def is_usable(self) -> NDArray[np.bool_]:
@@ -66,10 +70,33 @@ class Screening:
         found = np.bincount(self._reason, minlength=len(self._reasons)).tolist()
         return {reason: n for reason, n in zip(self._reasons, found, strict=True) if reason and n}
 
-    def reject(self, is_bad: NDArray[np.bool_], reason: str) -> None:
-        """The rows of `is_bad` (n,) that had no defect so far have this one."""
+    def reject(
+        self,
+        is_bad: NDArray[np.bool_],
+        reason: str,
+        column: str | None = None,
+        *,
+        expected: str = "",
+        remedy: str = "",
+    ) -> None:
+        """The rows of `is_bad` (n,) that had no defect so far have this one.
+
+        Parameters
+        ----------
+        column : whose value is the example of the reason
+        expected : what the value could have been, for people
+        remedy : what to do where no row is left
+        """
+        rows = np.flatnonzero(is_bad & self.is_usable)
+        if not len(rows):
+            return
         self._reasons.append(reason)
-        self._reason[is_bad & self.is_usable] = len(self._reasons) - 1
+        self._reason[rows] = len(self._reasons) - 1
+        self._remedies[reason] = remedy
+        if column is not None:
+            example = str(self.table[column][int(rows[0])].as_py())
+            shown = repr(example[:_EXAMPLE_CHARACTERS])
+            self.examples[reason] = f"such as {shown}" + (f", {expected}" if expected else "")
 
     def reject_duplicates(self, identity: pl.DataFrame) -> None:
         """Of usable rows with equal `identity` (n rows), all but the first are duplicates."""
@@ -101,12 +128,7 @@ class Screening:
         column = _plain(self.table[name])
         kinds = (is_text, pa.types.is_integer, pa.types.is_null)
         if not any(is_kind(column.type) for is_kind in kinds):
-            raise schema_error(
-                f"{self.path}: column {name!r}",
-                got=column.type,
-                expected="strings or integers",
-                remedy="Convert it to strings: fractions, for one, do not identify anything.",
-            )
+            raise not_an_id(column, name, f"{self.path}: column {name!r}")
         return column.cast(pa.string()).combine_chunks()
 
     def add_time(self, name: str, now: datetime) -> None:
@@ -115,16 +137,25 @@ class Screening:
         Raises
         ------
         SchemaError
-            The column is neither timestamps nor text.
+            The column is neither timestamps nor text, or most times were read in another unit than
+        they were counted in.
         """
-        parsed = parse_times(_plain(self.table[name]), name, f"{self.path}: column {name!r}")
+        column, what = _plain(self.table[name]), f"{self.path}: column {name!r}"
+        if self._is_file:  # a journal that raises would stop every prepare to come
+            refuse_other_unit(column, name, what, now)
+        parsed = parse_times(column, name, what, now)
         for reason, is_bad in parsed.defects.items():
-            self.reject(is_bad, reason)
+            remedy = ""
+            if is_bad.any() and reason == NO_ZONE.format(name):
+                remedy = remedy_without_zone(column, name)
+            elif is_bad.any() and reason == UNPARSABLE.format(name):
+                remedy = remedy_unparsable(column, name, now)
+            self.reject(is_bad, reason, name, remedy=remedy)
         is_future = parsed.time > to_micros(now)
         if is_future.any():
             earliest = from_micros(int(parsed.time[is_future].min()))
             self.earliest_future = min(earliest, self.earliest_future or earliest)
-        self.reject(is_future, f"{name} in the future")
+        self.reject(is_future, f"{name} in the future", name, expected=f"it is now {now:%F %T}")
         self.columns[name] = pa.array(parsed.time).cast(TIMESTAMP)
 
     def usable(self, schema: pa.Schema) -> pa.Table:
@@ -167,49 +198,24 @@ class Screening:
             ) from error
 
     def _nothing_left(self) -> SchemaError:
-        remedy = f"Each row and its reason is in rejects/{self.name}.parquet."
-        if any(reason.endswith("without zone") for reason in self.counts):
-            remedy = (
-                "Write timestamps with their zone, such as with "
-                f"frame['event_timestamp'].dt.tz_localize('UTC'). {remedy}"
-            )
+        got = f"{len(self.table)} rows"
+        remedies = [f"Each row and its reason is in rejects/{self.name}.parquet."]
+        if self.counts:
+            commonest = max(self.counts, key=lambda reason: self.counts[reason])
+            got += f", rejected for {self.counts}"
+            if commonest in self.examples:
+                got += f", {self.examples[commonest]}"
+            remedies.insert(0, self._remedies[commonest])
+        elif self.name == "users":
+            remedies = ["The table is optional: remove [users] from dataset.toml."]
         return schema_error(
             f"{self.path}: no row is left",
-            got=f"{len(self.table)} rows, rejected for {self.counts}",
+            got=got,
             expected="at least one usable row",
-            remedy=remedy,
+            remedy=" ".join(filter(None, remedies)),
         )
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     is_encoded = pa.types.is_dictionary(column.type)
     return column.cast(column.type.value_type) if is_encoded else column
-
-
-def _read(path: Path) -> pa.Table:
-    if not path.is_file():
-        raise schema_error(
-            f"{path}",
-            got="no such file",
-            expected="a Parquet file",
-            remedy="Correct its path in dataset.toml, or make the file.",
-        )
-    try:
-        table = pq.ParquetFile(path).read()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
-        raise schema_error(
-            f"{path}",
-            got=f"a file that cannot be read ({error})",
-            expected="a whole Parquet file",
-            remedy="It may have been cut off while it was written or copied: make it again.",
-        ) from error
-    repeated = sorted({c for c in table.column_names if table.column_names.count(c) > 1})
-    if repeated:
-        raise schema_error(
-            f"{path}",
-            got=f"more than one column named {repeated}",
-            expected="distinct names",
-            remedy="Rename or drop the others.",
-        )
-    return table

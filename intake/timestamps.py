@@ -1,6 +1,7 @@
 """A column of timestamps of any kind, as microseconds since the epoch in UTC."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -8,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from feast_fusion.errors import schema_error
 from feast_fusion.parquet.column_types import is_text
+from intake.event_bounds import EARLIEST_US, LATEST_US, OUT_OF_RANGE
+from intake.time_readings import TICKS_PER_SECOND, not_a_time
 
 # ISO 8601 as it is met in files: a space for the T, no seconds, a comma, a zone without colon.
 _ISO = (
@@ -17,14 +19,8 @@ _ISO = (
     r"(?:[Tt ](?<time>\d{2}:\d{2})(?<second>:\d{2})?(?:[.,](?<fraction>\d{1,9}))?)?"
     r"\s*(?:(?<utc>[Zz]|UTC)|(?<sign>[+-])(?<hours>\d{2})(?::?(?<minutes>\d{2}))?)?\s*$"
 )
-_TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-
-# The years 1 to 9999, which is what a datetime of Python can hold.
-_EARLIEST_US = -62_135_596_800_000_000
-_LATEST_US = 253_402_300_799_999_999
-
 NULL, NO_ZONE = "null {}", "{} without zone"
-UNPARSABLE, OUT_OF_RANGE = "unparsable {}", "{} out of range"
+UNPARSABLE = "unparsable {}"
 
 
 @dataclass(frozen=True)
@@ -41,11 +37,11 @@ class ParsedTimes:
     defects: dict[str, NDArray[np.bool_]]
 
 
-def parse_times(column: pa.ChunkedArray, name: str, what: str) -> ParsedTimes:
+def parse_times(column: pa.ChunkedArray, name: str, what: str, now: datetime) -> ParsedTimes:
     """The instants of `column`: timestamps of any unit and zone, or ISO 8601 strings with a zone.
 
     Finer units are cut to microseconds. Rows that are null, have no zone, cannot be parsed, or
-    lie outside the years 1 to 9999 are marked; `name` names the column in the wording.
+    lie outside the years 1700 to 2199 are marked; `name` names the column in the wording.
 
     Raises
     ------
@@ -59,12 +55,7 @@ def parse_times(column: pa.ChunkedArray, name: str, what: str) -> ParsedTimes:
     elif is_text(column.type):
         parsed = _parse_text(column)
     else:
-        raise schema_error(
-            what,
-            got=column.type,
-            expected="a timestamp with a zone, or ISO 8601 text with a zone",
-            remedy="Convert it, such as with pandas.to_datetime(column, unit='s', utc=True).",
-        )
+        raise not_a_time(column, name, what, now)
     defects = {NULL: np.asarray(column.is_null()), **parsed.defects}
     return ParsedTimes(parsed.time, {words.format(name): bad for words, bad in defects.items()})
 
@@ -80,17 +71,17 @@ def _parse_native(column: pa.ChunkedArray) -> ParsedTimes:
     if pa.types.is_date(column.type) or column.type.tz is None:
         return _parsed(np.zeros(n, np.int64), {NO_ZONE: np.asarray(column.is_valid())})
     ticks = np.asarray(pc.fill_null(column.cast(pa.int64()), 0))
-    per_second = _TICKS_PER_SECOND[column.type.unit]
+    per_second = TICKS_PER_SECOND[column.type.unit]
     if per_second > 1_000_000:
         return _bounded(ticks // (per_second // 1_000_000))
     factor = 1_000_000 // per_second
     # compared before the multiplication, which would wrap around
-    is_outside = (ticks < _EARLIEST_US // factor) | (ticks > _LATEST_US // factor)
+    is_outside = (ticks < EARLIEST_US // factor) | (ticks >= LATEST_US // factor)
     return _parsed(np.where(is_outside, 0, ticks) * factor, {OUT_OF_RANGE: is_outside})
 
 
 def _bounded(time: NDArray[np.int64]) -> ParsedTimes:
-    return _parsed(time, {OUT_OF_RANGE: (time < _EARLIEST_US) | (time > _LATEST_US)})
+    return _parsed(time, {OUT_OF_RANGE: (time < EARLIEST_US) | (time >= LATEST_US)})
 
 
 def _parse_text(column: pa.ChunkedArray) -> ParsedTimes:

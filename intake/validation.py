@@ -13,6 +13,7 @@ from intake.dataset import Dataset, Items, Users
 from intake.interactions import screen_file, screen_journal, usable_events
 from intake.profile_schema import item_profile_schema, user_profile_schema
 from intake.screening import Screening
+from intake.unused import notes_on_unused
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,16 @@ class ValidationReport:
     ----------
     read : rows in each file
     rejects : per file, rows that left per reason
+    examples : per file and reason, a value that was met, for people
+    notes : what is there and not used, a sentence each
     users_without_profile : users with events who are not in the users table, which is no defect
     valid_until : when the earliest row that lay in the future no longer will; None without one
     """
 
     read: dict[str, int]
     rejects: dict[str, dict[str, int]]
+    examples: dict[str, dict[str, str]]
+    notes: list[str]
     users_without_profile: int
     valid_until: datetime | None
 
@@ -67,16 +72,18 @@ def validate_dataset(
     file; one whose event_id a usable row of the file has is a duplicate.
 
     A row is rejected for the first of these: a null or empty key; a timestamp that is null, has
-    no zone, cannot be parsed or lies after `now`; an unknown item_id; an infinite value; for
-    explicit data, a null or NaN value (or other null) that leaves `positive` undecided; being a
-    duplicate. The first of duplicates stays: items and users are the same by key,
-    event_timestamp and created, interactions by event_id or, without one, by every column.
+    no zone, cannot be parsed, lies after `now` or outside the years 1700 to 2199; an unknown
+    item_id; a value that is infinite or outside `value_range`; for explicit data, a null or NaN
+    value (or other null) that leaves `positive` undecided; being a duplicate. The first of
+    duplicates stays: items and users are the same by key, event_timestamp and created,
+    interactions by event_id or, without one, by every column.
 
     Raises
     ------
     SchemaError
         A file is missing or unreadable, lacks a column, has a column of a type that cannot be
-        used, or has no usable row; or `positive` is not a condition on single rows.
+        used or times in another unit than they say, or has no usable row; or `positive` is not a
+        condition on single rows, or is the same for all.
     """
     now = now or datetime.now(UTC)
     items = _screen_entity(dataset.items, "items", "item_id", now)
@@ -92,10 +99,12 @@ def validate_dataset(
         each.write_rejects(rejects)
     item_table = items.usable(item_profile_schema(dataset, items.table.schema))
     user_table = users and users.usable(user_profile_schema(dataset, users.table.schema))
-    interactions = usable_events(events, live)
+    interactions = usable_events(dataset, events, live)
     report = ValidationReport(
         read={each.name: len(each.table) for each in files},
         rejects={each.name: each.counts for each in files},
+        examples={each.name: each.examples for each in files},
+        notes=notes_on_unused(dataset, items, users, events, interactions),
         users_without_profile=_count_without_profile(interactions, user_table),
         valid_until=min(
             (each.earliest_future for each in files if each.earliest_future), default=None

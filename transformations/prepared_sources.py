@@ -27,6 +27,7 @@ from transformations.fingerprint import fingerprint_inputs
 
 Progress = Callable[[str, int, int], None]
 
+_REPORTED = ("read", "rejects", "examples", "notes", "users_without_profile", "rows")
 _ROW_GROUP_ROWS = 65_536
 _ROW_GROUP_BYTES = 32 << 20
 
@@ -37,7 +38,7 @@ class SourcesReport:
 
     Attributes
     ----------
-    read, rejects, users_without_profile : as in `ValidationReport`
+    read, rejects, examples, notes, users_without_profile : as in `ValidationReport`
     rows : rows per prepared source
     seconds : how long it took
     is_unchanged : the inputs were the same as last time, so nothing was written
@@ -45,6 +46,8 @@ class SourcesReport:
 
     read: dict[str, int]
     rejects: dict[str, dict[str, int]]
+    examples: dict[str, dict[str, str]]
+    notes: list[str]
     users_without_profile: int
     rows: dict[str, int]
     seconds: float
@@ -86,7 +89,7 @@ def write_sources(
         is_unchanged = manifest is not None and _still_holds(manifest, fingerprint, now)
         if manifest is None or not is_unchanged:
             manifest = _prepare(workspace, journal, fingerprint, now, progress or (lambda *_: None))
-    report = {name: manifest[name] for name in ("read", "rejects", "users_without_profile", "rows")}
+    report = {name: manifest[name] for name in _REPORTED}
     return SourcesReport(**report, seconds=time.perf_counter() - began, is_unchanged=is_unchanged)
 
 

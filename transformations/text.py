@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from feast_fusion.errors import schema_error
+from intake.text_template import PLACEHOLDER, placeholders
 
 TEMPLATE_VERSION = 1
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 
-_COLUMN = re.compile(r"\{(\w+)\}")
+# A placeholder once its column has a number: a name may have full stops and brackets in it.
+_NUMBERED = re.compile(r"\{(\d+)\}")
 # A Latin stop ends a clause before white space only, so that "v1.5" and "{a}/{b}.x" stay whole.
 _SENTENCE = re.compile(r".+?(?:[.!?;](?=\s|$)|[。！？；]+|$)\s*", re.DOTALL)  # noqa: RUF001
 _GROUP = re.compile(r"(\s*[(（][^()（）]*[)）])")  # noqa: RUF001
@@ -25,7 +27,7 @@ _LIKED_SHARE = 0.75
 
 @dataclass(frozen=True)
 class _Segment:
-    """Literals and column names in turn, a literal first; a group in brackets may be left out."""
+    """Literals and column numbers in turn, a literal first; a group in brackets may be left out."""
 
     parts: tuple[str, ...]
     is_group: bool
@@ -61,9 +63,9 @@ def render_items(template: str, items: pa.Table) -> list[str]:
     >>> render_items("{title} ({year}). By {director}.", films)
     ['Heat (1995).']
     """
-    clauses = tuple(_parse_clause(piece) for piece in _SENTENCE.findall(template))
-    names = (name for clause in clauses for part in clause for name in part.columns)
-    columns = list(dict.fromkeys(names))
+    columns = placeholders(template)
+    numbered = PLACEHOLDER.sub(lambda found: f"{{{columns.index(found[1])}}}", template)
+    clauses = tuple(_parse_clause(piece) for piece in _SENTENCE.findall(numbered))
     missing = [column for column in columns if column not in items.column_names]
     if missing:
         raise schema_error(
@@ -74,16 +76,17 @@ def render_items(template: str, items: pa.Table) -> list[str]:
         )
     if not columns:
         return [_render(clauses, {})] * len(items)
+    numbers = [str(number) for number in range(len(columns))]
     formatted = [map(_format, items[column].to_pylist()) for column in columns]
     return [
-        _render(clauses, dict(zip(columns, values, strict=True)))
+        _render(clauses, dict(zip(numbers, values, strict=True)))
         for values in zip(*formatted, strict=True)
     ]
 
 
 def _parse_clause(piece: str) -> _Clause:
     return tuple(
-        _Segment(tuple(_COLUMN.split(text)), bool(at % 2) and bool(_COLUMN.search(text)))
+        _Segment(tuple(_NUMBERED.split(text)), bool(at % 2) and bool(_NUMBERED.search(text)))
         for at, text in enumerate(_GROUP.split(piece))
         if text
     )

@@ -42,6 +42,8 @@ explicit = true
 positive = "value >= 4"
 """
 
+IMPLICIT = TOML.replace('explicit = true\npositive = "value >= 4"\n', "")
+
 
 def times(*when: datetime | None) -> pa.Array:
     return pa.array(when, TIMESTAMP)
@@ -150,22 +152,22 @@ def test_a_bad_interaction_leaves_with_its_reason_and_all_its_columns(
 
 
 def test_a_nan_value_is_a_null_value(files: Files) -> None:
-    files.interactions["value"] = [4.0, float("nan"), 5.0]
+    files.interactions["value"] = [4.0, float("nan"), 3.0]
     assert files.validate().report.rejects["interactions"] == {"null value": 1}
 
 
 def test_a_null_value_stays_where_positive_does_not_need_it(files: Files) -> None:
     files.toml = TOML.replace("value >= 4", "event_type = 'buy' OR value >= 4")
-    files.interactions |= {"value": [None, None, 5.0], "event_type": ["buy", "view", "rate"]}
+    files.interactions |= {"value": [None, None, 3.0], "event_type": ["buy", "view", "rate"]}
     data = files.validate()
-    assert data.interactions["positive"].to_pylist() == [True, True]
-    assert data.interactions["value"].to_pylist() == [None, 5.0]
+    assert data.interactions["positive"].to_pylist() == [True, False]
+    assert data.interactions["value"].to_pylist() == [None, 3.0]
     assert data.interactions["event_type"].to_pylist() == ["buy", "rate"]
     assert data.report.rejects["interactions"] == {"null value": 1}
 
 
 def test_implicit_data_needs_no_value_and_is_all_positive(files: Files) -> None:
-    files.toml = TOML.replace("explicit = true", "explicit = false")
+    files.toml = IMPLICIT
     del files.interactions["value"]
     data = files.validate()
     assert data.interactions["positive"].to_pylist() == [True, True, True]
@@ -240,6 +242,7 @@ def test_an_event_before_its_item_is_no_defect(files: Files) -> None:
 def test_duplicates_are_told_by_event_id_or_else_by_all_columns(
     files: Files, event_id: list[str | None], kept: list[str]
 ) -> None:
+    files.toml = IMPLICIT
     files.interactions = {
         "user_id": ["1", "2", "1", "2"],
         "item_id": ["a", "a", "a", "a"],
@@ -253,6 +256,7 @@ def test_duplicates_are_told_by_event_id_or_else_by_all_columns(
 
 
 def test_rows_equal_but_for_another_column_are_two_events(files: Files) -> None:
+    files.toml = IMPLICIT
     files.interactions = {name: [v[0]] * 3 for name, v in good_interactions().items()}
     files.interactions["basket"] = [[1], [2], [2]]
     assert len(files.validate().interactions) == 2
@@ -287,6 +291,7 @@ def test_a_naive_file_stops_with_the_reason_and_keeps_its_rejects(files: Files) 
 def test_timestamps_as_text_are_read_row_by_row(files: Files) -> None:
     good = ["2024-01-01T08:00:00+08:00", "2024-01-01 00:00:00Z", "2024-01-01T00:00:00.000000000Z"]
     bad = ["2024-01-01T00:00:00", "yesterday", "2024-02-30T00:00:00Z", None, "2024-07-01T00:00Z"]
+    files.toml = IMPLICIT
     files.interactions = {
         "user_id": list("12345678"),
         "item_id": ["a"] * 8,
@@ -304,8 +309,8 @@ def test_timestamps_as_text_are_read_row_by_row(files: Files) -> None:
 
 
 aware = st.datetimes(
-    datetime(1, 1, 2),
-    datetime(9999, 12, 30),
+    datetime(1700, 1, 2),
+    datetime(2199, 12, 30),
     timezones=st.timezones(),
 )
 
@@ -319,16 +324,16 @@ def test_every_iso_string_of_python_is_parsed(when: list[datetime]) -> None:
         if (each.utcoffset() or timedelta()) % timedelta(minutes=1) == timedelta()
     ]
     text = [each.isoformat() for each in whole]
-    parsed = parse_times(pa.chunked_array([pa.array(text, pa.string())]), "t", "file: t")
+    parsed = parse_times(pa.chunked_array([pa.array(text, pa.string())]), "t", "file: t", NOW)
     assert not any(bad.any() for bad in parsed.defects.values())
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     assert parsed.time.tolist() == [(w - epoch) // timedelta(microseconds=1) for w in whole]
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us"])
-def test_a_time_that_no_datetime_can_hold_is_out_of_range(unit: str) -> None:
-    column = pa.chunked_array([pa.array([2**62, 0, None, -(2**62)], pa.timestamp(unit, "UTC"))])
-    parsed = parse_times(column, "t", "file: t")
+def test_a_time_that_no_clock_shows_is_out_of_range(unit: str) -> None:
+    column = pa.chunked_array([pa.array([2**62, 0, None, -(2**57)], pa.timestamp(unit, "UTC"))])
+    parsed = parse_times(column, "t", "file: t", NOW)
     assert parsed.defects["t out of range"].tolist() == [True, False, False, True]
     assert parsed.defects["null t"].tolist() == [False, False, True, False]
     assert not np.any(parsed.time)
@@ -356,11 +361,11 @@ STOPS: dict[str, tuple[Callable[[Files], Any], str]] = {
     "no column of the text": (drop("items", "genres"), r"missing columns \['genres'\].*dataset"),
     "fractional key": (
         put("interactions", "user_id", [1.0, 2.0, 3.0]),
-        r"interactions.parquet: column 'user_id': got double, expected strings or integers",
+        r"interactions.parquet: column 'user_id': got double, such as 1.0, expected strings or int",
     ),
     "time as a number": (
         put("interactions", "event_timestamp", [1, 2, 3]),
-        r"column 'event_timestamp': got int64, expected a timestamp with a zone.*to_datetime",
+        r"column 'event_timestamp': got int64, such as 1, expected a timestamp with its zone.*no time",
     ),
     "value as text": (put("interactions", "value", ["1", "2", "3"]), r"'value': got string"),
     "feature of a wrong type": (

@@ -65,7 +65,11 @@ def test_a_row_of_nulls_is_the_empty_text() -> None:
         ("{a} (classic). {b}", {"a": "x"}, "x (classic)."),
         ("no columns.", {}, "no columns."),
         ("{a}", {}, ""),
-        ("{not a column} {a}", {"a": "x"}, "{not a column} x"),
+        (
+            "{No. of pages (all)} of {brand-name}, {b.c}.",
+            {"No. of pages (all)": 9, "brand-name": "x", "b.c": "y"},
+            "9 of x, y.",
+        ),
         ("", {}, ""),
     ],
 )

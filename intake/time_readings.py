@@ -1,0 +1,185 @@
+"""Times that were read otherwise than they were meant: what they would be, and the line for it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feast_fusion.errors import SchemaError, schema_error
+from feast_fusion.parquet.column_types import is_text
+from feast_fusion.times import to_micros
+
+TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+_DAY = "%Y%m%d"
+# How published data sets write times: MIND, Goodreads, Amazon, Tmall and others.
+_FORMATS = (
+    "%m/%d/%Y %I:%M:%S %p",
+    "%a %b %d %H:%M:%S %z %Y",
+    "%m %d, %Y",
+    "%b %d, %Y",
+    _DAY,
+    "%Y/%m/%d",
+    "%Y/%m/%d %H:%M:%S",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M",
+    "%d.%m.%Y",
+    "%d-%m-%Y",
+    "%a, %d %b %Y %H:%M:%S %Z",
+)
+_SAMPLE_ROWS = 1_000
+# No recommender has events from before; a time in this span is read as it was meant.
+_FIRST_US = to_micros(datetime(1990, 1, 1, tzinfo=UTC))
+_AHEAD_US = 366 * 86_400 * 1_000_000
+
+
+def plausible_unit(ticks: int, now: datetime) -> str | None:
+    """The unit in which `ticks` since the epoch lie between 1990 and a year from now; or None.
+
+    Examples
+    --------
+    >>> now = datetime(2024, 6, 1, tzinfo=UTC)
+    >>> plausible_unit(1_700_000_000, now), plausible_unit(1_700_000_000_000, now)
+    ('s', 'ms')
+    >>> plausible_unit(3, now)
+    """
+    latest = to_micros(now) + _AHEAD_US
+    return next((u for u in _UNITS if _FIRST_US <= _micros(ticks, u) <= latest), None)
+
+
+def refuse_other_unit(column: pa.ChunkedArray, name: str, what: str, now: datetime) -> None:
+    """Nothing, unless most times of a column were read in another unit than they were counted in.
+
+    Seconds that were read as milliseconds lie in January 1970; the other way in the year 55,000.
+
+    Raises
+    ------
+    SchemaError
+        With both readings, and the line that corrects a pandas frame.
+    """
+    if not pa.types.is_timestamp(column.type):
+        return
+    ticks = np.asarray(column.drop_null().cast(pa.int64()))
+    if not len(ticks):
+        return
+    middle = int(np.partition(ticks, len(ticks) // 2)[len(ticks) // 2])
+    unit, read = plausible_unit(middle, now), column.type.unit
+    if unit is None or unit == read:
+        return
+    raise schema_error(
+        what,
+        got=f"{_show(middle, read)} for most rows, read as {_UNITS[read]}",
+        expected=f"{_show(middle, unit)}, which the same numbers are as {_UNITS[unit]}",
+        remedy=f"Read them again: `{_assign(name)}"
+        f"pandas.to_datetime(frame[{name!r}].astype('int64'), unit={unit!r}, utc=True)`.",
+    )
+
+
+def not_a_time(column: pa.ChunkedArray, name: str, what: str, now: datetime) -> SchemaError:
+    """The error that a column of numbers, or of another type, holds no times yet."""
+    got, expected = f"{column.type}", "a timestamp with its zone, or ISO 8601 text with its zone"
+    found = pc.drop_null(column)
+    if pa.types.is_floating(column.type):
+        found = found.filter(pc.is_finite(found))
+    example = found[0].as_py() if len(found) else None
+    if isinstance(example, int | float) and not isinstance(example, bool):
+        unit = plausible_unit(int(example), now)
+        if unit is not None:
+            expected += f", such as {_show(int(example), unit)}, which it is as {_UNITS[unit]}"
+            call = f"pandas.to_datetime(frame[{name!r}], unit={unit!r}, utc=True)"
+            return schema_error(
+                what,
+                got=f"{got}, such as {example}",
+                expected=expected,
+                remedy=f"Convert it: `{_assign(name)}{call}`.",
+            )
+        texts = [f"{int(each)}" for each in found[:_SAMPLE_ROWS].to_pylist()]
+        if known_format(texts) == _DAY:
+            text = f"frame[{name!r}].astype('Int64').astype('string')"
+            call = f"pandas.to_datetime({text}, format={_DAY!r}, utc=True)"
+            return schema_error(
+                what,
+                got=f"{got}, such as {example}",
+                expected=expected,
+                remedy=f"It looks like days: `{_assign(name)}{call}`.",
+            )
+    return schema_error(
+        what,
+        got=f"{got}, such as {example!r}",
+        expected=expected,
+        remedy="It is no time since 1990 in any unit: name the column that has the time "
+        f"{name}, such as with `frame = frame.rename(columns={{'timestamp': {name!r}}})`.",
+    )
+
+
+def remedy_without_zone(column: pa.ChunkedArray, name: str) -> str:
+    """How a column whose times have no zone gets one, by the type that it has."""
+    read = f"pandas.to_datetime(frame[{name!r}]"
+    if is_text(column.type):
+        read += ", format='ISO8601'"
+    return (
+        f"Give the times of {name} their zone; where they are UTC: `{_assign(name)}{read}, "
+        f"utc=True)`; where not: `{_assign(name)}{read}).dt.tz_localize('Asia/Shanghai')`."
+    )
+
+
+def remedy_unparsable(column: pa.ChunkedArray, name: str, now: datetime) -> str:
+    """How a column of text that is no ISO 8601 becomes times, where its form is a known one."""
+    texts = pc.utf8_trim_whitespace(column.drop_null().cast(pa.string()))[:_SAMPLE_ROWS].to_pylist()
+    if texts and all(each.isdigit() for each in texts):
+        unit = plausible_unit(int(texts[0]), now)
+        if unit is not None:
+            number = f"frame[{name!r}].astype('int64')"
+            return (
+                f"As {_UNITS[unit]} {texts[0]} is {_show(int(texts[0]), unit)}: "
+                f"`{_assign(name)}pandas.to_datetime({number}, unit={unit!r}, utc=True)`."
+            )
+    form = known_format(texts)
+    if form is None:
+        return (
+            "Write ISO 8601 with the zone, such as 2024-01-31T12:00:00Z: "
+            f"`{_assign(name)}pandas.to_datetime(frame[{name!r}], format='mixed', utc=True)` "
+            "reads many forms; look at what it made of them."
+        )
+    return (
+        f"Read {name} in its form: "
+        f"`{_assign(name)}pandas.to_datetime(frame[{name!r}], format={form!r}, utc=True)`."
+    )
+
+
+def known_format(texts: Sequence[str]) -> str | None:
+    """The first form of published data sets that all `texts` have; None where none fits.
+
+    Examples
+    --------
+    >>> known_format(["11/15/2019 8:55:22 AM"]), known_format(["Tue Nov 17 11:37:35 -0800 2009"])
+    ('%m/%d/%Y %I:%M:%S %p', '%a %b %d %H:%M:%S %z %Y')
+    """
+    return next((form for form in _FORMATS if texts and _all_have(texts, form)), None)
+
+
+def _all_have(texts: Sequence[str], form: str) -> bool:
+    read = pd.to_datetime(pd.Series(texts, dtype="string"), format=form, errors="coerce", utc=True)
+    return bool(read.notna().all() and read.dt.year.between(1900, 2100).all())
+
+
+def _micros(ticks: int, unit: str) -> int:
+    return ticks * 1_000_000 // TICKS_PER_SECOND[unit]
+
+
+def _show(ticks: int, unit: str) -> str:
+    """An instant for a person; years that no calendar of Python has are counted."""
+    try:
+        instant = datetime.fromtimestamp(ticks // TICKS_PER_SECOND[unit], UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"the year {1970 + ticks // TICKS_PER_SECOND[unit] // 31_556_952}"
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _assign(name: str) -> str:
+    return f"frame[{name!r}] = "

@@ -1,0 +1,61 @@
+"""What the files have and nothing reads, or dataset.toml names and no file has: named once."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from intake.dataset import Dataset
+from intake.event import EVENTS
+from intake.screening import Screening
+
+_SHOWN = 5
+
+
+def notes_on_unused(
+    dataset: Dataset,
+    items: Screening,
+    users: Screening | None,
+    events: Screening,
+    interactions: pa.Table,
+) -> list[str]:
+    """A sentence for each kind of thing that is not used; empty where all is used."""
+    notes = []
+    read = {"item_id", "event_timestamp", "created", *dataset.items.columns}
+    notes += _columns(items, read, "name them in [items] as numeric, categorical or in text")
+    if users is not None and dataset.users is not None:
+        read = {"user_id", "event_timestamp", "created", *dataset.users.columns}
+        notes += _columns(users, read, "name them in [users] as numeric or categorical")
+    read = {*EVENTS.names} - {"received"} | _named_by(dataset.interactions.positive)
+    notes += _columns(events, read, "only positive of [interactions] can name them")
+    return notes + _event_types(dataset, interactions)
+
+
+def _columns(found: Screening, read: Iterable[str], use: str) -> list[str]:
+    unused = sorted(set(found.table.column_names) - set(read))
+    if not unused:
+        return []
+    return [f"Not used: {_list(unused)} of {Path(found.path).name}; {use}."]
+
+
+def _event_types(dataset: Dataset, interactions: pa.Table) -> list[str]:
+    """Types with a rule in `[interest.types]` that no event has."""
+    present: list[str] = []
+    if "event_type" in interactions.column_names:
+        present = sorted(pc.unique(interactions["event_type"]).drop_null().to_pylist())
+    absent = sorted(set(dataset.interest.types) - set(present))
+    if not absent:
+        return []
+    has = f"the events have {_list(present)}" if present else "the events have no event_type"
+    return [f"Not used: [interest.types] of {_list(absent)}; {has}."]
+
+
+def _named_by(expression: str | None) -> set[str]:
+    return set(pl.sql_expr(expression).meta.root_names()) if expression else set()
+
+
+def _list(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:_SHOWN]))
+    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
