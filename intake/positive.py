@@ -71,12 +71,14 @@ def require_both_labels(dataset: Dataset, events: pa.Table) -> None:
     found = pc.unique(events["positive"]).to_pylist()
     if expression is None or len(found) != 1:
         return
-    names = [name for name in pl.sql_expr(expression).meta.root_names() if name in events.schema]
+    names = dict.fromkeys(pl.sql_expr(expression).meta.root_names())
     answer = "true" if found[0] else "false"
     raise schema_error(
         f"{dataset.interactions.path}: positive = {expression!r}",
         got=f"{answer} for each of {len(events):,} usable events"
-        + "".join(f"; {name} {_examples(events[name])}" for name in dict.fromkeys(names)),
+        + "".join(
+            f"; {name} {_examples(events[name])}" for name in names if name in events.column_names
+        ),
         expected="true for some events and false for others",
         remedy="Correct positive in [interactions] of dataset.toml; where each event is something "
         "liked, remove positive and explicit: negatives are then drawn.",

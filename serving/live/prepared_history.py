@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from feast_fusion.errors import FeatureNotFoundError
 from intake.event import Event
+from intake.event_bounds import defect_of_time, defect_of_value
 from intake.positive import PositiveRule
 from intake.workspace import Workspace
 from serving.live.live_event import LiveEvent, Outcome, Stamp
@@ -68,8 +69,8 @@ class PreparedHistory:
     def screen(self, events: Sequence[Event]) -> list[LiveEvent | Outcome]:
         """Each event as it counts beside the prepared ones, or why it does not count.
 
-        An event whose item is unknown or whose `positive` is undecided is "rejected"; an event
-        that is among the prepared ones is a "duplicate".
+        An event whose item is unknown, whose time or value is out of range, or whose `positive` is
+        undecided is "rejected"; an event that is among the prepared ones is a "duplicate".
         """
         items = self.items.codes([event.item_id for event in events]).tolist()
         positives = self._rule.decide(events)
@@ -99,6 +100,10 @@ class PreparedHistory:
     ) -> LiveEvent | Outcome:
         if item < 0:
             return Outcome("rejected", event.event_id, "unknown item_id")
+        allowed = self._dataset.interactions.value_range
+        defect = defect_of_time(event.time) or defect_of_value(event.value, allowed)
+        if defect is not None:
+            return Outcome("rejected", event.event_id, defect)
         if positive is None:
             reason = "null value" if event.value is None else "undecided positive"
             return Outcome("rejected", event.event_id, reason)

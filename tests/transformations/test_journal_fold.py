@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError
-from feast_fusion.times import TIMESTAMP
+from feast_fusion.times import TIMESTAMP, to_micros
 from intake.event import Event, events_to_table
 from intake.journal import Journal
 from intake.positive import PositiveRule
@@ -135,6 +135,31 @@ def test_events_that_are_all_unusable_leave_the_interactions_alone(films: Worksp
     before = content(films.sources)
     append(films, rated(1, item_id="nowhere"))
     assert write_sources(films).rejects["events"] == {"unknown item_id": 1}
+    assert content(films.sources) == before
+
+
+def test_events_of_no_possible_time_or_value_are_set_aside_and_counted(films: Workspace) -> None:
+    plain = write_sources(films).rows
+    before = content(films.sources)
+    long_ago, far_ahead = to_micros(datetime(1, 1, 1, tzinfo=UTC)), to_micros(datetime.max)
+    append(
+        films,
+        rated(1, time=long_ago),
+        rated(2, time=far_ahead),
+        rated(3, value=1e308),
+        rated(4, value=-1e308),
+        rated(5, time=20_000 * HOUR // 1000),  # in 1970: alone it is no reading of a whole file
+    )
+    report = write_sources(films)
+    assert report.rejects["events"] == {
+        "event_timestamp out of range": 2,
+        "value out of range": 2,
+    }
+    assert report.examples["events"]["value out of range"].startswith("such as '1e+308', where")
+    assert report.rows["interactions"] == plain["interactions"] + 1
+    for path in films.events.iterdir():
+        path.unlink()
+    write_sources(films)
     assert content(films.sources) == before
 
 
