@@ -7,7 +7,8 @@ read; everything of Feast (`get_online_features`, `feast serve`, `materialize`, 
 
 Beside the stock layout each row carries its created timestamp in one more hash field, which stock
 readers never ask for: a row replaces another only if (event timestamp, created timestamp) is
-newer, so a re-embedding of an unchanged event takes effect.
+newer, so a re-embedding of an unchanged event takes effect; or if the other was written before the
+view had its schema (see `online.redis.newest_row`).
 """
 
 import asyncio
@@ -28,12 +29,7 @@ from feast_fusion.online.feast_answer import answer
 from feast_fusion.online.feature_request import FeatureRequest, redis_key
 from feast_fusion.online.options import OnlineStoreOptions
 from feast_fusion.online.proto_rows import read_rows
-from feast_fusion.online.read_plan import (
-    Features,
-    KeyGroup,
-    ReadPlan,
-    ReadPlans,
-)
+from feast_fusion.online.read_plan import Features, KeyGroup, ReadPlan, ReadPlans
 from feast_fusion.online.reader import ViewRows, read_replies, read_views
 from feast_fusion.online.redis.connected_store import ConnectedRedisStore
 from feast_fusion.online.redis.transport import Read, Reply
@@ -125,7 +121,8 @@ class MatrixRedisOnlineStore(ConnectedRedisStore):
         """Feast's read of entity rows (see `online.feast_answer.answer`).
 
         A service with `precompute_online` is answered from its rows like any other: they come in
-        one exchange, and are never older than what is stored.
+        one exchange, and are never older than what is stored. The option gains nothing here, and
+        Feast scans all keys for it after each push: leave it off.
         """
         request = FeatureRequest.resolve(
             registry, project, features, entity_rows, full_feature_names

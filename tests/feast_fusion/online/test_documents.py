@@ -132,7 +132,9 @@ def test_a_missing_vector_is_not_found_until_it_is_there(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("metric", ["L2", "cosine", "inner_product"])
-@pytest.mark.parametrize("pair", [{"search_exact_rows": 1_000}], indirect=True)
+@pytest.mark.parametrize(
+    "pair", [{"search_exact_rows": 1_000, "search_refresh_s": 3_600}], indirect=True
+)
 def test_recall_of_many(pair: Pair, metric: str) -> None:
     vectors = clustered(4_000)
     store_vectors(pair, vectors)
@@ -146,6 +148,8 @@ def test_recall_of_many(pair: Pair, metric: str) -> None:
     assert recall >= 0.95, recall
     # A row that the lists do not know is compared with the query by itself.
     store_vectors(pair, [3 * queries[0]], NOW, first=9_000)
+    assert 9_000 not in nearest(pair, 3 * queries[0], 1, metric)["item_id"]
+    pair.ours.config.online_store.search_refresh_s = 0
     found = nearest(pair, 3 * queries[0], 1, metric)
     assert found["item_id"] == [9_000]
 
