@@ -18,7 +18,7 @@ from cli.data import prepare_sources, retrieve_training_set
 from cli.feast_repository import feast, feast_time, open_store
 from cli.ranker import answer_lines, recommend_to, train_artifacts
 from cli.redis import redis_of
-from cli.run_summary import RunSummary, peak_rss_mb
+from cli.run_summary import RunSummary, peak_rss_mb, rounded
 from cli.terminal import say, then
 from cli.workspace_options import example_dataset, with_workspace
 from evaluation.pointwise import evaluate_ranker, pointwise_lines
@@ -32,7 +32,7 @@ from training.audit.leakage import audit_training_set
 from training.provenance import digest_training
 from training.ranker.artifact import Artifact
 from training.retrieval import build_training_set
-from training.spine import SPINE_COLUMNS
+from training.spine import SPINE_COLUMNS, require_events
 from transformations.embedder import Embedder, identify
 from transformations.names import (
     INTERACTIONS,
@@ -96,6 +96,7 @@ def run_all(workspace: Workspace) -> None:
     started = time.perf_counter()
     _step("1/7 Prepare")
     prepare_sources(workspace)
+    require_events(workspace)  # before anything is encoded
     cached = _vectors_cached(workspace)
     with redis_of(workspace) as redis:
         _step("2/7 feast apply")
@@ -121,8 +122,8 @@ def run_all(workspace: Workspace) -> None:
         item_vectors=_n_rows(workspace, ITEM_EMBEDDING),
         user_vectors=_n_rows(workspace, USER_EMBEDDING),
         training_rows=len(training_set),
-        test_auc=round(evaluation.metrics["ranker"]["auc"] or 0.0, 4),
-        popularity_auc=round(evaluation.metrics["popularity"]["auc"] or 0.0, 4),
+        test_auc=rounded(evaluation.metrics["ranker"]["auc"]),
+        popularity_auc=rounded(evaluation.metrics["popularity"]["auc"]),
         online_p50_ms=round(statistics.median(a.latency_ms for a in answers), 1),
         peak_rss_mb=peak_rss_mb(),
     )

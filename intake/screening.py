@@ -31,6 +31,7 @@ class Screening:
     table : the file as it is
     columns : made columns, each (n,), by name
     examples : per reason, a value of the first row that was rejected for it, and what was expected
+    notes : what was found that rejects no row, a sentence each
     earliest_future : the earliest time after now that was met
     """
 
@@ -50,6 +51,7 @@ class Screening:
         self.table = read_parquet(path) if table is None else table
         self.columns: dict[str, pa.Array] = {}
         self.examples: dict[str, str] = {}
+        self.notes: list[str] = []
         self.earliest_future: datetime | None = None
         self._reasons = [""]
         self._remedies: dict[str, str] = {}

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from intake.dataset import Dataset, Items, Users
 from intake.interactions import screen_file, screen_journal, usable_events
+from intake.outliers import screen_number
 from intake.profile_schema import item_profile_schema, user_profile_schema
 from intake.screening import Screening
 from intake.unused import notes_on_unused
@@ -27,7 +28,7 @@ class ValidationReport:
     read : rows in each file
     rejects : per file, rows that left per reason
     examples : per file and reason, a value that was met, for people
-    notes : what is there and not used, a sentence each
+    notes : what was found that rejects no row, and what is there and not used, a sentence each
     users_without_profile : users with events who are not in the users table, which is no defect
     valid_until : when the earliest row that lay in the future no longer will; None without one
     """
@@ -104,7 +105,10 @@ def validate_dataset(
         read={each.name: len(each.table) for each in files},
         rejects={each.name: each.counts for each in files},
         examples={each.name: each.examples for each in files},
-        notes=notes_on_unused(dataset, items, users, events, interactions),
+        notes=[
+            *(note for each in files for note in each.notes),
+            *notes_on_unused(dataset, items, users, events, interactions),
+        ],
         users_without_profile=_count_without_profile(interactions, user_table),
         valid_until=min(
             (each.earliest_future for each in files if each.earliest_future), default=None
@@ -120,7 +124,10 @@ def _screen_entity(section: Items | Users, name: str, key: str, now: datetime) -
     found.add_time("event_timestamp", now)
     if "created" in found.table.column_names:
         found.add_time("created", now)
-    found.reject_duplicates(pl.DataFrame({name: pl.Series(c) for name, c in found.columns.items()}))
+    for column in section.numeric:
+        found.notes += screen_number(found, column)
+    identity = [c for c in (key, "event_timestamp", "created") if c in found.columns]
+    found.reject_duplicates(pl.DataFrame({c: pl.Series(found.columns[c]) for c in identity}))
     return found
 
 

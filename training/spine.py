@@ -8,12 +8,15 @@ before or at that time.
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from feast_fusion.errors import SchemaError
+from feast_fusion.errors import SchemaError, schema_error
 from intake.workspace import Workspace
 from transformations.names import INTERACTIONS, ITEMS
 
+# Of fewer, the newest tenth, which tests, is not one event.
+MIN_EVENTS = 10
 SPINE_COLUMNS = ["user_id", "item_id", "event_timestamp", "label"]
 
 
@@ -25,8 +28,9 @@ def build_spine(workspace: Workspace, *, seed: int = 0) -> pa.Table:
     Raises
     ------
     SchemaError
-        There is no event, or all labels are the same, so that nothing can be learned.
+        There are too few events, or all labels are the same, so that nothing can be learned.
     """
+    require_events(workspace)
     dataset = workspace.dataset
     events = pl.read_parquet(workspace.source(INTERACTIONS)).select(
         "user_id", "item_id", "event_timestamp", pl.col("positive").cast(pl.Int64).alias("label")
@@ -42,6 +46,25 @@ def build_spine(workspace: Workspace, *, seed: int = 0) -> pa.Table:
             "Check [interactions] positive, and that there are events."
         )
     return events.sort("event_timestamp", "user_id", "item_id").select(SPINE_COLUMNS).to_arrow()
+
+
+def require_events(workspace: Workspace) -> None:
+    """Nothing, unless the prepared events are too few to train, validate and test.
+
+    Raises
+    ------
+    SchemaError
+        There are fewer than `MIN_EVENTS`.
+    """
+    n_events = pq.read_metadata(workspace.source(INTERACTIONS)).num_rows
+    if n_events < MIN_EVENTS:
+        raise schema_error(
+            f"{workspace.dataset.interactions.path}",
+            got=f"{n_events} usable events",
+            expected=f"at least {MIN_EVENTS}, of which the newest tenth tests",
+            remedy="Bring more events; what was rejected is in "
+            f"{workspace.sources / 'rejects'}, each row with its reason.",
+        )
 
 
 def _with_negatives(

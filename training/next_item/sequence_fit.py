@@ -85,7 +85,8 @@ class SequenceFitter:
                 self._step(log, windows, optimizer, schedule)
                 for windows in log.batches(self._rng, config.batch_size)
             ]
-            losses.append(float(np.nanmean(of_steps)))
+            known = [loss for loss in of_steps if not math.isnan(loss)]
+            losses.append(sum(known) / len(known) if known else math.nan)
             self._n_epochs += 1
             if kept is not None:
                 fit.save(kept, losses)

@@ -95,6 +95,8 @@ class Log:
     def batches(self, rng: np.random.Generator, size: int) -> Iterator[Windows]:
         """Windows of about one length together, in random order."""
         windows = self.epoch(rng)
+        if not len(windows.end):  # nothing new, and by chance nothing to replay
+            return
         length = windows.end - windows.begin
         order = np.argsort(length + rng.uniform(0, 8, len(length)))
         parts = np.array_split(order, range(size, len(order), size))

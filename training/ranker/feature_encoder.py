@@ -12,6 +12,7 @@ from torch import Tensor
 from feast_fusion.errors import schema_error
 from feast_fusion.training_set import TrainingSet
 from intake.dataset import Dataset
+from intake.outliers import without_outliers
 from training.ranker.batching import Distinct, RankerInputs
 from training.ranker.category_columns import fit_vocabulary, one_hot
 from training.ranker.columns import (
@@ -46,7 +47,8 @@ class FeatureEncoder:
     prior : mean label
     value_spread : standard deviation of the values in the recent lists, 1 without values
     columns : features of the training rows, all of which any other rows must have
-    scales : mean and standard deviation per number; those of `collaborative_numbers` come last
+    scales : mean and standard deviation per number, outliers apart; those of
+        `collaborative_numbers` come last
     vocabularies : per categorical column its most frequent values
     items : known items
     user_texts : which text vectors of users there are
@@ -249,8 +251,11 @@ def _fit_texts(rows: TrainingSet, items: IdMap, width: int) -> tuple[TextProject
 
 
 def _scale(column: Numbers) -> tuple[float, float]:
-    """Mean and standard deviation of what is known; 0 and 1 where they say nothing."""
-    known = column[np.isfinite(column)]
+    """Mean and standard deviation of what is known and no outlier; 0 and 1 where they say nothing.
+
+    Two prices of 99,999,999 among thousands would make all others one price.
+    """
+    known = without_outliers(column[np.isfinite(column)])
     if len(known) == 0:
         return 0.0, 1.0
     deviation = float(known.std())

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
+from intake.outliers import without_outliers
 from training.ranker.columns import Floats, Ints, list_values
 from training.ranker.item_texts import code_items
 from transformations.id_map import IdMap
@@ -26,6 +27,7 @@ _SUMMARY = [
 ]
 # Events that the mean is worth in a window's mean.
 WINDOW_PRIOR = 2.0
+FARTHEST = 10.0  # standard deviations of a value from the mean of its list
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class RecentLists:
 
     @property
     def value_spread(self) -> float:
-        """Standard deviation of the values, 1 where there is none."""
-        values = self.values[self._valued]
+        """Standard deviation of the values without outliers, 1 where there is none."""
+        values = without_outliers(self.values[self._valued])
         deviation = float(values.std()) if len(values) else 0.0
         return deviation if deviation > 0 else 1.0
 
@@ -90,12 +92,15 @@ class RecentLists:
         return {name: column[self.index] for column, name in columns}
 
     def centred_values(self, spread: float) -> Floats:
-        """(m + 1, h) values minus the list's mean, in units of `spread`; 0 where absent."""
+        """(m + 1, h) values minus the list's mean, in units of `spread`; 0 where absent.
+
+        At most `FARTHEST`: an outlier would drown what else is read of the events.
+        """
         known = self._valued
         values = np.where(known, self.values, 0.0)
         mean = values.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         centred = np.where(known, values - mean[:, None], 0.0) / spread
-        return centred.astype(np.float32)
+        return np.clip(centred, -FARTHEST, FARTHEST).astype(np.float32)
 
 
 class _Padding:

@@ -184,3 +184,14 @@ def test_fitting_lowers_the_loss_and_is_the_same_by_the_same_seed() -> None:
     assert fitter.fit(100, epochs=1) > fitter.fit(100, epochs=12)
     one, two = fitted().state_dict(), fitted().state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_pass_without_a_new_event_and_without_a_replayed_one_changes_no_weight() -> None:
+    model = make_model(replay=0.0)
+    fitter = SequenceFitter(model, EVENTS, seed=0)
+    fitter.fit(100, epochs=1)
+    before = {name: value.clone() for name, value in model.blocks.state_dict().items()}
+    assert np.isnan(fitter.fit(100, epochs=1))
+    assert all(
+        torch.equal(before[name], value) for name, value in model.blocks.state_dict().items()
+    )

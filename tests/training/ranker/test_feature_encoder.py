@@ -14,8 +14,8 @@ from training.ranker.batching import Batch
 from training.ranker.collaborative import NAMES
 from training.ranker.columns import Profile
 from training.ranker.derived_numbers import RATE_PRIOR, derive_numbers
-from training.ranker.feature_encoder import FeatureEncoder
-from training.ranker.recent_lists import WINDOW_PRIOR, WINDOWS, RecentLists
+from training.ranker.feature_encoder import CLIP, FeatureEncoder
+from training.ranker.recent_lists import FARTHEST, WINDOW_PRIOR, WINDOWS, RecentLists
 from transformations.id_map import IdMap
 
 TRAIN = np.arange(1000)
@@ -273,3 +273,42 @@ def test_any_view_may_be_missing_from_a_service(
     batch = batch_of(encoder, fewer)
     assert torch.isfinite(batch.structured).all()
     assert len(batch.structured) == len(rows)
+
+
+def test_two_absurd_numbers_leave_the_scale_to_the_others(rows: TrainingSet) -> None:
+    name = "item_profile__price"
+    prices = np.random.default_rng(0).uniform(1, 500, len(rows))
+    spoiled = prices.copy()
+    spoiled[[3, 4]] = 99_999_999.0
+    profile = make_dataset().items.model_copy(update={"numeric": ("year", "price")})
+    dataset = make_dataset().model_copy(update={"items": profile})
+
+    def fitted(column: np.ndarray) -> tuple[FeatureEncoder, TrainingSet]:
+        table = rows.table.append_column(name, pa.array(column))
+        priced = TrainingSet(table, rows.vectors, rows.lists)
+        return FeatureEncoder.fit(priced, TRAIN, dataset), priced
+
+    (plain, _), (robust, priced) = fitted(prices), fitted(spoiled)
+    assert robust.scales[name] == pytest.approx(plain.scales[name], rel=0.1)
+    assert {n: s for n, s in robust.scales.items() if n != name} == {
+        n: s for n, s in plain.scales.items() if n != name
+    }
+    place = list(robust.scales).index(name)
+    read = robust.transform(priced).structured[:, place].numpy()
+    assert read[[3, 4]].max() == CLIP
+    assert np.std(np.delete(read, [3, 4])) > 0.8
+
+
+def test_values_of_a_live_client_gone_mad_leave_the_others_as_they_are(rows: TrainingSet) -> None:
+    found = rows.lists["user_recent__values"]
+    flat = found.values.flatten().to_numpy().copy()
+    flat[[1, 500, 5000]] = 1e12
+    mad = pa.ListArray.from_arrays(found.values.offsets, pa.array(flat))
+    lists = dict(rows.lists) | {"user_recent__values": Indexed(mad, found.index)}
+    plain, spoiled = (
+        RecentLists.of(each, IdMap.of([]), 50)
+        for each in (rows, TrainingSet(rows.table, rows.vectors, lists))
+    )
+    assert spoiled.value_spread == pytest.approx(plain.value_spread, rel=0.1)
+    centred = spoiled.centred_values(spoiled.value_spread)
+    assert np.abs(centred).max() == FARTHEST
