@@ -64,7 +64,26 @@ def train(workspace: Workspace, seed: int, changes: tuple[str, ...]) -> None:
             then(f"Saved to {workspace.artifact}. Next: feast-fusion evaluate.")
 
 
-@click.command()
+class _CommandOnUser(click.Command):
+    """Says how an id that begins with a dash is given: it reads as an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name
+            ids = [each for each in given if each.startswith(name) and each[1:2].isdigit()]
+            if not ids:
+                raise
+            raise click.UsageError(
+                f"USER: got {ids[0]}, which reads as an option, expected an id. Give an id that "
+                f"begins with a dash after --, and options before: {ctx.command_path} -- {ids[0]}",
+                ctx,
+            ) from None
+
+
+@click.command(cls=_CommandOnUser)
 @click.argument("user")
 @click.option("-n", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many.")
 @click.option("--query", metavar="TEXT", help="What the user asks for, in words.")

@@ -9,6 +9,17 @@ import pyarrow.parquet as pq
 from feast_fusion.errors import SchemaError, schema_error
 from intake.text_template import formatted_columns
 
+# Ids as text: numbers would lose the zeros that they begin with.
+_IDS = "dtype={{'user_id': str, 'item_id': str}}"
+_READERS = {
+    ".csv": f"read_csv({{}}, {_IDS})",
+    ".tsv": f"read_csv({{}}, sep='\\t', {_IDS})",
+    ".jsonl": f"read_json({{}}, lines=True, {_IDS})",
+    ".json": f"read_json({{}}, lines=True, {_IDS})",
+    ".feather": "read_feather({})",
+    ".arrow": "read_feather({})",
+}
+
 
 def read_parquet(path: Path) -> pa.Table:
     """All rows of the Parquet file at `path`.
@@ -19,12 +30,16 @@ def read_parquet(path: Path) -> pa.Table:
         It is missing or unreadable, or has two columns of one name.
     """
     if not path.is_file():
+        is_folder = path.is_dir()
         raise schema_error(
             f"{path}",
-            got="no such file",
+            got="a folder" if is_folder else "no such file",
             expected="a Parquet file",
-            remedy="Correct its path in dataset.toml, or make the file.",
+            remedy=f"Make one file of it: {_conversion(path, 'read_parquet({})')}."
+            if is_folder
+            else "Correct its path in dataset.toml, or make the file.",
         )
+    _refuse_other_kind(path)
     try:
         table = pq.ParquetFile(path).read()
         table.validate(full=True)
@@ -44,6 +59,31 @@ def read_parquet(path: Path) -> pa.Table:
             remedy="Rename or drop the others.",
         )
     return table
+
+
+def _refuse_other_kind(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(40)
+    if start.startswith(b"PAR1"):
+        return
+    kind = next((each for each in path.suffixes if each in _READERS), None)
+    raise schema_error(
+        f"{path}",
+        got=f"a file that cannot be read as Parquet: it begins with {start!r}",
+        expected="a Parquet file, which begins with b'PAR1'",
+        remedy="Make it again, or convert what it is."
+        if kind is None
+        else f"Convert it: {_conversion(path, _READERS[kind])}.",
+    )
+
+
+def _conversion(path: Path, reader: str) -> str:
+    made = path.with_name(path.name.partition(".")[0] + ".parquet")
+    call = reader.format(repr(str(path)))
+    return (
+        f"`pandas.{call}.to_parquet({str(made)!r}, index=False)`, and name {made.name} in "
+        "dataset.toml"
+    )
 
 
 def missing_columns(path: Path, missing: Sequence[str], present: Sequence[str]) -> SchemaError:

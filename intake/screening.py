@@ -143,9 +143,10 @@ class Screening:
         they were counted in.
         """
         column, what = _plain(self.table[name]), f"{self.path}: column {name!r}"
-        if self._is_file:  # a journal that raises would stop every prepare to come
-            refuse_other_unit(column, name, what, now)
         parsed = parse_times(column, name, what, now)
+        if self._is_file:  # a journal that raises would stop every prepare to come
+            has_defect = np.any([*parsed.defects.values()], axis=0)
+            refuse_other_unit(column, parsed.time[~has_defect], name, what, now)
         for reason, is_bad in parsed.defects.items():
             remedy = ""
             if is_bad.any() and reason == NO_ZONE.format(name):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.parquet.column_types import is_text
@@ -52,23 +53,32 @@ def plausible_unit(ticks: int, now: datetime) -> str | None:
     return next((u for u in _UNITS if _FIRST_US <= _micros(ticks, u) <= latest), None)
 
 
-def refuse_other_unit(column: pa.ChunkedArray, name: str, what: str, now: datetime) -> None:
+def refuse_other_unit(
+    column: pa.ChunkedArray, times: NDArray[np.int64], name: str, what: str, now: datetime
+) -> None:
     """Nothing, unless most times of a column were read in another unit than they were counted in.
 
     Seconds that were read as milliseconds lie in January 1970; the other way in the year 55,000.
+
+    Parameters
+    ----------
+    times : (n,) microseconds since the epoch of the usable rows, which a column of text is read by
 
     Raises
     ------
     SchemaError
         With both readings, and the line that corrects a pandas frame.
     """
-    if not pa.types.is_timestamp(column.type):
-        return
-    ticks = np.asarray(column.drop_null().cast(pa.int64()))
+    ticks, read, number = times, "us", f"frame[{name!r}]"
+    if pa.types.is_timestamp(column.type):
+        ticks, read = np.asarray(column.drop_null().cast(pa.int64())), column.type.unit
+    else:
+        text = f"pandas.to_datetime({number}, format='ISO8601', utc=True)"
+        number = f"{text}.astype('datetime64[us, UTC]')"
     if not len(ticks):
         return
     middle = int(np.partition(ticks, len(ticks) // 2)[len(ticks) // 2])
-    unit, read = plausible_unit(middle, now), column.type.unit
+    unit = plausible_unit(middle, now)
     if unit is None or unit == read:
         return
     raise schema_error(
@@ -76,7 +86,7 @@ def refuse_other_unit(column: pa.ChunkedArray, name: str, what: str, now: dateti
         got=f"{_show(middle, read)} for most rows, read as {_UNITS[read]}",
         expected=f"{_show(middle, unit)}, which the same numbers are as {_UNITS[unit]}",
         remedy=f"Read them again: `{_assign(name)}"
-        f"pandas.to_datetime(frame[{name!r}].astype('int64'), unit={unit!r}, utc=True)`.",
+        f"pandas.to_datetime({number}.astype('int64'), unit={unit!r}, utc=True)`.",
     )
 
 

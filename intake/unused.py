@@ -41,15 +41,22 @@ def _columns(found: Screening, read: Iterable[str], use: str) -> list[str]:
 
 
 def _event_types(dataset: Dataset, interactions: pa.Table) -> list[str]:
-    """Types with a rule in `[interest.types]` that no event has."""
+    """Types with a rule in `[interest.types]` that no event has, and types without one."""
     present: list[str] = []
     if "event_type" in interactions.column_names:
         present = sorted(pc.unique(interactions["event_type"]).drop_null().to_pylist())
-    absent = sorted(set(dataset.interest.types) - set(present))
-    if not absent:
-        return []
-    has = f"the events have {_list(present)}" if present else "the events have no event_type"
-    return [f"Not used: [interest.types] of {_list(absent)}; {has}."]
+    ruled = set(dataset.interest.types)
+    absent, plain = sorted(ruled - set(present)), sorted(set(present) - ruled)
+    notes = []
+    if absent:
+        has = f"the events have {_list(present)}" if present else "the events have no event_type"
+        notes.append(f"Not used: [interest.types] of {_list(absent)}; {has}.")
+    if ruled and plain:
+        notes.append(
+            f"No rule of their own in [interest.types]: {_list(plain)}; they have the defaults of "
+            "[interest]."
+        )
+    return notes
 
 
 def _named_by(expression: str | None) -> set[str]:

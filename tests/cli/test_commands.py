@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from cli import _COMMANDS, main
 
@@ -37,3 +39,16 @@ def test_a_command_loads_under_its_name_and_has_a_help(name: str) -> None:
 def test_an_unknown_command_is_refused() -> None:
     with pytest.raises(click.UsageError, match="No such command 'nosuch'"):
         main(["nosuch"], standalone_mode=False)
+
+
+def test_a_user_whose_id_begins_with_a_dash_is_given_after_two(tmp_path: Path) -> None:
+    absent = ["--dataset", str(tmp_path / "no.toml")]
+    answer = CliRunner().invoke(main, ["recommend", *absent, "-15"], prog_name="feast-fusion")
+    assert answer.exit_code == 2
+    assert "got -15, which reads as an option, expected an id" in answer.output
+    assert "feast-fusion recommend -- -15" in " ".join(answer.output.split())
+    answer = CliRunner().invoke(main, ["recommend", *absent, "--", "-15"])
+    assert answer.exit_code == 1  # it goes on to the data set
+    assert "no such file" in answer.output
+    answer = CliRunner().invoke(main, ["recommend", *absent, "--quary", "x", "15"])
+    assert "No such option" in answer.output and "--query" in answer.output

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feast_fusion.errors import SchemaError
+from intake.parquet_file import read_parquet
 from intake.validation import validate_dataset
 from tests.intake.data_files import IMPLICIT, NOW, THEN, TOML, Files
 
@@ -58,6 +59,14 @@ def test_times_read_in_another_unit_stop_with_both_readings(
     assert f"column 'event_timestamp': got {was} for most rows, read as {by}" in message
     assert f"2023-11-14T22:13:20Z, which the same numbers are as {meant}" in message
     assert instants(data) == [MEANT] * 3
+
+
+def test_text_of_times_that_were_read_in_another_unit_is_read_again(files: Files) -> None:
+    files.interactions["event_timestamp"] = [None, *["1970-01-20T16:13:20+00:00"] * 2]
+    message, data = remedied(files)
+    assert "got 1970-01-20T16:13:20Z for most rows, read as microseconds" in message
+    assert "2023-11-14T22:13:20Z, which the same numbers are as milliseconds" in message
+    assert instants(data) == [MEANT] * 2
 
 
 def test_times_of_1970_stay_where_no_other_unit_makes_sense_or_they_are_few(files: Files) -> None:
@@ -235,6 +244,12 @@ def test_what_is_there_and_not_read_is_named_in_a_line_each(files: Files) -> Non
         "name them.",
         "Not used: [interest.types] of 'clik'; the events have 'buy'.",
     ]
+    files.toml = TOML + "[interest.types.view]\ndecay = 0.5\n"
+    files.interactions["event_type"] = ["buy", "view", "buy"]
+    assert files.validate().report.notes[-1] == (
+        "No rule of their own in [interest.types]: 'buy'; they have the defaults of [interest]."
+    )
+    del files.interactions["event_type"]
     files.toml = TOML.replace("value >= 4", "value >= 4 AND device = 'a' AND page > 0")
     del files.items["price"]
     assert files.validate().report.notes == []
@@ -286,3 +301,30 @@ def test_what_is_rejected_is_counted_with_an_example(files: Files) -> None:
     assert pq.read_table(files.folder / "rejects/interactions.parquet")["item_id"][0].as_py() == (
         "nowhere"
     )
+
+
+def test_a_file_of_another_kind_is_converted_by_the_line_in_the_message(files: Files) -> None:
+    dataset = files.dataset()
+    frame = pd.read_parquet(dataset.items.path).drop(columns="genres")
+    frame["event_timestamp"] = frame["event_timestamp"].astype(str)
+    frame["item_id"] = ["007", "08", "9"]
+    written: dict[str, Callable[[str], Any]] = {
+        "items.csv": lambda path: frame.to_csv(path, index=False),
+        "items.csv.gz": lambda path: frame.to_csv(path, index=False),
+        "items.tsv": lambda path: frame.to_csv(path, index=False, sep="\t"),
+        "items.jsonl": lambda path: frame.to_json(path, orient="records", lines=True),
+        "items.feather": lambda path: frame.to_feather(path),
+        "folder": lambda path: frame.to_parquet(path, partition_cols=["title"]),
+    }
+    for name, write in written.items():
+        path = files.folder / name
+        write(str(path))
+        with pytest.raises(SchemaError) as error:
+            read_parquet(path)
+        message = str(error.value)
+        assert message.startswith(f"{path}: got ")
+        (line,) = re.findall(r"`(pandas.*?)`", message)
+        exec(line, {"pandas": pd})
+        made = path.with_name(name.partition(".")[0] + ".parquet")
+        assert sorted(read_parquet(made)["item_id"].to_pylist()) == ["007", "08", "9"]
+        made.unlink()
