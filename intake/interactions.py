@@ -14,6 +14,7 @@ from intake.dataset import Dataset
 from intake.event import with_columns_of
 from intake.event_bounds import OUT_OF_RANGE, ValueRange
 from intake.id_column import explain_unknown
+from intake.outliers import note_outliers
 from intake.positive import evaluate_positive, require_both_labels
 from intake.screening import Screening
 
@@ -91,6 +92,11 @@ def _add_value(found: Screening, allowed: ValueRange) -> None:
         "value",
         expected=f"where [interactions] value_range has {allowed[0]:g} to {allowed[1]:g}",
         remedy="Set value_range of [interactions] in dataset.toml to what a value can be.",
+    )
+    found.notes += note_outliers(
+        value.filter(pl.Series(found.is_usable)).drop_nulls().to_numpy(),
+        f"Numbers of 'value' in {found.path.name}:",
+        "Set value_range of [interactions] in dataset.toml to refuse them, from the service too.",
     )
     found.columns["value"] = value.to_arrow()
 

@@ -11,6 +11,7 @@ from intake.screening import Screening
 
 _Number = TypeVar("_Number", bound=np.floating)
 
+FARTHEST = 10.0  # standard deviations from the mean at which a number that a model reads is cut
 LARGEST = 1e30  # squares of more are no numbers
 _REACH = 3.0  # of the span of the middle 98 %; of a normal distribution, 16 standard deviations
 
@@ -64,13 +65,17 @@ def screen_number(found: Screening, name: str) -> list[str]:
         )
         found.columns[name] = pa.array(np.where(is_huge, np.nan, numbers), from_pandas=True)
     known = numbers[np.isfinite(numbers) & ~is_huge]
+    return notes + note_outliers(known, where, "Write null where they mean that nothing is known.")
+
+
+def note_outliers(known: NDArray[np.floating], where: str, remedy: str) -> list[str]:
+    """A sentence on the outliers of the numbers (n,), finite; none without an outlier."""
     usual = without_outliers(known)
-    n_far = len(known) - len(usual)
-    if n_far:
-        far = known[(known < usual.min()) | (known > usual.max())][0]
-        notes.append(
-            f"{where} {n_far:,} of {len(numbers):,} lie far from the rest, such as {far:g} "
-            f"where the others are from {usual.min():g} to {usual.max():g}; the scale is that of "
-            "the others. Write null where they mean that nothing is known."
-        )
-    return notes
+    if len(usual) == len(known):
+        return []
+    far = known[(known < usual.min()) | (known > usual.max())]
+    return [
+        f"{where} {len(far):,} of {len(known):,} lie far from the rest, such as {far[0]:g} where "
+        f"the others are from {usual.min():g} to {usual.max():g}; the scale is that of the "
+        f"others. {remedy}"
+    ]

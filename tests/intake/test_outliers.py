@@ -58,3 +58,20 @@ def test_one_number_of_a_hundred_never_moves_the_fences_to_itself(
     low, high = fences(np.array([*usual, planted]))
     if np.isfinite(low):
         assert not low <= planted <= high
+
+
+def test_values_far_from_the_rest_are_named_with_the_key_that_refuses_them(files: Files) -> None:
+    files.interactions = {
+        "user_id": [f"u{at}" for at in range(600)],
+        "item_id": ["a"] * 600,
+        "event_timestamp": times(*[THEN] * 600),
+        "value": [1e9, *(float(1 + at % 5) for at in range(599))],
+    }
+    data = files.validate()
+    (note,) = data.report.notes
+    assert "'value' in interactions.parquet: 1 of 600 lie far from the rest, such as 1e+09" in note
+    assert "where the others are from 1 to 5;" in note
+    files.toml += "value_range = [1.0, 5.0]\n"
+    data = files.validate()
+    assert data.report.notes == []
+    assert data.report.rejects["interactions"] == {"value out of range": 1}

@@ -96,6 +96,26 @@ def test_implicit_data_without_users_values_or_vectors(rows: TrainingSet) -> Non
     assert auc_on_test(result, implicit) > 0.85
 
 
+def test_two_absurd_prices_among_a_thousand_cost_nothing(rows: TrainingSet) -> None:
+    """Prices tell the label; two of 99,999,999 must not make all others one price."""
+    rng = np.random.default_rng(0)
+    told = np.where(rng.random(len(rows)) < 0.95, 100 + 200 * number(rows, "label"), 200)
+    price = told + rng.normal(0, 10, len(rows))
+    spoiled = price.copy()
+    spoiled[[3, 4]] = 99_999_999.0
+    items = make_dataset().items.model_copy(update={"numeric": ("year", "price")})
+    dataset = make_dataset().model_copy(update={"items": items})
+
+    def quality(prices: np.ndarray) -> float:
+        table = rows.table.append_column("item_profile__price", pa.array(prices))
+        priced = TrainingSet(table, rows.vectors, rows.lists)
+        result = fit(priced, dataset, epochs=4, modalities=["structured"], width=16)
+        return auc_on_test(result, priced)
+
+    assert quality(price) > 0.98
+    assert quality(spoiled) == pytest.approx(quality(price), abs=0.005)
+
+
 def test_progress_is_told_and_threads_are_given_back(rows: TrainingSet) -> None:
     told: list[Epoch] = []
     before = torch.get_num_threads()

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from intake.outliers import FARTHEST, without_outliers
 from training.next_item.sequence_model import N_NUMBERS, SequenceBatch, SequenceModel
 from transformations.collaborative.histories import Events, Ints
 from transformations.event_log import SECOND_US
@@ -152,12 +153,12 @@ class Log:
 
 
 def fit_scale(events: Events, n_rows: int) -> NDArray[np.float32]:
-    """(2, 2) mean and deviation of values and of log pauses within the first rows."""
+    """(2, 2) mean and deviation of values, outliers apart, and of log pauses in the first rows."""
     order = np.argsort(events.user[:n_rows], kind="stable")
     pauses = np.diff(events.time[order])[np.diff(events.user[order]) == 0] // SECOND_US
     values = events.value[:n_rows]
     pauses = np.minimum(pauses[pauses > 0], _MAX_PAUSE_S)
-    parts = values[~np.isnan(values)], np.log1p(pauses)
+    parts = without_outliers(values[~np.isnan(values)]), np.log1p(pauses)
     found = [(part.mean(), part.std()) if len(part) else (0.0, 1.0) for part in parts]
     return np.array(
         [(mean, spread if spread > 1e-6 else 1.0) for mean, spread in found], np.float32
@@ -172,7 +173,7 @@ def event_numbers(
 ) -> NDArray[np.float32]:
     """(k, 5) numbers of events; 0 for a value or a pause that there is not."""
     mean, spread = model.scale[0].tolist()
-    known = np.nan_to_num((value - mean) / spread)
+    known = np.clip(np.nan_to_num((value - mean) / spread), -FARTHEST, FARTHEST)
     whole = np.floor(gap_s)
     columns = [positive, known, _pause(gap_s, model), whole > _VISIT_S, whole == 0]
     return np.stack(columns, axis=1).astype(np.float32)

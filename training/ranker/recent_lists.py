@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
-from intake.outliers import without_outliers
+from intake.outliers import FARTHEST, without_outliers
 from training.ranker.columns import Floats, Ints, list_values
 from training.ranker.item_texts import code_items
 from transformations.id_map import IdMap
@@ -27,7 +27,6 @@ _SUMMARY = [
 ]
 # Events that the mean is worth in a window's mean.
 WINDOW_PRIOR = 2.0
-FARTHEST = 10.0  # standard deviations of a value from the mean of its list
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from feast_fusion.times import TIMESTAMP, from_micros
+from intake.outliers import fences
 from transformations import names
 from transformations.activity import ActivityTable
 from transformations.collaborative.histories import Events, Ints
@@ -145,7 +146,8 @@ def solve_ridge(counts: sp.csr_matrix, sums: sp.csr_matrix, factors: Numbers) ->
 def _fit(
     users: Ints, items: Ints, answers: Numbers, shape: tuple[int, int]
 ) -> tuple[Numbers, Numbers]:
-    """(i,) means and (i, r) factors of the answers that there are."""
+    """(i,) means and (i, r) factors of the answers that there are, outliers cut at the fences."""
+    answers = np.clip(answers, *fences(answers))
     overall, spread = answers.mean(), answers.std()
     bias = np.zeros(shape[0])
     for _ in range(2):  # the bias of an item without that of its users, and the other way round

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from intake.model_settings import SequenceConfig
+from intake.outliers import FARTHEST
 from tests.oracles.item_models import history_rows
 from tests.transformations.collaborative.logs import random_log
 from training.next_item.sequence_fit import (
@@ -14,7 +15,7 @@ from training.next_item.sequence_fit import (
     batch_histories,
     score_histories,
 )
-from training.next_item.sequence_log import Log
+from training.next_item.sequence_log import Log, event_numbers, fit_scale
 from training.next_item.sequence_model import SequenceBatch, SequenceModel
 from transformations.collaborative.histories import Events, Histories
 from transformations.id_map import IdMap
@@ -195,3 +196,16 @@ def test_a_pass_without_a_new_event_and_without_a_replayed_one_changes_no_weight
     assert all(
         torch.equal(before[name], value) for name, value in model.blocks.state_dict().items()
     )
+
+
+def test_one_absurd_value_leaves_the_scale_and_is_read_as_the_farthest() -> None:
+    value = np.tile(np.arange(1, 6, dtype=np.float32), len(EVENTS.value))[: len(EVENTS.value)]
+    spoiled = value.copy()
+    spoiled[3] = 1e12
+    plain, mad = (replace(EVENTS, value=each) for each in (value, spoiled))
+    n_rows = len(value)
+    np.testing.assert_allclose(fit_scale(mad, n_rows)[0], fit_scale(plain, n_rows)[0], rtol=0.05)
+    model = make_model()
+    model.scale.copy_(torch.from_numpy(fit_scale(mad, n_rows)))
+    read = event_numbers(mad.positive, mad.value, np.zeros(n_rows), model)[:, 1]
+    assert read[3] == read.max() == FARTHEST

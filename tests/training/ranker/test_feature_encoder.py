@@ -9,13 +9,14 @@ import torch
 
 from feast_fusion.errors import SchemaError
 from feast_fusion.training_set import Indexed, TrainingSet
+from intake.outliers import FARTHEST
 from tests.training.synthetic import make_dataset, make_training_set, with_column, without
 from training.ranker.batching import Batch
 from training.ranker.collaborative import NAMES
 from training.ranker.columns import Profile
 from training.ranker.derived_numbers import RATE_PRIOR, derive_numbers
 from training.ranker.feature_encoder import CLIP, FeatureEncoder
-from training.ranker.recent_lists import FARTHEST, WINDOW_PRIOR, WINDOWS, RecentLists
+from training.ranker.recent_lists import WINDOW_PRIOR, WINDOWS, RecentLists
 from transformations.id_map import IdMap
 
 TRAIN = np.arange(1000)

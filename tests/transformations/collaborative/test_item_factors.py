@@ -130,3 +130,14 @@ def test_before_the_first_version_nothing_is_known(events: Events) -> None:
     found = Tastes.of(empty, histories).expect(np.arange(3), events.item[:3])
     assert all(np.isnan(c).all() for name, c in found.items() if not name.endswith("bias"))
     assert not found["value_bias"].any()
+
+
+def test_one_absurd_value_leaves_the_means_of_other_items(events: Events) -> None:
+    value = events.value.copy()
+    at = int(np.flatnonzero(np.isfinite(value))[0])
+    value[at] = 1e12
+    plain, mad = (
+        fit_item_factors(each, N_ROWS, stamp=5) for each in (events, replace(events, value=value))
+    )
+    others = np.delete(np.arange(len(events.items)), events.item[at])
+    np.testing.assert_allclose(mad.means[0, others], plain.means[0, others], atol=0.5)
