@@ -138,7 +138,7 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
         pending = PendingRows(derivation, rows, sink, window)
         label = f"{split_view(derivation.view.name)[0]} history"
         if pending.found_none:
-            _warn_of_nothing(rows, derivation.timestamp, window)
+            _warn_of_nothing(task, rows, derivation.timestamp)
         with _progress(task, label, len(pending.positions)) as advance:
             n_added = pending.complete(self.options.batch_rows, advance)
         _log.debug(
@@ -160,7 +160,7 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
         types = schema.types((*schema.keys, *ordering))
         keys = read_keys(rows, types, timestamp, (task.start_time, task.end_time))
         if derivation.sink is None and not keys.height:
-            _warn_of_nothing(rows, timestamp, (task.start_time, task.end_time))
+            _warn_of_nothing(task, rows, timestamp)
         positions = newest(keys, schema.keys, ordering)
         n_null = keys.height - keys.drop_nulls(list(schema.keys)).height if schema.keys else 0
         if n_null:
@@ -180,10 +180,13 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
         _log.debug("%s: %d entities written online", schema.view, len(positions))
 
 
-def _warn_of_nothing(rows: Rows, timestamp: str, window: Window) -> None:
+def _warn_of_nothing(task: MaterializationTask, rows: Rows, timestamp: str) -> None:
+    """Where an earlier run has come as far as this one begins, nothing new is no news."""
     if isinstance(rows, ParquetSource):  # of another source only the window is known
-        start, end = window
-        warn_of_rows_outside(rows, timestamp, (to_micros(start), to_micros(end)))
+        start, end = to_micros(task.start_time), to_micros(task.end_time)
+        intervals = task.feature_view.materialization_intervals
+        goes_on = any(to_micros(until) >= start for _, until in intervals)
+        warn_of_rows_outside(rows, timestamp, (start, end), goes_on=goes_on)
 
 
 def _refuse_unknown_keys(derivation: Derivation, rows: Rows) -> None:

@@ -9,13 +9,17 @@ from feast_fusion.times import from_micros
 _log = logging.getLogger(__name__)
 
 
-def warn_of_rows_outside(source: ParquetSource, timestamp: str, window: tuple[int, int]) -> None:
+def warn_of_rows_outside(
+    source: ParquetSource, timestamp: str, window: tuple[int, int], *, goes_on: bool = False
+) -> None:
     """Warn that no row of `source` is in `window`, microseconds, with the times that it has.
 
     Call it when none was found: a wrong unit or zone then shows, and does not end as nothing.
+
+    goes_on : whether earlier rows have had their turn, so that only later ones are worth a word
     """
     span = source.span(timestamp)
-    if span is None:
+    if span is None or (goes_on and span[1] < window[0]):
         return
     _log.warning(
         "%s: none of its %d rows is in the window from %s to %s; their %s is from %s to %s",

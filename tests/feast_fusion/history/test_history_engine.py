@@ -83,6 +83,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
         step("first", "materialize", day(0), day(20))
         step("again", "materialize", day(0), day(20))
         step("incremental", "materialize-incremental", day(40))
+        step("nothing new", "materialize-incremental", day(44))
         late = [page("p1", 2.5, 100), page("p2", 36, 101)]
         repo.write_pages([late[0], *rows, late[1]])
         step("late", "materialize", day(0), day(41))
@@ -131,6 +132,12 @@ def test_incremental_takes_only_what_came_after(life: Life) -> None:
     assert incremental.transformed == [f"text-{i}" for i in range(21, 35)]
     assert incremental.stored.height == 35
     assert incremental.online == [28, 29, 30, 31, 32, 33, 34, None, None]
+
+
+def test_an_incremental_run_with_nothing_new_says_nothing_of_it(life: Life) -> None:
+    step = life.steps["nothing new"]
+    assert step.watermark == DAY_0 + timedelta(days=44) and step.transformed == []
+    assert "is in the window" not in step.output
 
 
 def test_an_overlapping_window_adds_only_late_rows(life: Life) -> None:
