@@ -26,7 +26,7 @@ from feast.types import (
     String,
     UnixTimestamp,
 )
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from cli.redis_process import RunningRedis
@@ -36,8 +36,8 @@ N_VIEWS = int(os.environ.get("FUSION_RANDOM_VIEWS", "40"))
 
 
 def mostly(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Values, of which a quarter are null."""
-    return st.one_of(values, values, values, st.none())
+    """Values, of which a sixth are null."""
+    return st.sampled_from(range(6)).flatmap(lambda side: values if side else st.none())
 
 
 def few(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -153,7 +153,7 @@ def views(draw: st.DrawFn) -> View:
     keys = draw(st.lists(st.sampled_from(sorted(KEYS)), max_size=2, unique=True))
     number = st.integers(0, len(KINDS) - 1)
     # Each kind once, since Feast allows one vector in a view.
-    kinds = [KINDS[i] for i in draw(st.lists(number, min_size=1, max_size=4, unique=True))]
+    kinds = [KINDS[i] for i in draw(st.lists(number, min_size=2, max_size=4, unique=True))]
     features = {
         f"f{i}": (kind, draw(columns(f"f{i}", kind.stored, n_files, may_lack=True)))
         for i, kind in enumerate(kinds)
@@ -170,7 +170,7 @@ def views(draw: st.DrawFn) -> View:
         | {name: mostly(kind.values) for name, (kind, _) in features.items()}
         | {"at": mostly(moments), "made": mostly(moments)}
     )
-    sizes = [draw(st.sampled_from([5, 3, 1, 0])) for _ in range(n_files)]
+    sizes = [draw(st.sampled_from([8, 6, 4, 1, 0])) for _ in range(n_files)]
     files = tuple(tuple(draw(st.lists(row, min_size=n, max_size=n))) for n in sizes)
     return View(key_columns, features, time, created, files, n_files > 1 or draw(st.booleans()))
 
@@ -247,13 +247,24 @@ def plain(value: Any) -> Any:
     return [plain(each) for each in value] if isinstance(value, list) else value
 
 
+def view_of(number: int) -> View:
+    """One view per number. Hypothesis would vary one example a little, many times over."""
+    drawn: list[View] = []
+
+    @seed(number)
+    @settings(max_examples=4, derandomize=False, phases=[Phase.generate])
+    @given(views())
+    def draw(view: View) -> None:
+        drawn.append(view)
+
+    draw()
+    return drawn[-1]  # the first is the simplest
+
+
 def test_online_is_history_at_that_time(conformance_redis: RunningRedis) -> None:
     n_known = 0
-
-    @settings(max_examples=N_VIEWS, phases=[Phase.generate], report_multiple_bugs=False)
-    @given(views())
-    def agrees(view: View) -> None:
-        nonlocal n_known
+    for number in range(N_VIEWS):
+        view = view_of(number)
         utils._feature_resolution_cache.clear()
         with tempfile.TemporaryDirectory() as folder:
             repo = open_view(view, Path(folder), conformance_redis)
@@ -265,10 +276,8 @@ def test_online_is_history_at_that_time(conformance_redis: RunningRedis) -> None
                 history = repo.history(names, entities, AFTER)
             finally:
                 repo.close()
-            for name in view.features:
-                left, right = ([plain(v) for v in half[name]] for half in (online, history))
-                assert same(left, right), f"{name}: online {left}, history {right}"
-                n_known += sum(value is not None for value in left)
-
-    agrees()
-    assert n_known > N_VIEWS, "too few of the values are known"
+        for name in view.features:
+            left, right = ([plain(v) for v in half[name]] for half in (online, history))
+            assert same(left, right), f"view {number}, {name}: online {left}, history {right}"
+            n_known += sum(value is not None for value in left)
+    assert n_known > 2 * N_VIEWS, "too few of the values are known"
