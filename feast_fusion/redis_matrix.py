@@ -167,12 +167,11 @@ class MatrixRedisOnlineStore(ConnectedRedisStore):
                 "Redis has no index of texts: encode the text, and filter what is found."
             )
         read = self.transport(config.online_store).read
-        with self.scanning(config) as client:
-            with self._lock:
-                if self._search is None:
-                    self._search = DocumentSearch(config, client, read)
-                search = self._search
-            return search.search(table, requested_features, embedding, top_k, distance_metric)
+        with self._lock:
+            if self._search is None:
+                self._search = DocumentSearch(config, partial(self.scanning, config), read)
+            search = self._search
+        return search.search(table, requested_features, embedding, top_k, distance_metric)
 
     def _reads(self, config: Any) -> Read:
         transport = self.transport(config.online_store)

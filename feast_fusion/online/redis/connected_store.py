@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from feast.infra.online_stores.redis import RedisOnlineStore, _versioned_fv_name
@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from feast_fusion.online.entity_scan import delete_entities, delete_fields
 from feast_fusion.online.options import OnlineStoreOptions
 from feast_fusion.online.read_plan import created_field, feature_field, timestamp_field
+from feast_fusion.online.redis.client import redis_client
 from feast_fusion.online.redis.transport import Transport
 
 
@@ -33,11 +34,15 @@ class ConnectedRedisStore(RedisOnlineStore):  # type: ignore[misc]
 
     @contextmanager
     def scanning(self, config: Any) -> Iterator[Any]:
-        """A redis-py client, whose errors come as `StoreUnavailableError`."""
+        """A redis-py client that never retries; its errors come as `StoreUnavailableError`."""
+        options: OnlineStoreOptions = config.online_store
+        patience_s = options.write_timeout_ms / 1000
         try:
-            yield self._get_client(config.online_store)
+            client = redis_client(options, connect_timeout_s=patience_s, timeout_s=patience_s)
+            with closing(client):
+                yield client
         except RedisError as error:
-            raise self.transport(config.online_store).said(error) from error
+            raise self.transport(options).said(error) from error
 
     def delete_table(self, config: Any, table: Any) -> None:
         """Delete all rows of a view."""

@@ -7,7 +7,8 @@ that of the vector read: only whether a row is among the candidates can be so mu
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -53,12 +54,14 @@ class DocumentSearch:
     Parameters
     ----------
     config : Feast's `RepoConfig`
-    client : of redis-py, for the scan of keys
+    scanning : lends a client of redis-py, for a scan of keys
     read : of the store's own connections
     """
 
-    def __init__(self, config: Any, client: Any, read: Read) -> None:
-        self._config, self._client, self._read = config, client, read
+    def __init__(
+        self, config: Any, scanning: Callable[[], AbstractContextManager[Any]], read: Read
+    ) -> None:
+        self._config, self._scanning, self._read = config, scanning, read
         self._lock = threading.Lock()
         self._views: dict[tuple[str, str, int], _Held] = {}
 
@@ -115,8 +118,9 @@ class DocumentSearch:
         if time.monotonic() < due:
             return
         started = time.monotonic()
-        stored = scan_entities(self._client, view.join_keys, self._config.project)
-        held.vectors.refresh(stored, self._fields)
+        with self._scanning() as client:
+            stored = scan_entities(client, view.join_keys, self._config.project)
+            held.vectors.refresh(stored, self._fields)
         held.refreshed_at = started
 
     def _fields(self, keys: list[bytes], fields: list[bytes]) -> list[Reply]:
