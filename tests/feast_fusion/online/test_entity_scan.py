@@ -1,6 +1,7 @@
 """The keys of one project's entities, and of no other's."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -9,9 +10,11 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis import RedisCluster
 
 from cli.embedded_redis import embedded_redis
 from feast_fusion.online.entity_scan import delete_entities, delete_fields, scan_entities
+from tests.feast_fusion.online.redis_faults import redis_cluster
 
 # The length of a name is a byte of the key: 42, 63, 91 and 92 are *, ?, [ and \ of a pattern.
 NAMES = st.sampled_from(["id", "a" * 42, "b" * 63, "c" * 91, "d" * 92, "user_id", "*", "[x]"])
@@ -66,3 +69,18 @@ def test_deletion_leaves_other_projects_and_fields(client: "redis.Redis") -> Non
     assert client.hkeys(ours) == [b"b"] and client.hlen(theirs) == 2
     delete_entities(client, ["id"], "shop")
     assert not client.exists(ours) and client.hlen(theirs) == 2
+
+
+def test_a_cluster_is_scanned_whole(tmp_path: Path) -> None:
+    entities = [{"id": Value(int64_val=number)} for number in range(60)]
+    with redis_cluster(tmp_path, 3) as nodes:
+        host, port = nodes[0].address.split(":")
+        with RedisCluster(host=host, port=int(port)) as client:
+            for entity in entities:
+                for project in ("shop", "bigshop"):
+                    client.hset(key_of(entity, project), "f", "1")
+            found = [key for keys in scan_entities(client, ["id"], "shop") for key in keys]
+            assert sorted(found) == sorted(key_of(entity, "shop") for entity in entities)
+            delete_entities(client, ["id"], "shop")
+            assert [*scan_entities(client, ["id"], "shop")] in ([], [[]])
+            assert len([k for ks in scan_entities(client, ["id"], "bigshop") for k in ks]) == 60
