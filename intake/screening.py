@@ -17,7 +17,12 @@ from feast_fusion.parquet.column_types import is_text
 from feast_fusion.times import TIMESTAMP, from_micros, to_micros
 from intake.id_column import not_an_id
 from intake.parquet_file import missing_columns, read_parquet
-from intake.time_readings import refuse_other_unit, remedy_unparsable, remedy_without_zone
+from intake.time_readings import (
+    refuse_other_unit,
+    remedy_unparsable,
+    remedy_without_zone,
+    show_instant,
+)
 from intake.timestamps import NO_ZONE, UNPARSABLE, parse_times
 
 _EXAMPLE_CHARACTERS = 80
@@ -96,7 +101,7 @@ class Screening:
         self._reason[rows] = len(self._reasons) - 1
         self._remedies[reason] = remedy
         if column is not None:
-            example = str(self.table[column][int(rows[0])].as_py())
+            example = _as_text(self.table[column][int(rows[0])])
             shown = repr(example[:_EXAMPLE_CHARACTERS])
             self.examples[reason] = f"such as {shown}" + (f", {expected}" if expected else "")
 
@@ -193,11 +198,18 @@ class Screening:
         try:
             return column.cast(expected)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            found, remedy = pc.drop_null(column), f"Correct what dataset.toml says of it. ({error})"
+            if is_text(column.type):
+                number = f"pandas.to_numeric(frame[{name!r}], errors='coerce')"
+                remedy = (
+                    "Name it as categorical in dataset.toml; or, where other texts are no numbers "
+                    f"by mistake, `frame[{name!r}] = {number}`."
+                )
             raise schema_error(
                 f"{self.path}: column {name!r}",
-                got=column.type,
-                expected=expected,
-                remedy=f"Convert it, or correct what dataset.toml says of it. ({error})",
+                got=f"{column.type}, such as {found[0].as_py()!r}" if len(found) else column.type,
+                expected=f"{expected}, such as 4.5" if is_text(column.type) else expected,
+                remedy=remedy,
             ) from error
 
     def _nothing_left(self) -> SchemaError:
@@ -217,6 +229,13 @@ class Screening:
             expected="at least one usable row",
             remedy=" ".join(filter(None, remedies)),
         )
+
+
+def _as_text(value: pa.Scalar) -> str:
+    try:
+        return str(value.as_py())
+    except (ValueError, OverflowError):  # Python has no datetime of the year 55,000
+        return show_instant(value.cast(pa.int64()).as_py(), value.type.unit)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -83,8 +83,8 @@ def refuse_other_unit(
         return
     raise schema_error(
         what,
-        got=f"{_show(middle, read)} for most rows, read as {_UNITS[read]}",
-        expected=f"{_show(middle, unit)}, which the same numbers are as {_UNITS[unit]}",
+        got=f"{show_instant(middle, read)} for most rows, read as {_UNITS[read]}",
+        expected=f"{show_instant(middle, unit)}, which the same numbers are as {_UNITS[unit]}",
         remedy=f"Read them again: `{_assign(name)}"
         f"pandas.to_datetime({number}.astype('int64'), unit={unit!r}, utc=True)`.",
     )
@@ -92,38 +92,36 @@ def refuse_other_unit(
 
 def not_a_time(column: pa.ChunkedArray, name: str, what: str, now: datetime) -> SchemaError:
     """The error that a column of numbers, or of another type, holds no times yet."""
-    got, expected = f"{column.type}", "a timestamp with its zone, or ISO 8601 text with its zone"
     found = pc.drop_null(column)
     if pa.types.is_floating(column.type):
         found = found.filter(pc.is_finite(found))
-    example = found[0].as_py() if len(found) else None
-    if isinstance(example, int | float) and not isinstance(example, bool):
-        unit = plausible_unit(int(example), now)
-        if unit is not None:
-            expected += f", such as {_show(int(example), unit)}, which it is as {_UNITS[unit]}"
-            call = f"pandas.to_datetime(frame[{name!r}], unit={unit!r}, utc=True)"
-            return schema_error(
-                what,
-                got=f"{got}, such as {example}",
-                expected=expected,
-                remedy=f"Convert it: `{_assign(name)}{call}`.",
-            )
-        texts = [f"{int(each)}" for each in found[:_SAMPLE_ROWS].to_pylist()]
-        if known_format(texts) == _DAY:
-            text = f"frame[{name!r}].astype('Int64').astype('string')"
-            call = f"pandas.to_datetime({text}, format={_DAY!r}, utc=True)"
-            return schema_error(
-                what,
-                got=f"{got}, such as {example}",
-                expected=expected,
-                remedy=f"It looks like days: `{_assign(name)}{call}`.",
-            )
+    examples = found[:_SAMPLE_ROWS].to_pylist()
+    is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    numbers = [int(each) for each in examples] if is_number else []
+    unit = plausible_unit(numbers[0], now) if numbers else None
+    expected = "a timestamp with its zone, or ISO 8601 text with its zone"
+    if unit is not None:
+        instant = show_instant(numbers[0], unit)
+        expected += f", such as {instant}, which it is as {_UNITS[unit]}"
     return schema_error(
         what,
-        got=f"{got}, such as {example!r}",
+        got=f"{column.type}, such as {examples[0]!r}" if examples else column.type,
         expected=expected,
-        remedy="It is no time since 1990 in any unit: name the column that has the time "
-        f"{name}, such as with `frame = frame.rename(columns={{'timestamp': {name!r}}})`.",
+        remedy=_remedy_of_numbers(numbers, unit, name),
+    )
+
+
+def _remedy_of_numbers(numbers: Sequence[int], unit: str | None, name: str) -> str:
+    if unit is not None:
+        call = f"pandas.to_datetime(frame[{name!r}], unit={unit!r}, utc=True)"
+        return f"Convert it: `{_assign(name)}{call}`."
+    if known_format([str(number) for number in numbers]) == _DAY:
+        text = f"frame[{name!r}].astype('Int64').astype('string')"
+        call = f"pandas.to_datetime({text}, format={_DAY!r}, utc=True)"
+        return f"It looks like days: `{_assign(name)}{call}`."
+    return (
+        "It is no time since 1990 in any unit. Put the times there, such as "
+        f"`{_assign(name)}pandas.to_datetime(frame['timestamp'], unit='s', utc=True)` of seconds."
     )
 
 
@@ -146,7 +144,7 @@ def remedy_unparsable(column: pa.ChunkedArray, name: str, now: datetime) -> str:
         if unit is not None:
             number = f"frame[{name!r}].astype('int64')"
             return (
-                f"As {_UNITS[unit]} {texts[0]} is {_show(int(texts[0]), unit)}: "
+                f"As {_UNITS[unit]} {texts[0]} is {show_instant(int(texts[0]), unit)}: "
                 f"`{_assign(name)}pandas.to_datetime({number}, unit={unit!r}, utc=True)`."
             )
     form = known_format(texts)
@@ -182,8 +180,14 @@ def _micros(ticks: int, unit: str) -> int:
     return ticks * 1_000_000 // TICKS_PER_SECOND[unit]
 
 
-def _show(ticks: int, unit: str) -> str:
-    """An instant for a person; years that no calendar of Python has are counted."""
+def show_instant(ticks: int, unit: str) -> str:
+    """An instant for a person; years that no calendar of Python has are counted.
+
+    Examples
+    --------
+    >>> show_instant(1_700_000_000, "s"), show_instant(1_700_000_000_000, "s")
+    ('2023-11-14T22:13:20Z', 'the year 55840')
+    """
     try:
         instant = datetime.fromtimestamp(ticks // TICKS_PER_SECOND[unit], UTC)
     except (ValueError, OverflowError, OSError):

@@ -224,6 +224,31 @@ def test_values_become_numbers_by_the_line_in_the_message(
     assert data.interactions["value"].to_pylist() == expected
 
 
+def test_few_times_that_no_calendar_has_leave_with_an_example(files: Files) -> None:
+    ticks = [SECONDS * 1_000, SECONDS * 1_000, SECONDS * 1_000_000]
+    files.interactions["event_timestamp"] = pa.array(ticks, pa.timestamp("ms", "UTC"))
+    files.interactions["value"] = [2.0, 4.0, 5.0]
+    data = files.validate()
+    assert instants(data) == [MEANT] * 2
+    assert data.report.examples["interactions"] == {
+        "event_timestamp out of range": "such as 'the year 55840'"
+    }
+
+
+def test_numbers_among_texts_are_read_by_the_line_in_the_message(files: Files) -> None:
+    files.users["age"] = ["20", "unknown"]
+    message, data = remedied(files, "users")
+    assert "column 'age': got string, such as '20', expected double, such as 4.5" in message
+    assert data.users["age"].to_pylist() == [20.0, None]
+
+
+def test_numbers_that_are_no_times_are_replaced_by_the_column_that_has_them(files: Files) -> None:
+    files.interactions |= {"event_timestamp": [1, 2, 3], "timestamp": [SECONDS] * 3}
+    message, data = remedied(files)
+    assert "column 'event_timestamp': got int64, such as 1, expected a timestamp" in message
+    assert instants(data) == [MEANT] * 3
+
+
 def test_an_empty_users_table_says_that_it_is_optional(files: Files) -> None:
     schema = pa.table(files.users).schema
     files.users = {field.name: pa.array([], field.type) for field in schema}

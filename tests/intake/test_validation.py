@@ -296,7 +296,7 @@ STOPS: dict[str, tuple[Callable[[Files], Any], str]] = {
     "value as text": (put("interactions", "value", ["1", "2", "3"]), r"'value': got string"),
     "feature of a wrong type": (
         put("users", "age", ["young", "old"]),
-        r"users.parquet: column 'age': got string, expected double",
+        r"users.parquet: column 'age': got string, such as 'young', expected double",
     ),
     "all events unknown": (
         put("interactions", "item_id", ["x", "y", "z"]),
