@@ -29,7 +29,7 @@ def test_numbers_far_from_the_rest_are_named_and_stay(files: Files) -> None:
     data = priced(files, list(prices)).validate()
     assert data.items["price"].to_pylist() == prices
     assert data.report.notes == [
-        "Numbers of 'price' in items.parquet: 2 of 3,000 lie far from the rest, such as 1e+08 "
+        "Numbers of 'price' in items.parquet: 2 of 3,000 lie far from the rest, such as 99999999 "
         "where the others are from 1 to 500; the scale is that of the others. Write null where "
         "they mean that nothing is known."
     ]
@@ -69,7 +69,10 @@ def test_values_far_from_the_rest_are_named_with_the_key_that_refuses_them(files
     }
     data = files.validate()
     (note,) = data.report.notes
-    assert "'value' in interactions.parquet: 1 of 600 lie far from the rest, such as 1e+09" in note
+    assert (
+        "'value' in interactions.parquet: 1 of 600 lie far from the rest, such as 1000000000"
+        in note
+    )
     assert "where the others are from 1 to 5;" in note
     files.toml += "value_range = [1.0, 5.0]\n"
     data = files.validate()
