@@ -75,7 +75,7 @@ def note_outliers(known: NDArray[np.floating], where: str, remedy: str) -> list[
         return []
     far = known[(known < usual.min()) | (known > usual.max())]
     return [
-        f"{where} {len(far):,} of {len(known):,} lie far from the rest, such as {far[0]:.10g} where "
-        f"the others are from {usual.min():.10g} to {usual.max():.10g}; the scale is that of the "
-        f"others. {remedy}"
+        f"{where} {len(far):,} of {len(known):,} lie far from the rest, such as {far[0]:.10g} "
+        f"where the others are from {usual.min():.10g} to {usual.max():.10g}; the scale is that "
+        f"of the others. {remedy}"
     ]
