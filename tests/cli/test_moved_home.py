@@ -42,9 +42,9 @@ def test_a_copied_folder_does_not_find_the_server_of_the_original(tmp_path: Path
         assert stop_redis(tmp_path / "moved") and not running.answers()
 
 
-@pytest.mark.parametrize("name", ["a: b", "a%20b", "a #b", "a?x=1", "ä ü"])
-def test_homes_of_any_name_work(name: str, films: Project, tmp_path: Path) -> None:
-    home = tmp_path / name
+def test_a_home_of_any_name_works(films: Project, tmp_path: Path) -> None:
+    """What means something to a shell, to YAML, to a URL."""
+    home = tmp_path / "a: b%20c #d?x=1 $HOME ü"
     shutil.copytree(films.workspace.home, home)
     copied = open_project(films.workspace.dataset.path, home)
     assert "Top 10 for user" in copied.run("run").stdout
