@@ -101,6 +101,7 @@ def run(steps: list[Step], folder: Path, batch_rows: int) -> tuple[list[Row], in
         repo_config=config, offline_store=None, online_store=None, batch_rows=batch_rows
     )
     derived, source, log = view(folder), [], folder / "log"
+    engine.update("p", [], [derived], [], [])  # as feast apply does
     log.touch()
     for added, start, end in steps:
         source += added
