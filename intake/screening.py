@@ -15,8 +15,8 @@ from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import replaced_file
 from feast_fusion.parquet.column_types import is_text
 from feast_fusion.times import TIMESTAMP, from_micros, to_micros
+from intake.data_file import missing_columns, read_parquet
 from intake.id_column import not_an_id
-from intake.parquet_file import missing_columns, read_parquet
 from intake.time_readings import (
     refuse_other_unit,
     remedy_unparsable,

@@ -10,14 +10,13 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from feast_fusion.inverted_lists import build_lists
+
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 # An exact scan of this many vectors costs about as much as the rest of a candidate search.
 EXACT_LIMIT = 20_000
-# One list in six is searched. Searching more lists costs more time than it gains recall.
-PROBED = 6
-_TRAINED_PER_LIST = 64
 # Vectors from which mean and covariance are estimated, evenly from the popular to the rare.
 _SAMPLE = 20_000
 
@@ -70,7 +69,8 @@ class VectorIndex:
         known = np.flatnonzero(present)
         self.moments = Moments.of(vectors[known[:: 1 + len(known) // _SAMPLE]])
         if len(known) > exact_limit:
-            self._lists = _build_lists(vectors, known)
+            matrix = vectors if len(known) == len(vectors) else vectors[known]
+            self._lists = build_lists(matrix, known)
 
     def nearest(self, query: Vectors, k: int) -> tuple[Rows, Vectors]:
         """At most `k` rows and their cosines to the (d,) query, nearest first."""
@@ -88,23 +88,3 @@ class VectorIndex:
         ordered = top[np.argsort(-cosines[top], kind="stable")]
         ordered = ordered[self.present[ordered]]
         return ordered, cosines[ordered].astype(np.float32)
-
-
-def _build_lists(vectors: Vectors, known: Rows) -> faiss.Index:
-    """Inverted lists of half-precision vectors, by inner product."""
-    d, n_lists = vectors.shape[1], int(1.6 * np.sqrt(len(known)))
-    index = faiss.IndexIVFScalarQuantizer(
-        faiss.IndexFlatIP(d),
-        d,
-        n_lists,
-        faiss.ScalarQuantizer.QT_fp16,
-        faiss.METRIC_INNER_PRODUCT,
-    )
-    index.cp.spherical = True
-    index.cp.niter = 8
-    index.cp.max_points_per_centroid = _TRAINED_PER_LIST
-    matrix = vectors if len(known) == len(vectors) else vectors[known]
-    index.train(matrix)
-    index.add_with_ids(matrix, known)
-    index.nprobe = max(1, n_lists // PROBED)
-    return index

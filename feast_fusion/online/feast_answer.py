@@ -9,7 +9,7 @@ from feast.online_response import OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
 
 from feast_fusion.online.feature_request import FeatureRequest, view_entities
-from feast_fusion.online.on_demand import FullyNamed
+from feast_fusion.online.full_names import FullyNamed
 from feast_fusion.online.proto_rows import fill_response, read_rows
 from feast_fusion.online.redis.transport import Read
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feast_fusion.errors import SchemaError
-from intake.parquet_file import read_parquet
+from intake.data_file import read_parquet
 from intake.validation import validate_dataset
 from tests.intake.data_files import IMPLICIT, NOW, THEN, TOML, Files
 

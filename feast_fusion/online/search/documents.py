@@ -27,8 +27,8 @@ from feast_fusion.online.proto_rows import read_rows
 from feast_fusion.online.read_plan import created_field, feature_field, timestamp_field
 from feast_fusion.online.redis.transport import Read, ReadGroup, Reply
 from feast_fusion.online.refusals import RefusedRequestError
+from feast_fusion.online.search.distances import Metric, Query
 from feast_fusion.online.search.held_vectors import HeldVectors
-from feast_fusion.online.search.metrics import Metric, Query
 from feast_fusion.online.search.nearest import NearestRows
 
 Document = tuple[datetime | None, EntityKey, dict[str, ValueProto]]

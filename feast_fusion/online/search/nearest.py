@@ -6,15 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feast_fusion.inverted_lists import build_lists
+from feast_fusion.online.search.distances import TINY, Metric, Query, Vectors
 from feast_fusion.online.search.held_vectors import HeldVectors
-from feast_fusion.online.search.metrics import TINY, Metric, Query, Vectors
 
 _log = logging.getLogger(__name__)
 
 Rows = NDArray[np.int64]
 
-_PROBED = 6  # one list in so many is searched
-_TRAINED_PER_LIST = 64
 _REBUILT_AFTER = 10  # the lists are built anew once one row in so many has changed
 
 
@@ -66,8 +65,14 @@ class NearestRows:
             n_changed = np.count_nonzero(held.changed_at > known[1])
             if n_changed * _REBUILT_AFTER <= len(held):
                 return known
+        rows = np.flatnonzero(~np.isnat(held.times))
         try:
-            import faiss
+            index = build_lists(
+                _direction(metric, held.vectors[rows]),
+                rows,
+                euclidean=metric is Metric.L2,
+                of_length_1=metric is Metric.COSINE,
+            )
         except ModuleNotFoundError:
             _log.warning(
                 "faiss is not installed: %d vectors are compared one by one. "
@@ -76,30 +81,8 @@ class NearestRows:
             )
             self._exact_rows = len(held) * 2  # not said again until there are twice as many
             return None
-        self._lists[metric] = (_build_lists(faiss, held, metric), held.n_refreshes)
+        self._lists[metric] = (index, held.n_refreshes)
         return self._lists[metric]
-
-
-def _build_lists(faiss: Any, held: HeldVectors, metric: Metric) -> Any:
-    """Inverted lists of half-precision vectors."""
-    known = np.flatnonzero(~np.isnat(held.times))
-    d, n_lists = held.vectors.shape[1], int(1.6 * np.sqrt(len(known)))
-    is_l2 = metric is Metric.L2
-    index = faiss.IndexIVFScalarQuantizer(
-        faiss.IndexFlatL2(d) if is_l2 else faiss.IndexFlatIP(d),
-        d,
-        n_lists,
-        faiss.ScalarQuantizer.QT_fp16,
-        faiss.METRIC_L2 if is_l2 else faiss.METRIC_INNER_PRODUCT,
-    )
-    index.cp.spherical = metric is Metric.COSINE
-    index.cp.niter = 8
-    index.cp.max_points_per_centroid = _TRAINED_PER_LIST
-    vectors = _direction(metric, held.vectors[known])
-    index.train(vectors)
-    index.add_with_ids(vectors, known)
-    index.nprobe = max(1, n_lists // _PROBED)
-    return index
 
 
 def _direction(metric: Metric, vectors: Vectors) -> Vectors:

@@ -1,22 +1,14 @@
 """A history computed anew: whole in the place of the old one, or the old one stays."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from feast_fusion.errors import SchemaError
 from feast_fusion.history.derivation import derive
 from feast_fusion.history.rebuild import rebuild_sink
 from tests.feast_fusion.feast_repo import FeastRepo, day, make_repo, page, redis_store
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRedis]:
-    with embedded_redis(tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from feast import Entity, Field, ValueType
 from feast.types import Int64, String
 from pydantic import ValidationError
 
-from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from feast_fusion.redis_matrix import MatrixRedisOnlineStoreConfig, read_online
 from tests.feast_fusion.online.online_repo import NOW, Pair, online, open_pair, view_of, write
@@ -24,12 +23,6 @@ USERS = view_of(
     "users", [USER], {"user_id": String}, [Field(name="clicks", dtype=Int64)], ttl=timedelta(days=1)
 )
 N_ITEMS = 20
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRedis]:
-    with embedded_redis(tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture

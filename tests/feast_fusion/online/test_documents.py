@@ -11,10 +11,9 @@ import pytest
 from feast import Entity, Field, ValueType
 from feast.types import Array, Float32, Int64, String
 
-from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from feast_fusion.online.refusals import RefusedRequestError
-from feast_fusion.online.search.metrics import Metric, Query
+from feast_fusion.online.search.distances import Metric, Query
 from tests.feast_fusion.online.online_repo import NOW, Pair, online, open_pair, view_of, write
 
 WIDTH = 16
@@ -30,12 +29,6 @@ VECTORS = view_of(
     ttl=timedelta(days=1),
 )
 TITLES = view_of("titles", [ITEM], {"item_id": Int64}, [Field(name="title", dtype=String)])
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRedis]:
-    with embedded_redis(tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture

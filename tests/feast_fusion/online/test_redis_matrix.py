@@ -15,7 +15,6 @@ from feast.types import Array, Float32, Float64, Int64, String, from_value_type
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from feast_fusion.errors import FeatureNotFoundError, SchemaError, StoreUnavailableError
 from feast_fusion.online.redis.connected_store import ConnectedRedisStore
@@ -69,12 +68,6 @@ def converted_price(inputs: dict[str, Any]) -> dict[str, Any]:
             for price, rate in zip(inputs["price"], inputs["rate"])  # noqa: B905 - Feast runs it
         ]
     }
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRedis]:
-    with embedded_redis(tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

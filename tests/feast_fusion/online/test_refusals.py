@@ -30,12 +30,6 @@ STOCK = view_of(
 )
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRedis]:
-    with embedded_redis(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def pair(server: RunningRedis, tmp_path: Path) -> Iterator[Pair]:
     opened = open_pair(tmp_path, server)

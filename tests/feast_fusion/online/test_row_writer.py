@@ -25,7 +25,6 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from feast_fusion.errors import SchemaError, StoreUnavailableError
 from feast_fusion.history.online_rows import write_online
@@ -137,12 +136,6 @@ class Stores:
         self.client.close()
         if self.stock._client is not None:
             self.stock._client.close()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRedis]:
-    with embedded_redis(tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture

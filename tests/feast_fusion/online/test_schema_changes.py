@@ -12,19 +12,12 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Array, FeastType, Float32, Float64, Int64, String
 
-from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from feast_fusion.errors import SchemaError
 from tests.feast_fusion.online.online_repo import NOW, Pair, online, open_pair, view_of, write
 
 ITEM = Entity(name="item", join_keys=["item_id"], value_type=ValueType.INT64)
 EARLIER, LATER = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRedis]:
-    with embedded_redis(tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture
