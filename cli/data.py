@@ -51,9 +51,10 @@ def retrieve_training_set(workspace: Workspace, service: str = SERVICE) -> "Trai
     """The training set of a workspace, straight from Feast."""
     from training.ranker.collaborative import Collaborations
     from training.retrieval import build_training_set
-    from training.spine import build_spine
+    from training.spine import build_spine, describe_left_out
 
     spine = build_spine(workspace)
+    say(*describe_left_out(workspace, spine))
     built = build_training_set(open_store(workspace), service, spine)
     return Collaborations(workspace, spine["item_id"]).add_to(built)
 

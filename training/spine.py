@@ -1,8 +1,10 @@
 """The spine of a training set: who, what, when and the label, one row per example.
 
 Explicit data: every event is an example, its label whether it was positive. Implicit data: every
-event is a positive, and negatives are items that existed then and that the user never touched
-before or at that time.
+event with an item that was known before it is a positive, and negatives are drawn from the items
+that were known before it and that the user never touched before or at that time. An event that
+came before the first version of its item is no example: no negative is drawn from such items, so
+that an absent profile alone would tell the label.
 """
 
 import numpy as np
@@ -28,7 +30,8 @@ def build_spine(workspace: Workspace, *, seed: int = 0) -> pa.Table:
     Raises
     ------
     SchemaError
-        There are too few events, or all labels are the same, so that nothing can be learned.
+        There are too few events, no item of implicit data was known before its events, or all
+        labels are the same, so that nothing can be learned.
     """
     require_events(workspace)
     dataset = workspace.dataset
@@ -39,6 +42,7 @@ def build_spine(workspace: Workspace, *, seed: int = 0) -> pa.Table:
         items = pl.read_parquet(workspace.source(ITEMS), columns=["item_id", "event_timestamp"])
         rng = np.random.default_rng(seed)
         events = _with_negatives(events, items, dataset.ranker.negatives, rng)
+        _require_known(events, workspace)
     if events["label"].n_unique() < 2:
         raise SchemaError(
             f"{dataset.path}: got {len(events)} examples with labels "
@@ -67,6 +71,30 @@ def require_events(workspace: Workspace) -> None:
         )
 
 
+def describe_left_out(workspace: Workspace, spine: pa.Table) -> list[str]:
+    """A line on the events of implicit data that are no examples; none without such events."""
+    n_events = pq.read_metadata(workspace.source(INTERACTIONS)).num_rows
+    n_positives = int(np.sum(spine["label"].to_numpy()))
+    if workspace.dataset.interactions.explicit or n_positives == n_events:
+        return []
+    return [
+        f"{n_events - n_positives:,} of {n_events:,} events are no examples: their items had no "
+        "version before them, so that nothing was known of the items that could be drawn beside."
+    ]
+
+
+def _require_known(examples: pl.DataFrame, workspace: Workspace) -> None:
+    if len(examples):
+        return
+    items = workspace.dataset.items.path
+    raise schema_error(
+        f"{items}",
+        got="no item with a version before its events",
+        expected="the event_timestamp of an item's first version before the item's events",
+        remedy="Stamp an item with when it was first known, not with when the table was written.",
+    )
+
+
 def _with_negatives(
     events: pl.DataFrame, items: pl.DataFrame, per_positive: int, rng: np.random.Generator
 ) -> pl.DataFrame:
@@ -74,10 +102,15 @@ def _with_negatives(
 
     Candidates are drawn uniformly from the items known at that time; a draw that the user had
     touched by then is dropped, not drawn again, which only matters to users who touch most items.
+    Known is an item whose first version is older than the event, which then did not cause it.
     """
     known = items.group_by("item_id").agg(pl.col("event_timestamp").min().alias("known_from"))
     known = known.sort("known_from", "item_id")
-    positives = events.with_columns(label=pl.lit(1, pl.Int64))
+    was_known = pl.col("known_from") < pl.col("event_timestamp")
+    positives = (
+        events.join(known, on="item_id", maintain_order="left").filter(was_known).drop("known_from")
+    )
+    positives = positives.with_columns(label=pl.lit(1, pl.Int64))
     drawn = _draw(positives, known, per_positive, rng)
     touched = events.group_by("user_id", "item_id").agg(
         pl.col("event_timestamp").min().alias("touched_at")
@@ -96,7 +129,7 @@ def _draw(
     positives: pl.DataFrame, known: pl.DataFrame, per_positive: int, rng: np.random.Generator
 ) -> pl.DataFrame:
     when = positives["event_timestamp"].to_numpy()
-    n_known: NDArray[np.int64] = np.searchsorted(known["known_from"].to_numpy(), when, side="right")
+    n_known: NDArray[np.int64] = np.searchsorted(known["known_from"].to_numpy(), when, side="left")
     repeated = np.repeat(np.arange(len(positives)), per_positive)
     repeated = repeated[n_known[repeated] > 0]
     picks = rng.integers(0, n_known[repeated])

@@ -36,6 +36,9 @@ USER_ITEM_AFFINITY = "user_item_affinity"
 # What a live event changes online at once; the other views wait for feast materialize.
 LIVE_VIEWS = (ITEM_STATS, USER_STATS, USER_RECENT, USER_INTEREST)
 
+# Their rows are caused by events: a row that is absent says that nothing has happened yet.
+CAUSED_BY_EVENTS = (*LIVE_VIEWS, USER_EMBEDDING, ITEM_NEIGHBOURS, ITEM_FACTORS)
+
 SERVICE = "fusion_ranker_v1"
 NEXT_ITEM_SERVICE = "next_item_v1"
 

@@ -1,8 +1,9 @@
 """The leakage audit: every feature of a training set recomputed the slow way, and what differs.
 
 A value that the slow path does not give is traced to the source rows that hold it; the times of
-these rows say what went wrong. Two checks need no source: a column that tells the label almost by
-itself, and examples on both sides of a split.
+these rows say what went wrong. Views that had nothing yet are looked at by label (`absence`). Two
+checks need no source: a column that tells the label almost by itself, and examples on both sides of
+a split.
 """
 
 from collections import Counter
@@ -21,6 +22,7 @@ from sklearn.metrics import roc_auc_score
 from feast_fusion.column_names import feature_column, logical_name, split_view
 from feast_fusion.errors import schema_error
 from feast_fusion.training_set import TrainingSet
+from training.audit.absence import BY_LABEL, NOT_YET, find_absences
 from training.audit.source_history import SourceHistory
 from training.audit.view_audit import Difference, ViewAudit
 from training.ranker.columns import is_collaborative
@@ -35,6 +37,8 @@ KINDS = (
     "created late",
     "encoder",
     "mismatch",
+    BY_LABEL,
+    NOT_YET,
     "suspicious",
     "split overlap",
 )
@@ -144,6 +148,7 @@ def audit_training_set(
         for feature, name in _features(history, training_set).items():
             findings += _count(name, audit.differences(feature, name), training_set.table)
             audited.append(name)
+        findings += (Finding(*found) for found in find_absences(audit, training_set))
     keys = {key for history in histories for key in history.keys}
     findings += _suspicious(training_set.table, keys, suspicious_auc)
     findings += _split_overlaps(training_set.table, split)
@@ -229,6 +234,7 @@ def _suspicious(table: pa.Table, keys: set[str], threshold: float) -> Iterator[F
             continue
         values = table.column(field.name).cast(pa.float64(), safe=False).to_numpy()
         usable = np.isfinite(values) & np.isfinite(labels)
+        yield from _telling_absence(field.name, labels, np.isnan(values), threshold)
         if usable.sum() < _MIN_AUC_ROWS or len(np.unique(labels[usable])) != 2:
             continue
         positive = labels[usable] == labels[usable].max()
@@ -236,6 +242,18 @@ def _suspicious(table: pa.Table, keys: set[str], threshold: float) -> Iterator[F
         if max(auc, 1 - auc) >= threshold:
             example = f"AUC {auc:.4f} against the label, by itself"
             yield Finding("suspicious", field.name, int(usable.sum()), example)
+
+
+def _telling_absence(
+    name: str, labels: NDArray[np.float64], absent: NDArray[np.bool_], threshold: float
+) -> Iterator[Finding]:
+    positive = labels > 0
+    if min(positive.sum(), (~positive).sum(), len(labels) - _MIN_AUC_ROWS) < 1:
+        return
+    auc = (1 + abs(float(absent[positive].mean() - absent[~positive].mean()))) / 2
+    if auc >= threshold:
+        example = f"AUC {auc:.4f} against the label, by its absence alone"
+        yield Finding("suspicious", name, int(absent.sum()), example)
 
 
 def _split_overlaps(table: pa.Table, split: Split | None) -> Iterator[Finding]:

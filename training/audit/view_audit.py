@@ -57,7 +57,7 @@ class ViewAudit:
     ) -> None:
         self._training_set = training_set
         self._history = history
-        self._rows = rows
+        self.rows = rows
         self._rule = Rule(history.ttl_us, strictly_before)
         self._labels = list(self._read_labels())
         self._expected = [self._rule.newest(label.rows, label.t) for label in self._labels]
@@ -68,18 +68,46 @@ class ViewAudit:
             for label, expected in zip(self._labels, self._expected, strict=True)
         ]
 
+    @property
+    def view(self) -> str:
+        """The view's name in the training set."""
+        return str(self._history.projection.name_to_use())
+
+    @property
+    def keys(self) -> tuple[NDArray[np.int64], int]:
+        """(n,) the number of the key of each row, and how many keys there are."""
+        numbers: dict[Key, int] = {}
+        found = [numbers.setdefault(label.key, len(numbers)) for label in self._labels]
+        return np.array(found, dtype=np.int64), len(numbers)
+
+    @property
+    def is_absent(self) -> NDArray[np.bool_]:
+        """(n,) whether the label sees no row of the view."""
+        return np.array([row is None for row in self._expected], dtype=bool)
+
+    @property
+    def is_before_first(self) -> NDArray[np.bool_]:
+        """(n,) whether the view has rows of the label's key, and all are later."""
+        return np.array(
+            [
+                label.t is not None and len(label.rows) > 0 and min(label.rows).ts > label.t
+                for label in self._labels
+            ],
+            dtype=bool,
+        )
+
     def _read_labels(self) -> Iterator[_Label]:
-        table = self._training_set.table.take(pa.array(self._rows))
+        table = self._training_set.table.take(pa.array(self.rows))
         columns = [table.column(name).to_pylist() for name in self._history.keys]
         keys: list[Key] = list(zip(*columns, strict=True)) if columns else [()] * len(table)
         times = table.column("event_timestamp").cast(TIMESTAMP).cast(pa.int64())
         known = self._history.rows_by_key({key for key in keys if None not in key})
-        for row, key, t in zip(self._rows.tolist(), keys, times.to_pylist(), strict=True):
+        for row, key, t in zip(self.rows.tolist(), keys, times.to_pylist(), strict=True):
             yield _Label(row, key, t, known.get(key, ()))
 
     def differences(self, feature: str, name: str) -> Iterator[Difference]:
         """Chosen rows in which the feature is not what its label could know."""
-        found, kind = _found(self._training_set, name, self._rows)
+        found, kind = _found(self._training_set, name, self.rows)
         needed = [r.position for r in [*self._expected, *self._before] if r is not None]
         values = self._history.values(feature, needed, kind)
         differing = []
