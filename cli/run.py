@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import click
 import numpy as np
@@ -73,7 +74,7 @@ def run(workspace: Workspace) -> None:
 def demo(workspace: Workspace) -> None:
     """Prepare MovieLens-100k and run everything on it."""
     dataset = workspace.dataset
-    has_files = dataset.items.path.is_file() and dataset.interactions.path.is_file()
+    has_files = all(Path(str(s.path)).is_file() for s in (dataset.items, dataset.interactions))
     if dataset.path == example_dataset() and not has_files:
         _step("MovieLens-100k")
         _prepare_example(workspace)

@@ -1,4 +1,4 @@
-"""A data set: three Parquet files and one `dataset.toml` that says what the columns mean."""
+"""A data set: three tables and one `dataset.toml` that says what their columns mean."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -6,16 +6,15 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from intake.model_settings import NextItemConfig, RankerConfig, Section
+from intake.tables.section import Columns, TableSection
 from intake.text_template import placeholders, require_whole_braces
 
-Columns = tuple[str, ...]
 Value = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)]
 
 
-class Items(Section):
-    """`[items]`: the file of item versions and which of its columns are features."""
+class Items(TableSection):
+    """`[items]`: the table of item versions and which of its columns are features."""
 
-    path: Path
     title: str
     text: Annotated[str, AfterValidator(require_whole_braces)]
     numeric: Columns = ()
@@ -27,26 +26,25 @@ class Items(Section):
         return placeholders(self.text)
 
     @property
-    def columns(self) -> Columns:
+    def used_columns(self) -> Columns:
         """Title, text, numeric and categorical columns, each once."""
         named = (self.title, *self.text_columns, *self.numeric, *self.categorical)
         return tuple(dict.fromkeys(named))
 
 
-class Users(Section):
-    """`[users]`: the optional file of user versions."""
+class Users(TableSection):
+    """`[users]`: the optional table of user versions."""
 
-    path: Path
     numeric: Columns = ()
     categorical: Columns = ()
 
     @property
-    def columns(self) -> Columns:
+    def used_columns(self) -> Columns:
         """Numeric and categorical columns, each once."""
         return tuple(dict.fromkeys((*self.numeric, *self.categorical)))
 
 
-class Interactions(Section):
+class Interactions(TableSection):
     """`[interactions]`: the event log.
 
     Attributes
@@ -56,7 +54,6 @@ class Interactions(Section):
     value_range : the least and the greatest value that an event can have, both allowed
     """
 
-    path: Path
     explicit: bool = False
     positive: str | None = None
     value_range: tuple[Value, Value] = (-1e12, 1e12)
@@ -189,3 +186,8 @@ class Dataset(Section):
     ranker: RankerConfig = RankerConfig()
     candidates: NextItemConfig = NextItemConfig()
     path: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths start."""
+        return self.path.parent

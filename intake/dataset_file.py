@@ -8,38 +8,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from feast_fusion.errors import SchemaError, schema_error
-from intake.dataset import (
-    Activity,
-    Cleaning,
-    Dataset,
-    Encoder,
-    Interactions,
-    Interest,
-    InterestType,
-    Items,
-    Users,
-)
-from intake.model_settings import (
-    ChooserConfig,
-    NextItemConfig,
-    RankerConfig,
-    Section,
-    SequenceConfig,
-)
-
-_SECTIONS: dict[str, type[Section]] = {
-    "items": Items,
-    "users": Users,
-    "interactions": Interactions,
-    "activity": Activity,
-    "encoder": Encoder,
-    "cleaning": Cleaning,
-    "interest": Interest,
-    "ranker": RankerConfig,
-    "candidates": NextItemConfig,
-    "candidates.sequence": SequenceConfig,
-    "candidates.chooser": ChooserConfig,
-}
+from intake.dataset import Dataset
+from intake.section_tree import section_at
 
 
 def load_dataset(path: str | Path) -> Dataset:
@@ -80,8 +50,12 @@ def _resolve_paths(raw: dict[str, Any], folder: Path) -> None:
     """Makes the paths of files absolute, and the name of a model where it is a folder here."""
     for section in ("items", "users", "interactions"):
         table = raw.get(section)
-        if isinstance(table, dict) and isinstance(table.get("path"), str):
-            table["path"] = folder / table["path"]
+        if not isinstance(table, dict):
+            continue
+        for key in ("path", "database"):
+            place = table.get(key)
+            if isinstance(place, str) and "://" not in place:
+                table[key] = folder / Path(place).expanduser()
     encoder = raw.get("encoder")
     if isinstance(encoder, dict) and isinstance(encoder.get("model"), str):
         model = folder / encoder["model"]
@@ -107,5 +81,4 @@ def _explain(detail: ErrorDetails) -> str:
 def _known_keys(sections: list[str]) -> list[str]:
     if not sections:
         return sorted(Dataset.model_fields.keys() - {"path"})
-    is_type = sections[:2] == ["interest", "types"]
-    return sorted((InterestType if is_type else _SECTIONS[".".join(sections)]).model_fields)
+    return sorted(section_at(sections).model_fields)

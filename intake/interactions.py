@@ -1,7 +1,7 @@
 """The events of a data set, of its file and of the journal: which can be used, and which not."""
 
+import json
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,21 +9,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feast_fusion.errors import SchemaError, schema_error
+from feast_fusion.parquet.column_types import is_text
 from feast_fusion.times import TIMESTAMP
+from intake.column_roles import role_of
 from intake.dataset import Dataset
 from intake.event import with_columns_of
 from intake.event_bounds import OUT_OF_RANGE, ValueRange
 from intake.id_column import explain_unknown
 from intake.outliers import note_outliers
 from intake.positive import evaluate_positive, require_both_labels
-from intake.screening import Screening
+from intake.screening import JOURNAL, Screening
+from intake.tables.reading import read_table
+from intake.tables.source_table import SourceTable
+from intake.tables.text_types import texts_without_number
 
 _EVENT_COLUMNS = ("user_id", "item_id", "event_timestamp")
 
 
 def screen_file(dataset: Dataset, items: Screening, now: datetime) -> Screening:
     """The interactions of the file, each usable or with its defect."""
-    found = Screening(dataset.interactions.path, "interactions", _EVENT_COLUMNS)
+    section = dataset.interactions
+    source = read_table(section, "interactions", dataset.folder, role_of(section))
+    found = Screening(source, _EVENT_COLUMNS)
     _screen_events(found, dataset, items, now)
     return found
 
@@ -42,7 +49,8 @@ def screen_journal(
     if not journal:
         return None
     table = with_columns_of(journal.drop_columns(["received"]), file.table.schema)
-    found = Screening(Path("the event journal"), "events", _EVENT_COLUMNS, table)
+    journaled = SourceTable("the event journal", "the event journal", JOURNAL, table)
+    found = Screening(journaled, _EVENT_COLUMNS)
     _screen_events(found, dataset, items, now)
     if "event_id" in file.columns:
         folded = file.columns["event_id"].filter(pa.array(file.is_usable))
@@ -83,7 +91,7 @@ def _add_value(found: Screening, allowed: ValueRange) -> None:
     column = found.table["value"]
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
     if not any(is_kind(column.type) for is_kind in kinds):
-        raise _not_a_number(column, found.path)
+        raise _not_a_number(column, found)
     value = pl.Series("value", column.cast(pa.float64())).fill_nan(None)
     found.reject(value.is_infinite().fill_null(False).to_numpy(), "infinite value", "value")
     found.reject(
@@ -95,23 +103,25 @@ def _add_value(found: Screening, allowed: ValueRange) -> None:
     )
     found.notes += note_outliers(
         value.filter(pl.Series(found.is_usable)).drop_nulls().to_numpy(),
-        f"Numbers of 'value' in {found.path.name}:",
+        f"Numbers of 'value' in {found.label}:",
         "Set value_range of [interactions] in dataset.toml to refuse them, from the service too.",
     )
     found.columns["value"] = value.to_arrow()
 
 
-def _not_a_number(column: pa.ChunkedArray, path: Path) -> SchemaError:
+def _not_a_number(column: pa.ChunkedArray, events: Screening) -> SchemaError:
     found = pc.drop_null(column)
-    convert = "pandas.to_numeric(frame['value'], errors='coerce')"
-    if pa.types.is_boolean(column.type):
-        convert = "frame['value'].astype('float64')"
+    remedy = "Convert it: `frame['value'] = frame['value'].astype('float64')`"
+    if is_text(column.type):
+        found = texts_without_number(found)
+        nothing = json.dumps(found[0].as_py(), ensure_ascii=False)
+        remedy = f"Where it means that nothing is known, `null_values = [{nothing}]`"
     return schema_error(
-        f"{path}: column 'value'",
+        f"{events.where}: column 'value'",
         got=f"{column.type}, such as {found[0].as_py()!r}" if len(found) else column.type,
         expected="numbers, such as 4.5",
-        remedy=f"Convert it: `frame['value'] = {convert}`; or rename it if it is not what an "
-        "event is worth.",
+        remedy=f"{remedy} in [{events.name}]; or, if it is not what an event is worth, give it "
+        'another name: `columns = {worth = "value"}`.',
     )
 
 
@@ -122,7 +132,7 @@ def _add_positive(found: Screening, dataset: Dataset) -> None:
         return
     columns = dict(zip(found.table.column_names, found.table.columns, strict=True))
     columns |= {name: pa.chunked_array([column]) for name, column in found.columns.items()}
-    positive = evaluate_positive(expression, columns, found.path)
+    positive = evaluate_positive(expression, columns, found.where)
     is_undecided = positive.is_null().to_numpy()
     has_value = np.asarray(found.columns["value"].is_valid())
     found.reject(is_undecided & ~has_value, "null value")

@@ -57,7 +57,7 @@ def screen_number(found: Screening, name: str) -> list[str]:
     numbers = np.asarray(pc.fill_null(column.cast(pa.float64(), safe=False), np.nan))
     is_huge = np.abs(numbers) > LARGEST
     notes = []
-    where = f"Numbers of {name!r} in {found.path.name}:"
+    where = f"Numbers of {name!r} in {found.label}:"
     if is_huge.any():
         notes.append(
             f"{where} {is_huge.sum():,} of {len(numbers):,} are infinite or beyond {LARGEST:g}, "

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -20,7 +19,7 @@ _MAX_VERDICTS = 65_536
 Columns = Mapping[str, pa.ChunkedArray]
 
 
-def evaluate_positive(expression: str, columns: Columns, path: Path) -> pl.Series:
+def evaluate_positive(expression: str, columns: Columns, where: str) -> pl.Series:
     """(n,) booleans, null where undecided, of an SQL expression over `columns`.
 
     Raises
@@ -28,7 +27,7 @@ def evaluate_positive(expression: str, columns: Columns, path: Path) -> pl.Serie
     SchemaError
         It cannot be evaluated, is not boolean, or depends on other rows.
     """
-    what = f"{path}: positive = {expression!r}"
+    what = f"{where}: positive = {expression!r}"
     try:
         condition = pl.sql_expr(expression)
         frame = _frame(condition, columns)
@@ -74,7 +73,7 @@ def require_both_labels(dataset: Dataset, events: pa.Table) -> None:
     names = dict.fromkeys(pl.sql_expr(expression).meta.root_names())
     answer = "true" if found[0] else "false"
     raise schema_error(
-        f"{dataset.interactions.path}: positive = {expression!r}",
+        f"{dataset.interactions.where}: positive = {expression!r}",
         got=f"{answer} for each of {len(events):,} usable events"
         + "".join(
             f"; {name} {_examples(events[name])}" for name in names if name in events.column_names

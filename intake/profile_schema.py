@@ -23,7 +23,7 @@ def _profile_schema(key: str, section: Items | Users, source: pa.Schema) -> pa.S
     if "created" in source.names:
         fields.append(("created", TIMESTAMP))
     # a text template may name the key or a time, which are there already
-    features = [name for name in section.columns if name not in dict(fields)]
+    features = [name for name in section.used_columns if name not in dict(fields)]
     types = (_column_type(source.field(name).type, name in section.numeric) for name in features)
     return pa.schema([*fields, *zip(features, types, strict=True)])
 

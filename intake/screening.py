@@ -1,5 +1,6 @@
 """The rows of one input file: what each column becomes, and why a row cannot be used."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +16,12 @@ from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import replaced_file
 from feast_fusion.parquet.column_types import is_text
 from feast_fusion.times import TIMESTAMP, from_micros, to_micros
-from intake.data_file import missing_columns, read_parquet
 from intake.id_column import not_an_id
+from intake.missing_columns import missing_columns
+from intake.tables.source_table import RAGGED, UNREAD, SourceTable
+from intake.tables.text_types import texts_without_number
 from intake.time_readings import (
+    ColumnOf,
     refuse_other_unit,
     remedy_unparsable,
     remedy_without_zone,
@@ -25,45 +29,54 @@ from intake.time_readings import (
 )
 from intake.timestamps import NO_ZONE, UNPARSABLE, parse_times
 
+JOURNAL = "events"
 _EXAMPLE_CHARACTERS = 80
 
 
 class Screening:
-    """n rows of a file, the columns made from them, and the first defect found of each row.
+    """n rows of a table, the columns made from them, and the first defect found of each row.
 
     Attributes
     ----------
-    table : the file as it is
+    where : file or query, for messages
+    label : its last part, for sentences
+    name : of the section, which also names the rejects file; "events" for the journal
+    table : the rows as they were read
     columns : made columns, each (n,), by name
     examples : per reason, a value of the first row that was rejected for it, and what was expected
     notes : what was found that rejects no row, a sentence each
     earliest_future : the earliest time after now that was met
     """
 
-    def __init__(
-        self, path: Path, name: str, required: Sequence[str], table: pa.Table | None = None
-    ) -> None:
-        """Reads the file at `path` unless `table` is given; `name` also names the rejects file.
+    def __init__(self, source: SourceTable, required: Sequence[str]) -> None:
+        """Screens what was read.
 
         Raises
         ------
         SchemaError
-            The file is missing or unreadable, or lacks one of the `required` columns.
+            The table lacks one of the `required` columns.
         """
-        self.path = path
-        self.name = name
-        self._is_file = table is None
-        self.table = read_parquet(path) if table is None else table
+        self.where, self.label, self.name = source.where, source.label, source.section
+        self.table = source.table
+        self._time, self._unread = source.time, source.unread
         self.columns: dict[str, pa.Array] = {}
         self.examples: dict[str, str] = {}
-        self.notes: list[str] = []
+        self.notes: list[str] = list(source.notes)
         self.earliest_future: datetime | None = None
         self._reasons = [""]
         self._remedies: dict[str, str] = {}
         self._reason = np.zeros(len(self.table), dtype=np.int16)
         missing = [column for column in required if column not in self.table.column_names]
         if missing:
-            raise missing_columns(path, missing, self.table.column_names)
+            raise missing_columns(self.where, self.name, missing, self.table.column_names)
+        if len(self._unread):
+            line, text = (self._unread[name][0].as_py() for name in UNREAD.names[1:])
+            self.examples[RAGGED] = f"such as {text[:_EXAMPLE_CHARACTERS]!r} in line {line}"
+
+    @property
+    def n_read(self) -> int:
+        """Rows, and lines that are no rows."""
+        return len(self.table) + len(self._unread)
 
     @property
     def is_usable(self) -> NDArray[np.bool_]:
@@ -75,7 +88,8 @@ class Screening:
     def counts(self) -> dict[str, int]:
         """Rejected rows per reason."""
         found = np.bincount(self._reason, minlength=len(self._reasons)).tolist()
-        return {reason: n for reason, n in zip(self._reasons, found, strict=True) if reason and n}
+        counts = {reason: n for reason, n in zip(self._reasons, found, strict=True) if reason and n}
+        return counts | ({RAGGED: len(self._unread)} if len(self._unread) else {})
 
     def reject(
         self,
@@ -135,7 +149,7 @@ class Screening:
         column = _plain(self.table[name])
         kinds = (is_text, pa.types.is_integer, pa.types.is_null)
         if not any(is_kind(column.type) for is_kind in kinds):
-            raise not_an_id(column, name, f"{self.path}: column {name!r}")
+            raise not_an_id(column, name, f"{self.where}: column {name!r}")
         return column.cast(pa.string()).combine_chunks()
 
     def add_time(self, name: str, now: datetime) -> None:
@@ -147,17 +161,18 @@ class Screening:
             The column is neither timestamps nor text, or most times were read in another unit than
         they were counted in.
         """
-        column, what = _plain(self.table[name]), f"{self.path}: column {name!r}"
-        parsed = parse_times(column, name, what, now)
-        if self._is_file:  # a journal that raises would stop every prepare to come
+        column = _plain(self.table[name])
+        column_of = ColumnOf(name, f"{self.where}: column {name!r}", self.name)
+        parsed = parse_times(column, column_of, now, self._time)
+        if self.name != JOURNAL:  # a journal that raises would stop every prepare to come
             has_defect = np.any([*parsed.defects.values()], axis=0)
-            refuse_other_unit(column, parsed.time[~has_defect], name, what, now)
+            refuse_other_unit(parsed.read, parsed.time[~has_defect], column_of, now)
         for reason, is_bad in parsed.defects.items():
             remedy = ""
             if is_bad.any() and reason == NO_ZONE.format(name):
-                remedy = remedy_without_zone(column, name)
+                remedy = remedy_without_zone(column_of)
             elif is_bad.any() and reason == UNPARSABLE.format(name):
-                remedy = remedy_unparsable(column, name, now)
+                remedy = remedy_unparsable(column, column_of, now)
             self.reject(is_bad, reason, name, remedy=remedy)
         is_future = parsed.time > to_micros(now)
         if is_future.any():
@@ -181,13 +196,20 @@ class Screening:
         return pa.table(columns, schema=schema)
 
     def write_rejects(self, folder: Path) -> None:
-        """All columns of the rejected rows, their `row` (from 0) and `reason`, in `folder`."""
+        """All columns of the rejected rows, their `row` (from 0) and `reason`, in `folder`.
+
+        Lines that are no rows follow, with the columns of `UNREAD`.
+        """
         rows = np.flatnonzero(~self.is_usable)
         rejected = self.table.take(pa.array(rows))
         taken = {"row": "row_in_file", "reason": "reason_in_file"}
         rejected = rejected.rename_columns([taken.get(c, c) for c in rejected.column_names])
         reasons = pa.array(self._reasons, pa.string()).take(pa.array(self._reason[rows]))
         rejected = rejected.append_column("row", pa.array(rows)).append_column("reason", reasons)
+        if len(self._unread):
+            reasons = pa.array([RAGGED] * len(self._unread), pa.string())
+            unread = self._unread.append_column("reason", reasons)
+            rejected = pa.concat_tables([rejected, unread], promote_options="default")
         with replaced_file(folder / f"{self.name}.parquet") as building:
             pq.write_table(rejected, building, compression="zstd")
 
@@ -200,31 +222,32 @@ class Screening:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             found, remedy = pc.drop_null(column), f"Correct what dataset.toml says of it. ({error})"
             if is_text(column.type):
-                number = f"pandas.to_numeric(frame[{name!r}], errors='coerce')"
+                found = texts_without_number(found)
+                nothing = json.dumps(found[0].as_py(), ensure_ascii=False)
                 remedy = (
-                    "Name it as categorical in dataset.toml; or, where other texts are no numbers "
-                    f"by mistake, `frame[{name!r}] = {number}`."
+                    "Name it as categorical in dataset.toml; or, where the text means that nothing "
+                    f"is known, `null_values = [{nothing}]` in [{self.name}]."
                 )
             raise schema_error(
-                f"{self.path}: column {name!r}",
+                f"{self.where}: column {name!r}",
                 got=f"{column.type}, such as {found[0].as_py()!r}" if len(found) else column.type,
                 expected=f"{expected}, such as 4.5" if is_text(column.type) else expected,
                 remedy=remedy,
             ) from error
 
     def _nothing_left(self) -> SchemaError:
-        got = f"{len(self.table)} rows"
+        got = f"{self.n_read} rows"
         remedies = [f"Each row and its reason is in rejects/{self.name}.parquet."]
         if self.counts:
             commonest = max(self.counts, key=lambda reason: self.counts[reason])
             got += f", rejected for {self.counts}"
             if commonest in self.examples:
                 got += f", {self.examples[commonest]}"
-            remedies.insert(0, self._remedies[commonest])
+            remedies.insert(0, self._remedies.get(commonest, ""))
         elif self.name == "users":
             remedies = ["The table is optional: remove [users] from dataset.toml."]
         return schema_error(
-            f"{self.path}: no row is left",
+            f"{self.where}: no row is left",
             got=got,
             expected="at least one usable row",
             remedy=" ".join(filter(None, remedies)),

@@ -1,6 +1,7 @@
-"""Times that were read otherwise than they were meant: what they would be, and the line for it."""
+"""Times that were read otherwise than they were meant: what they would be, and the key for it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -31,12 +32,41 @@ _FORMATS = (
     "%d/%m/%Y %H:%M",
     "%d.%m.%Y",
     "%d-%m-%Y",
-    "%a, %d %b %Y %H:%M:%S %Z",
+    "%a, %d %b %Y %H:%M:%S %z",
+    "%d %b %Y %H:%M:%S",
+    "%d %B %Y %H:%M:%S",
+    "%d %b %Y",
+    "%B %d, %Y",
 )
 _SAMPLE_ROWS = 1_000
 # No recommender has events from before; a time in this span is read as it was meant.
 _FIRST_US = to_micros(datetime(1990, 1, 1, tzinfo=UTC))
 _AHEAD_US = 366 * 86_400 * 1_000_000
+
+
+@dataclass(frozen=True)
+class ColumnOf:
+    """A column of times in messages.
+
+    Attributes
+    ----------
+    name : of the column
+    what : file and column
+    section : of dataset.toml, where its `time` stands
+    """
+
+    name: str
+    what: str
+    section: str
+
+    def key(self, **reading: str) -> str:
+        """The key of dataset.toml that says how the column is meant.
+
+        >>> ColumnOf("event_timestamp", "a.csv", "items").key(unit="s")
+        '`time = {unit = "s"}` in [items] of dataset.toml'
+        """
+        said = ", ".join(f'{key} = "{value}"' for key, value in reading.items())
+        return f"`time = {{{said}}}` in [{self.section}] of dataset.toml"
 
 
 def plausible_unit(ticks: int, now: datetime) -> str | None:
@@ -53,8 +83,13 @@ def plausible_unit(ticks: int, now: datetime) -> str | None:
     return next((u for u in _UNITS if _FIRST_US <= _micros(ticks, u) <= latest), None)
 
 
+def middle_of(ticks: NDArray[np.int64]) -> int | None:
+    """The median of the numbers (n,); None of none."""
+    return int(np.partition(ticks, len(ticks) // 2)[len(ticks) // 2]) if len(ticks) else None
+
+
 def refuse_other_unit(
-    column: pa.ChunkedArray, times: NDArray[np.int64], name: str, what: str, now: datetime
+    column: pa.ChunkedArray, times: NDArray[np.int64], column_of: ColumnOf, now: datetime
 ) -> None:
     """Nothing, unless most times of a column were read in another unit than they were counted in.
 
@@ -62,35 +97,39 @@ def refuse_other_unit(
 
     Parameters
     ----------
+    column : as it was read
     times : (n,) microseconds since the epoch of the usable rows, which a column of text is read by
 
     Raises
     ------
     SchemaError
-        With both readings, and the line that corrects a pandas frame.
+        With both readings, and what corrects it.
     """
-    ticks, read, number = times, "us", f"frame[{name!r}]"
+    ticks, read = times, "us"
     if pa.types.is_timestamp(column.type):
         ticks, read = np.asarray(column.drop_null().cast(pa.int64())), column.type.unit
-    else:
-        text = f"pandas.to_datetime({number}, format='ISO8601', utc=True)"
-        number = f"{text}.astype('datetime64[us, UTC]')"
-    if not len(ticks):
+    middle = middle_of(ticks)
+    unit = None if middle is None else plausible_unit(middle, now)
+    if middle is None or unit is None or unit == read:
         return
-    middle = int(np.partition(ticks, len(ticks) // 2)[len(ticks) // 2])
-    unit = plausible_unit(middle, now)
-    if unit is None or unit == read:
-        return
+    remedy = f"Say the unit: {column_of.key(unit=unit)}."
+    if is_text(column.type):
+        name = column_of.name
+        remedy = (
+            "The texts were made so: read the numbers again, "
+            f"`frame[{name!r}] = pandas.to_datetime(pandas.to_datetime(frame[{name!r}], "
+            "format='ISO8601', utc=True)"
+            f".astype('datetime64[us, UTC]').astype('int64'), unit={unit!r}, utc=True)`."
+        )
     raise schema_error(
-        what,
+        column_of.what,
         got=f"{show_instant(middle, read)} for most rows, read as {_UNITS[read]}",
         expected=f"{show_instant(middle, unit)}, which the same numbers are as {_UNITS[unit]}",
-        remedy=f"Read them again: `{_assign(name)}"
-        f"pandas.to_datetime({number}.astype('int64'), unit={unit!r}, utc=True)`.",
+        remedy=remedy,
     )
 
 
-def not_a_time(column: pa.ChunkedArray, name: str, what: str, now: datetime) -> SchemaError:
+def not_a_time(column: pa.ChunkedArray, column_of: ColumnOf, now: datetime) -> SchemaError:
     """The error that a column of numbers, or of another type, holds no times yet."""
     found = pc.drop_null(column)
     if pa.types.is_floating(column.type):
@@ -104,59 +143,55 @@ def not_a_time(column: pa.ChunkedArray, name: str, what: str, now: datetime) -> 
         instant = show_instant(numbers[0], unit)
         expected += f", such as {instant}, which it is as {_UNITS[unit]}"
     return schema_error(
-        what,
+        column_of.what,
         got=f"{column.type}, such as {examples[0]!r}" if examples else column.type,
         expected=expected,
-        remedy=_remedy_of_numbers(numbers, unit, name),
+        remedy=_remedy_of_numbers(numbers, unit, column_of),
     )
 
 
-def _remedy_of_numbers(numbers: Sequence[int], unit: str | None, name: str) -> str:
+def _remedy_of_numbers(numbers: Sequence[int], unit: str | None, column_of: ColumnOf) -> str:
     if unit is not None:
-        call = f"pandas.to_datetime(frame[{name!r}], unit={unit!r}, utc=True)"
-        return f"Convert it: `{_assign(name)}{call}`."
+        return f"Say the unit: {column_of.key(unit=unit)}."
     if known_format([str(number) for number in numbers]) == _DAY:
-        text = f"frame[{name!r}].astype('Int64').astype('string')"
-        call = f"pandas.to_datetime({text}, format={_DAY!r}, utc=True)"
-        return f"It looks like days: `{_assign(name)}{call}`."
+        return f"It looks like days: {column_of.key(format=_DAY, zone='UTC')}."
+    name = column_of.name
     return (
-        "It is no time since 1990 in any unit. Put the times there, such as "
-        f"`{_assign(name)}pandas.to_datetime(frame['timestamp'], unit='s', utc=True)` of seconds."
+        "It is no time since 1990 in any unit. Name the column that has the times, such as "
+        f'`columns = {{{name} = "timestamp", {name}_number = "{name}"}}` in '
+        f"[{column_of.section}] of dataset.toml."
     )
 
 
-def remedy_without_zone(column: pa.ChunkedArray, name: str) -> str:
-    """How a column whose times have no zone gets one, by the type that it has."""
-    read = f"pandas.to_datetime(frame[{name!r}]"
-    if is_text(column.type):
-        read += ", format='ISO8601'"
+def remedy_without_zone(column_of: ColumnOf) -> str:
+    """How a column whose times have no zone gets one."""
     return (
-        f"Give the times of {name} their zone; where they are UTC: `{_assign(name)}{read}, "
-        f"utc=True)`; where not: `{_assign(name)}{read}).dt.tz_localize('Asia/Shanghai')`."
+        f"Say the zone of {column_of.name}; where they are UTC: {column_of.key(zone='UTC')}; where "
+        f"they are of China: {column_of.key(zone='Asia/Shanghai')}."
     )
 
 
-def remedy_unparsable(column: pa.ChunkedArray, name: str, now: datetime) -> str:
+def remedy_unparsable(column: pa.ChunkedArray, column_of: ColumnOf, now: datetime) -> str:
     """How a column of text that is no ISO 8601 becomes times, where its form is a known one."""
     texts = pc.utf8_trim_whitespace(column.drop_null().cast(pa.string()))[:_SAMPLE_ROWS].to_pylist()
     if texts and all(each.isdigit() for each in texts):
         unit = plausible_unit(int(texts[0]), now)
         if unit is not None:
-            number = f"frame[{name!r}].astype('int64')"
             return (
                 f"As {_UNITS[unit]} {texts[0]} is {show_instant(int(texts[0]), unit)}: "
-                f"`{_assign(name)}pandas.to_datetime({number}, unit={unit!r}, utc=True)`."
+                f"{column_of.key(unit=unit)}."
             )
     form = known_format(texts)
     if form is None:
         return (
-            "Write ISO 8601 with the zone, such as 2024-01-31T12:00:00Z: "
-            f"`{_assign(name)}pandas.to_datetime(frame[{name!r}], format='mixed', utc=True)` "
-            "reads many forms; look at what it made of them."
+            "Say its form in the codes of strptime; of '15 Nov 2019 08:55' it is "
+            f"{column_of.key(format='%d %b %Y %H:%M', zone='UTC')}."
         )
+    if "%z" in form:
+        return f"Say the form of {column_of.name}: {column_of.key(format=form)}."
     return (
-        f"Read {name} in its form: "
-        f"`{_assign(name)}pandas.to_datetime(frame[{name!r}], format={form!r}, utc=True)`."
+        f"Say the form of {column_of.name} and its zone; where it is UTC: "
+        f"{column_of.key(format=form, zone='UTC')}."
     )
 
 
@@ -193,7 +228,3 @@ def show_instant(ticks: int, unit: str) -> str:
     except (ValueError, OverflowError, OSError):
         return f"the year {1970 + ticks // TICKS_PER_SECOND[unit] // 31_556_952}"
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _assign(name: str) -> str:
-    return f"frame[{name!r}] = "

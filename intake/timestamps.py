@@ -10,8 +10,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feast_fusion.parquet.column_types import is_text
+from intake.declared_times import as_declared, in_zone
 from intake.event_bounds import EARLIEST_US, LATEST_US, OUT_OF_RANGE
-from intake.time_readings import TICKS_PER_SECOND, not_a_time
+from intake.tables.section import TimeReading
+from intake.time_readings import TICKS_PER_SECOND, ColumnOf, not_a_time
 
 # ISO 8601 as it is met in files: a space for the T, no seconds, a comma, a zone without colon.
 _ISO = (
@@ -31,42 +33,64 @@ class ParsedTimes:
     ----------
     time : (n,) int64 microseconds since the epoch, 0 where there is a defect
     defects : (n,) bool per defect, keyed by its wording; a row has one defect at most
+    read : the column as it was declared to be meant
     """
+
+    time: NDArray[np.int64]
+    defects: dict[str, NDArray[np.bool_]]
+    read: pa.ChunkedArray
+
+
+def parse_times(
+    column: pa.ChunkedArray,
+    column_of: ColumnOf,
+    now: datetime,
+    reading: TimeReading | None = None,
+) -> ParsedTimes:
+    """The instants of `column`: timestamps of any unit and zone, or ISO 8601 strings with a zone.
+
+    With `reading` they are also numbers of a unit, texts of a format, and times of a zone; times
+    that say all that themselves stay as they are. Finer units are cut to microseconds. Rows that
+    are null, have no zone, cannot be parsed, or lie outside the years 1700 to 2199 are marked.
+
+    Raises
+    ------
+    SchemaError
+        The column is of another type.
+    """
+    reading = reading or TimeReading()
+    read = as_declared(column, reading, now)
+    if pa.types.is_timestamp(read.type) or pa.types.is_date(read.type):
+        parsed = _parse_native(read)
+    elif pa.types.is_null(read.type):
+        parsed = _parsed(np.zeros(len(column), np.int64), {})
+    elif is_text(read.type):
+        parsed = _parse_text(read, reading.zone)
+    else:
+        raise not_a_time(column, column_of, now)
+    is_null, is_lost = np.asarray(column.is_null()), np.asarray(read.is_null())
+    unparsable = parsed.defects.get(UNPARSABLE, is_lost) | is_lost
+    defects = {**parsed.defects, NULL: is_null, UNPARSABLE: unparsable & ~is_null}
+    time = np.where(is_lost, 0, parsed.time)
+    named = {words.format(column_of.name): bad for words, bad in defects.items()}
+    return ParsedTimes(time, named, read)
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """Times and defects so far, keyed by the wording without the name of the column."""
 
     time: NDArray[np.int64]
     defects: dict[str, NDArray[np.bool_]]
 
 
-def parse_times(column: pa.ChunkedArray, name: str, what: str, now: datetime) -> ParsedTimes:
-    """The instants of `column`: timestamps of any unit and zone, or ISO 8601 strings with a zone.
-
-    Finer units are cut to microseconds. Rows that are null, have no zone, cannot be parsed, or
-    lie outside the years 1700 to 2199 are marked; `name` names the column in the wording.
-
-    Raises
-    ------
-    SchemaError
-        The column is of another type; `what` names file and column.
-    """
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        parsed = _parse_native(column)
-    elif pa.types.is_null(column.type):
-        parsed = _parsed(np.zeros(len(column), np.int64), {})
-    elif is_text(column.type):
-        parsed = _parse_text(column)
-    else:
-        raise not_a_time(column, name, what, now)
-    defects = {NULL: np.asarray(column.is_null()), **parsed.defects}
-    return ParsedTimes(parsed.time, {words.format(name): bad for words, bad in defects.items()})
-
-
-def _parsed(time: NDArray[np.int64], defects: dict[str, NDArray[np.bool_]]) -> ParsedTimes:
+def _parsed(time: NDArray[np.int64], defects: dict[str, NDArray[np.bool_]]) -> _Parsed:
     for bad in defects.values():
         time = np.where(bad, 0, time)
-    return ParsedTimes(time, defects)
+    return _Parsed(time, defects)
 
 
-def _parse_native(column: pa.ChunkedArray) -> ParsedTimes:
+def _parse_native(column: pa.ChunkedArray) -> _Parsed:
     n = len(column)
     if pa.types.is_date(column.type) or column.type.tz is None:
         return _parsed(np.zeros(n, np.int64), {NO_ZONE: np.asarray(column.is_valid())})
@@ -80,11 +104,11 @@ def _parse_native(column: pa.ChunkedArray) -> ParsedTimes:
     return _parsed(np.where(is_outside, 0, ticks) * factor, {OUT_OF_RANGE: is_outside})
 
 
-def _bounded(time: NDArray[np.int64]) -> ParsedTimes:
+def _bounded(time: NDArray[np.int64]) -> _Parsed:
     return _parsed(time, {OUT_OF_RANGE: (time < EARLIEST_US) | (time >= LATEST_US)})
 
 
-def _parse_text(column: pa.ChunkedArray) -> ParsedTimes:
+def _parse_text(column: pa.ChunkedArray, zone: str | None) -> _Parsed:
     text = pl.Series("text", column, dtype=pl.String)
     part = text.str.extract_groups(_ISO).struct.unnest()
     clock = pl.concat_str(
@@ -103,6 +127,12 @@ def _parse_text(column: pa.ChunkedArray) -> ParsedTimes:
         time=local + fraction - offset,
         has_zone=pl.col("utc").is_not_null() | pl.col("sign").is_not_null(),
     )
+    if zone is not None:
+        clocks = pa.chunked_array([found["time"].to_arrow().cast(pa.timestamp("us"))])
+        there = pl.Series("there", in_zone(clocks, zone).cast(pa.int64()))
+        found = found.with_columns(
+            time=pl.when("has_zone").then("time").otherwise(there), has_zone=pl.lit(True)
+        )
     is_parsed = found["time"].is_not_null().to_numpy()
     has_zone = found["has_zone"].to_numpy()
     has_text = np.asarray(column.is_valid())

@@ -1,7 +1,6 @@
 """What the files have and nothing reads, or dataset.toml names and no file has: named once."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -23,10 +22,10 @@ def notes_on_unused(
 ) -> list[str]:
     """A sentence for each kind of thing that is not used; empty where all is used."""
     notes = []
-    read = {"item_id", "event_timestamp", "created", *dataset.items.columns}
+    read = {"item_id", "event_timestamp", "created", *dataset.items.used_columns}
     notes += _columns(items, read, "name them in [items] as numeric, categorical or in text")
     if users is not None and dataset.users is not None:
-        read = {"user_id", "event_timestamp", "created", *dataset.users.columns}
+        read = {"user_id", "event_timestamp", "created", *dataset.users.used_columns}
         notes += _columns(users, read, "name them in [users] as numeric or categorical")
     read = {*EVENTS.names} - {"received"} | _named_by(dataset.interactions.positive)
     notes += _columns(events, read, "only positive of [interactions] can name them")
@@ -37,7 +36,7 @@ def _columns(found: Screening, read: Iterable[str], use: str) -> list[str]:
     unused = sorted(set(found.table.column_names) - set(read))
     if not unused:
         return []
-    return [f"Not used: {_list(unused)} of {Path(found.path).name}; {use}."]
+    return [f"Not used: {_list(unused)} of {found.label}; {use}."]
 
 
 def _event_types(dataset: Dataset, interactions: pa.Table) -> list[str]:

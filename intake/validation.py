@@ -9,11 +9,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from intake.column_roles import role_of
 from intake.dataset import Dataset, Items, Users
 from intake.interactions import screen_file, screen_journal, usable_events
 from intake.outliers import screen_number
 from intake.profile_schema import item_profile_schema, user_profile_schema
 from intake.screening import Screening
+from intake.tables.reading import read_table
 from intake.unused import notes_on_unused
 
 
@@ -25,7 +27,7 @@ class ValidationReport:
 
     Attributes
     ----------
-    read : rows in each file
+    read : rows in each file, and lines that are no rows
     rejects : per file, rows that left per reason
     examples : per file and reason, a value that was met, for people
     notes : what was found that rejects no row, and what is there and not used, a sentence each
@@ -87,10 +89,10 @@ def validate_dataset(
         condition on single rows, or is the same for all.
     """
     now = now or datetime.now(UTC)
-    items = _screen_entity(dataset.items, "items", "item_id", now)
+    items = _screen_entity(dataset, dataset.items, "items", "item_id", now)
     users = None
     if dataset.users is not None:
-        users = _screen_entity(dataset.users, "users", "user_id", now)
+        users = _screen_entity(dataset, dataset.users, "users", "user_id", now)
     events = screen_file(dataset, items, now)
     live = screen_journal(dataset, journal, events, items, now)
     files = [each for each in (items, users, events, live) if each is not None]
@@ -102,7 +104,7 @@ def validate_dataset(
     user_table = users and users.usable(user_profile_schema(dataset, users.table.schema))
     interactions = usable_events(dataset, events, live)
     report = ValidationReport(
-        read={each.name: len(each.table) for each in files},
+        read={each.name: each.n_read for each in files},
         rejects={each.name: each.counts for each in files},
         examples={each.name: each.examples for each in files},
         notes=[
@@ -117,9 +119,12 @@ def validate_dataset(
     return ValidatedData(item_table, user_table, interactions, report)
 
 
-def _screen_entity(section: Items | Users, name: str, key: str, now: datetime) -> Screening:
-    required = dict.fromkeys((key, "event_timestamp", *section.columns))
-    found = Screening(section.path, name, list(required))
+def _screen_entity(
+    dataset: Dataset, section: Items | Users, name: str, key: str, now: datetime
+) -> Screening:
+    required = dict.fromkeys((key, "event_timestamp", *section.used_columns))
+    source = read_table(section, name, dataset.folder, role_of(section))
+    found = Screening(source, list(required))
     found.add_key(key)
     found.add_time("event_timestamp", now)
     if "created" in found.table.column_names:

@@ -63,7 +63,7 @@ def require_events(workspace: Workspace) -> None:
     n_events = pq.read_metadata(workspace.source(INTERACTIONS)).num_rows
     if n_events < MIN_EVENTS:
         raise schema_error(
-            f"{workspace.dataset.interactions.path}",
+            f"{workspace.dataset.interactions.where}",
             got=f"{n_events} usable events",
             expected=f"at least {MIN_EVENTS}, of which the newest tenth tests",
             remedy="Bring more events; what was rejected is in "

@@ -67,7 +67,7 @@ def titles_of(versions: ItemVersions, dataset: Dataset) -> pa.Array:
     title = versions.table[dataset.items.title].combine_chunks()
     if pa.types.is_nested(title.type):
         raise schema_error(
-            f"{dataset.items.path}: column {dataset.items.title!r}",
+            f"{dataset.items.where}: column {dataset.items.title!r}",
             got=title.type,
             expected="text",
             remedy="Name a column of strings as [items] title.",

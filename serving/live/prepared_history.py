@@ -136,8 +136,8 @@ def _nothing_prepared(workspace: Workspace) -> FeatureNotFoundError:
 
 
 def _columns_of_file(workspace: Workspace) -> pa.Schema:
-    """What `positive` may name; the file need not be there where events are only served."""
+    """What `positive` may name, as prepare has read it: rejected rows keep all their columns."""
     try:
-        return pq.read_schema(workspace.dataset.interactions.path)
+        return pq.read_schema(workspace.sources / "rejects" / "interactions.parquet")
     except (OSError, pa.ArrowException):
         return pa.schema([])
