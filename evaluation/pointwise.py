@@ -3,6 +3,7 @@
 import numpy as np
 
 from evaluation.report.document import Bin, Figure, Pointwise
+from evaluation.report.words import shared_categories
 from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
 from training.metrics import evaluate_scores
@@ -44,7 +45,13 @@ def evaluate_ranker(
     reliability = {
         model: _bins(labels, found) for model, found in scores.items() if model != _POPULARITY
     }
-    return Pointwise(n_rows=len(test), metrics=metrics, reliability=reliability)
+    vocabularies = artifact.features.vocabularies
+    return Pointwise(
+        n_rows=len(test),
+        metrics=metrics,
+        reliability=reliability,
+        shared_categories={name: known.shared for name, known in vocabularies.items()},
+    )
 
 
 def pointwise_lines(found: Pointwise) -> list[str]:
@@ -55,7 +62,7 @@ def pointwise_lines(found: Pointwise) -> list[str]:
         values = (metrics.get(name) for name in names)
         cells = (f"{'-':>12}" if value is None else f"{value:>12.4f}" for value in values)
         lines.append(f"{model:24}" + "".join(cells))
-    return lines
+    return lines + shared_categories(found.shared_categories)
 
 
 def _popularity(rows: TrainingSet) -> Floats:

@@ -37,6 +37,8 @@ class RankerConfig(Section):
         compare texts, but read as they are they identify the item, whose labels are then memorised
     dropout : share of the units that a training step leaves out
     text_width : numbers of a projected text vector
+    categories : values of a categorical column that are told apart, the most frequent ones
+    category_buckets : parts into which all other values of a column fall, by their hash
     negatives : items drawn against each event of implicit data; part of the training set
     loss : bce for probabilities, bpr for the order of a user's items, joint for half of each
     epochs : passes over the training rows at most
@@ -56,6 +58,8 @@ class RankerConfig(Section):
     content: Annotated[int, Field(ge=0)] = 0
     dropout: Dropout = 0.2
     text_width: Positive = 64
+    categories: Positive = 1024
+    category_buckets: Positive = 64
     negatives: Positive = 4
     loss: LossName = "bce"
     epochs: Positive = 20

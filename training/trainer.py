@@ -142,9 +142,7 @@ def refit(
 def _fit_features(
     training_set: TrainingSet, rows: NDArray[np.int64], dataset: Dataset, config: RankerConfig
 ) -> FeatureEncoder:
-    return FeatureEncoder.fit(
-        training_set, rows, dataset, history=config.history, text_width=config.text_width
-    )
+    return FeatureEncoder.fit(training_set, rows, dataset, config=config)
 
 
 def _begin(
@@ -183,6 +181,7 @@ def _quality(ranker: Ranker, examples: Examples) -> float:
 def _shape(features: FeatureEncoder, inputs: RankerInputs) -> InputShape:
     return InputShape(
         structured=inputs.structured.shape[1],
+        categories=features.n_codes,
         collaborative=inputs.collaborative.shape[1],
         user_texts=inputs.cosines.shape[1],
         text=inputs.known_texts.vectors.shape[1],

@@ -96,11 +96,15 @@ class Bin(_Part):
 
 
 class Pointwise(_Part):
-    """Whether a user likes an item they met: metrics by model, of the same labelled rows."""
+    """Whether a user likes an item they met: metrics by model, of the same labelled rows.
+
+    shared_categories: by categorical feature the share of its categories without a code of its own
+    """
 
     n_rows: int
     metrics: dict[str, dict[str, Figure]]
     reliability: dict[str, list[Bin]] = {}
+    shared_categories: dict[str, float] = {}
 
 
 class ColdItems(_Part):

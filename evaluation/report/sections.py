@@ -14,7 +14,7 @@ from evaluation.report.document import (
     TradeOff,
     Worth,
 )
-from evaluation.report.words import ABSENT, bounds, figure, mean_and_spread
+from evaluation.report.words import ABSENT, bounds, figure, mean_and_spread, shared_categories
 
 _TRADED = {
     "satisfaction": "Choices found against how much the first ten would be liked, by the weight of "
@@ -134,6 +134,7 @@ def _pointwise(found: Pointwise) -> Section:
     text = (
         f"{found.n_rows:,} labelled rows of the last part: does the user like an item that they "
         "met? A calibrated model lies on the diagonal.",
+        *shared_categories(found.shared_categories),
     )
     series = tuple(
         Series(model, tuple((each.predicted, each.observed) for each in bins))

@@ -1,5 +1,7 @@
 """Numbers as the report writes them."""
 
+from collections.abc import Mapping
+
 from evaluation.report.document import Bounds, Figure
 
 ABSENT = "-"
@@ -42,3 +44,11 @@ def mean_and_spread(values: list[Figure], digits: int = 3) -> str:
     if len(known) == 1:
         return mean
     return f"{mean} ({figure(min(known), digits)} to {figure(max(known), digits)})"
+
+
+def shared_categories(found: Mapping[str, float]) -> list[str]:
+    """A sentence on the features some of whose categories the ranker does not tell apart."""
+    features = [f"{name} {share:.1%}" for name, share in found.items() if share > 0]
+    if not features:
+        return []
+    return [f"Categories that share codes with others, of all: {', '.join(features)}."]

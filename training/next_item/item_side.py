@@ -61,10 +61,7 @@ class ItemSide:
         """(n, s) of one row per item; text has a spread of about 1."""
         texts = self.texts(rows)
         blocks = [texts * np.float32(np.sqrt(texts.shape[1]))]
-        blocks += [
-            one_hot(rows, name, values)[:, : len(values)]
-            for name, values in self.vocabularies.items()
-        ]
+        blocks += [one_hot(rows, name, values) for name, values in self.vocabularies.items()]
         blocks += [soft_bins(number(rows, name), knots) for name, knots in self.knots.items()]
         return np.concatenate(blocks, axis=1)
 

@@ -26,13 +26,14 @@ from intake.model_settings import RankerConfig
 from training.next_item.model import NextItemModel
 from training.next_item.model_file import arrays_of, build_model, describe_model
 from training.ranker.batching import RankerInputs
+from training.ranker.category_columns import Vocabulary
 from training.ranker.columns import Profile
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.model import InputShape, Ranker
 from training.ranker.text_projection import TextProjection
 from transformations.id_map import IdMap
 
-FORMAT = 3
+FORMAT = 4
 _DESCRIPTION = "artifact.json"
 _ARRAYS = "arrays.safetensors"
 _RANKER, _NEXT_ITEM = "ranker.", "next_item."  # before the name of a weight
@@ -173,7 +174,9 @@ class Artifact:
                 "value_spread": features.value_spread,
                 "columns": features.columns,
                 "scales": dict(features.scales),
-                "vocabularies": dict(features.vocabularies),
+                "vocabularies": {
+                    name: asdict(vocabulary) for name, vocabulary in features.vocabularies.items()
+                },
                 "item_ids": features.items.ids.to_pylist(),
                 "user_texts": features.user_texts,
                 "text_spread": projection.spread if projection else None,
@@ -243,7 +246,10 @@ def _features(known: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Feature
         value_spread=known["value_spread"],
         columns=tuple(known["columns"]),
         scales={name: tuple(scale) for name, scale in known["scales"].items()},
-        vocabularies={name: tuple(values) for name, values in known["vocabularies"].items()},
+        vocabularies={
+            name: Vocabulary(tuple(of["values"]), of["buckets"], of["shared"])
+            for name, of in known["vocabularies"].items()
+        },
         items=IdMap(pa.array(known["item_ids"], pa.string())),
         user_texts=tuple(known["user_texts"]),
         text_projection=projection,

@@ -41,6 +41,7 @@ class Batch:
     """
 
     structured: Tensor  # (B, S)
+    categories: Tensor  # (B, W) codes from 1 on, 0 is none
     cosines: Tensor  # (B, U)
     collaborative: Tensor  # (B, C), in the second half 1 where a number of the first half is absent
     texts: Tensor  # (B, 1 + U, p): of the item, then of the user
@@ -60,6 +61,7 @@ class RankerInputs:
     Attributes
     ----------
     structured : (N, S)
+    categories : (N, W) int32
     cosines : (N, U)
     collaborative : (N, C)
     users : (N,) int64, equal for equal users
@@ -70,6 +72,7 @@ class RankerInputs:
     """
 
     structured: Tensor
+    categories: Tensor
     cosines: Tensor
     collaborative: Tensor
     users: Tensor
@@ -94,6 +97,7 @@ class RankerInputs:
         """The examples of the (B,) row numbers."""
         return Batch(
             structured=self.structured[rows],
+            categories=self.categories[rows],
             cosines=self.cosines[rows],
             collaborative=self.collaborative[rows],
             texts=torch.stack([text.at(rows) for text in self.texts], dim=1),

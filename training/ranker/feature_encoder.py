@@ -1,6 +1,6 @@
 """From a training set to the ranker's inputs: fitted on training rows, the same at serving."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,9 +12,10 @@ from torch import Tensor
 from feast_fusion.errors import schema_error
 from feast_fusion.training_set import TrainingSet
 from intake.dataset import Dataset
+from intake.model_settings import RankerConfig
 from intake.outliers import without_outliers
 from training.ranker.batching import Distinct, RankerInputs
-from training.ranker.category_columns import fit_vocabulary, one_hot
+from training.ranker.category_columns import Codes, Vocabulary, fit_codes, join_codes
 from training.ranker.columns import (
     Floats,
     Numbers,
@@ -49,7 +50,7 @@ class FeatureEncoder:
     columns : features of the training rows, all of which any other rows must have
     scales : mean and standard deviation per number, outliers apart; those of
         `collaborative_numbers` come last
-    vocabularies : per categorical column its most frequent values
+    vocabularies : per categorical column the codes of its values
     items : known items
     user_texts : which text vectors of users there are
     text_projection : of text vectors, None where the training rows have none
@@ -62,7 +63,7 @@ class FeatureEncoder:
     value_spread: float
     columns: tuple[str, ...]
     scales: Mapping[str, tuple[float, float]]
-    vocabularies: Mapping[str, tuple[str, ...]]
+    vocabularies: Mapping[str, Vocabulary]
     items: IdMap
     user_texts: tuple[str, ...]
     text_projection: TextProjection | None
@@ -75,34 +76,36 @@ class FeatureEncoder:
         rows: NDArray[np.int64],
         dataset: Dataset,
         *,
-        history: int = 50,
-        text_width: int = 64,
+        config: RankerConfig | None = None,
     ) -> "FeatureEncoder":
         """The encoder of the labelled `rows`, in the order of time; no other row is looked at.
 
         Parameters
         ----------
-        history : newest events of a user whose texts are attended to
-        text_width : width that text vectors are projected to
+        config : history, text_width, categories and category_buckets are read
         """
+        config = config or dataset.ranker
         past = training_set.take(rows)
         labels = number(past, "label").astype(np.float32)
         prior = float(labels.mean()) if len(labels) else 0.5
         profile = Profile.of(dataset)
         items = IdMap.of(past.table["item_id"])
-        recent = RecentLists.of(past, items, history)
+        recent = RecentLists.of(past, items, config.history)
         numbers = _numbers(past, profile, prior, recent)
         categorical = [name for name in profile.categorical if has_feature(past, name)]
-        projection, item_texts = _fit_texts(past, items, text_width)
+        projection, item_texts = _fit_texts(past, items, config.text_width)
         user_texts = USER_TEXTS if projection else ()
         return cls(
             profile=profile,
-            history=history,
+            history=config.history,
             prior=prior,
             value_spread=recent.value_spread,
             columns=feature_names(past),
             scales={name: _scale(column) for name, column in numbers.items()},
-            vocabularies={name: fit_vocabulary(past, name) for name in categorical},
+            vocabularies={
+                name: fit_codes(past, name, config.categories, config.category_buckets)
+                for name in categorical
+            },
             items=items,
             user_texts=tuple(name for name in user_texts if vectors(past, name)),
             text_projection=projection,
@@ -125,11 +128,11 @@ class FeatureEncoder:
         self._require_columns(rows)
         recent = self.recent_lists(rows)
         users = rows.table["user_id"]
-        blocks = [one_hot(rows, name, values) for name, values in self.vocabularies.items()]
         structured, collaborative = self.standardise(self.numbers(rows, recent), len(rows))
         index = torch.from_numpy(recent.index)
         return RankerInputs(
-            structured=torch.from_numpy(np.concatenate([structured, *blocks], axis=1)),
+            structured=torch.from_numpy(structured),
+            categories=torch.from_numpy(self.category_codes(rows, self.vocabularies)),
             cosines=torch.from_numpy(self._cosines(rows)),
             collaborative=torch.from_numpy(collaborative),
             users=torch.from_numpy(IdMap.of(users).codes(users)),
@@ -138,6 +141,22 @@ class FeatureEncoder:
             recent_events=Distinct(self.events(recent), index),
             known_texts=self.known_texts,
         )
+
+    @cached_property
+    def n_codes(self) -> int:
+        """How many codes of categories there are, from 1 on."""
+        return sum(map(len, self.vocabularies.values()))
+
+    def category_codes(self, rows: TrainingSet, names: Collection[str]) -> Codes:
+        """(n, w) codes of the categorical columns `names` in the rows, see `join_codes`."""
+        blocks = [self.vocabularies[name].codes(rows, name) for name in names]
+        return join_codes(blocks, [self._offsets[name] for name in names], len(rows))
+
+    @cached_property
+    def _offsets(self) -> dict[str, int]:
+        """Codes of the columns before each column."""
+        sizes = [0, *map(len, self.vocabularies.values())]
+        return dict(zip(self.vocabularies, np.cumsum(sizes).tolist(), strict=False))
 
     def recent_lists(self, rows: TrainingSet) -> RecentLists:
         """The recent events of the rows' users."""

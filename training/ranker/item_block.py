@@ -16,7 +16,7 @@ class ItemBlock:
     ----------
     numbers : (n, k) float64 in the order of `RequestEncoder.item_numbers`; NaN where absent, ages
         as the instant in seconds since the epoch
-    one_hot : (n, c) float32, columns of the items' categories
+    codes : (n, v) int32, codes of the items' categories, 0 where none
     categories : (n, w) int32, numbers of `RequestEncoder.category`, 0 past the end
     has_categories : (n,) bool
     vectors : (n, d) float32, zeros where absent
@@ -25,7 +25,7 @@ class ItemBlock:
     """
 
     numbers: NDArray[np.float64]
-    one_hot: Floats
+    codes: NDArray[np.int32]
     categories: NDArray[np.int32]
     has_categories: NDArray[np.bool_]
     vectors: Floats
@@ -46,14 +46,20 @@ class ItemBlock:
 
     def put(self, rows: NDArray[np.int64], items: "ItemBlock") -> "ItemBlock":
         """These items with `items` in the given rows, which are changed in place."""
-        width = max(self.categories.shape[1], items.categories.shape[1])
-        wide, items = self._widened(width), items._widened(width)
+        wide, items = self._widened(items), items._widened(self)
         for field in fields(self):
             getattr(wide, field.name)[rows] = getattr(items, field.name)
         return wide
 
-    def _widened(self, width: int) -> "ItemBlock":
-        more = width - self.categories.shape[1]
-        if not more:
-            return self
-        return replace(self, categories=np.pad(self.categories, ((0, 0), (0, more))))
+    def _widened(self, other: "ItemBlock") -> "ItemBlock":
+        """With lists as long as those of `other`, at least."""
+
+        def pad(mine: NDArray[np.int32], theirs: NDArray[np.int32]) -> NDArray[np.int32]:
+            more = theirs.shape[1] - mine.shape[1]
+            return np.pad(mine, ((0, 0), (0, more))) if more > 0 else mine
+
+        return replace(
+            self,
+            codes=pad(self.codes, other.codes),
+            categories=pad(self.categories, other.categories),
+        )

@@ -15,11 +15,12 @@ from training.ranker.fusion import build_fusion
 
 
 class InputShape(BaseModel):
-    """Widths of the ranker's inputs: S, C, U and p of `Batch`; spread of text products."""
+    """Widths of the inputs: S, codes, C, U and p of `Batch`; spread of text products."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     structured: int
+    categories: int
     collaborative: int
     user_texts: int
     text: int
@@ -83,6 +84,30 @@ def tower(n_inputs: int, config: RankerConfig) -> nn.Sequential:
     )
 
 
+class StructuredTower(nn.Module):
+    """Numbers and categories to (B, width).
+
+    A category adds a row of its own before the activation, which is what a one-hot column does. It
+    begins at zero, so that a category that training met seldom says little.
+    """
+
+    def __init__(self, shape: InputShape, config: RankerConfig) -> None:
+        super().__init__()
+        self.numbers, *rest = tower(shape.structured, config)
+        self.rest = nn.Sequential(*rest)
+        self.categories = nn.EmbeddingBag(
+            shape.categories + 1, 2 * config.width, mode="sum", padding_idx=0
+        )
+        nn.init.zeros_(self.categories.weight)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, width)."""
+        encoded: Tensor = self.rest(
+            self.numbers(batch.structured) + self.categories(batch.categories)
+        )
+        return encoded
+
+
 class Ranker(nn.Module):
     """Logit that the user will like the item.
 
@@ -96,7 +121,7 @@ class Ranker(nn.Module):
         responses = 2
         towers: dict[str, nn.Module] = {}
         if "structured" in config.modalities:
-            towers["structured"] = tower(shape.structured, config)
+            towers["structured"] = StructuredTower(shape, config)
         if "collaborative" in config.modalities:
             towers["collaborative"] = tower(shape.collaborative, config)
         if "text" in config.modalities:
@@ -134,9 +159,9 @@ class Ranker(nn.Module):
         return logits
 
     def _structured(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(B, d); always present, absent numbers and categories have columns of their own."""
+        """(B, d); always present: what is absent has columns and codes of its own."""
         known = batch.structured.new_ones(len(batch.structured), dtype=torch.bool)
-        return self.towers["structured"](batch.structured), known
+        return self.towers["structured"](batch), known
 
     def _collaborative(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, d), and whether any of the numbers is there."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
 from training.ranker.batching import Distinct, RankerInputs
-from training.ranker.category_columns import categories_of_items, one_hot
+from training.ranker.category_columns import Codes, categories_of_items, join_codes
 from training.ranker.columns import Floats, Numbers, list_values, number, vectors
 from training.ranker.derived_numbers import (
     CATEGORIES,
@@ -41,11 +41,9 @@ class RequestEncoder:
         self._category: dict[str, int] = {}
         of_items = (ITEM_STATS, ITEM_PROFILE)
         self.item_numbers = [name for name in encoder.scales if name.startswith(of_items)]
-        self._item_vocabularies = {
-            name: values
-            for name, values in encoder.vocabularies.items()
-            if name in encoder.profile.item_categorical
-        }
+        of_items_too = set(encoder.profile.item_categorical)
+        self._item_columns = [name for name in encoder.vocabularies if name in of_items_too]
+        self._user_columns = [name for name in encoder.vocabularies if name not in of_items_too]
 
     def encode_items(self, rows: TrainingSet) -> ItemBlock:
         """The items of rows of item features; columns of users are not looked at."""
@@ -56,12 +54,11 @@ class RequestEncoder:
         }
         absent = np.full(n, np.nan)
         numbers = [found.get(name, absent) for name in self.item_numbers]
-        blocks = [one_hot(rows, name, values) for name, values in self._item_vocabularies.items()]
         categories, has_categories = self._categories(rows)
         matrix, has_vector = _item_vectors(rows)
         return ItemBlock(
             numbers=np.stack(numbers, axis=1) if numbers else np.zeros((n, 0)),
-            one_hot=np.concatenate([*blocks, np.zeros((n, 0), np.float32)], axis=1),
+            codes=encoder.category_codes(rows, self._item_columns),
             categories=categories,
             has_categories=has_categories,
             vectors=matrix,
@@ -101,11 +98,11 @@ class RequestEncoder:
         numbers |= self._numbers_of(items, now_s) | self._affinity(user, items)
         numbers |= dict(collaborative)
         structured, of_others = encoder.standardise(numbers, n)
-        blocks = self._one_hot(user, items)
         index = torch.from_numpy(np.repeat(recent.index, n))
         user_texts = [encoder.text(user, name) for name in encoder.user_texts]
         return RankerInputs(
-            structured=torch.from_numpy(np.concatenate([structured, *blocks], axis=1)),
+            structured=torch.from_numpy(structured),
+            categories=torch.from_numpy(self._codes(user, items)),
             cosines=torch.from_numpy(self._cosines(user, items)),
             collaborative=torch.from_numpy(of_others),
             users=torch.zeros(n, dtype=torch.int64),
@@ -143,17 +140,11 @@ class RequestEncoder:
             for name, column in zip(self.item_numbers, items.numbers.T, strict=True)
         }
 
-    def _one_hot(self, user: TrainingSet, items: ItemBlock) -> list[Floats]:
-        """One-hot columns in the order of the encoder's vocabularies."""
-        blocks, at = [], 0
-        for name, values in self._encoder.vocabularies.items():
-            width = len(values) + 2
-            if name in self._item_vocabularies:
-                blocks.append(items.one_hot[:, at : at + width])
-                at += width
-            else:
-                blocks.append(np.repeat(one_hot(user, name, values), len(items), axis=0))
-        return blocks
+    def _codes(self, user: TrainingSet, items: ItemBlock) -> Codes:
+        """(n, w) codes of the categories of the user and of each item."""
+        own = self._encoder.category_codes(user, self._user_columns)
+        n = len(items)
+        return join_codes([items.codes, np.repeat(own, n, axis=0)], [0, 0], n)
 
     def _affinity(self, user: TrainingSet, items: ItemBlock) -> dict[str, Numbers]:
         if CATEGORIES not in user.lists:

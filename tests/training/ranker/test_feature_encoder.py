@@ -209,9 +209,15 @@ def test_categories_have_places_for_other_and_absent(rows: TrainingSet) -> None:
     encoder = FeatureEncoder.fit(rows, TRAIN, make_dataset())
     gender = pa.array(["f", "m", "x", None] * (len(rows) // 4))
     given = with_column(rows, "user_profile__gender", gender)
-    one_hot = encoder.transform(given).structured[:4, -4:]
-    assert encoder.vocabularies["user_profile__gender"] == ("f", "m")
-    assert one_hot.tolist() == np.eye(4).tolist()
+    known = encoder.vocabularies["user_profile__gender"]
+    assert (known.values, known.buckets, known.shared) == (("f", "m"), 64, 0.0)
+    first, second, other, absent = known.codes(given, "user_profile__gender")[:4, 0].tolist()
+    assert (first, second, absent) == (1, 2, 67)
+    assert 3 <= other <= 66
+    before = len(encoder.vocabularies["item_profile__genres"])
+    read = encoder.transform(given).categories[:4]
+    assert read[:, -1].tolist() == [before + code for code in (first, second, other, absent)]
+    assert encoder.n_codes == before + 67
 
 
 def test_absent_vectors_and_lists_are_masked(encoder: FeatureEncoder, rows: TrainingSet) -> None:

@@ -30,6 +30,7 @@ def ranker_for(batch: Batch, **options: object) -> Ranker:
     torch.manual_seed(0)
     shape = InputShape(
         structured=batch.structured.shape[1],
+        categories=int(batch.categories.max()),
         collaborative=batch.collaborative.shape[1],
         user_texts=batch.cosines.shape[1],
         text=batch.texts.shape[2],
