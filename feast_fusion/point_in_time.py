@@ -23,6 +23,7 @@ from feast.repo_config import RepoConfig
 from feast.utils import compute_non_entity_date_range
 
 from feast_fusion.errors import schema_error
+from feast_fusion.on_demand import requested_on_demand
 from feast_fusion.parquet.declared_types import view_types
 from feast_fusion.parquet.opening import local_files
 from feast_fusion.parquet.parts import append_table, save_logged
@@ -115,7 +116,8 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
             entities = read_entity_table(run_query(entity_df, registry, project, config.repo_path))
         else:
             entities = read_entity_table(entity_df)
-        on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
+        names = [view.projection.name_to_use() for view in feature_views]
+        on_demand = requested_on_demand(feature_refs, names, project, registry)
         _check(entities, joins, on_demand)
         return PointInTimeRetrievalJob(
             Retrieval(

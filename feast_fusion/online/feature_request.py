@@ -18,6 +18,7 @@ from feast.type_map import python_values_to_proto_values
 from feast.utils import _get_cached_request_context
 
 from feast_fusion.errors import schema_error
+from feast_fusion.on_demand import row_by_row
 from feast_fusion.online.read_plan import roles_named
 from feast_fusion.online.refusals import RefusedRequestError
 
@@ -82,7 +83,7 @@ class FeatureRequest:
         return cls(
             n_rows=n_rows,
             views=tuple((view, list(names)) for view, names in views),
-            on_demand=tuple(on_demand),
+            on_demand=tuple(map(row_by_row, on_demand)),
             references=references,
             answered=answered,
             keys=_keys(given, join_keys, entities, needed),

@@ -36,12 +36,13 @@ _PATIENT = {"connect_timeout_ms": 5_000, "read_timeout_ms": 5_000, "deadline_ms"
 
 @dataclass(frozen=True)
 class Engine:
-    """An offline store, an online store and a batch engine, as feature_store.yaml says them."""
+    """Stores, batch engine and provider, as feature_store.yaml says them."""
 
     name: str
     offline: Mapping[str, Any]
     online: Mapping[str, Any]
     batch: Mapping[str, Any]
+    provider: str = "local"
 
 
 ENGINES = {
@@ -52,6 +53,7 @@ ENGINES = {
             {"type": "feast_fusion.point_in_time.PointInTimeOfflineStore"},
             {"type": "feast_fusion.redis_matrix.MatrixRedisOnlineStore", **_PATIENT},
             {"type": "feast_fusion.history_engine.HistoryEngine"},
+            "feast_fusion.checked_provider.CheckedProvider",
         ),
         Engine("duckdb", {"type": "duckdb"}, {"type": "redis"}, {"type": "local"}),
         Engine("file", {"type": "file"}, {"type": "redis"}, {"type": "local"}),
@@ -77,7 +79,7 @@ class Repo:
         address = f"{self.server.host}:{self.server.port}"
         config = {
             "project": self.project,
-            "provider": "local",
+            "provider": self.engine.provider,
             "registry": str(self.folder / "registry.db"),
             "offline_store": dict(self.engine.offline),
             "online_store": {"connection_string": address, **self.engine.online, **self.options},

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from feast import FeatureService, Field, FileSource, PushSource, RequestSource
 from feast.on_demand_feature_view import on_demand_feature_view
-from feast.types import Array, Float32, Int64
+from feast.types import Array, Bool, Float32, Float64, Int64, String
 
 from feast_fusion.redis_matrix import read_online
 from tests.feast_fusion.conformance.engines import (
@@ -58,6 +58,20 @@ def pushed(at: Any, user: Any = 2) -> Any:
         rows = {"user_id": [1, user], "x": [5, 6], "event_timestamp": [T, at]}
         repo.push("users_pushed", rows)
         return repo.online(["users:x"], {"user_id": [1, 2]})
+
+    return run
+
+
+def pushed_list(dtype: Any, value: list[Any]) -> Any:
+    """What is read after a push of one list, as it was sent."""
+
+    def run(repo: Repo) -> object:
+        path = repo.write("users.parquet", rows_of(x=[value[:1]]))
+        batch = FileSource(name="users_rows", path=path, timestamp_field="event_timestamp")
+        source = PushSource(name="users_pushed", batch_source=batch)
+        repo.apply(user_view(path, {"x": dtype}, source=source))
+        repo.push("users_pushed", {"user_id": [1], "x": [value], "event_timestamp": [T]})
+        return repo.online(["users:x"], ONE)
 
     return run
 
@@ -140,6 +154,47 @@ def request_field_like_a_join_key(repo: Repo) -> object:
     return repo.online(features, ONE), repo.history(features, ONE)
 
 
+def computed_by_another_name(mode: str) -> Any:
+    """A service of a stored view and of an on-demand view that it calls `twice`."""
+
+    def run(repo: Repo) -> object:
+        view = applied(repo, [1, 2])
+
+        @on_demand_feature_view(sources=[view], schema=[Field(name="z", dtype=Int64)], mode=mode)
+        def doubled(inputs):  # type: ignore[no-untyped-def]
+            if isinstance(inputs, dict):
+                return {"z": [2 * x for x in inputs["x"]]}
+            return inputs.assign(z=2 * inputs["x"])[["z"]]
+
+        service = FeatureService(name="both", features=[view, doubled.with_name("twice")])
+        repo.apply(view, doubled, service)
+        repo.materialize()
+        rows, full = {"user_id": [1, 2]}, {"full_feature_names": True}
+        return repo.online(service, rows, **full), repo.history(service, rows, **full)
+
+    return run
+
+
+def one_row_at_a_time(repo: Repo) -> object:
+    """A `singleton` view, whose function is called with the values of one row."""
+    view = applied(repo, [1, 2])
+
+    @on_demand_feature_view(
+        sources=[view], schema=[Field(name="z", dtype=Int64)], mode="python", singleton=True
+    )
+    def doubled(inputs):  # type: ignore[no-untyped-def]
+        return {"z": 2 * inputs["x"]}
+
+    repo.apply(view, doubled)
+    repo.materialize()
+    rows, features = {"user_id": [1, 2]}, ["users:x", "doubled:z"]
+    return repo.online(features, rows), repo.history(features, rows), no_rows(repo, features)
+
+
+def no_rows(repo: Repo, features: list[str]) -> object:
+    return repo.history(features, {"user_id": pd.Series([], dtype="int64")})
+
+
 def python_view_with_full_names(repo: Repo) -> object:
     view = applied(repo, [1, 2])
 
@@ -202,6 +257,7 @@ def heard() -> Iterator[list[str]]:
 
 
 DOUBLED = {"users__x": [1, 2], "doubled__z": [2, 4]}
+TWICE = {"users__x": [1, 2], "twice__z": [2, 4]}
 SUMMED = {"x": [1], "z": [11]}
 NO_TIME = "'event_timestamp', row 1: got null"
 
@@ -215,6 +271,20 @@ CASES = {
         pushed(T, user=None),
         Raises("RefusedRowsError: .*'user_id', row 1: got null"),
         stock(Raises("Value type not supported")),
+    ),
+    "push of a list of texts": Case(pushed_list(Array(String), ["a", "b"]), {"x": [["a", "b"]]}),
+    "push of a null in a list of texts": Case(
+        pushed_list(Array(String), ["a", None]),
+        Raises("RefusedRowsError: .*'x'.*null inside the list"),
+        stock({"x": [["a", ""]]}),
+    ),
+    "push of a null in a list of booleans": Case(
+        pushed_list(Array(Bool), [True, None]),
+        Raises("RefusedRowsError: .*'x'.*null inside the list"),
+        stock({"x": [[True, False]]}),
+    ),
+    "push of a null in a list of floats": Case(
+        pushed_list(Array(Float64), [1.5, None]), {"x": [[1.5, float("nan")]]}
     ),
     "a column that a mapping hides": Case(
         hidden_column, ({"x": [1]}, {"x": [1]}), {"file": Raises("Duplicate column names")}
@@ -237,6 +307,24 @@ CASES = {
     ),
     "a python view with full names": Case(
         python_view_with_full_names, (DOUBLED, DOUBLED), stock(({"users__x": [1, 2]}, DOUBLED))
+    ),
+    "a pandas view by another name": Case(
+        computed_by_another_name("pandas"),
+        (TWICE, TWICE),
+        {"duckdb": (TWICE, {"users__x": [1, 2]}), "file": Raises("Could not find feature view")},
+    ),
+    "a python view by another name": Case(
+        computed_by_another_name("python"),
+        (TWICE, TWICE),
+        {
+            "duckdb": ({"users__x": [1, 2]}, {"users__x": [1, 2]}),
+            "file": Raises("Could not find feature view"),
+        },
+    ),
+    "a singleton view over two rows, and over none": Case(
+        one_row_at_a_time,
+        ({"x": [1, 2], "z": [2, 4]}, {"x": [1, 2], "z": [2, 4]}, {"x": [], "z": []}),
+        stock(Raises("ArrowInvalid: Added column's length")),
     ),
     "a precomputed service": Case(
         precomputed, {"x": [2, 9, None]}, stock(Raises("pre-computed vectors could not be read"))
