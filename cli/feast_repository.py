@@ -110,7 +110,8 @@ def feast(workspace: Workspace, redis: str, *arguments: str) -> None:
     FeastFusionError
         It failed; its own message has been printed.
     """
-    command = [str(Path(sys.executable).parent / "feast"), "--chdir", str(REPOSITORY), *arguments]
+    quick = [sys.executable, "-m", "feast_fusion.feast_command"]
+    command = [*quick, "--chdir", str(REPOSITORY), *arguments]
     done = subprocess.run(command, env=os.environ | environment(workspace, redis), check=False)
     if done.returncode:
         raise FeastFusionError(

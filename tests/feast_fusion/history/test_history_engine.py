@@ -221,7 +221,7 @@ def _state(repo: FeastRepo) -> FeatureViewState:
 
 def _start(repo: FeastRepo, command: tuple[str, ...], **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [FEAST, *command],
+        [*FEAST, *command],
         cwd=repo.folder,
         env=repo.environment(**variables),
         stdout=subprocess.DEVNULL,

@@ -79,7 +79,7 @@ def served(repo: FeastRepo) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [FEAST, "serve", "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
+    command = [*FEAST, "serve", "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
     log_file = repo.folder / "serve.log"
     with log_file.open("w") as log:
         server = subprocess.Popen(
