@@ -15,7 +15,7 @@ def _unchecked(target: Any = None, **_options: Any) -> Any:
 
 def leave_out_type_checks() -> None:
     """Make typeguard's decorator do nothing in this process, for what is imported from now on."""
-    typeguard.typechecked = _unchecked  # type: ignore[assignment]
+    typeguard.typechecked = _unchecked
 
 
 def main() -> None:
