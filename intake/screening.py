@@ -181,6 +181,17 @@ class Screening:
         self.reject(is_future, f"{name} in the future", name, expected=f"it is now {now:%F %T}")
         self.columns[name] = pa.array(parsed.time).cast(TIMESTAMP)
 
+    def require_rows(self) -> None:
+        """Nothing, unless no row is usable.
+
+        Raises
+        ------
+        SchemaError
+            With the counts of what was rejected.
+        """
+        if not self.is_usable.any():
+            raise self._nothing_left()
+
     def usable(self, schema: pa.Schema) -> pa.Table:
         """The usable rows, in file order, as `schema` has them; made columns come first.
 
@@ -189,8 +200,7 @@ class Screening:
         SchemaError
             No row is left, or a column cannot be cast.
         """
-        if not self.is_usable.any():
-            raise self._nothing_left()
+        self.require_rows()
         kept = pa.array(self.is_usable)
         columns = [self._cast(field.name, field.type).filter(kept) for field in schema]
         return pa.table(columns, schema=schema)

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,9 +13,16 @@ from intake.dataset import Dataset, Items, Users
 from intake.interactions import screen_file, screen_journal, usable_events
 from intake.outliers import screen_number
 from intake.profile_schema import item_profile_schema, user_profile_schema
+from intake.repeated_versions import combine_rows, reject_repeated
 from intake.screening import Screening
 from intake.tables.reading import read_table
 from intake.unused import notes_on_unused
+from intake.valid_from import (
+    add_time_of_rule,
+    check_first_versions,
+    move_first_versions,
+    require_rule,
+)
 
 
 @dataclass(frozen=True)
@@ -77,15 +83,16 @@ def validate_dataset(
     A row is rejected for the first of these: a null or empty key; a timestamp that is null, has
     no zone, cannot be parsed, lies after `now` or outside the years 1700 to 2199; an unknown
     item_id; a value that is infinite or outside `value_range`; for explicit data, a null or NaN
-    value (or other null) that leaves `positive` undecided; being a duplicate. The first of
-    duplicates stays: items and users are the same by key, event_timestamp and created,
-    interactions by event_id or, without one, by every column.
+    value (or other null) that leaves `positive` undecided; being a duplicate of a row
+    before it, of interactions by event_id or, without one, by every column; of items and users, one
+    that differs from a row of the same key and times.
 
     Raises
     ------
     SchemaError
         A file is missing or unreadable, lacks a column, has a column of a type that cannot be
-        used or times in another unit than they say, or has no usable row; or `positive` is not a
+        used or times in another unit than they say, or has no usable row; a table of versions
+        has no times and no rule for them, or most events lie before them; or `positive` is not a
         condition on single rows, or is the same for all.
     """
     now = now or datetime.now(UTC)
@@ -100,9 +107,14 @@ def validate_dataset(
         (rejects / f"{name}.parquet").unlink(missing_ok=True)
     for each in files:
         each.write_rejects(rejects)
+    for each in filter(None, (items, users)):
+        each.require_rows()
+    interactions = usable_events(dataset, events, live)
+    _date_versions(items, dataset.items, "item_id", interactions)
+    if users is not None and dataset.users is not None:
+        _date_versions(users, dataset.users, "user_id", interactions)
     item_table = items.usable(item_profile_schema(dataset, items.table.schema))
     user_table = users and users.usable(user_profile_schema(dataset, users.table.schema))
-    interactions = usable_events(dataset, events, live)
     report = ValidationReport(
         read={each.name: each.n_read for each in files},
         rejects={each.name: each.counts for each in files},
@@ -122,18 +134,26 @@ def validate_dataset(
 def _screen_entity(
     dataset: Dataset, section: Items | Users, name: str, key: str, now: datetime
 ) -> Screening:
-    required = dict.fromkeys((key, "event_timestamp", *section.used_columns))
     source = read_table(section, name, dataset.folder, role_of(section))
-    found = Screening(source, list(required))
+    require_rule(source, section, key)
+    source = combine_rows(source, section, key)
+    times = [name for name in ("event_timestamp", "created") if name in source.table.column_names]
+    found = Screening(source, [key, *section.used_columns])
     found.add_key(key)
-    found.add_time("event_timestamp", now)
-    if "created" in found.table.column_names:
-        found.add_time("created", now)
+    add_time_of_rule(found)
+    for time in times:
+        found.add_time(time, now)
     for column in section.numeric:
         found.notes += screen_number(found, column)
-    identity = [c for c in (key, "event_timestamp", "created") if c in found.columns]
-    found.reject_duplicates(pl.DataFrame({c: pl.Series(found.columns[c]) for c in identity}))
+    reject_repeated(found, section, key)
     return found
+
+
+def _date_versions(
+    found: Screening, section: Items | Users, key: str, interactions: pa.Table
+) -> None:
+    move_first_versions(found, section, key, interactions)
+    check_first_versions(found, section, key, interactions)
 
 
 def _count_without_profile(interactions: pa.Table, users: pa.Table | None) -> int:

@@ -86,12 +86,12 @@ def describe_left_out(workspace: Workspace, spine: pa.Table) -> list[str]:
 def _require_known(examples: pl.DataFrame, workspace: Workspace) -> None:
     if len(examples):
         return
-    items = workspace.dataset.items.path
     raise schema_error(
-        f"{items}",
+        workspace.dataset.items.where,
         got="no item with a version before its events",
         expected="the event_timestamp of an item's first version before the item's events",
-        remedy="Stamp an item with when it was first known, not with when the table was written.",
+        remedy="Where its times say when the table was made, "
+        '`valid_from = "beginning"` in [items].',
     )
 
 

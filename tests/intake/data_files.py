@@ -16,6 +16,7 @@ Columns = dict[str, Any]
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 THEN = datetime(2024, 1, 1, tzinfo=UTC)
+KNOWN = datetime(1900, 1, 1, tzinfo=UTC)  # items and users, before any event
 
 TOML = """
 name = "dirty"
@@ -44,7 +45,7 @@ def times(*when: datetime | None) -> pa.Array:
 def good_items() -> Columns:
     return {
         "item_id": ["a", "b", "c"],
-        "event_timestamp": times(THEN, THEN, THEN),
+        "event_timestamp": times(KNOWN, KNOWN, KNOWN),
         "title": ["A", "B", "C"],
         "year": [1990, None, 2000],
         "genres": [["x"], [], None],
@@ -52,7 +53,7 @@ def good_items() -> Columns:
 
 
 def good_users() -> Columns:
-    return {"user_id": ["1", "2"], "event_timestamp": times(THEN, THEN), "age": [20, 30]}
+    return {"user_id": ["1", "2"], "event_timestamp": times(KNOWN, KNOWN), "age": [20, 30]}
 
 
 def good_interactions() -> Columns:
