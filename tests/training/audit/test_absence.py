@@ -37,6 +37,8 @@ class Shop(NamedTuple):
 def prepare_shop(folder: Path, stamp: Callable[[int], timedelta]) -> Workspace:
     """Purchases of 60 days, each item described once, by when it was last changed."""
     path = make_shop(folder / "data")
+    declared = path.read_text().replace("[items]", '[items]\nvalid_from = "event_timestamp"')
+    path.write_text(declared)
     items = pl.read_parquet(path.parent / "items.parquet")
     stamps = pl.Series(
         [START + stamp(i) for i in range(len(items))], dtype=pl.Datetime("us", "UTC")
