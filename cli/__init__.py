@@ -9,6 +9,7 @@ from feast_fusion.errors import FeastFusionError
 
 # Command -> its module and what `--help` says of it, so that help loads no command.
 _COMMANDS = {
+    "init": ("cli.init", "Look at files and propose a dataset.toml."),
     "prepare": ("cli.data", "Validate the three files and derive the point-in-time sources."),
     "refresh": ("cli.refresh", "Fold live events into the sources and update the stores."),
     "run": ("cli.run", "Go the whole way on a data set."),
