@@ -65,5 +65,5 @@ def _refused(change: str, expected: str) -> SchemaError:
         "--set",
         got=change,
         expected=expected,
-        remedy="examples/movielens/dataset.toml shows every key; set others there.",
+        remedy="docs/dataset_keys.md has every key; set others in dataset.toml.",
     )

@@ -145,7 +145,13 @@ class Encoder(Section):
 
 
 class Cleaning(Section):
-    """`[cleaning]`: optional cleaning. NFKC, HTML and control characters are always cleaned."""
+    """`[cleaning]`: optional cleaning. NFKC, HTML and control characters are always cleaned.
+
+    Attributes
+    ----------
+    punctuation, digits : whether they are left out of texts
+    stop_words : words that are left out of texts
+    """
 
     punctuation: bool = False
     digits: bool = False
@@ -200,7 +206,12 @@ class Interest(Section):
 
 
 class Dataset(Section):
-    """A parsed `dataset.toml`; every path is absolute."""
+    """A parsed `dataset.toml`; every path is absolute.
+
+    Attributes
+    ----------
+    name : of the data set, in small letters, digits and underscores; its folder is called so
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     items: Items

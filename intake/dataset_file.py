@@ -74,7 +74,7 @@ def _explain(detail: ErrorDetails) -> str:
         known = ", ".join(_known_keys(sections))
         return f"unknown key {where}; expected one of {known}. Remove or rename it"
     if detail["type"] == "missing":
-        return f"missing key {where}; add it (examples/movielens/dataset.toml shows every key)"
+        return f"missing key {where}; add it (docs/dataset_keys.md has every key)"
     return f"{where}: got {detail['input']!r}; {detail['msg']}"
 
 

@@ -15,7 +15,7 @@ def sections(
     """Each section that `model` can have, itself first, and its path."""
     yield path, model
     for name, field in model.model_fields.items():
-        inner, is_named = _section_in(field.annotation)
+        inner, is_named = section_in(field.annotation)
         if inner is not None:
             yield from sections(inner, (*path, name, *([NAMED] if is_named else [])))
 
@@ -30,13 +30,13 @@ def section_at(path: Sequence[str]) -> type[Section]:
     raise LookupError(f"no section {'.'.join(path)}")
 
 
-def _section_in(annotation: Any) -> tuple[type[Section] | None, bool]:
+def section_in(annotation: Any) -> tuple[type[Section] | None, bool]:
     """The section that a field holds, and whether it holds one per name."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation, False
     is_named = get_origin(annotation) is dict
     for inner in get_args(annotation):
-        found, inner_named = _section_in(inner)
+        found, inner_named = section_in(inner)
         if found is not None:
             return found, is_named or inner_named
     return None, False
