@@ -9,6 +9,7 @@ from cli.feast_repository import open_store
 from cli.terminal import progress_bar, say, then
 from cli.workspace_options import with_workspace
 from intake.workspace import Workspace
+from transformations.embedder import identify
 from transformations.names import SERVICE
 from transformations.prepared_sources import SourcesReport, write_sources
 
@@ -29,7 +30,11 @@ def prepare(workspace: Workspace) -> None:
 
 
 def prepare_sources(workspace: Workspace) -> None:
-    """Write the sources of a workspace and say what came of it."""
+    """Write the sources of a workspace and say what came of it.
+
+    The encoder is looked for first: one that is not there would end the job only after all this.
+    """
+    identify(workspace.dataset.encoder)
     with progress_bar("Preparing") as advance:
         report = write_sources(workspace, progress=advance)
     say(*_report_lines(workspace, report))

@@ -122,26 +122,59 @@ class Activity(Section):
     categories: Annotated[int, Field(ge=1)] = 20
 
 
+class EncoderPrompts(Section):
+    """`[encoder.prompts]`: what stands before a text, by what it is; None: as the model says.
+
+    Attributes
+    ----------
+    item : before the text of an item
+    behaviour : before what a user did
+    query : before what a user typed
+    """
+
+    item: str | None = None
+    behaviour: str | None = None
+    query: str | None = None
+
+
 class Encoder(Section):
     """`[encoder]`: the language model that encodes text.
 
     Attributes
     ----------
     model : a name on the Hugging Face hub, or a folder
-    max_tokens : tokens of a text that the model reads
+    max_tokens : tokens of a text that the model reads; None: as its authors meant it
     pooling : how token vectors become one; None: as the model says
-    prompt : what stands before each text
+    prompts : what stands before each text
+    dimension : leading numbers of a vector that are kept, of a model trained for it; None: all
+    device : "cpu", "cuda", "cuda:1"; None: CUDA where there is one
+    dtype : numbers of the computation; None: the fastest that is precise enough
+    batch_tokens : padded tokens of one forward pass; None: as the device likes it
     """
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
-    max_tokens: Annotated[int, Field(ge=4)] = 256
+    max_tokens: Annotated[int, Field(ge=4)] | None = None
     pooling: str | None = None
-    prompt: str = ""
+    prompts: EncoderPrompts = EncoderPrompts()
+    dimension: Annotated[int, Field(ge=1)] | None = None
+    device: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    batch_tokens: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def options(self) -> dict[str, Any]:
-        """What `describe_encoder` and `load_encoder` take beside the model."""
-        return {"max_tokens": self.max_tokens, "pooling": self.pooling, "prompt": self.prompt}
+        """What `describe_encoder` takes beside the model."""
+        return {
+            "max_tokens": self.max_tokens,
+            "pooling": self.pooling,
+            "prompts": self.prompts.model_dump(),
+            "dimension": self.dimension,
+        }
+
+    @property
+    def placement(self) -> dict[str, Any]:
+        """Where the encoder computes; vectors stay the same."""
+        return {"device": self.device, "dtype": self.dtype, "batch_tokens": self.batch_tokens}
 
 
 class Cleaning(Section):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from feast_fusion.encoding.cached_encoder import CachedEncoder
 from feast_fusion.encoding.identity import EncoderIdentity, describe_encoder
+from feast_fusion.encoding.prompts import Role
 from feast_fusion.encoding.vector_cache import Vectors
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError
 from intake.dataset import Encoder
@@ -81,7 +82,9 @@ class Embedder:
         """The encoder behind the vector cache of the workspace."""
         with self._opening:
             if self._cached is None:
-                self._cached = CachedEncoder(self.identity, self.workspace.vectors)
+                self._cached = CachedEncoder(
+                    self.identity, self.workspace.vectors, **self._dataset.encoder.placement
+                )
             return self._cached
 
     def items(self, items: pa.Table) -> Embedded:
@@ -96,13 +99,11 @@ class Embedder:
         texts = render_behaviours(
             [self._cleaned(titles) for titles in liked],
             [self._cleaned(titles) for titles in disliked],
-            max_tokens=min(
-                self._dataset.activity.behaviour_tokens, self._dataset.encoder.max_tokens
-            ),
+            max_tokens=min(self._dataset.activity.behaviour_tokens, self._room("behaviour")),
             count_tokens=encoder.count_tokens,
             n_special_tokens=encoder.n_special_tokens,
         )
-        return self.cached.embed(texts)
+        return self.cached.embed(texts, "behaviour")
 
     def queries(self, texts: Sequence[str | None]) -> Embedded:
         """Vectors of texts as users type them.
@@ -121,8 +122,15 @@ class Embedder:
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Tokens of queries that the encoder reads: with the prompt and special tokens, cut."""
         encoder, limit = self.cached.encoder, self.identity.max_tokens
-        counts = encoder.count_tokens([self.identity.prompt + t for t in self._cleaned(texts)])
+        prompt = self.identity.prompts.query
+        counts = encoder.count_tokens([prompt + text for text in self._cleaned(texts)])
         return sum(min(count + encoder.n_special_tokens, limit) for count in counts)
+
+    def _room(self, role: Role) -> int:
+        """Tokens that the prompt of a role leaves for a text, special ones included."""
+        prompt = self.identity.prompts.of(role)
+        n_prompt = self.cached.encoder.count_tokens([prompt])[0] if prompt else 0
+        return self.identity.max_tokens - n_prompt
 
     def _cleaned(self, texts: Sequence[str]) -> list[str]:
         return [clean(text, self._dataset.cleaning) for text in texts]
@@ -134,7 +142,7 @@ class Embedder:
         missing = sorted(texts - found.keys())
         if missing:
             with self._turn:
-                found |= zip(missing, self.cached.encoder.encode(missing), strict=True)
+                found |= zip(missing, self.cached.encoder.encode(missing, "query"), strict=True)
         with self._queries_lock:
             self._queries |= found
             for text in found:

@@ -17,9 +17,9 @@ def embed_column(
     into: str,
     model: str | Path,
     cache: str | Path,
-    max_tokens: int = 256,
+    max_tokens: int | None = None,
     pooling: str | None = None,
-    prompt: str = "",
+    prompt: str | None = None,
 ) -> pd.DataFrame:
     """`frame` with a further column of vectors, each (d,) float32 and L2-normalised.
 
@@ -30,7 +30,8 @@ def embed_column(
     ----------
     column : of the texts, encoded as they are
     into : name of the new column
-    model, max_tokens, pooling, prompt : of the encoder, see `describe_encoder`
+    model, max_tokens, pooling : of the encoder, see `describe_encoder`
+    prompt : what stands before each text; None: the model's own prompt of documents
     cache : folder in which the vectors are kept; several processes may share it
 
     Raises
@@ -81,7 +82,12 @@ def _texts_of(frame: pd.DataFrame, column: str) -> list[str | None]:
 
 @lru_cache(maxsize=8)
 def _open(
-    model: str | Path, cache: str | Path, max_tokens: int, pooling: str | None, prompt: str
+    model: str | Path,
+    cache: str | Path,
+    max_tokens: int | None,
+    pooling: str | None,
+    prompt: str | None,
 ) -> CachedEncoder:
-    identity = describe_encoder(model, max_tokens=max_tokens, pooling=pooling, prompt=prompt)
+    prompts = {"item": prompt}
+    identity = describe_encoder(model, max_tokens=max_tokens, pooling=pooling, prompts=prompts)
     return CachedEncoder(identity, Path(cache))

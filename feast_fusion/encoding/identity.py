@@ -6,38 +6,55 @@ Importing this module imports neither torch nor transformers.
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from feast_fusion.encoding.model_folder import (
-    POOLINGS,
-    digest_files,
-    find_model_folder,
-    read_dimension,
-    read_pooling,
-    read_token_limit,
-)
+from feast_fusion.encoding.layers_config import Layer
+from feast_fusion.encoding.model_files import digest_files, read_json
+from feast_fusion.encoding.model_folder import find_model_folder
+from feast_fusion.encoding.modules import Modules, StaticModule, read_modules
+from feast_fusion.encoding.prompts import Prompts, Role, read_prompts
+from feast_fusion.encoding.static_files import read_static_table
+from feast_fusion.encoding.transformer_config import choose_max_tokens, read_dimension
 from feast_fusion.errors import schema_error
 
 
 @dataclass(frozen=True)
 class EncoderIdentity:
-    """All that decides the vector of a text, and its short name `encoder_id`."""
+    """All that decides the vector of a text, and its short name `encoder_id`.
+
+    Attributes
+    ----------
+    encoder_id : of vectors that may meet
+    cache_id : under which vectors are kept; prompts are left out, as a text is kept with its own
+    dimension : numbers of a vector
+    model : the modules that compute it
+    max_tokens : a longer text is cut there, prompt and special tokens included
+    prompts : by role
+    """
 
     encoder_id: str
+    cache_id: str
     dimension: int
-    folder: Path
-    pooling: str
+    model: Modules | StaticModule
     max_tokens: int
-    prompt: str
+    prompts: Prompts
+
+    def cache_prefix(self, role: Role) -> str:
+        """What stands before a text of this role in the cache: all that the model is given."""
+        prompt = self.prompts.of(role)
+        pools_all = not isinstance(self.model, Modules) or self.model.include_prompt
+        return prompt if pools_all or not prompt else f"{prompt}\0"
 
 
 def describe_encoder(
     model: str | Path,
     *,
-    max_tokens: int = 256,
+    max_tokens: int | None = None,
     pooling: str | None = None,
-    prompt: str = "",
+    prompts: Mapping[str, str | None] | None = None,
+    dimension: int | None = None,
     template: int | None = None,
 ) -> EncoderIdentity:
     """The identity of an encoder, from the digests of its files; loads no weights.
@@ -45,9 +62,12 @@ def describe_encoder(
     Parameters
     ----------
     model : a hub name, "name@revision", or a folder
-    max_tokens : a longer text is cut there, special tokens included
-    pooling : one of mean, cls, last, weighted_mean, max; None as the model says
-    prompt : put before every text
+    max_tokens : a longer text is cut there, prompt and special tokens included; None as the
+        model's authors meant it
+    pooling : one of `modules.POOLINGS`; None as the model says
+    prompts : what stands before a text, by role (item, behaviour, query); absent as the model says
+    dimension : leading numbers of a vector that are kept and normalised again, of a model trained
+        for it (Matryoshka; Kusupati 2022, arXiv:2205.13147); None as the model says
     template : version of the code that makes the texts, part of the id; None where texts are
         encoded as they are
 
@@ -61,37 +81,92 @@ def describe_encoder(
     FeatureNotFoundError, StoreUnavailableError, MissingExtraError
         The model is not there; see `find_model_folder`.
     SchemaError
-        The pooling is unknown, or the model takes fewer than `max_tokens` tokens.
+        An option is unknown, or more than the model has; a file of the model is not whole or asks
+        for what is not built in.
     """
-    folder = find_model_folder(model)
-    pooling = pooling if pooling is not None else read_pooling(folder)
-    if pooling not in POOLINGS:
-        raise schema_error(
-            "[encoder] pooling",
-            got=pooling,
-            expected=f"one of {', '.join(POOLINGS)}",
-            remedy="Correct it, or leave it out to use the model's own.",
-        )
-    limit = read_token_limit(folder)
-    if limit is not None and max_tokens > limit:
-        raise schema_error(
-            "[encoder] max_tokens",
-            got=max_tokens,
-            expected=f"at most {limit} for {model}",
-            remedy="Lower it, or choose a model for longer texts.",
-        )
-    ingredients = {
-        "files": digest_files(folder),
-        "pooling": pooling,
-        "max_tokens": max_tokens,
-        "prompt": prompt,
-        "dimension": read_dimension(folder),
+    folder = find_model_folder(model, pooling=pooling)
+    modules = read_modules(folder, pooling)
+    tokens = _max_tokens(modules, max_tokens)
+    prompted = read_prompts(folder, prompts or {})
+    width = _chosen_width(folder, _width(folder, modules), dimension)
+    ingredients = _ingredients(modules) | {
+        "max_tokens": tokens,
+        "dimension": width,
         "normalisation": "l2",
         "template": template,
     }
+    return EncoderIdentity(
+        _name(model, ingredients | _prompt_ingredients(prompted)),
+        _name(model, ingredients | _prompt_ingredients(Prompts())),
+        width,
+        modules,
+        tokens,
+        prompted,
+    )
+
+
+def _max_tokens(modules: Modules | StaticModule, asked: int | None) -> int:
+    if isinstance(modules, Modules):
+        return choose_max_tokens(modules.transformer, asked)
+    return asked or read_static_table(modules.folder).max_tokens
+
+
+def _ingredients(modules: Modules | StaticModule) -> dict[str, object]:
+    """Files and modules. What is plain is left out, so that new options change no old id."""
+    layers = [layer.digest() for layer in modules.layers]
+    behind = {"layers": layers} if any(layer["kind"] != "Normalize" for layer in layers) else {}
+    if isinstance(modules, StaticModule):
+        return {"files": digest_files(modules.folder), "pooling": "static", **behind}
+    pooling = modules.pooling[0] if len(modules.pooling) == 1 else list(modules.pooling)
+    prompt_rule = {} if modules.include_prompt else {"include_prompt": False}
+    transformer = modules.transformer
+    files = {"files": digest_files(transformer.folder), "pooling": pooling}
+    return files | transformer.ingredients() | prompt_rule | behind
+
+
+def _prompt_ingredients(prompts: Prompts) -> dict[str, object]:
+    if prompts.item == prompts.behaviour == prompts.query:
+        return {"prompt": prompts.item}
+    return {"prompt": [prompts.item, prompts.behaviour, prompts.query]}
+
+
+def _width(folder: Path, modules: Modules | StaticModule) -> int:
+    """Numbers of the model's vector, as its files say."""
+    if isinstance(modules, StaticModule):
+        return _through(folder, read_static_table(modules.folder).width, modules.layers)
+    width = read_dimension(modules.transformer.folder) * len(modules.pooling)
+    return _through(folder, width, modules.layers)
+
+
+def _through(folder: Path, width: int, layers: tuple[Layer, ...]) -> int:
+    for layer in layers:
+        if layer.width_in not in (0, width):
+            raise schema_error(
+                f"model {folder}",
+                got=f"{width} numbers for {layer.kind}",
+                expected=f"{layer.width_in}",
+                remedy="Leave [encoder] pooling out, or fetch the model again.",
+            )
+        width = layer.width_out or width
+    return width
+
+
+def _chosen_width(folder: Path, width: int, asked: int | None) -> int:
+    own = read_json(folder / "config_sentence_transformers.json").get("truncate_dim")
+    chosen = asked or own or width
+    if asked is not None and asked > width:
+        raise schema_error(
+            "[encoder] dimension",
+            got=asked,
+            expected=f"at most {width}, the width of {folder}",
+            remedy="Lower it, or leave it out.",
+        )
+    return min(int(chosen), width)
+
+
+def _name(model: str | Path, ingredients: dict[str, object]) -> str:
     digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
-    encoder_id = f"{_readable(model)}_{digest[:12]}"
-    return EncoderIdentity(encoder_id, read_dimension(folder), folder, pooling, max_tokens, prompt)
+    return f"{_readable(model)}_{digest[:12]}"
 
 
 def _readable(model: str | Path) -> str:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import _COMMANDS, main
+from tests.datasets import make_films
 
 HEAVY = {"feast", "fastapi", "pandas", "polars", "pyarrow", "sklearn", "torch", "transformers"}
 SHOW_HELP = """
@@ -52,3 +53,15 @@ def test_a_user_whose_id_begins_with_a_dash_is_given_after_two(tmp_path: Path) -
     assert "no such file" in answer.output
     answer = CliRunner().invoke(main, ["recommend", *absent, "--quary", "x", "15"])
     assert "No such option" in answer.output and "--query" in answer.output
+
+
+def test_a_model_that_is_not_there_is_told_before_anything_is_prepared(tmp_path: Path) -> None:
+    description = make_films(tmp_path, n_users=3, n_items=3, n_events=9)
+    text = description.read_text().replace("all-MiniLM-L6-v2", "no-such-model")
+    description.write_text(text)
+    home = tmp_path / "home"
+    options = ["--dataset", str(description), "--home", str(home)]
+    answer = CliRunner().invoke(main, ["prepare", *options])
+    assert answer.exit_code == 1
+    assert "no-such-model" in answer.output and "Hugging Face hub" in answer.output
+    assert not list(home.rglob("*.parquet"))

@@ -23,7 +23,7 @@ def pool_by_hand(states: NDArray[np.float64], pooling: str) -> Vector:
     for position, state in enumerate(states, start=1):
         weight = position if pooling == "weighted_mean" else 1
         total, weights = total + weight * state, weights + weight
-    return total / weights
+    return total / (weights**0.5 if pooling == "mean_sqrt_len" else weights)
 
 
 def encode_one_by_one(

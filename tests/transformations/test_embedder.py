@@ -38,7 +38,9 @@ def test_a_query_is_encoded_once_however_it_is_typed(
 ) -> None:
     encoder, encoded = embedder.cached.encoder, list[str]()
     encode = encoder.encode
-    monkeypatch.setattr(encoder, "encode", lambda texts: encoded.extend(texts) or encode(texts))
+    monkeypatch.setattr(
+        encoder, "encode", lambda texts, role: encoded.extend(texts) or encode(texts, role)
+    )
     vectors, present = embedder.queries(["a heist", "Ａ  the heist", " a &lt;b&gt;heist"])  # noqa: RUF001
     again, _ = embedder.queries(["a heist"])
     assert present.all()

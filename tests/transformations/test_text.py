@@ -204,7 +204,7 @@ def test_the_budget_holds_for_two_kinds_of_tokenizer(
 
 @pytest.fixture(scope="module")
 def byte_decoder(save_decoder: SaveDecoder) -> TransformerEncoder:
-    return load_encoder(save_decoder(), max_tokens=48, device="cpu")
+    return load_encoder(save_decoder(), max_tokens=48, pooling="last", device="cpu")
 
 
 @given(rows=st.lists(st.tuples(st.lists(title), st.lists(title)), max_size=4))
