@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 # Before any test imports a library that reads them.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# As many processes as cores run tests: threads of one would wait for those of the others.
+os.environ["OMP_NUM_THREADS"] = "1"
 for name in ("FUSION_DATASET", "FUSION_HOME", "REDIS_URL"):
     os.environ.pop(name, None)
 

@@ -21,9 +21,7 @@ from transformations.schema import CAUSED_AFTER_US
 @pytest.fixture
 def project(films: Project, tmp_path: Path) -> Project:
     copied = copy_project(films, tmp_path / "home")
-    with embedded_redis(copied.workspace.redis) as running:
-        # The registry has the paths of the folder that it was copied from.
-        copied.run("run", REDIS_URL=running.url)
+    with embedded_redis(copied.workspace.redis):
         yield copied
 
 

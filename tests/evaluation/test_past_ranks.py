@@ -10,7 +10,7 @@ from evaluation.memory_log import MemoryLog
 from evaluation.model_ranks import ModelRanks
 from evaluation.past import PastRanks
 from evaluation.protocol import Queries, next_positives
-from evaluation.recipe import Recipe, newest_events, without_text
+from evaluation.recipe import Recipe, newest_events
 from evaluation.variants import WITHOUT_CHOOSER, measure_ablations, measure_learning
 from intake.model_settings import ChooserConfig, NextItemConfig, SequenceConfig
 from serving.past import PastRecommender
@@ -116,17 +116,17 @@ def test_variants_are_measured_by_seed(recipe: Recipe, queries: Queries) -> None
         recipe,
         queries,
         "test",
-        variants={"plain": without_text, "short": newest_events(2)},
+        variants={"short": newest_events(2)},
         seeds=(0, 1),
         progress=lambda what, done, total: steps.append(done),
     )
     assert len(found.recipe) == 2
-    assert [each.name for each in found.variants] == [WITHOUT_CHOOSER, "plain", "short"]
+    assert [each.name for each in found.variants] == [WITHOUT_CHOOSER, "short"]
     for each in found.variants:
         expected = np.mean(each.ndcg) - np.mean(found.recipe)
         assert each.difference.mean == pytest.approx(expected)
         assert each.ndcg != found.recipe
-    assert steps == list(range(6))
+    assert steps == list(range(4))
 
 
 def test_more_events_are_a_point_each(recipe: Recipe, queries: Queries) -> None:
