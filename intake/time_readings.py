@@ -18,25 +18,14 @@ TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _DAY = "%Y%m%d"
 # How published data sets write times: MIND, Goodreads, Amazon, Tmall and others.
+_DATES = (
+    *(_DAY, "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%Y.%m.%d", "%d.%m.%Y", "%d-%m-%Y", "%Y年%m月%d日"),
+    *("%b %d, %Y", "%m %d, %Y", "%d %b %Y", "%d-%b-%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%y"),
+)
+_HOURS = ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f")
 _FORMATS = (
-    "%m/%d/%Y %I:%M:%S %p",
-    "%a %b %d %H:%M:%S %z %Y",
-    "%m %d, %Y",
-    "%b %d, %Y",
-    _DAY,
-    "%Y/%m/%d",
-    "%Y/%m/%d %H:%M:%S",
-    "%m/%d/%Y",
-    "%d/%m/%Y",
-    "%m/%d/%Y %H:%M",
-    "%d/%m/%Y %H:%M",
-    "%d.%m.%Y",
-    "%d-%m-%Y",
-    "%a, %d %b %Y %H:%M:%S %z",
-    "%d %b %Y %H:%M:%S",
-    "%d %B %Y %H:%M:%S",
-    "%d %b %Y",
-    "%B %d, %Y",
+    *("%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z", "%d %B %Y %H:%M:%S", "%B %d, %Y"),
+    *(f"{date}{hour}" for date in _DATES for hour in _HOURS),
 )
 _SAMPLE_ROWS = 1_000
 # No recommender has events from before; a time in this span is read as it was meant.
@@ -202,11 +191,16 @@ def known_format(texts: Sequence[str]) -> str | None:
     --------
     >>> known_format(["11/15/2019 8:55:22 AM"]), known_format(["Tue Nov 17 11:37:35 -0800 2009"])
     ('%m/%d/%Y %I:%M:%S %p', '%a %b %d %H:%M:%S %z %Y')
+    >>> known_format(["2024/01/06 09:03"]), known_format(["6/1/2024 9:03", "13/1/2024 9:03"])
+    ('%Y/%m/%d %H:%M', '%d/%m/%Y %H:%M')
     """
     return next((form for form in _FORMATS if texts and _all_have(texts, form)), None)
 
 
 def _all_have(texts: Sequence[str], form: str) -> bool:
+    # most forms do not fit the first text, and are found out by it alone
+    if len(texts) > 1 and not _all_have(texts[:1], form):
+        return False
     read = pd.to_datetime(pd.Series(texts, dtype="string"), format=form, errors="coerce", utc=True)
     return bool(read.notna().all() and read.dt.year.between(1900, 2100).all())
 
