@@ -42,6 +42,7 @@ from transformations.names import (
     NEXT_ITEM_SERVICE,
     SERVICE,
     USER_EMBEDDING,
+    USERS,
 )
 
 _LATENCY_USERS = 50
@@ -165,7 +166,8 @@ def _window(workspace: Workspace) -> tuple[str, str]:
         .select(pl.col("event_timestamp").min())
         .collect()
         .item()
-        for name in (ITEMS, INTERACTIONS)
+        for name in (ITEMS, USERS, INTERACTIONS)
+        if workspace.source(name).is_file()
     )
     return feast_time(first - timedelta(days=1)), feast_time()
 

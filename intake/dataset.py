@@ -56,6 +56,15 @@ class Items(VersionedSection):
     title: str
     text: Annotated[str, AfterValidator(require_whole_braces)]
 
+    @model_validator(mode="after")
+    def _is_not_the_key(self) -> Self:
+        if "item_id" in (self.title, *self.numeric, *self.categorical):
+            raise ValueError(
+                "item_id is the key and no feature; copy it under another name, such as "
+                'columns = {item_id = "item_id", title = "item_id"} and title = "title"'
+            )
+        return self
+
     @property
     def text_columns(self) -> Columns:
         """Columns named by the text template, in order of first use."""

@@ -30,9 +30,9 @@ class Features:
     lists: dict[str, str]
     left_out: dict[str, str] = field(default_factory=dict)
 
-    def template(self, key: str) -> str:
+    def template(self, title: str) -> str:
         """The text of an item: its title, some categories by name, its descriptions."""
-        parts = [f"{{{self.title or key}}}"]
+        parts = [f"{{{self.title or title}}}"]
         for name in self.categorical[:_IN_TEXT]:
             label = name.replace("_", " ").replace("{", "").replace("}", "").strip().capitalize()
             parts.append(f"{label}: {{{name}}}")

@@ -28,10 +28,18 @@ def described_by(log: SeenTable, events: EventColumns, now: datetime) -> list[Se
     return [*columns.values()]
 
 
-def query_of_items(log: SeenTable, item: str, names: list[str], folder: Path) -> str:
-    """SQL for DuckDB: a row per item of the log, with the first value of each column."""
+def query_of_items(
+    log: SeenTable, item: str, names: list[str], folder: Path, copies: list[str]
+) -> str:
+    """SQL for DuckDB: a row per item of the log, with a value of each column.
+
+    Parameters
+    ----------
+    copies : names under which the id is a column too
+    """
     firsts = "".join(f", any_value({sql_name(name)}) AS {sql_name(name)}" for name in names)
     key = sql_name(item)
+    firsts += "".join(f", {key} AS {sql_name(name)}" for name in copies)
     return (
         f"SELECT {key} AS item_id{firsts} FROM {source_in_sql(log, folder)} "
         f"WHERE {key} IS NOT NULL GROUP BY {key} ORDER BY {key}"

@@ -20,6 +20,7 @@ from intake.proposal.seen_column import SeenColumn
 from intake.proposal.seen_table import SeenTable
 from intake.proposal.slates import with_rows_of_slates
 
+_TITLES = ("title", "item_title")  # of items without one: their id under this name
 _OURS = ("event_timestamp", "created", "value", "event_type", "event_id", "user_id", "item_id")
 
 
@@ -131,8 +132,11 @@ def _add_entity(
             f"No time says from when a row holds: valid_from is a rule for all {section}."
         )
     if section == "items":
-        keys["title"] = features.title or ours
-        keys["text"] = features.template(ours)
+        title = features.title or next(n for n in _TITLES if n not in table.columns)
+        if features.title is None:
+            keys["columns"] |= {ours: key, title: key}
+            reasons.append(f"No column names an item: its title is its {key}.")
+        keys |= {"title": title, "text": features.template(title)}
     keys |= {"numeric": features.numeric, "categorical": features.categorical}
     keys["lists"] = features.lists
     keys["combine"] = _combine(table, key, features, known)
@@ -146,13 +150,14 @@ def _add_items_of_log(
 ) -> None:
     described = described_by(log, events, now)
     features = find_features(described, with_title=True)
+    key = [] if features.title else ["title"]
     names = [features.title, *features.long_texts, *features.numeric, *features.categorical]
-    query = query_of_items(log, events.item, [name for name in names if name], folder)
+    query = query_of_items(log, events.item, [name for name in names if name], folder, key)
     keys = {
         "query": query,
         "valid_from": "first_event",
-        "title": features.title or "item_id",
-        "text": features.template("item_id"),
+        "title": features.title or "title",
+        "text": features.template("title"),
         "numeric": features.numeric,
         "categorical": features.categorical,
         "lists": features.lists,

@@ -63,6 +63,7 @@ def test_the_example_is_valid() -> None:
         (("[items]", "[items]\ncolour = 1"), "unknown key [items] colour; expected one of"),
         (('name = "shop"', 'name = "shop"\nversion = 2'), "unknown key version"),
         (('title = "title"', ""), "missing key [items] title"),
+        (('title = "title"', 'title = "item_id"'), "item_id is the key and no feature; copy it"),
         (('name = "shop"', 'name = "My Shop"'), "name: got 'My Shop'"),
         (("[interactions]", "[interactions]\nexplicit = true"), "explicit = true needs positive"),
         (("[interactions]", "[activity]\nhistory = 0\n[interactions]"), "[activity] history"),

@@ -46,7 +46,7 @@ def test_ids_stay_text_and_other_columns_are_what_every_field_of_them_is(tmp_pat
 def test_a_declared_kind_decides_how_a_column_is_read(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text("item_id,price,size,genres\n1,5,38,a|b\n2,n/a,40,\n")
-    keys = {"title": "item_id", "text": "{item_id}", "path": path}
+    keys = {"title": "genres", "text": "{item_id}", "path": path}
     section = Items(**keys, numeric=["price"], null_values=["n/a"], lists={"genres": "|"})
     table = read_table(section, "items", tmp_path, role_of(section)).table
     assert table["price"].type == pa.int64()
