@@ -23,6 +23,7 @@ _ISO = (
 )
 _ZONE = r"(Z|z|UTC|[+-]\d{2}:?\d{2})\s*$"
 _MARKS = ("|", ";", ", ", ",")
+_LISTED_SHARE, _NEW_SHARE, _WORDS_OF_VALUE = 0.3, 0.7, 4
 # Whole numbers that are times only under a name that says so.
 _DAY_NUMBERS = ("%Y%m%d",)
 
@@ -153,14 +154,15 @@ def _number_or_time(
 
 
 def _mark(sample: pl.Series) -> str | None:
-    """What stands between values: in many fields, and the values between are few and short."""
+    """What stands between values: in many fields, and the values are short and come again."""
+    distinct = sample.unique()
     for mark in _MARKS:
         is_listed = sample.str.contains(mark, literal=True)
-        if float(is_listed.mean() or 0) < 0.3:  # type: ignore[arg-type]
+        if float(is_listed.mean() or 0) < _LISTED_SHARE:  # type: ignore[arg-type]
             continue
-        parts = sample.str.split(mark).explode().drop_nulls()
+        parts = distinct.str.split(mark).explode().drop_nulls()
         n_words = float(parts.str.split(" ").list.len().mean() or 0)  # type: ignore[arg-type]
-        if parts.n_unique() < 0.5 * len(parts) and n_words < 4:
+        if parts.n_unique() < _NEW_SHARE * len(parts) and n_words < _WORDS_OF_VALUE:
             return mark
     return None
 

@@ -1,0 +1,121 @@
+"""What is guessed of columns and tables, one guess at a time."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from intake.proposal.proposal import propose
+from intake.proposal.questions import Question, take_defaults
+from intake.proposal.seen_column import see_column
+from intake.proposal.seen_table import look_at
+from tests.intake.proposal.published_shapes import (
+    dressipi,
+    hm,
+    last_fm,
+    mind,
+    steam,
+    write_csv,
+    yelp,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+COLUMNS: dict[str, tuple[list[Any], str, dict[str, str] | None]] = {
+    "ts": (["1551410280", "1551413760"], "time", {"unit": "s"}),
+    "timestamp": ([1551410280000], "time", {"unit": "ms"}),
+    "price": (["1551410280", "1551413760"], "number", None),
+    "when": (["2019-03-01 03:18:00"], "time", {}),
+    "date_added": (
+        ["Fri Mar 01 03:18:00 -0800 2019"],
+        "time",
+        {"format": "%a %b %d %H:%M:%S %z %Y"},
+    ),
+    "day": (["20190301", "20190315"], "time", {"format": "%Y%m%d"}),
+    "day_of_week": (["1", "7"], "number", None),
+    "code": (["007", "008"], "number", None),
+    "is_new": (["true", "False"], "truth", None),
+    "tags": ([["a"], ["b"]], "list", None),
+    "attributes": ([{"a": 1}], "nested", None),
+    "empty": ([None, None], "nothing", None),
+    "also_buy": ([[], []], "nothing", None),
+    "name": (["1", "two"], "text", None),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_is_what_its_values_are(name: str) -> None:
+    values, kind, reading = COLUMNS[name]
+    seen = see_column(name, pa.chunked_array([pa.array(values)]), NOW)
+    assert seen.kind == kind
+    assert (seen.time and seen.time.model_dump(exclude_none=True)) == reading
+
+
+def test_a_field_with_several_values_names_what_stands_between() -> None:
+    several = pa.chunked_array([["Drama|War", "War", "Drama|Crime", "Crime|War"] * 3])
+    assert see_column("genres", several, NOW).mark == "|"
+    sentences = pa.chunked_array([["Yes, it is good", "No, it is not", "Well, who knows"] * 3])
+    assert see_column("said", sentences, NOW).mark is None
+
+
+def sections(folder: Path, ask: Any = take_defaults) -> dict[str, dict[str, Any]]:
+    return propose(look_at([folder], NOW), "x", folder, NOW, ask).sections
+
+
+def test_files_of_one_shape_are_the_parts_of_one_table(tmp_path: Path) -> None:
+    for part in range(3):
+        write_csv(tmp_path / f"events-2024-0{part}.csv", [{"a": part, "b": 1}])
+    write_csv(tmp_path / "items.csv", [{"a": 1, "title": "x"}])
+    found = {table.path.name: len(table.table) for table in look_at([tmp_path], NOW)}
+    assert found == {"events-2024-*.csv": 3, "items.csv": 1}
+    (tmp_path / "items.csv").unlink()
+    (whole,) = look_at([tmp_path], NOW)
+    assert whole.path == tmp_path and len(whole.table) == 3
+
+
+def test_a_line_of_names_is_told_from_values(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("N1\tsports\thttps://a/1\nN2\tnews\thttps://a/2\n")
+    (tmp_path / "b.csv").write_text("user1,item2\nann,7\nbob,8\n")
+    first, second = look_at([tmp_path], NOW)
+    assert [*first.columns] == ["column_1", "column_2", "column_3"] and len(first.table) == 2
+    assert [*second.columns] == ["user1", "item2"] and len(second.table) == 2
+
+
+def test_what_was_counted_over_events_is_no_feature(tmp_path: Path) -> None:
+    yelp(tmp_path)
+    found = sections(tmp_path)
+    assert set(found) == {"items", "interactions"}  # users have counts and names alone
+    assert found["items"]["categorical"] == ("city", "categories")
+    assert "numeric" not in found["items"]
+
+
+def test_a_time_of_items_is_taken_where_events_agree_with_it(tmp_path: Path) -> None:
+    steam(tmp_path)
+    assert sections(tmp_path)["items"]["columns"]["event_timestamp"] == "date_release"
+    games = (tmp_path / "games.csv").read_text().replace("201", "202")
+    (tmp_path / "games.csv").write_text(games)
+    items = sections(tmp_path)["items"]
+    assert items["valid_from"] == "beginning" and "event_timestamp" not in items["columns"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "asked"),
+    [
+        (hm, ["row of items", "row of users", "t_dat"]),
+        (mind, ["is the user", "row of items", "column_3"]),
+        (last_fm, ["is the item", "is the user"]),
+        (dressipi, ["row of items", "date in train_sessions.csv"]),
+    ],
+)
+def test_only_what_cannot_be_known_is_asked(shape: Any, asked: list[str], tmp_path: Path) -> None:
+    shape(tmp_path)
+    questions: list[str] = []
+
+    def ask(question: Question) -> str:
+        questions.append(question.words)
+        return question.default
+
+    sections(tmp_path, ask)
+    assert [any(part in words for words in questions) for part in asked] == [True] * len(asked)
+    assert len(questions) == len(asked)
