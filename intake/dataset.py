@@ -146,12 +146,36 @@ class EncoderPrompts(Section):
     query: str | None = None
 
 
+class EncoderServer(Section):
+    """`[encoder.server]`: a server with OpenAI's embeddings form that computes the vectors.
+
+    Attributes
+    ----------
+    url : to which `/embeddings` is added, such as "http://localhost:8080/v1"
+    api_key_variable : environment variable that has the key; None: no key is sent
+    texts_per_request : the most texts in one request
+    n_parallel : requests under way at once
+    requests_per_s : the most requests in a second; None: no bound
+    timeout_s : for one answer
+    n_attempts : at one request, the wait between them doubling
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    api_key_variable: str | None = None
+    texts_per_request: Annotated[int, Field(ge=1)] = 32
+    n_parallel: Annotated[int, Field(ge=1)] = 4
+    requests_per_s: Annotated[float, Field(gt=0)] | None = None
+    timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    n_attempts: Annotated[int, Field(ge=1)] = 7
+
+
 class Encoder(Section):
     """`[encoder]`: the language model that encodes text.
 
     Attributes
     ----------
-    model : a name on the Hugging Face hub, or a folder
+    model : a name on the Hugging Face hub, a folder, or the name that a server knows
+    server : where the model is not computed here; `dimension` is then needed
     max_tokens : tokens of a text that the model reads; None: as its authors meant it
     pooling : how token vectors become one; None: as the model says
     prompts : what stands before each text
@@ -162,6 +186,7 @@ class Encoder(Section):
     """
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    server: EncoderServer | None = None
     max_tokens: Annotated[int, Field(ge=4)] | None = None
     pooling: str | None = None
     prompts: EncoderPrompts = EncoderPrompts()
@@ -178,6 +203,7 @@ class Encoder(Section):
             "pooling": self.pooling,
             "prompts": self.prompts.model_dump(),
             "dimension": self.dimension,
+            "server": None if self.server is None else self.server.model_dump(),
         }
 
     @property

@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 
 from feast_fusion.encoding.encoder import Placement, TextEncoder, open_encoder
 from feast_fusion.encoding.identity import EncoderIdentity
+from feast_fusion.encoding.probes import PROBES
 from feast_fusion.encoding.prompts import Role
+from feast_fusion.encoding.remote_model import RemoteModel, require_same_model
 from feast_fusion.encoding.vector_cache import VectorCache, Vectors
+
+# Texts that a failure may lose; a server fails more often, and gets few texts at a time anyway.
+_CHUNK, _REMOTE_CHUNK = 1024, 256
 
 
 class CachedEncoder:
@@ -32,7 +37,7 @@ class CachedEncoder:
         self._placement = placement
         self._cache: VectorCache | None = None
         self._encoder: TextEncoder | None = None
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()
 
     @property
     def cache(self) -> VectorCache:
@@ -48,8 +53,19 @@ class CachedEncoder:
         """The model, loaded at the first use."""
         with self._opening:
             if self._encoder is None:
-                self._encoder = open_encoder(self.identity, **self._placement)
+                opened = open_encoder(self.identity, **self._placement)
+                self._require_known_server(opened)
+                self._encoder = opened
             return self._encoder
+
+    def _require_known_server(self, encoder: TextEncoder) -> None:
+        """A server's first answers to the probes are kept, and later ones compared with them."""
+        if isinstance(self.identity.model, RemoteModel):
+            prefix = self.identity.cache_prefix("item")
+            keys = [f"\0{prefix}{text}" for text in PROBES]
+            now = encoder.encode(PROBES)
+            kept = self.cache.encode(keys, lambda new: now[[keys.index(key) for key in new]])
+            require_same_model(self.identity.model, kept, now)
 
     def embed(
         self, texts: Sequence[str | None], role: Role = "item"
@@ -63,5 +79,6 @@ class CachedEncoder:
             vectors[present] = self.cache.encode(
                 written,
                 lambda new: self.encoder.encode([text[len(prefix) :] for text in new], role),
+                chunk=_REMOTE_CHUNK if isinstance(self.identity.model, RemoteModel) else _CHUNK,
             )
         return vectors, present

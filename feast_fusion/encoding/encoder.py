@@ -5,7 +5,7 @@ Importing this module imports neither torch nor transformers.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from feast_fusion.encoding.identity import EncoderIdentity, describe_encoder
 from feast_fusion.encoding.modules import Modules
 from feast_fusion.encoding.prompts import Role
+from feast_fusion.encoding.remote_model import RemoteModel
 from feast_fusion.errors import extra_required
 
 if TYPE_CHECKING:
@@ -69,13 +70,14 @@ def load_encoder(
     pooling: str | None = None,
     prompts: Mapping[str, str | None] | None = None,
     dimension: int | None = None,
+    server: Mapping[str, Any] | None = None,
     **placement: Unpack[Placement],
 ) -> TextEncoder:
     """The encoder of a hub name or a folder, ready on its device.
 
     Parameters
     ----------
-    model, max_tokens, pooling, prompts, dimension : see `describe_encoder`
+    model, max_tokens, pooling, prompts, dimension, server : see `describe_encoder`
     placement : see `Placement`
 
     Raises
@@ -84,7 +86,12 @@ def load_encoder(
         See `describe_encoder` and `open_encoder`.
     """
     identity = describe_encoder(
-        model, max_tokens=max_tokens, pooling=pooling, prompts=prompts, dimension=dimension
+        model,
+        max_tokens=max_tokens,
+        pooling=pooling,
+        prompts=prompts,
+        dimension=dimension,
+        server=server,
     )
     return open_encoder(identity, **placement)
 
@@ -98,6 +105,8 @@ def open_encoder(identity: EncoderIdentity, **placement: Unpack[Placement]) -> T
         torch or transformers is not installed.
     SchemaError
         The model cannot be loaded as its files declare it, or gives different texts one vector.
+    StoreUnavailableError
+        Its server does not answer.
     """
     model = identity.model
     with extra_required("encoder"):
@@ -105,6 +114,10 @@ def open_encoder(identity: EncoderIdentity, **placement: Unpack[Placement]) -> T
             from feast_fusion.encoding.transformer_encoder import TransformerEncoder
 
             return TransformerEncoder(identity, model, **placement)
+        if isinstance(model, RemoteModel):
+            from feast_fusion.encoding.remote_encoder import RemoteEncoder
+
+            return RemoteEncoder(identity, model)
         from feast_fusion.encoding.static_encoder import StaticEncoder
 
         return StaticEncoder(identity, model)

@@ -9,12 +9,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from feast_fusion.encoding.layers_config import Layer
 from feast_fusion.encoding.model_files import digest_files, read_json
 from feast_fusion.encoding.model_folder import find_model_folder
 from feast_fusion.encoding.modules import Modules, StaticModule, read_modules
 from feast_fusion.encoding.prompts import Prompts, Role, read_prompts
+from feast_fusion.encoding.remote_model import (
+    UNBOUNDED_TOKENS,
+    RemoteModel,
+    require_remote_options,
+)
 from feast_fusion.encoding.static_files import read_static_table
 from feast_fusion.encoding.transformer_config import choose_max_tokens, read_dimension
 from feast_fusion.errors import schema_error
@@ -29,7 +35,7 @@ class EncoderIdentity:
     encoder_id : of vectors that may meet
     cache_id : under which vectors are kept; prompts are left out, as a text is kept with its own
     dimension : numbers of a vector
-    model : the modules that compute it
+    model : the modules that compute it, or the server
     max_tokens : a longer text is cut there, prompt and special tokens included
     prompts : by role
     """
@@ -37,7 +43,7 @@ class EncoderIdentity:
     encoder_id: str
     cache_id: str
     dimension: int
-    model: Modules | StaticModule
+    model: Modules | StaticModule | RemoteModel
     max_tokens: int
     prompts: Prompts
 
@@ -55,6 +61,7 @@ def describe_encoder(
     pooling: str | None = None,
     prompts: Mapping[str, str | None] | None = None,
     dimension: int | None = None,
+    server: Mapping[str, Any] | None = None,
     template: int | None = None,
 ) -> EncoderIdentity:
     """The identity of an encoder, from the digests of its files; loads no weights.
@@ -68,6 +75,9 @@ def describe_encoder(
     prompts : what stands before a text, by role (item, behaviour, query); absent as the model says
     dimension : leading numbers of a vector that are kept and normalised again, of a model trained
         for it (Matryoshka; Kusupati 2022, arXiv:2205.13147); None as the model says
+    server : of a model that is not computed here, see `RemoteModel`; `model` is then its name there
+        ("name@2" is the same name and another identity), `dimension` is needed, and a text is cut
+        where the server likes it unless `max_tokens` is given
     template : version of the code that makes the texts, part of the id; None where texts are
         encoded as they are
 
@@ -84,25 +94,37 @@ def describe_encoder(
         An option is unknown, or more than the model has; a file of the model is not whole or asks
         for what is not built in.
     """
+    if server is not None:
+        width = require_remote_options(dimension, pooling)
+        remote = RemoteModel(str(model).split("@")[0], **server)
+        prompted, tokens = read_prompts(None, prompts or {}), max_tokens or UNBOUNDED_TOKENS
+        return _identify(model, remote, {"server": str(model)}, width, tokens, prompted, template)
     folder = find_model_folder(model, pooling=pooling)
     modules = read_modules(folder, pooling)
     tokens = _max_tokens(modules, max_tokens)
     prompted = read_prompts(folder, prompts or {})
     width = _chosen_width(folder, _width(folder, modules), dimension)
-    ingredients = _ingredients(modules) | {
+    return _identify(model, modules, _ingredients(modules), width, tokens, prompted, template)
+
+
+def _identify(
+    name: str | Path,
+    model: Modules | StaticModule | RemoteModel,
+    computed: dict[str, object],
+    width: int,
+    tokens: int,
+    prompts: Prompts,
+    template: int | None,
+) -> EncoderIdentity:
+    ingredients = computed | {
         "max_tokens": tokens,
         "dimension": width,
         "normalisation": "l2",
         "template": template,
     }
-    return EncoderIdentity(
-        _name(model, ingredients | _prompt_ingredients(prompted)),
-        _name(model, ingredients | _prompt_ingredients(Prompts())),
-        width,
-        modules,
-        tokens,
-        prompted,
-    )
+    encoder_id = _name(name, ingredients | _prompt_ingredients(prompts))
+    cache_id = _name(name, ingredients | _prompt_ingredients(Prompts()))
+    return EncoderIdentity(encoder_id, cache_id, width, model, tokens, prompts)
 
 
 def _max_tokens(modules: Modules | StaticModule, asked: int | None) -> int:

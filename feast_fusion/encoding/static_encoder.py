@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from feast_fusion.encoding.identity import EncoderIdentity
 from feast_fusion.encoding.layers import load_layers
 from feast_fusion.encoding.modules import StaticModule
-from feast_fusion.encoding.precision import probe, require_distinct
+from feast_fusion.encoding.probes import probe, require_distinct
 from feast_fusion.encoding.prompts import Role
 from feast_fusion.encoding.static_files import read_static_table
 

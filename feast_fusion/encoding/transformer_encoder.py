@@ -10,7 +10,8 @@ from feast_fusion.encoding.identity import EncoderIdentity
 from feast_fusion.encoding.modules import Modules
 from feast_fusion.encoding.network import SentenceNetwork
 from feast_fusion.encoding.placement import chosen_device, chosen_dtype
-from feast_fusion.encoding.precision import fast_dtype, is_precise, probe, require_distinct
+from feast_fusion.encoding.precision import fast_dtype, is_precise
+from feast_fusion.encoding.probes import probe, require_distinct
 from feast_fusion.encoding.prompts import Role
 from feast_fusion.encoding.text_tokenizer import TextTokenizer, Tokens
 from feast_fusion.errors import schema_error

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feast_fusion.errors import FeatureNotFoundError
+from feast_fusion.errors import FeatureNotFoundError, SchemaError
 from intake.dataset_file import load_dataset
 from intake.workspace import Workspace, open_workspace
 from tests.datasets import make_films
+from tests.feast_fusion.encoding.embeddings_server import Behaviour, serving
 from transformations.embedder import Embedder, identify
 
 MOVIELENS = Path(__file__).parents[2] / "examples" / "movielens" / "dataset.toml"
@@ -69,3 +70,78 @@ def test_tokens_are_counted_as_the_encoder_reads_them(embedder: Embedder) -> Non
 def test_a_service_without_vectors_is_told_of(workspace: Workspace) -> None:
     with pytest.raises(FeatureNotFoundError, match="without vectors"):
         Embedder(workspace, None).queries(["anything"])
+
+
+def _described(folder: Path, encoder: str) -> Workspace:
+    """The films with other lines in [encoder]."""
+    description = make_films(folder, n_users=3, n_items=3, n_events=9)
+    text = description.read_text().replace("max_tokens = 64\n", f"{encoder}\n")
+    description.write_text(text)
+    return open_workspace(description, folder / "home")
+
+
+def test_each_role_has_its_own_prompt(tmp_path: Path, embedder: Embedder) -> None:
+    prompts = '[encoder.prompts]\nitem = "film: "\nbehaviour = "user: "\nquery = "find: "'
+    workspace = _described(tmp_path, f'max_tokens = 24\ndtype = "float32"\n{prompts}')
+    prompted = Embedder(workspace, identify(workspace.dataset.encoder).encoder_id)
+    assert prompted.identity.encoder_id != embedder.identity.encoder_id
+    texts = ["film: Heat", "user: liked Heat.", "find: heat"]
+    expected = prompted.cached.encoder.encode([text.split(": ")[1] for text in texts], "item")
+    item, _ = prompted.cached.embed(["Heat"])
+    behaviour, _ = prompted.behaviours([["Heat"]], [[]])
+    query, _ = prompted.queries(["heat"])
+    plain = Embedder(embedder.workspace, embedder.identity.encoder_id).cached.encoder
+    found = np.concatenate([item, behaviour, query])
+    assert (found * plain.encode(texts)).sum(axis=1).min() > 0.9998
+    assert (found[1:] * expected[1:]).sum(axis=1).max() < 0.99, "of another role it is another"
+    assert prompted.count_tokens(["heat"]) == 2 + 3
+
+
+def test_a_behaviour_leaves_room_for_its_prompt(tmp_path: Path) -> None:
+    prompt = "one two three four five six seven eight nine ten "
+    workspace = _described(tmp_path, f'max_tokens = 24\nprompts = {{behaviour = "{prompt}"}}')
+    embedder = Embedder(workspace, identify(workspace.dataset.encoder).encoder_id)
+    many = ["heat", "alien", "jaws", "fargo", "casino", "ran", "brazil", "seven", "up", "big"]
+    together, _ = embedder.behaviours([many], [[]])
+    fewer, _ = embedder.behaviours([many[:5]], [[]])
+    assert float((together * fewer).sum()) > 0.9999, "whole titles, as many as have room"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ('prompt = "query: "', "prompt"),
+        ('prompts = {document = "x"}', "document"),
+        ('dtype = "int8"', "dtype"),
+        ("dimension = 0", "dimension"),
+        ('server = {url = "localhost:8080"}', "url"),
+    ],
+)
+def test_a_key_that_is_not_one_is_named(tmp_path: Path, lines: str, said: str) -> None:
+    with pytest.raises(SchemaError, match=said):
+        identify(_described(tmp_path, lines).dataset.encoder)
+
+
+def test_the_keys_of_placement_reach_the_encoder(tmp_path: Path) -> None:
+    lines = 'device = "cpu"\ndtype = "bfloat16"\nbatch_tokens = 100\ndimension = 64'
+    workspace = _described(tmp_path, lines)
+    embedder = Embedder(workspace, identify(workspace.dataset.encoder).encoder_id)
+    encoder = embedder.cached.encoder
+    assert (str(encoder.dtype), encoder.batch_tokens, encoder.dimension) == (
+        "torch.bfloat16",
+        100,
+        64,
+    )
+    assert embedder.queries(["heat"])[0].shape == (1, 64)
+
+
+def test_a_server_of_dataset_toml_encodes(tmp_path: Path) -> None:
+    behaviour = Behaviour()
+    with serving(behaviour) as url:
+        lines = f'dimension = 16\nserver = {{url = "{url}", texts_per_request = 4}}'
+        workspace = _described(tmp_path, lines)
+        embedder = Embedder(workspace, identify(workspace.dataset.encoder).encoder_id)
+        vectors, present = embedder.behaviours([["Heat", "Alien"], []], [["Jaws"], []])
+    assert present.tolist() == [True, False]
+    assert "liked Heat; Alien. disliked Jaws." in behaviour.asked[-1]
+    assert vectors.shape == (2, 16)

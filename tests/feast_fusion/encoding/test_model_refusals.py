@@ -24,7 +24,7 @@ from transformers import (
 from feast_fusion.encoding.encoder import load_encoder
 from feast_fusion.encoding.identity import describe_encoder
 from feast_fusion.encoding.modules import read_modules
-from feast_fusion.encoding.precision import PROBES
+from feast_fusion.encoding.probes import PROBES
 from feast_fusion.encoding.prompts import Prompts
 from feast_fusion.errors import FeatureNotFoundError, SchemaError, StoreUnavailableError
 from tests.feast_fusion.encoding.conftest import MINILM
