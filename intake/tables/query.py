@@ -8,8 +8,13 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from feast_fusion.errors import SchemaError, StoreUnavailableError, schema_error
-from intake.tables.section import TableSection
+from feast_fusion.errors import (
+    SchemaError,
+    StoreUnavailableError,
+    extra_required,
+    schema_error,
+)
+from intake.tables.section import TableSection, without_password
 from intake.tables.sql_text import sql_text
 
 _SQLITE = b"SQLite format 3\x00"
@@ -41,12 +46,7 @@ def read_query(section: TableSection, folder: Path) -> pa.Table:
         with duckdb.connect(str(database), read_only=True) as connection:
             return _ask(connection, query)
     except (duckdb.Error, sqlite3.Error, pa.ArrowException) as error:
-        raise schema_error(
-            section.where,
-            got=f"{str(error).splitlines()[0]}",
-            expected="a SELECT that the database understands",
-            remedy="Correct query or database in its section of dataset.toml.",
-        ) from error
+        raise _not_understood(without_password(database), query, error) from error
 
 
 def _from_files(query: str, folder: Path) -> pa.Table:
@@ -95,7 +95,6 @@ def _array(values: list[object]) -> pa.Array:
 
 
 def _from_server(query: str, url: str) -> pa.Table:
-    """By DuckDB's extension for PostgreSQL, which has to be installed once where there is a net."""
     if not url.startswith(("postgresql://", "postgres://")):
         raise schema_error(
             "database",
@@ -103,19 +102,48 @@ def _from_server(query: str, url: str) -> pa.Table:
             expected="a file of SQLite or DuckDB, or postgresql://",
             remedy="Export the table to Parquet or CSV, and name the file as path.",
         )
-    with duckdb.connect() as connection:
+    with extra_required("postgres"):
+        from adbc_driver_postgresql import dbapi
+    try:
+        connection = dbapi.connect(url)
+    except dbapi.Error as error:
+        raise _unreachable(url, error) from error
+    with connection, connection.cursor() as cursor:
         try:
-            connection.execute("LOAD postgres")
-        except duckdb.Error as error:
-            raise _no_extension(query) from error
-        connection.execute(f"ATTACH {sql_text(url)} AS server (TYPE postgres, READ_ONLY)")
-        return _ask(connection, f"SELECT * FROM postgres_query('server', {sql_text(query)})")
+            cursor.execute("SET TIME ZONE 'UTC'")
+            cursor.execute(query)
+            return _plain(cursor.fetch_arrow_table())
+        except dbapi.Error as error:
+            raise _not_understood(without_password(url), query, error) from error
 
 
-def _no_extension(query: str) -> SchemaError | StoreUnavailableError:
+def _plain(table: pa.Table) -> pa.Table:
+    """The table without types that Arrow does not have itself: NUMERIC becomes numbers."""
+    for at, field in enumerate(table.schema):
+        if isinstance(field.type, pa.BaseExtensionType):
+            chunks = [chunk.storage for chunk in table.column(at).chunks]
+            column = pa.chunked_array(chunks, field.type.storage_type)
+            if getattr(field.type, "type_name", "") == "numeric":
+                column = column.cast(pa.float64())
+            table = table.set_column(at, field.name, column)
+    return table
+
+
+def _unreachable(url: str, error: Exception) -> StoreUnavailableError:
     return StoreUnavailableError(
-        "database: got a PostgreSQL server and no extension of DuckDB to read it, expected the "
-        'extension. Where there is a network, install it once: `python -c "import duckdb; '
-        "duckdb.sql('INSTALL postgres')\"`; or export the rows, and name the file as path: "
-        f"`psql DATABASE -c \"\\copy ({' '.join(query.split())}) to 'rows.csv' csv header\"`."
+        f"{without_password(url)}: got {_first_line(error)}, expected a server that answers. Check "
+        "host, port, user and password; PGPASSWORD or ~/.pgpass can hold the password."
     )
+
+
+def _not_understood(where: str, query: str, error: Exception) -> SchemaError:
+    return schema_error(
+        f"{where}: query {' '.join(query.split())!r}",
+        got=_first_line(error),
+        expected="a SELECT that the database understands",
+        remedy="Correct query or database in its section of dataset.toml.",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -58,8 +58,8 @@ class TableSection(Section):
     path : a file, a folder of files, a pattern such as "events/*.csv.gz", or a URL such as s3://;
         CSV, TSV, JSON lines, a JSON array, Parquet or feather, also .gz and .zst
     query : SQL in place of path, over files or over the database
-    database : what query is asked of: an SQLite or DuckDB file, or postgresql://; None: DuckDB,
-        which reads files: "SELECT * FROM 'events/*.csv'"
+    database : what query is asked of: an SQLite or DuckDB file, or postgresql:// (extra
+        postgres); None: DuckDB, which reads files: "SELECT * FROM 'events/*.csv'"
     columns : our name = their name, such as {user_id = "userId"}
     time : how the columns of times are meant, where they do not say it themselves
     separator : between the fields of a line; None: what the first lines have
@@ -99,7 +99,7 @@ class TableSection(Section):
             return str(self.path)
         words = " ".join((self.query or "").split())
         short = words if len(words) <= 60 else f"{words[:57]}..."
-        return f"{_without_password(self.database)}: query {short!r}"
+        return f"{without_password(self.database)}: query {short!r}"
 
     @property
     def label(self) -> str:
@@ -110,7 +110,12 @@ class TableSection(Section):
         return source.name if isinstance(source, Path) else source.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _without_password(database: Path | str | None) -> str:
+def without_password(database: Path | str | None) -> str:
+    """A database as messages name it: a URL without its user and password.
+
+    >>> without_password("postgresql://me:secret@host/shop")
+    'postgresql://host/shop'
+    """
     if database is None:
         return "DuckDB"
     scheme, has_scheme, rest = str(database).partition("://")

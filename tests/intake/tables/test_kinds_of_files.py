@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.feather as feather
 import pytest
+from adbc_driver_postgresql import dbapi
 
-from feast_fusion.errors import FeastFusionError, SchemaError
+from feast_fusion.errors import SchemaError, StoreUnavailableError
 from intake.column_roles import role_of
 from intake.dataset import Interactions
 from intake.tables.digest import digest_table
 from intake.tables.reading import read_table
+from tests.intake.tables.postgres_server import INITDB, postgres_server
 from tests.intake.tables.s3_server import s3_server
 
 ROWS = {
@@ -153,9 +156,32 @@ def test_a_query_reads_files_and_databases(tmp_path: Path) -> None:
     assert rows(table)[:3] == FRAME.to_dicts()
     with pytest.raises(SchemaError, match=r"query 'SELECT \* FROM nowhere'.*no such table"):
         read(tmp_path, query="SELECT * FROM nowhere", database=lite)
-    with pytest.raises(FeastFusionError, match=r"INSTALL postgres.*psql DATABASE") as error:
-        read(tmp_path, query=select, database="postgresql://me:secret@nowhere/shop")
+    with pytest.raises(StoreUnavailableError, match=r"postgresql://nowhere.*PGPASSWORD") as error:
+        read(tmp_path, query=select, database="postgresql://me:secret@nowhere.invalid/shop")
     assert "secret" not in str(error.value)
+    with pytest.raises(SchemaError, match=r"got mysql://, expected .* or postgresql://"):
+        read(tmp_path, query=select, database="mysql://nowhere/shop")
+
+
+@pytest.mark.skipif(INITDB is None, reason="no PostgreSQL is installed")
+def test_a_query_reads_a_server(tmp_path: Path) -> None:
+    with postgres_server() as url:
+        with dbapi.connect(url) as connection, connection.cursor() as cursor:
+            cursor.adbc_ingest("events", FRAME.to_arrow())
+            cursor.execute("ALTER TABLE events ADD seen timestamptz DEFAULT '2024-01-01 08:00+08'")
+            cursor.execute("ALTER TABLE events ALTER value TYPE numeric(3, 1)")
+            connection.commit()
+        table = read(tmp_path, query="SELECT * FROM events", database=url)
+        assert rows(table) == FRAME.to_dicts()
+        assert table["seen"].to_pylist() == [datetime(2024, 1, 1, tzinfo=UTC)] * 3
+        found = section(query="SELECT * FROM events", database=url)
+        before = digest_table(found, tmp_path)
+        with dbapi.connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute("UPDATE events SET page = 9")
+            connection.commit()
+        assert digest_table(found, tmp_path) != before is not None
+        with pytest.raises(SchemaError, match=r"query 'SELECT \* FROM nowhere'.*does not exist"):
+            read(tmp_path, query="SELECT * FROM nowhere", database=url)
 
 
 def test_whatever_changes_behind_a_section_changes_its_digest(tmp_path: Path) -> None:
