@@ -49,7 +49,7 @@ def init(paths: tuple[Path, ...], out: Path, name: str | None, yes: bool) -> Non
     now = datetime.now(UTC)
     tables = look_at(paths, now)
     for table in tables:
-        say(f"{table.path}: {len(table.table):,} rows of {', '.join(table.columns)}.")
+        say(f"{table.label}: {len(table.table):,} rows of {', '.join(table.columns)}.")
     folder = out.absolute().parent
     proposal = propose(tables, name, folder, now, take_defaults if yes else _ask)
     folder.mkdir(parents=True, exist_ok=True)

@@ -91,7 +91,7 @@ def find_event_columns(
 def no_events(tables: Sequence[SeenTable]) -> SchemaError:
     """The error that no table is a log of events."""
     return schema_error(
-        ", ".join(str(table.path) for table in tables),
+        ", ".join(table.label for table in tables),
         got=f"tables with the columns {[[*table.columns] for table in tables]}",
         expected="a table of events: one column of times, and one each of users and items",
         remedy="Name the file of events too; where its times have an unusual form, write a "
@@ -117,7 +117,7 @@ def _choose(
     if score(best) >= 4 and (not others or score(best) - score(others[0]) >= 1):
         return best.name
     shown = "; ".join(f"{e.name}: {', '.join(e.examples)}" for e in ranked)
-    words = f"Which column of {table.path.name} is the {role}? ({shown})"
+    words = f"Which column of {table.label} is the {role}? ({shown})"
     return ask(Question(words, best.name, [each.name for each in ranked]))
 
 

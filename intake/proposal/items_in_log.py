@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -31,13 +32,13 @@ def described_by(log: SeenTable, events: EventColumns, now: datetime) -> list[Se
 def query_of_items(
     log: SeenTable, item: str, names: list[str], folder: Path, copies: list[str]
 ) -> str:
-    """SQL for DuckDB: a row per item of the log, with a value of each column.
+    """SQL for DuckDB: a row per item of the log, with the least value of each column.
 
     Parameters
     ----------
     copies : names under which the id is a column too
     """
-    firsts = "".join(f", any_value({sql_name(name)}) AS {sql_name(name)}" for name in names)
+    firsts = "".join(f", min({sql_name(name)}) AS {sql_name(name)}" for name in names)
     key = sql_name(item)
     firsts += "".join(f", {key} AS {sql_name(name)}" for name in copies)
     return (
@@ -48,8 +49,9 @@ def query_of_items(
 
 def query_of_logs(logs: tuple[SeenTable, ...], folder: Path) -> str:
     """SQL for DuckDB: the rows of logs with the same columns, named by their files."""
-    return " UNION ALL BY NAME ".join(
-        f"SELECT *, {sql_text(log.name)} AS event_type FROM {source_in_sql(log, folder)}"
+    columns = ", ".join(map(sql_name, logs[0].columns))
+    return " UNION ALL ".join(
+        f"SELECT {columns}, {sql_text(log.name)} AS event_type FROM {source_in_sql(log, folder)}"
         for log in logs
     )
 
@@ -73,6 +75,14 @@ def source_in_sql(table: SeenTable, folder: Path) -> str:
     if "encoding" in table.options:
         options.append(f"encoding = {sql_text(table.options['encoding'])}")
     return f"read_csv({path}, {', '.join(options)})"
+
+
+def source_keys(table: SeenTable, folder: Path) -> dict[str, Any]:
+    """The keys of a section that name a table, its paths from `folder`."""
+    place = str(relative(table.path, folder))
+    if table.part is not None:
+        return {"query": table.query, "database": place}
+    return {"query": table.query} if table.query is not None else {"path": place, **table.options}
 
 
 def relative(path: Path, folder: Path) -> Path:

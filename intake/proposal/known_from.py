@@ -39,5 +39,5 @@ def _times(table: SeenTable, name: str, now: datetime) -> pl.DataFrame:
     reading = table.columns[name].time or TimeReading()
     if reading.unit is None:
         reading = TimeReading(format=reading.format, zone="UTC")
-    column_of = ColumnOf(name, f"{table.path}: column {name!r}", "interactions")
+    column_of = ColumnOf(name, f"{table.label}: column {name!r}", "interactions")
     return pl.DataFrame({"time": parse_times(table.table[name], column_of, now, reading).time})

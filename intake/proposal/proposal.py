@@ -11,7 +11,7 @@ import polars as pl
 
 from intake.proposal.event_columns import EventColumns
 from intake.proposal.features import Features, find_features
-from intake.proposal.items_in_log import described_by, query_of_items, query_of_logs, relative
+from intake.proposal.items_in_log import described_by, query_of_items, query_of_logs, source_keys
 from intake.proposal.known_from import known_column
 from intake.proposal.positive_rule import propose_positive
 from intake.proposal.questions import Ask, Question
@@ -69,20 +69,20 @@ def propose(
 def _add_interactions(proposal: Proposal, roles: Roles, folder: Path, ask: Ask) -> None:
     log, events = roles.logs[0], roles.events
     reasons = [
-        f"{log.path.name} has {len(log.table):,} rows with a time ({events.time}), a user "
+        f"{log.label} has {len(log.table):,} rows with a time ({events.time}), a user "
         f"({events.user}) and an item ({events.item})."
     ]
-    source: dict[str, Any] = {"path": str(relative(log.path, folder)), **log.options}
+    source = source_keys(log, folder)
     mapping = events.mapping()
     if len(roles.logs) > 1:
-        source = {"query": query_of_logs(roles.logs, folder)}
+        source |= {"query": query_of_logs(roles.logs, folder)}
+        source = {key: source[key] for key in ("query", "database") if key in source}
         reasons.append("Files with the same columns are one log; event_type is the file's name.")
-    elif log.query is not None:
-        source = {"query": log.query}
+    elif log.part is None and log.query is not None:
         reasons.append("A row of the log lists what was shown; the query makes a row of each.")
     time = _time(log.columns[events.time], log, ask)
     positive, reason = propose_positive(log, events, ask)
-    unused = [table.path.name for table in roles.unused]
+    unused = [table.label for table in roles.unused]
     if unused:
         reasons.append(
             f"Not used: {', '.join(unused)}; no column of the events is described there."
@@ -113,14 +113,13 @@ def _add_entity(
     columns = [each for name, each in table.columns.items() if name not in used]
     features = find_features(columns, with_title=section == "items")
     if section == "users" and not (features.numeric or features.categorical):
-        proposal.without.append(f"{table.path.name} has no feature of users: [users] is left out.")
+        proposal.without.append(f"{table.label} has no feature of users: [users] is left out.")
         return
     mapping = {ours: key} | ({"event_timestamp": known.name} if known else {})
     mapping = {ours: theirs for ours, theirs in mapping.items() if ours != theirs}
-    reasons = [f"{table.path.name} describes {linked.shared:.0%} of the {section} by {key}."]
+    reasons = [f"{table.label} describes {linked.shared:.0%} of the {section} by {key}."]
     keys = {
-        "path": str(relative(table.path, folder)),
-        **table.options,
+        **source_keys(table, folder),
         "columns": _with_raw(mapping, table, used),
     }
     if known is not None:
@@ -154,6 +153,7 @@ def _add_items_of_log(
     names = [features.title, *features.long_texts, *features.numeric, *features.categorical]
     query = query_of_items(log, events.item, [name for name in names if name], folder, key)
     keys = {
+        **(source_keys(log, folder) if log.part is not None else {}),
         "query": query,
         "valid_from": "first_event",
         "title": features.title or "title",
@@ -163,7 +163,7 @@ def _add_items_of_log(
         "lists": features.lists,
     }
     reasons = [
-        f"No table describes the items: what {log.path.name} says of each is taken from there.",
+        f"No table describes the items: what {log.label} says of each is taken from there.",
         "An item is known from its first event on.",
     ]
     proposal.add("items", keys, [*reasons, *_left_out(features)])
@@ -180,7 +180,7 @@ def _time(column: SeenColumn, table: SeenTable, ask: Ask) -> dict[str, str]:
     found = column.time.model_dump(exclude_none=True) if column.time is not None else {}
     if column.needs_zone:
         words = (
-            f"Times of {column.name} in {table.path.name}, such as {column.examples[0]!r}, do not "
+            f"Times of {column.name} in {table.label}, such as {column.examples[0]!r}, do not "
             "say their zone. Which is it?"
         )
         found["zone"] = ask(Question(words, "UTC"))

@@ -12,10 +12,12 @@ import polars as pl
 import pyarrow as pa
 
 from feast_fusion.errors import SchemaError
+from intake.proposal.databases import is_database, queries_of
 from intake.proposal.seen_column import SeenColumn, see_column
 from intake.tables.data_files import DataFile, local_files
 from intake.tables.dialect import find_dialect
 from intake.tables.file_kind import kind_of, read_start
+from intake.tables.query import read_query
 from intake.tables.reading import read_table
 from intake.tables.section import TableSection
 
@@ -35,7 +37,8 @@ class SeenTable:
     table : all rows; the fields of text files are texts
     columns : what each holds
     is_delimited : whether it is of text files with fields
-    query : SQL in place of the path, where rows had to be made from what a field holds
+    query : SQL that gives the rows, of a database, or where a field holds several
+    part : the table of the database at `path`
     """
 
     path: Path
@@ -44,10 +47,18 @@ class SeenTable:
     columns: dict[str, SeenColumn]
     is_delimited: bool
     query: str | None = None
+    part: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return self.path.name if self.part is None else f"{self.part} of {self.path.name}"
 
     @property
     def name(self) -> str:
-        """The name of the file or folder without suffixes."""
+        """The name of the table, file or folder without suffixes."""
+        if self.part is not None:
+            return self.part
         return self.path.name.partition(".")[0] or self.path.parent.name
 
 
@@ -59,7 +70,13 @@ def look_at(paths: Sequence[Path], now: datetime) -> list[SeenTable]:
     SchemaError
         A path has no file, or a file that cannot be read.
     """
-    return [_see(path, now) for given in paths for path in _tables_of(given)]
+    found = []
+    for given in paths:
+        if is_database(given):
+            found += [_ask(given, *each, now) for each in queries_of(given).items()]
+        else:
+            found += [_see(path, now) for path in _tables_of(given)]
+    return found
 
 
 def _tables_of(path: Path) -> list[Path]:
@@ -101,6 +118,11 @@ def _names(file: DataFile) -> tuple[str, ...]:
         return find_dialect(file, start, TableSection(path=file.path)).names
     except SchemaError:
         return (file.path.name,)
+
+
+def _ask(path: Path, part: str, query: str, now: datetime) -> SeenTable:
+    table = read_query(TableSection(query=query, database=path), path.parent)
+    return SeenTable(path, {}, table, see_columns(table, now), False, query, part)
 
 
 def _see(path: Path, now: datetime) -> SeenTable:

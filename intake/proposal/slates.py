@@ -17,7 +17,7 @@ _SHOWN = r"^\S+-[01]( \S+-[01])*$"
 
 def with_rows_of_slates(table: SeenTable, folder: Path, now: datetime) -> SeenTable:
     """The table with a row per item shown, where one of its columns lists them; else itself."""
-    for name, column in table.columns.items():
+    for name, column in table.columns.items() if table.part is None else ():
         if column.kind != "text" or not _lists_shown(pl.Series(table.table[name])):
             continue
         shown = sql_name(name)

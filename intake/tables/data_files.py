@@ -11,7 +11,7 @@ from feast_fusion.errors import schema_error
 from intake.tables.remote_files import copy_here
 
 SUFFIXES = (
-    *(".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson"),
+    *(".csv", ".tsv", ".tab", ".txt", ".dat", ".json", ".jsonl", ".ndjson"),
     *(".parquet", ".parq", ".pq"),
     *(".feather", ".arrow", ".ipc"),
 )

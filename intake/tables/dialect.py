@@ -10,7 +10,7 @@ from intake.tables.file_kind import SAMPLE_BYTES
 from intake.tables.section import TableSection
 
 UTF_8 = "utf-8"
-_SEPARATORS = (",", "\t", ";", "|")
+_SEPARATORS = ("::", ",", "\t", ";", "|")
 _SAMPLE_LINES = 200
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -42,7 +42,8 @@ def find_dialect(file: DataFile, start: bytes, section: TableSection) -> Dialect
     text = _decode(file, start, section.encoding or UTF_8)
     quote = '"' if section.quote is None else section.quote
     separator = section.separator or sniff_separator(text, quote)
-    names = section.names or tuple(name.strip() for name in first_row(text, separator, quote))
+    first = next(iter(rows_of(text, separator, quote)), [])
+    names = section.names or tuple(name.strip() for name in first)
     names = tuple(name or f"unnamed_{at}" for at, name in enumerate(names))
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -82,6 +83,8 @@ def rows_of(text: str, separator: str, quote: str) -> list[list[str]]:
     """The first rows of a text, without the last where the text may have been cut."""
     is_cut = len(text) >= SAMPLE_BYTES // 4 and not text.endswith("\n")
     lines = text.removeprefix("\ufeff").splitlines(keepends=True)[:_SAMPLE_LINES]
+    if len(separator) > 1:
+        return [line.rstrip("\r\n").split(separator) for line in lines if line.strip()]
     reader = (
         csv.reader(lines, delimiter=separator, quotechar=quote)
         if quote
@@ -89,13 +92,6 @@ def rows_of(text: str, separator: str, quote: str) -> list[list[str]]:
     )
     rows = [row for row in reader if row]
     return rows[:-1] if is_cut and len(rows) > 1 else rows
-
-
-def first_row(text: str, separator: str, quote: str) -> list[str]:
-    """The first row; where the separator has several characters, split by it."""
-    if len(separator) > 1:
-        return text.removeprefix("\ufeff").partition("\n")[0].rstrip("\r").split(separator)
-    return next(iter(rows_of(text, separator, quote)), [])
 
 
 def _decode(file: DataFile, start: bytes, encoding: str) -> str:

@@ -18,7 +18,7 @@ _COLUMNAR: dict[str, Kind] = {
     ".arrow": "feather",
     ".ipc": "feather",
 }
-_DELIMITED = (".csv", ".tsv", ".tab", ".txt")
+_DELIMITED = (".csv", ".tsv", ".tab", ".txt", ".dat")
 _MAGIC: dict[bytes, Kind] = {b"PAR1": "parquet", b"ARROW1": "feather"}
 _REFUSED = {
     b"PK\x03\x04": ("a zip archive or an Excel sheet", "Unpack it, or save the sheet as CSV."),

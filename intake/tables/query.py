@@ -41,7 +41,7 @@ def read_query(section: TableSection, folder: Path) -> pa.Table:
             return _from_files(query, folder)
         if isinstance(database, str):
             return _from_server(query, database)
-        if _is_sqlite(database):
+        if is_sqlite(database):
             return _from_sqlite(query, database)
         with duckdb.connect(str(database), read_only=True) as connection:
             return _ask(connection, query)
@@ -60,7 +60,14 @@ def _ask(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
     return connection.sql(query).to_arrow_table()
 
 
-def _is_sqlite(database: Path) -> bool:
+def is_sqlite(database: Path) -> bool:
+    """Whether a database is one of SQLite; what is none of it is opened by DuckDB.
+
+    Raises
+    ------
+    SchemaError
+        There is no such file.
+    """
     if not database.is_file():
         raise schema_error(
             f"{database}",

@@ -1,21 +1,29 @@
 """What is guessed of columns and tables, one guess at a time."""
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pandas as pd
 import pyarrow as pa
 import pytest
 
+from intake.dataset_file import load_dataset
 from intake.proposal.proposal import propose
 from intake.proposal.questions import Question, take_defaults
 from intake.proposal.seen_column import see_column
 from intake.proposal.seen_table import look_at
+from intake.proposal.toml_text import render_toml
+from intake.validation import validate_dataset
 from tests.intake.proposal.published_shapes import (
     dressipi,
     hm,
     last_fm,
     mind,
+    retail,
     steam,
     write_csv,
     yelp,
@@ -119,3 +127,52 @@ def test_only_what_cannot_be_known_is_asked(shape: Any, asked: list[str], tmp_pa
     sections(tmp_path, ask)
     assert [any(part in words for words in questions) for part in asked] == [True] * len(asked)
     assert len(questions) == len(asked)
+
+
+def test_the_tables_of_a_database_are_looked_at(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    hm(data)
+    for kind, path in (("duckdb", tmp_path / "shop.duckdb"), ("sqlite", tmp_path / "shop.db")):
+        frames = {each.stem: pd.read_csv(each, dtype=str) for each in data.glob("*.csv")}
+        if kind == "duckdb":
+            with duckdb.connect(str(path)) as connection:
+                for name, frame in frames.items():
+                    connection.register("frame", frame)
+                    connection.execute(f"CREATE TABLE {name} AS SELECT * FROM frame")
+        else:
+            with closing(sqlite3.connect(path)) as connection:
+                for name, frame in frames.items():
+                    frame.to_sql(name, connection, index=False)
+        proposal = propose(look_at([path], NOW), "x", tmp_path, NOW, take_defaults)
+        assert proposal.sections["interactions"]["query"] == 'SELECT * FROM "transactions_train"'
+        out = tmp_path / f"{kind}.toml"
+        out.write_text(render_toml(proposal), encoding="utf-8")
+        found = validate_dataset(load_dataset(out), tmp_path / "rejects", now=NOW)
+        assert len(found.interactions) == 499 and found.items["item_id"][0].as_py()[0] == "0"
+        assert found.users is not None and len(found.users) == 40
+
+
+def test_items_of_a_log_in_a_database_are_asked_of_it(tmp_path: Path) -> None:
+    retail(tmp_path)
+    frame = pd.read_csv(tmp_path / "online_retail.csv", dtype=str, encoding="latin-1")
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+        frame.to_sql("sales", connection, index=False)
+    proposal = propose(look_at([tmp_path / "shop.db"], NOW), "x", tmp_path, NOW, take_defaults)
+    (tmp_path / "d.toml").write_text(render_toml(proposal), encoding="utf-8")
+    found = validate_dataset(load_dataset(tmp_path / "d.toml"), tmp_path / "rejects", now=NOW)
+    assert len(found.items) == 48 and len(found.interactions) == 487
+
+
+def test_two_colons_separate_fields_too(tmp_path: Path) -> None:
+    (tmp_path / "ratings.dat").write_text(
+        "".join(f"{u}::{1193 + u}::{1 + u % 5}::{978300760 + u}\n" for u in range(1, 60))
+    )
+    kinds = ["Comedy|Drama", "Drama", "War|Drama", "War"]
+    films = "".join(f"{1193 + u}::Amélie {u} (2001)::{kinds[u % 4]}\n" for u in range(60))
+    (tmp_path / "movies.dat").write_bytes(films.encode("latin-1"))
+    found = sections(tmp_path)
+    assert found["items"]["encoding"] == "latin-1" and found["items"]["title"] == "column_2"
+    assert found["items"]["lists"] == {"column_3": "|"}
+    assert found["interactions"]["columns"]["event_timestamp"] == "column_4"
+    assert found["interactions"]["positive"] == "value >= 4"
