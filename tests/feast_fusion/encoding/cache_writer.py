@@ -1,6 +1,7 @@
-"""A process that fills a vector cache: `python cache_writer.py FOLDER FIRST N CHUNK`.
+"""A process that fills a vector cache: `python cache_writer.py FOLDER FIRST N CHUNK [hold]`.
 
 Says "ready", waits for a line, says "chunk" before each chunk, and at the end how many it encoded.
+With `hold` it waits for a line within each chunk.
 Its vectors are a cheap pure function of the text, so every one of them can be checked.
 """
 
@@ -30,11 +31,13 @@ def open_cache(folder: Path) -> VectorCache:
 
 def _encode(texts: list[str]) -> NDArray[np.float32]:
     print("chunk", flush=True)
+    if "hold" in sys.argv:
+        sys.stdin.readline()
     return vectors_of(texts)
 
 
 if __name__ == "__main__":
-    first, n, chunk = map(int, sys.argv[2:])
+    first, n, chunk = map(int, sys.argv[2:5])
     print("ready", flush=True)
     sys.stdin.readline()
     cache = open_cache(Path(sys.argv[1]))

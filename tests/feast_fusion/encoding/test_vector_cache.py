@@ -23,6 +23,7 @@ from feast_fusion.encoding.vector_cache import VectorCache
 from feast_fusion.errors import EncoderMismatchError, SchemaError, StoreUnavailableError
 from tests.feast_fusion.encoding.cache_writer import WIDTH, open_cache, vectors_of
 from tests.feast_fusion.encoding.conftest import MINILM
+from tests.waiting import wait_until
 
 
 def refuse(texts: list[str]) -> NDArray[np.float32]:
@@ -139,10 +140,12 @@ Process = subprocess.Popen[str]
 
 
 @contextmanager
-def writer(folder: Path, *, first: int = 0, n: int, chunk: int) -> Iterator[Process]:
+def writer(
+    folder: Path, *, first: int = 0, n: int, chunk: int, options: tuple[str, ...] = ()
+) -> Iterator[Process]:
     """A process that encodes the texts first .. first + n once it is told to go."""
     program = Path(__file__).with_name("cache_writer.py")
-    arguments = [str(folder), str(first), str(n), str(chunk)]
+    arguments = [str(folder), str(first), str(n), str(chunk), *options]
     with subprocess.Popen(
         [sys.executable, str(program), *arguments],
         stdin=subprocess.PIPE,
@@ -210,6 +213,54 @@ def test_two_processes_encode_a_text_once(tmp_path: Path) -> None:
     assert sum(int(output.splitlines()[-1]) for output in outputs) == 2000
     texts = [str(number) for number in range(2000)]
     np.testing.assert_array_equal(open_cache(tmp_path).encode(texts, refuse), vectors_of(texts))
+
+
+@contextmanager
+def held_in_encoding(folder: Path) -> Iterator[Process]:
+    """A process that has begun to encode the texts 0 .. 99 and goes on when it is told."""
+    with writer(folder, n=100, chunk=100, options=("hold",)) as process:
+        go(process)
+        assert read_line(process) == "chunk"
+        yield process
+
+
+@contextmanager
+def encoding_beside(cache: VectorCache, texts: list[str]) -> Iterator[list[str]]:
+    """Encodes in a thread, which has ended behind the block; what it was asked to encode."""
+    asked: list[str] = []
+    results: list[NDArray[np.float32]] = []
+
+    def encode(new: list[str]) -> NDArray[np.float32]:
+        asked.extend(new)
+        return vectors_of(new)
+
+    thread = threading.Thread(target=lambda: results.append(cache.encode(texts, encode)))
+    thread.start()
+    yield asked
+    thread.join()
+    np.testing.assert_array_equal(results[0], vectors_of(texts))
+
+
+def test_a_process_encodes_while_another_does(tmp_path: Path) -> None:
+    cache, texts = open_cache(tmp_path), [str(number) for number in range(50, 150)]
+    with held_in_encoding(tmp_path) as other:
+        others = [f"other {number}" for number in range(200)]
+        np.testing.assert_array_equal(cache.encode(others, vectors_of), vectors_of(others))
+        with encoding_beside(cache, texts) as asked:
+            wait_until(lambda: cache.lookup(["149"])[1].all(), "its own half")
+            assert not cache.lookup(["50"])[1].any()
+            go(other)
+        assert sorted(asked, key=int) == texts[50:], "the other half was the other's"
+        assert other.communicate()[0].split() == ["100"]
+
+
+def test_what_a_killed_process_had_begun_is_taken_over(tmp_path: Path) -> None:
+    cache, texts = open_cache(tmp_path), [str(number) for number in range(100)]
+    with held_in_encoding(tmp_path) as other, encoding_beside(cache, texts) as asked:
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    assert sorted(asked, key=int) == texts
+    assert not list((tmp_path / "tiny_0123.owners").iterdir()), "no file is left of the dead"
 
 
 def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""Who encodes a text now: so that processes that need the same texts share the work.
+
+A claim is a row (key, owner) in the file of the vectors. An owner holds the lock of a file of its
+own for as long as it lives; the kernel lets go of it when the process ends, however it ends, and
+then its claims are void.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from feast_fusion.encoding.vector_file import VectorFile, select_rows
+
+_TABLE = "CREATE TABLE IF NOT EXISTS claim (key BLOB PRIMARY KEY, owner TEXT) WITHOUT ROWID"
+
+
+class Claims:
+    """Claims on keys of one file of vectors."""
+
+    def __init__(self, file: VectorFile) -> None:
+        self._file = file
+        self._folder = file.path.with_suffix(".owners")
+
+    @contextmanager
+    def owner(self) -> Iterator[str]:
+        """The name of a new owner, whose claims are void behind the block."""
+        name = uuid4().hex
+        self._folder.mkdir(exist_ok=True)
+        path = self._path(name)
+        with FileLock(path):
+            try:
+                yield name
+            finally:
+                path.unlink(missing_ok=True)
+
+    def take(self, owner: str, keys: Sequence[bytes]) -> set[bytes]:
+        """The keys that `owner` has to encode: neither stored nor claimed by one that lives."""
+
+        def work(connection: sqlite3.Connection) -> set[bytes]:
+            connection.execute(_TABLE)
+            self._void_dead(connection, owner)
+            rows = select_rows(connection, keys)
+            stored = {row[0] for row in rows if self._file.is_sound(*row)}
+            wanted = [(key, owner) for key in keys if key not in stored]
+            connection.executemany("INSERT OR IGNORE INTO claim VALUES (?, ?)", wanted)
+            mine = connection.execute("SELECT key FROM claim WHERE owner = ?", (owner,))
+            return {key for (key,) in mine}
+
+        return self._file.change(work)
+
+    @staticmethod
+    def end(connection: sqlite3.Connection, owner: str) -> None:
+        """End the claims of an owner: with the commit that stores what they were for."""
+        connection.execute(_TABLE)  # the file may be a new one, in place of a damaged one
+        connection.execute("DELETE FROM claim WHERE owner = ?", (owner,))
+
+    def _void_dead(self, connection: sqlite3.Connection, me: str) -> None:
+        # No more rows than owners have texts in work: a chunk each.
+        rows = connection.execute("SELECT DISTINCT owner FROM claim").fetchall()
+        for name in {row[0].decode() for row in rows} - {me}:
+            if not self._lives(name):
+                connection.execute("DELETE FROM claim WHERE owner = ?", (name,))
+
+    def _lives(self, owner: str) -> bool:
+        path = self._path(owner)
+        if not path.exists():
+            return False
+        try:
+            with FileLock(path, timeout=0):
+                path.unlink(missing_ok=True)
+        except Timeout:
+            return True
+        return False
+
+    def _path(self, owner: str) -> Path:
+        return self._folder / f"{owner}.lock"

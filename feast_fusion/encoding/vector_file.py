@@ -1,0 +1,202 @@
+"""The SQLite file of one encoder's vectors: read whole or not at all, written whole or not at all.
+
+docs/decisions/0001-vector-cache.md says why it is SQLite.
+"""
+
+import logging
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from feast_fusion.errors import EncoderMismatchError, StoreUnavailableError
+
+_TABLE = "CREATE TABLE IF NOT EXISTS vector (key BLOB PRIMARY KEY, crc INTEGER, value BLOB)"
+_PER_QUERY = 500
+_WAIT_S = 60.0
+_CACHE_KB = 65_536  # the upper levels of the index of ten million
+# Our statements are fixed: an error in one means that the schema in the file is damaged.
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class VectorFile:
+    """Vectors under keys, shared by any number of threads and processes.
+
+    Parameters
+    ----------
+    path : of the file, made when it is first used
+    dimension : numbers of a vector
+
+    Raises
+    ------
+    EncoderMismatchError
+        By every use: the file has vectors of another width.
+    StoreUnavailableError
+        By every use: the file cannot be read or written.
+    """
+
+    def __init__(self, path: Path, dimension: int) -> None:
+        self.path = path
+        self.dimension = dimension
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(path.with_suffix(".lock"))
+
+    def count(self) -> int:
+        """Vectors stored."""
+        counted = self.run(lambda c: c.execute("SELECT count(*) FROM vector").fetchone()[0])
+        return int(counted)
+
+    def read(self, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        """The sound (key, value) pairs among `keys`, in any order."""
+        rows = self.run(lambda connection: list(select_rows(connection, keys)))
+        sound = [(key, value) for key, crc, value in rows if self.is_sound(key, crc, value)]
+        if len(sound) < len(rows):
+            _log.warning(
+                "%s: %d vectors fail their checksum; they are computed again.",
+                self.path,
+                len(rows) - len(sound),
+            )
+        return sound
+
+    def is_sound(self, key: bytes, crc: int, value: bytes) -> bool:
+        """Whether a row is as it was written."""
+        return (
+            isinstance(value, bytes)
+            and len(value) == 4 * self.dimension
+            and crc == zlib.crc32(value, zlib.crc32(key))
+        )
+
+    def write(
+        self,
+        keys: Sequence[bytes],
+        vectors: NDArray[np.float32],
+        also: Callable[[sqlite3.Connection], None],
+    ) -> None:
+        """Store a vector (d,) under each key, and what `also` changes, in one commit."""
+        values = [vector.tobytes() for vector in vectors]
+        rows = [
+            (key, zlib.crc32(value, zlib.crc32(key)), value)
+            for key, value in zip(keys, values, strict=True)
+        ]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany("INSERT OR REPLACE INTO vector VALUES (?, ?, ?)", rows)
+            also(connection)
+
+        self.change(work)
+
+    def change(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What `work` returns; what it writes is committed, or nothing of it."""
+
+        def committed(connection: sqlite3.Connection) -> _T:
+            connection.execute("BEGIN IMMEDIATE")
+            done = work(connection)
+            connection.execute("COMMIT")
+            return done
+
+        return self.run(committed)
+
+    def run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What `work` returns of the file; of a new one where the file is damaged."""
+        file = self._file_number()
+        try:
+            with self._connect() as connection:
+                return work(connection)
+        except sqlite3.DatabaseError as error:
+            self._recover(error, file)
+            with self._connect() as connection:
+                return work(connection)
+
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one call: none is ever shared by threads or inherited by a fork."""
+        connection = sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None)
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
+        connection.text_factory = bytes  # damage may have turned a blob into text
+        try:
+            if not connection.execute("PRAGMA user_version").fetchone()[0]:
+                self._create(connection)
+            self._check_width(connection.execute("PRAGMA user_version").fetchone()[0])
+            yield connection
+        finally:
+            connection.close()
+
+    def _create(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA page_size = 8192")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_TABLE)
+        connection.execute(f"PRAGMA user_version = {self.dimension}")
+        connection.execute("COMMIT")
+
+    def _check_width(self, width: int) -> None:
+        if width != self.dimension:
+            raise EncoderMismatchError(
+                f"{self.path}: got vectors of width {width}, expected {self.dimension}. Use "
+                "another folder, or delete the file."
+            )
+
+    def _file_number(self) -> int | None:
+        return self.path.stat().st_ino if self.path.exists() else None
+
+    def _recover(self, error: sqlite3.DatabaseError, file: int | None) -> None:
+        """Set the damaged file aside, unless another process has already put a new one there."""
+        if getattr(error, "sqlite_errorcode", None) not in _DAMAGE:
+            raise StoreUnavailableError(
+                f"{self.path}: got {error}, expected a vector cache that can be read and written. "
+                "Check the permissions and the free space."
+            ) from error
+        self.set_aside(str(error), file or 0)
+
+    def set_aside(self, why: str, file: int | None) -> None:
+        """Rename the file, unless it is no longer the one of number `file`, where that is given."""
+        with self._lock:
+            if file is not None and self._file_number() != file:
+                return
+            aside = _free_name(self.path)
+            self.path.rename(aside)
+            # A journal left behind would be replayed into the new file.
+            journal = Path(f"{self.path}-journal")
+            if journal.exists():
+                journal.rename(f"{aside}-journal")
+        _log.warning(
+            "%s: damaged (%s); kept as %s, its vectors are computed again.",
+            self.path,
+            why,
+            aside.name,
+        )
+
+
+def select_rows(
+    connection: sqlite3.Connection, keys: Sequence[bytes]
+) -> Iterator[tuple[bytes, int, bytes]]:
+    """Key, checksum and value of the keys that there are, sound or not.
+
+    First the index is read, then the rows in the order in which they lie: from a disk this is half
+    of the time.
+    """
+    found = sorted(row for (row,) in _select(connection, "rowid", "key", keys))
+    yield from _select(connection, "key, crc, value", "rowid", found)
+
+
+def _select(
+    connection: sqlite3.Connection, columns: str, by: str, wanted: Sequence[bytes] | Sequence[int]
+) -> Iterator[Any]:
+    for start in range(0, len(wanted), _PER_QUERY):
+        part = wanted[start : start + _PER_QUERY]
+        places = ",".join("?" * len(part))
+        query = f"SELECT {columns} FROM vector WHERE {by} IN ({places})"
+        yield from connection.execute(query, part)
+
+
+def _free_name(path: Path) -> Path:
+    taken = len(list(path.parent.glob(f"{path.name}.damaged*")))
+    return path.with_name(f"{path.name}.damaged{taken}")
