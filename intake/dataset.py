@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from intake.event_types import Decay, EventType, Weight, condition_of, decides_positive
 from intake.model_settings import NextItemConfig, RankerConfig, Section
 from intake.tables.section import Columns, TableSection
 from intake.text_template import placeholders, require_whole_braces
@@ -85,14 +86,18 @@ class Interactions(TableSection):
 
     Attributes
     ----------
-    explicit : whether events that are not positive are there too; true where `positive` is given
-    positive : an SQL expression over the columns of the log; None: every event is positive
+    explicit : whether events that are not positive are there too; true where `positive` is given,
+        or false for a type
+    positive : an SQL expression over the columns of the log; None: what the types say, or else
+        every event is positive
+    types : what events of an event_type mean
     value_range : the least and the greatest value that an event can have, both allowed
     """
 
     explicit: bool = False
     positive: str | None = None
     value_range: tuple[Value, Value] = (-1e12, 1e12)
+    types: dict[str, EventType] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -103,13 +108,23 @@ class Interactions(TableSection):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if self.explicit and self.positive is None:
+        decided = decides_positive(self.types)
+        if self.explicit and self.positive is None and not decided:
             raise ValueError("explicit = true needs positive, such as positive = 'value >= 4'")
+        if self.positive is not None and decided:
+            raise ValueError("positive is said by [interactions.types] too; remove one of the two")
         if self.positive is not None and not self.explicit:
             raise ValueError("positive is not used with explicit = false; remove one of the two")
         if self.value_range[0] >= self.value_range[1]:
             raise ValueError("value_range has the least value first, such as [0.5, 5.0]")
         return self
+
+    @property
+    def condition(self) -> str | None:
+        """What is positive, as an SQL expression; None: every event is."""
+        if self.positive is None and decides_positive(self.types):
+            return condition_of(self.types)
+        return self.positive
 
 
 class Activity(Section):
@@ -226,23 +241,6 @@ class Cleaning(Section):
     stop_words: Columns = ()
 
 
-Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
-Weight = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class InterestType(Section):
-    """`[interest.types.<event_type>]`: what events of one type have instead of the defaults.
-
-    Attributes
-    ----------
-    decay : their `a`
-    weight : their `w`, whether positive or not
-    """
-
-    decay: Decay | None = None
-    weight: Weight | None = None
-
-
 class Interest(Section):
     """`[interest]`: the moving average `v <- a*v + (1-a)*w*e` of item vectors.
 
@@ -253,24 +251,11 @@ class Interest(Section):
     decay : `a`, per event
     positive_weight : `w` of a positive event
     negative_weight : `w` of any other event
-    types : other `a` and `w` per event_type; a type that is not listed has the defaults
     """
 
     decay: Decay = 0.9
     positive_weight: Weight = 1.0
     negative_weight: Weight = -0.5
-    types: dict[str, InterestType] = Field(default_factory=dict)
-
-    def rule(self, positive: bool, event_type: str | None) -> tuple[float, float]:
-        """`w` and `a` of an event."""
-        own = self.types.get(event_type) if event_type is not None else None
-        weight = self.positive_weight if positive else self.negative_weight
-        if own is None:
-            return weight, self.decay
-        return (
-            weight if own.weight is None else own.weight,
-            self.decay if own.decay is None else own.decay,
-        )
 
 
 class Dataset(Section):
@@ -297,3 +282,15 @@ class Dataset(Section):
     def folder(self) -> Path:
         """Where relative paths start."""
         return self.path.parent
+
+    def interest_rule(self, positive: bool, event_type: str | None) -> tuple[float, float]:
+        """`w` and `a` of an event: of its type, else the defaults of [interest]."""
+        interest, types = self.interest, self.interactions.types
+        weight = interest.positive_weight if positive else interest.negative_weight
+        own = types.get(event_type) if event_type is not None else None
+        if own is None:
+            return weight, interest.decay
+        return (
+            weight if own.interest_weight is None else own.interest_weight,
+            interest.decay if own.decay is None else own.decay,
+        )

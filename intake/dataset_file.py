@@ -66,7 +66,8 @@ def _resolve_paths(raw: dict[str, Any], folder: Path) -> None:
 def _explain(detail: ErrorDetails) -> str:
     """One defect in words.
 
-    A `loc` of ("interest", "types", "view", "decya") is the key decya of [interest.types.view].
+    A `loc` of ("interactions", "types", "view", "decya") is the key decya of
+    [interactions.types.view].
     """
     *sections, key = [str(part) for part in detail["loc"]] or [""]
     where = f"[{'.'.join(sections)}] {key}" if sections else key

@@ -7,14 +7,16 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.parquet.column_types import is_text
 from feast_fusion.times import TIMESTAMP
 from intake.column_roles import role_of
-from intake.dataset import Dataset
+from intake.dataset import Dataset, Interactions
 from intake.event import with_columns_of
 from intake.event_bounds import OUT_OF_RANGE, ValueRange
+from intake.event_types import UNLISTED, decides_positive, weights_of
 from intake.id_column import explain_unknown
 from intake.outliers import note_outliers
 from intake.positive import evaluate_positive, require_both_labels
@@ -23,6 +25,7 @@ from intake.tables.reading import read_table
 from intake.tables.source_table import SourceTable
 from intake.tables.text_types import texts_without_number
 
+_DERIVED = ("positive", "weight")
 _EVENT_COLUMNS = ("user_id", "item_id", "event_timestamp")
 
 
@@ -126,22 +129,48 @@ def _not_a_number(column: pa.ChunkedArray, events: Screening) -> SchemaError:
 
 
 def _add_positive(found: Screening, dataset: Dataset) -> None:
-    expression = dataset.interactions.positive
+    interactions = dataset.interactions
+    expression = interactions.condition
+    if interactions.types:
+        found.columns["weight"] = pa.array(_weights(found, interactions))
     if expression is None:
         found.columns["positive"] = pa.array(np.ones(len(found.table), dtype=bool))
         return
     columns = dict(zip(found.table.column_names, found.table.columns, strict=True))
-    columns |= {name: pa.chunked_array([column]) for name, column in found.columns.items()}
+    derived = {name: column for name, column in found.columns.items() if name != "weight"}
+    columns |= {name: pa.chunked_array([column]) for name, column in derived.items()}
     positive = evaluate_positive(expression, columns, found.where)
     is_undecided = positive.is_null().to_numpy()
+    if interactions.positive is None:
+        found.reject(
+            is_undecided,
+            UNLISTED,
+            "event_type",
+            expected=f"one of {', '.join(map(repr, interactions.types))}",
+            remedy="Add [interactions.types.<its name>] with positive to dataset.toml.",
+        )
     has_value = np.asarray(found.columns["value"].is_valid())
     found.reject(is_undecided & ~has_value, "null value")
     found.reject(is_undecided, "undecided positive")
     found.columns["positive"] = positive.fill_null(False).to_arrow()
 
 
+def _weights(found: Screening, interactions: Interactions) -> NDArray[np.float32]:
+    if "event_type" not in found.columns:
+        if not decides_positive(interactions.types):
+            return np.ones(len(found.table), np.float32)
+        raise schema_error(
+            f"{found.where}",
+            got=f"columns {found.table.column_names}",
+            expected="also event_type, by which [interactions.types] says what is positive",
+            remedy='Name it, `columns = {event_type = "what it is called there"}` in '
+            "[interactions], or remove [interactions.types].",
+        )
+    return weights_of(interactions.types, found.columns["event_type"])
+
+
 def _reject_repeated_events(found: Screening) -> None:
-    identity = {name: pl.Series(c) for name, c in found.columns.items() if name != "positive"}
+    identity = {name: pl.Series(c) for name, c in found.columns.items() if name not in _DERIVED}
     others = [name for name in found.table.column_names if name not in identity]
     frame = pl.DataFrame({**identity, **{name: pl.Series(found.table[name]) for name in others}})
     if "event_id" in frame.columns:
@@ -178,5 +207,7 @@ def _interaction_schema(events: Screening) -> pa.Schema:
         ("positive", pa.bool_()),
         ("value", pa.float64()),
     ]
+    if "weight" in events.columns:
+        fields.append(("weight", pa.float32()))
     optional = [name for name in ("event_type", "event_id") if name in events.columns]
     return pa.schema([*fields, *((name, pa.string()) for name in optional)])

@@ -66,14 +66,16 @@ def require_both_labels(dataset: Dataset, events: pa.Table) -> None:
     SchemaError
         With an example of what the condition was asked about.
     """
-    expression = dataset.interactions.positive
+    interactions, expression = dataset.interactions, dataset.interactions.condition
     found = pc.unique(events["positive"]).to_pylist()
-    if expression is None or len(found) != 1:
+    is_said_by_types = interactions.positive is None
+    if expression is None or len(found) != 1 or (is_said_by_types and found[0]):
         return
     names = dict.fromkeys(pl.sql_expr(expression).meta.root_names())
     answer = "true" if found[0] else "false"
     raise schema_error(
-        f"{dataset.interactions.where}: positive = {expression!r}",
+        f"{interactions.where}: "
+        + ("[interactions.types]" if is_said_by_types else f"positive = {expression!r}"),
         got=f"{answer} for each of {len(events):,} usable events"
         + "".join(
             f"; {name} {_examples(events[name])}" for name in names if name in events.column_names
@@ -109,7 +111,7 @@ class PositiveRule:
 
     def __init__(self, dataset: Dataset, others: pa.Schema) -> None:
         interactions = dataset.interactions
-        self._expression = interactions.positive
+        self._expression = interactions.condition
         self._others = others
         self._verdicts: dict[tuple[object, ...], bool | None] = {}
         self._roots: tuple[int, ...] = ()

@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin
 from intake.dataset import Dataset
 from intake.model_settings import Section
 
-NAMED = "<name>"  # a section under a name of the user's own, as in [interest.types.<name>]
+NAMED = "<name>"  # a section under a name of the user's own, as in [interactions.types.<name>]
 
 
 def sections(
@@ -21,7 +21,7 @@ def sections(
 
 
 def section_at(path: Sequence[str]) -> type[Section]:
-    """The model of the section at a path, such as ("interest", "types", "view")."""
+    """The model of the section at a path, such as ("interactions", "types", "view")."""
     for known, model in sections():
         if len(known) == len(path) and all(
             a in (b, NAMED) for a, b in zip(known, path, strict=True)

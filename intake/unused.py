@@ -27,7 +27,7 @@ def notes_on_unused(
     if users is not None and dataset.users is not None:
         read = {"user_id", "event_timestamp", "created", *dataset.users.used_columns}
         notes += _columns(users, read, "name them in [users] as numeric or categorical")
-    read = {*EVENTS.names} - {"received"} | _named_by(dataset.interactions.positive)
+    read = {*EVENTS.names} - {"received"} | _named_by(dataset.interactions.condition)
     notes += _columns(events, read, "only positive of [interactions] can name them")
     return notes + _event_types(dataset, interactions)
 
@@ -40,20 +40,19 @@ def _columns(found: Screening, read: Iterable[str], use: str) -> list[str]:
 
 
 def _event_types(dataset: Dataset, interactions: pa.Table) -> list[str]:
-    """Types with a rule in `[interest.types]` that no event has, and types without one."""
+    """Types with a rule in `[interactions.types]` that no event has, and types without one."""
     present: list[str] = []
     if "event_type" in interactions.column_names:
         present = sorted(pc.unique(interactions["event_type"]).drop_null().to_pylist())
-    ruled = set(dataset.interest.types)
+    ruled = set(dataset.interactions.types)
     absent, plain = sorted(ruled - set(present)), sorted(set(present) - ruled)
     notes = []
     if absent:
         has = f"the events have {_list(present)}" if present else "the events have no event_type"
-        notes.append(f"Not used: [interest.types] of {_list(absent)}; {has}.")
+        notes.append(f"Not used: [interactions.types] of {_list(absent)}; {has}.")
     if ruled and plain:
         notes.append(
-            f"No rule of their own in [interest.types]: {_list(plain)}; they have the defaults of "
-            "[interest]."
+            f"No rule of their own in [interactions.types]: {_list(plain)}; they have the defaults."
         )
     return notes
 

@@ -13,6 +13,7 @@ from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
 from tests.conftest import Project
 from tests.oracles.features import RawData, Row, expected_features
+from training.spine import SPINE_COLUMNS
 from transformations.embedder import Embedder
 from transformations.text import render_items
 
@@ -93,7 +94,7 @@ def differences(
         expected = expected_features(
             raw, found["user_id"], found["item_id"], found["event_timestamp"]
         )
-        names = found.keys() - {"user_id", "item_id", "event_timestamp", "label"}
+        names = found.keys() - {*SPINE_COLUMNS}
         names = {name for name in names if not name.startswith("collaborative__")}
         for name in sorted(names | expected.keys()):
             if not same(found.get(name), expected.get(name)):

@@ -18,10 +18,11 @@ from training.ranker.model import Ranker
 
 @dataclass(frozen=True)
 class Examples:
-    """N rows and their labels (N,), on the device that trains."""
+    """N rows, their labels (N,) and weights (N,) of mean 1, on the device that trains."""
 
     inputs: RankerInputs
     labels: Tensor
+    weights: Tensor
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,9 @@ class Fitting:
             batch = truncate_recent_lists(batch, config.truncate, forgetting)
         self._optimizer.zero_grad()
         logits = processes.gather(self.ranker(batch), rows)
-        loss = build_loss(config.loss)(logits, examples.labels[rows], users[rows])
+        loss = build_loss(config.loss)(
+            logits, examples.labels[rows], users[rows], examples.weights[rows]
+        )
         torch.autograd.backward(loss)
         processes.add_gradients(self.ranker)
         self._optimizer.step()

@@ -8,30 +8,30 @@ from torch import Tensor
 
 from intake.model_settings import LossName
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-def bce(logits: Tensor, labels: Tensor, users: Tensor) -> Tensor:
-    """Binary cross-entropy, a scalar. `users` is not looked at."""
-    return F.binary_cross_entropy_with_logits(logits, labels)
+def bce(logits: Tensor, labels: Tensor, users: Tensor, weights: Tensor) -> Tensor:
+    """Mean of the weighted binary cross-entropies, a scalar. `users` is not looked at."""
+    return F.binary_cross_entropy_with_logits(logits, labels, weights)
 
 
-def bpr(logits: Tensor, labels: Tensor, users: Tensor) -> Tensor:
+def bpr(logits: Tensor, labels: Tensor, users: Tensor, weights: Tensor) -> Tensor:
     """Mean of -log sigmoid(positive - negative) over the pairs of one user, a scalar.
 
     Bayesian personalised ranking (Rendle et al. 2009, arXiv:1205.2618, BPR-Opt); 0 without a pair.
-    `logits`, `labels` and `users` are (B,).
+    `logits`, `labels`, `users` and `weights` are (B,); a pair has the weight of its positive.
     """
     positive, negative = torch.where(
         (users[:, None] == users) & (labels[:, None] > labels)  # (B, B)
     )
-    losses = F.softplus(logits[negative] - logits[positive])
+    losses = F.softplus(logits[negative] - logits[positive]) * weights[positive]
     return losses.sum() / max(1, len(losses))
 
 
-def joint(logits: Tensor, labels: Tensor, users: Tensor) -> Tensor:
+def joint(logits: Tensor, labels: Tensor, users: Tensor, weights: Tensor) -> Tensor:
     """Equal parts of `bce`, which calibrates, and `bpr`, which orders a user's items."""
-    return (bce(logits, labels, users) + bpr(logits, labels, users)) / 2
+    return (bce(logits, labels, users, weights) + bpr(logits, labels, users, weights)) / 2
 
 
 def build_loss(name: LossName) -> Loss:

@@ -1,11 +1,14 @@
-"""The spine of a training set: who, what, when and the label, one row per example.
+"""The spine of a training set: who, what, when, the label and its weight, one row per example.
 
-Explicit data: every event is an example, its label whether it was positive. Implicit data: every
-event with an item that was known before it is a positive, and negatives are drawn from the items
-that were known before it and that the user never touched before or at that time. An event that
-came before the first version of its item is no example: no negative is drawn from such items, so
-that an absent profile alone would tell the label.
+Data with negative events: every event is an example, its label whether it was positive; so are
+impressions and the like, which are no history. Data without, implicit data: every event with an
+item that was known before it is a positive, and negatives are drawn from the items that were known
+before it and that the user never touched before or at that time. An event that came before the
+first version of its item is no example: no negative is drawn from such items, so that an absent
+profile alone would tell the label.
 """
+
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,31 +17,31 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
+from intake.event_types import without_history
 from intake.workspace import Workspace
-from transformations.names import INTERACTIONS, ITEMS
+from transformations.names import EXAMPLES, INTERACTIONS, ITEMS
 
 # Of fewer, the newest tenth, which tests, is not one event.
 MIN_EVENTS = 10
-SPINE_COLUMNS = ["user_id", "item_id", "event_timestamp", "label"]
+WEIGHT = "weight"
+SPINE_COLUMNS = ["user_id", "item_id", "event_timestamp", "label", WEIGHT]
 
 
 def build_spine(workspace: Workspace, *, seed: int = 0) -> pa.Table:
-    """user_id, item_id, event_timestamp (UTC, us) and label (0 or 1), by time, user and item.
+    """user_id, item_id, event_timestamp (UTC, us), label (0 or 1) and weight, by time, user, item.
 
-    Implicit data gets `negatives` of `[ranker]` sampled per positive; explicit data has its own.
+    Data without a negative event get `negatives` of `[ranker]` drawn per positive, each of the
+    positive's weight; other data have their own.
 
     Raises
     ------
     SchemaError
-        There are too few events, no item of implicit data was known before its events, or all
-        labels are the same, so that nothing can be learned.
+        There are too few events, no item was known before the events that negatives are drawn
+        for, or all labels are the same, so that nothing can be learned.
     """
     require_events(workspace)
-    dataset = workspace.dataset
-    events = pl.read_parquet(workspace.source(INTERACTIONS)).select(
-        "user_id", "item_id", "event_timestamp", pl.col("positive").cast(pl.Int64).alias("label")
-    )
-    if not dataset.interactions.explicit:
+    dataset, events = workspace.dataset, _read_events(workspace)
+    if is_implicit(events):
         items = pl.read_parquet(workspace.source(ITEMS), columns=["item_id", "event_timestamp"])
         rng = np.random.default_rng(seed)
         events = _with_negatives(events, items, dataset.ranker.negatives, rng)
@@ -52,6 +55,34 @@ def build_spine(workspace: Workspace, *, seed: int = 0) -> pa.Table:
     return events.sort("event_timestamp", "user_id", "item_id").select(SPINE_COLUMNS).to_arrow()
 
 
+def is_implicit(events: pl.DataFrame) -> bool:
+    """Whether no event is negative, so that negatives are drawn."""
+    return bool((events["label"] == 1).all())
+
+
+def _read_events(workspace: Workspace) -> pl.DataFrame:
+    """The events that are history, then those that are examples only, as the columns of a spine."""
+    return pl.concat(
+        pl.read_parquet(path).select(
+            "user_id",
+            "item_id",
+            "event_timestamp",
+            pl.col("positive").cast(pl.Int64).alias("label"),
+            (pl.col(WEIGHT) if WEIGHT in pl.read_parquet_schema(path) else pl.lit(1.0))
+            .cast(pl.Float32)
+            .alias(WEIGHT),
+        )
+        for path in _sources(workspace)
+    )
+
+
+def _sources(workspace: Workspace) -> list[Path]:
+    names = [INTERACTIONS]
+    if without_history(workspace.dataset.interactions.types):
+        names.append(EXAMPLES)
+    return [workspace.source(name) for name in names]
+
+
 def require_events(workspace: Workspace) -> None:
     """Nothing, unless the prepared events are too few to train, validate and test.
 
@@ -60,7 +91,7 @@ def require_events(workspace: Workspace) -> None:
     SchemaError
         There are fewer than `MIN_EVENTS`.
     """
-    n_events = pq.read_metadata(workspace.source(INTERACTIONS)).num_rows
+    n_events = sum(pq.read_metadata(path).num_rows for path in _sources(workspace))
     if n_events < MIN_EVENTS:
         raise schema_error(
             f"{workspace.dataset.interactions.where}",
@@ -72,13 +103,13 @@ def require_events(workspace: Workspace) -> None:
 
 
 def describe_left_out(workspace: Workspace, spine: pa.Table) -> list[str]:
-    """A line on the events of implicit data that are no examples; none without such events."""
-    n_events = pq.read_metadata(workspace.source(INTERACTIONS)).num_rows
-    n_positives = int(np.sum(spine["label"].to_numpy()))
-    if workspace.dataset.interactions.explicit or n_positives == n_events:
+    """A line on the events without negatives that are no examples; none without such events."""
+    events = _read_events(workspace)
+    n_left = len(events) - int(np.sum(spine["label"].to_numpy()))
+    if not is_implicit(events) or not n_left:
         return []
     return [
-        f"{n_events - n_positives:,} of {n_events:,} events are no examples: their items had no "
+        f"{n_left:,} of {len(events):,} events are no examples: their items had no "
         "version before them, so that nothing was known of the items that could be drawn beside."
     ]
 
@@ -120,7 +151,7 @@ def _with_negatives(
         .filter(pl.col("touched_at").is_null() | (pl.col("touched_at") > pl.col("event_timestamp")))
         .with_columns(label=pl.lit(0, pl.Int64))
         .select(SPINE_COLUMNS)
-        .unique(maintain_order=True)
+        .unique(["user_id", "item_id", "event_timestamp"], maintain_order=True)
     )
     return pl.concat([positives.select(SPINE_COLUMNS), sampled])
 
@@ -135,6 +166,6 @@ def _draw(
     picks = rng.integers(0, n_known[repeated])
     return (
         positives[repeated]
-        .select("user_id", "event_timestamp")
+        .select("user_id", "event_timestamp", WEIGHT)
         .with_columns(item_id=known["item_id"].gather(picks))
     )

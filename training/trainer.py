@@ -21,6 +21,7 @@ from training.ranker.artifact import Artifact, probabilities
 from training.ranker.batching import RankerInputs
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.model import InputShape, Ranker
+from training.spine import WEIGHT
 from training.split import split_by_time
 from training.threads import on_few_threads
 
@@ -164,7 +165,16 @@ def _device(name: str | None) -> torch.device:
 
 def _examples(features: FeatureEncoder, rows: TrainingSet, where: torch.device) -> Examples:
     labels = torch.from_numpy(rows.table["label"].to_numpy().astype(np.float32))
-    return Examples(features.transform(rows).to(where), labels.to(where))
+    weights = torch.from_numpy(_weights(rows))
+    return Examples(features.transform(rows).to(where), labels.to(where), weights.to(where))
+
+
+def _weights(rows: TrainingSet) -> NDArray[np.float32]:
+    """(n,) of mean 1, so that the step of the optimiser stays what it is."""
+    if WEIGHT not in rows.table.column_names:
+        return np.ones(len(rows), np.float32)
+    weights: NDArray[np.float32] = rows.table[WEIGHT].to_numpy().astype(np.float32)
+    return weights / np.float32(weights.mean() or 1.0) if len(weights) else weights
 
 
 def _labels(examples: Examples) -> NDArray[np.float32]:

@@ -5,12 +5,14 @@ replay of a log equals the online state. The state is kept L2-normalised: it is 
 other vector, and the next step starts from exactly what the store holds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
+InterestRule = Callable[[bool, str | None], tuple[float, float]]
+"""From whether an event is positive and its event_type to `w` and `a`."""
 
 # A sum this short has no direction: two opposite events cancelled. The old state is kept.
 _NO_DIRECTION = 1e-6

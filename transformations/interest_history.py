@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from feast_fusion.encoding.vector_cache import Vectors
-from intake.dataset import Interest
 from transformations.embedder import Embedder
-from transformations.interest import replay
+from transformations.interest import InterestRule, replay
 from transformations.item_versions import ItemVersions, build_item_versions
 from transformations.names import ITEMS, USER_EVENTS
 from transformations.schema import CAUSED_AFTER_US
@@ -29,7 +28,7 @@ def replay_users(
     workspace = embedder.workspace
     events = _events_of(workspace.source(USER_EVENTS), users)
     vectors, present, version_of_event = _vectors_of_events(embedder, events)
-    weights, decays = _rules(workspace.dataset.interest, events)
+    weights, decays = _rules(workspace.dataset.interest_rule, events)
     states: list[Vectors | None] = []
     for start, end, instants in _histories(events):
         versions = version_of_event[start:end]
@@ -48,12 +47,12 @@ def replay_users(
 
 
 def _rules(
-    interest: Interest, events: pl.DataFrame
+    rule: InterestRule, events: pl.DataFrame
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(n,) weight and (n,) decay of each event."""
     kinds = events.select("positives", "types")
     distinct = kinds.unique()
-    rules = [interest.rule(positive == 1, kind) for positive, kind in distinct.iter_rows()]
+    rules = [rule(positive == 1, kind) for positive, kind in distinct.iter_rows()]
     columns = ("weight", "decay")
     named = distinct.hstack(
         pl.DataFrame(rules, schema=dict.fromkeys(columns, pl.Float64), orient="row")

@@ -25,6 +25,7 @@ ITEM_FACTORS = "item_factors"
 ITEMS = "items"
 USERS = "users"
 INTERACTIONS = "interactions"
+EXAMPLES = "examples"  # events that are no history, where the data set has a type of such
 USER_EVENTS = "user_events"
 USER_SNAPSHOTS = "user_snapshots"
 

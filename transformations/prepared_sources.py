@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
+from feast_fusion.errors import schema_error
 from feast_fusion.files import recover_folder, replaced_folder
 from intake.dataset import Dataset
+from intake.event_types import without_history
 from intake.journal import read_journal
 from intake.validation import ValidatedData, validate_dataset
 from intake.workspace import Workspace
@@ -114,13 +117,35 @@ def _tables(dataset: Dataset, data: ValidatedData) -> Iterator[ActivityTable]:
     yield _whole(names.ITEMS, data.items, "item_id", "event_timestamp")
     if data.users is not None:
         yield _whole(names.USERS, data.users, "user_id", "event_timestamp")
-    yield _whole(names.INTERACTIONS, data.interactions, "event_timestamp", "user_id", "item_id")
-    yield from build_activity(dataset, data.items, data.interactions)
-    events = build_events(data.items, data.interactions)
+    history, examples = _by_use(dataset, data.interactions)
+    yield _whole(names.INTERACTIONS, history, *names.EVENT_ORDER)
+    if examples is not None:
+        yield _whole(names.EXAMPLES, examples, *names.EVENT_ORDER)
+    yield from build_activity(dataset, data.items, history)
+    events = build_events(data.items, history)
     every = dataset.candidates.refit_every
-    history = min(dataset.candidates.history, dataset.activity.history)
-    yield build_item_neighbours(events, every, history)
+    newest = min(dataset.candidates.history, dataset.activity.history)
+    yield build_item_neighbours(events, every, newest)
     yield build_item_factors(events, every)
+
+
+def _by_use(dataset: Dataset, events: pa.Table) -> tuple[pa.Table, pa.Table | None]:
+    """The events that are history, and those that are examples only; None without such a type."""
+    names_of_types = without_history(dataset.interactions.types)
+    if not names_of_types:
+        return events, None
+    if "event_type" not in events.column_names:
+        return events, events.slice(0, 0)
+    is_example = pc.is_in(events["event_type"], value_set=pa.array(names_of_types, pa.string()))
+    history = events.filter(pc.invert(is_example))
+    if not len(history):
+        raise schema_error(
+            f"{dataset.interactions.where}",
+            got=f"events of {', '.join(map(repr, names_of_types))} only",
+            expected="also events of a type that is history",
+            remedy="Remove history = false from [interactions.types], or bring such events.",
+        )
+    return history, events.filter(is_example)
 
 
 def _whole(name: str, table: pa.Table, *order: str) -> ActivityTable:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intake.dataset import Activity, Interest
+from intake.dataset import Activity
 from transformations.categories import CategoryLookup
 from transformations.event_log import DAY_US, SECOND_US
-from transformations.interest import Vector, step
+from transformations.interest import InterestRule, Vector, step
 from transformations.item_versions import ItemVersions
 from transformations.schema import CAUSED_AFTER_US
 
@@ -153,12 +153,12 @@ class RunningInterest:
 
     def __init__(
         self,
-        interest: Interest,
+        rule: InterestRule,
         versions: ItemVersions,
         vectors: NDArray[np.float32],
         present: NDArray[np.bool_],
     ) -> None:
-        self._interest = interest
+        self._rule = rule
         self._versions = versions
         self._vectors = vectors
         self._present = present
@@ -168,7 +168,7 @@ class RunningInterest:
         """Takes the next event in."""
         version = self._versions.row_at(event.item, event.time)
         if self._present[version]:
-            weight, decay = self._interest.rule(event.positive, event.event_type)
+            weight, decay = self._rule(event.positive, event.event_type)
             self.state = step(self.state, self._vectors[version], weight, decay)
 
 

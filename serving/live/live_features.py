@@ -169,7 +169,8 @@ class LiveFeatures:
     def _put(
         self, entities: LiveEntities, events: Sequence[LiveEvent], *, touch: bool = False
     ) -> None:
-        changed = entities.add(events, touch=touch)
+        counted = [each for each in events if entities.history.counts(each.event)]
+        changed = entities.add(counted, touch=touch)
         item_ids = entities.history.items.ids
         for view, table in row_tables(changed, item_ids, self._encoder_id).items():
             if len(table):

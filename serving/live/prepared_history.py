@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from feast_fusion.errors import FeatureNotFoundError
 from intake.event import Event
 from intake.event_bounds import defect_of_time, defect_of_value
+from intake.event_types import UNLISTED, without_history
 from intake.positive import PositiveRule
 from intake.workspace import Workspace
 from serving.live.live_event import LiveEvent, Outcome, Stamp
@@ -58,6 +59,7 @@ class PreparedHistory:
         self._categories = CategoryLookup(versions, dataset.items.categorical)
         self.events = PreparedEvents(interactions, self.items)
         self._rule = PositiveRule(dataset, _columns_of_file(workspace))
+        self._examples_only = set(without_history(dataset.interactions.types))
         self._vectors = None
         if encoder_id is not None:
             self._vectors = embed_item_versions(Embedder(workspace, encoder_id))
@@ -93,7 +95,16 @@ class PreparedHistory:
         """The interest of a user without events; None where there are no vectors."""
         if self._vectors is None:
             return None
-        return RunningInterest(self._dataset.interest, *self._vectors)
+        return RunningInterest(self._dataset.interest_rule, *self._vectors)
+
+    def counts(self, event: Event) -> bool:
+        """Whether the event is part of the history of its user and item, see `EventType`."""
+        return event.event_type not in self._examples_only
+
+    def _undecided(self, event: Event) -> str:
+        if self._dataset.interactions.positive is None:
+            return UNLISTED
+        return "null value" if event.value is None else "undecided positive"
 
     def _screen(
         self, event: Event, item: int, positive: bool | None, is_folded: bool
@@ -105,8 +116,7 @@ class PreparedHistory:
         if defect is not None:
             return Outcome("rejected", event.event_id, defect)
         if positive is None:
-            reason = "null value" if event.value is None else "undecided positive"
-            return Outcome("rejected", event.event_id, reason)
+            return Outcome("rejected", event.event_id, self._undecided(event))
         if is_folded:
             return Outcome("duplicate", event.event_id)
         value = nan if event.value is None else event.value

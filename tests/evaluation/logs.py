@@ -23,6 +23,7 @@ def make_events(
         time=table[:, 0],
         positive=table[:, 3] > 0,
         value=np.full(len(table), np.nan, np.float32),
+        weight=np.ones(len(table), np.float32),
         known_from=np.array(known or [0] * n_items, dtype=np.int64),
     )
 

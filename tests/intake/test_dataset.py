@@ -37,12 +37,13 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 
 
 def test_a_type_of_events_has_what_it_names_and_the_defaults_for_the_rest(tmp_path: Path) -> None:
-    text = MINIMAL + "[interest]\ndecay = 0.8\n[interest.types.view]\ndecay = 0.95\n"
-    interest = load_dataset(write(tmp_path, text + "[interest.types.buy]\nweight = 2\n")).interest
-    assert interest.rule(True, None) == interest.rule(True, "never named") == (1.0, 0.8)
-    assert interest.rule(True, "view") == (1.0, 0.95)
-    assert interest.rule(False, "view") == (-0.5, 0.95)
-    assert interest.rule(True, "buy") == interest.rule(False, "buy") == (2.0, 0.8)
+    text = MINIMAL + "[interest]\ndecay = 0.8\n[interactions.types.view]\ndecay = 0.95\n"
+    text += "[interactions.types.buy]\ninterest_weight = 2\n"
+    rule = load_dataset(write(tmp_path, text)).interest_rule
+    assert rule(True, None) == rule(True, "never named") == (1.0, 0.8)
+    assert rule(True, "view") == (1.0, 0.95)
+    assert rule(False, "view") == (-0.5, 0.95)
+    assert rule(True, "buy") == rule(False, "buy") == (2.0, 0.8)
 
 
 def test_the_example_is_valid() -> None:
@@ -68,12 +69,36 @@ def test_the_example_is_valid() -> None:
         (("[interactions]", "[interactions]\nexplicit = true"), "explicit = true needs positive"),
         (("[interactions]", "[activity]\nhistory = 0\n[interactions]"), "[activity] history"),
         (
-            ("[interactions]", "[interest.types.view]\nweigth = 1\n[interactions]"),
-            "unknown key [interest.types.view] weigth; expected one of decay, weight",
+            ("[interactions]", "[interactions.types.view]\nweigth = 1\n[interactions]"),
+            "unknown key [interactions.types.view] weigth; expected one of decay, history, "
+            "interest_weight, positive, weight",
         ),
         (
-            ("[interactions]", "[interest.types.view]\ndecay = 1.0\n[interactions]"),
-            "[interest.types.view] decay: got 1.0",
+            ("[interactions]", "[interactions.types.view]\ndecay = 1.0\n[interactions]"),
+            "[interactions.types.view] decay: got 1.0",
+        ),
+        (
+            ("[interactions]", "[interactions.types.view]\nweight = -1.0\n[interactions]"),
+            "[interactions.types.view] weight: got -1.0",
+        ),
+        (
+            (
+                "[interactions]",
+                "[interactions.types]\nview = {positive = false}\nbuy = {}\n[interactions]",
+            ),
+            "positive is missing for 'buy'; say it of all or of none",
+        ),
+        (
+            (
+                "[interactions]",
+                "[interactions.types]\nbuy = {positive = true}\n[interactions]\n"
+                "positive = 'value > 3'",
+            ),
+            "positive is said by [interactions.types] too",
+        ),
+        (
+            ("[interactions]", "[interest.types.view]\ndecay = 0.5\n[interactions]"),
+            "unknown key [interest] types",
         ),
         (("[interactions]", "[interest]\npositive_weight = inf\n[interactions]"), "got inf"),
         (

@@ -265,7 +265,9 @@ def test_an_empty_users_table_says_that_it_is_optional(files: Files) -> None:
 
 
 def test_what_is_there_and_not_read_is_named_in_a_line_each(files: Files) -> None:
-    files.toml = TOML + "[interest.types.clik]\ndecay = 0.5\n[interest.types.buy]\nweight = 2\n"
+    files.toml = TOML + (
+        "[interactions.types.clik]\ndecay = 0.5\n[interactions.types.buy]\nweight = 2\n"
+    )
     files.interactions |= {"device": ["a"] * 3, "page": [1, 2, 3], "event_type": ["buy"] * 3}
     files.items["price"] = [1.0, 2.0, 3.0]
     assert files.validate().report.notes == [
@@ -273,12 +275,12 @@ def test_what_is_there_and_not_read_is_named_in_a_line_each(files: Files) -> Non
         "text.",
         "Not used: 'device', 'page' of interactions.parquet; only positive of [interactions] can "
         "name them.",
-        "Not used: [interest.types] of 'clik'; the events have 'buy'.",
+        "Not used: [interactions.types] of 'clik'; the events have 'buy'.",
     ]
-    files.toml = TOML + "[interest.types.view]\ndecay = 0.5\n"
+    files.toml = TOML + "[interactions.types.view]\ndecay = 0.5\n"
     files.interactions["event_type"] = ["buy", "view", "buy"]
     assert files.validate().report.notes[-1] == (
-        "No rule of their own in [interest.types]: 'buy'; they have the defaults of [interest]."
+        "No rule of their own in [interactions.types]: 'buy'; they have the defaults."
     )
     del files.interactions["event_type"]
     files.toml = TOML.replace("value >= 4", "value >= 4 AND device = 'a' AND page > 0")

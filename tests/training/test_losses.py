@@ -17,9 +17,10 @@ CASES = st.lists(
 Case = list[tuple[float, int, int]]
 
 
-def tensors(case: Case) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def tensors(case: Case, weights: list[float] | None = None) -> tuple[torch.Tensor, ...]:
     logits, labels, users = zip(*case, strict=True)
-    return torch.tensor(logits), torch.tensor(labels).float(), torch.tensor(users)
+    each = torch.tensor(weights or [1.0] * len(case))
+    return torch.tensor(logits), torch.tensor(labels).float(), torch.tensor(users), each
 
 
 def bpr_by_loop(case: Case, *, across_users: bool = False) -> float:
@@ -53,9 +54,18 @@ def test_bce_and_joint_by_loop(case: Case) -> None:
 
 def test_a_batch_without_pairs_has_a_gradient_of_zero() -> None:
     logits = torch.ones(3, requires_grad=True)
-    torch.autograd.backward(bpr(logits, torch.ones(3), torch.zeros(3)))
+    torch.autograd.backward(bpr(logits, torch.ones(3), torch.zeros(3), torch.ones(3)))
     assert logits.grad is not None
     assert logits.grad.tolist() == [0, 0, 0]
+
+
+def test_a_weight_multiplies_the_loss_of_its_row_and_of_the_pairs_of_its_positive() -> None:
+    case: Case = [(0.3, 1, 0), (-1.0, 0, 0), (0.2, 1, 0)]
+    plain = [math.log1p(math.exp(-logit if label else logit)) for logit, label, _ in case]
+    weighted = tensors(case, [3.0, 0.5, 0.0])
+    expected = (3 * plain[0] + 0.5 * plain[1]) / 3
+    assert bce(*weighted).item() == pytest.approx(expected, rel=1e-5)
+    assert bpr(*weighted).item() == pytest.approx(3 * bpr_by_loop(case[:2]) / 2, rel=1e-5)
 
 
 def test_names_of_the_configuration() -> None:

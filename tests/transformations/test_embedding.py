@@ -87,7 +87,7 @@ def test_interest_does_not_depend_on_how_rows_are_batched(prepared: Workspace) -
 def test_interest_moves_by_the_decay_and_weight_of_each_type_of_event(tmp_path: Path) -> None:
     description = make_films(tmp_path, n_users=6, n_items=12, n_events=60)
     with description.open("a") as file:
-        file.write("[interest.types.view]\ndecay = 0.99\nweight = 0.1\n")
+        file.write("[interactions.types.view]\ndecay = 0.99\ninterest_weight = 0.1\n")
     path = tmp_path / "ratings.parquet"
     kinds = [[None, "view", "rate"][n % 3] for n in range(60)]
     frame = pl.read_parquet(path).with_columns(pl.Series("event_type", kinds))

@@ -147,8 +147,8 @@ def test_interest_waits_for_an_item_with_a_vector() -> None:
     vector = np.array([[0.6, 0.8]], dtype=np.float32)
     event = Occurrence(0, 0, "", True, 1.0, None)
     dataset = describe(log)
-    with_vector = RunningInterest(dataset.interest, versions, vector, np.array([True]))
-    without = RunningInterest(dataset.interest, versions, vector, np.array([False]))
+    with_vector = RunningInterest(dataset.interest_rule, versions, vector, np.array([True]))
+    without = RunningInterest(dataset.interest_rule, versions, vector, np.array([False]))
     for running in (with_vector, without):
         running.add(event)
     assert without.state is None

@@ -58,6 +58,7 @@ class Log:
         self.is_new = rows >= n_read
         self.item, self.time = events.item[rows], events.time[rows]
         self.positive = events.positive[rows]
+        self.weight = events.weight[rows]
         self.starts = np.flatnonzero(np.append(True, user[1:] != user[:-1])) if n_rows else rows
         self.ends = np.append(self.starts[1:], n_rows)
         instant = np.append(True, (user[1:] != user[:-1]) | (self.time[1:] != self.time[:-1]))
@@ -126,6 +127,7 @@ class Log:
         place = self.before[rows] - windows.begin[which]
         idle[which, np.maximum(place, 0)] = self.idle[rows]
         weight = np.where(self.positive[rows], 1.0, self._config.disliked).astype(np.float32)
+        weight *= self.weight[rows]
         is_whole = (place > 0) | (windows.begin == windows.first)[which]
         wanted = (rows >= windows.fresh[which]) & (weight > 0) & (place >= 0) & is_whole
         targets = Targets(

@@ -152,6 +152,7 @@ class Events:
     time : (n,) microseconds since the epoch
     positive : (n,) bool
     value : (n,) NaN where an event has none
+    weight : (n,) how much an event counts in the models that are fitted
     known_from : (i,) microseconds, when each item was first described
     """
 
@@ -162,6 +163,7 @@ class Events:
     time: Ints
     positive: Flags
     value: Floats
+    weight: Floats
     known_from: Ints
 
     def __len__(self) -> int:
@@ -245,9 +247,10 @@ def build_events(items: pa.Table, interactions: pa.Table) -> Events:
     Parameters
     ----------
     items : item_id and event_timestamp of each version of an item
-    interactions : user_id, item_id, event_timestamp, positive, and value where there is one
+    interactions : user_id, item_id, event_timestamp, positive, and value and weight where there
+        are some; the weight is 1 without
     """
-    columns = ["user_id", "item_id", "event_timestamp", "positive", "value"]
+    columns = ["user_id", "item_id", "event_timestamp", "positive", "value", "weight"]
     present = [name for name in columns if name in interactions.column_names]
     log = pl.DataFrame(interactions.select(present)).sort(*EVENT_ORDER, maintain_order=True)
     first = (
@@ -257,7 +260,10 @@ def build_events(items: pa.Table, interactions: pa.Table) -> Events:
         .sort("item_id")
     )
     item_ids, user_ids = IdMap(first["item_id"].to_arrow()), IdMap.of(log["user_id"].to_arrow())
-    value = log["value"] if "value" in log.columns else pl.repeat(None, len(log), eager=True)
+    numbers = {
+        name: log[name] if name in log.columns else pl.repeat(None, len(log), eager=True)
+        for name in ("value", "weight")
+    }
     return Events(
         users=user_ids,
         items=item_ids,
@@ -265,7 +271,8 @@ def build_events(items: pa.Table, interactions: pa.Table) -> Events:
         item=item_ids.codes(log["item_id"].to_arrow()),
         time=log["event_timestamp"].to_physical().to_numpy(),
         positive=log["positive"].to_numpy(),
-        value=value.cast(pl.Float32).fill_null(float("nan")).to_numpy(),
+        value=numbers["value"].cast(pl.Float32).fill_null(float("nan")).to_numpy(),
+        weight=numbers["weight"].cast(pl.Float32).fill_null(1.0).to_numpy(),
         known_from=first["event_timestamp"].to_physical().to_numpy(),
     )
 
@@ -287,4 +294,5 @@ def take_events(events: Events, rows: Ints) -> Events:
         time=events.time[rows],
         positive=events.positive[rows],
         value=events.value[rows],
+        weight=events.weight[rows],
     )

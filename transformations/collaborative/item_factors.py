@@ -125,7 +125,8 @@ def fit_item_factors(events: Events, n_rows: int, stamp: int) -> FactorVersion:
             users, items = events.user[rows], events.item[rows]
             given = answer[rows].astype(np.float64)
             shape = (len(events.users), len(events.items))
-            version.means[kind], version.factors[kind] = _fit(users, items, given, shape)
+            weights = events.weight[rows].astype(np.float64)
+            version.means[kind], version.factors[kind] = _fit(users, items, given, weights, shape)
     return FactorVersion(stamp, version.means, version.factors)
 
 
@@ -144,18 +145,18 @@ def solve_ridge(counts: sp.csr_matrix, sums: sp.csr_matrix, factors: Numbers) ->
 
 
 def _fit(
-    users: Ints, items: Ints, answers: Numbers, shape: tuple[int, int]
+    users: Ints, items: Ints, answers: Numbers, weights: Numbers, shape: tuple[int, int]
 ) -> tuple[Numbers, Numbers]:
     """(i,) means and (i, r) factors of the answers that there are, outliers cut at the fences."""
     answers = np.clip(answers, *fences(answers))
     overall, spread = answers.mean(), answers.std()
     bias = np.zeros(shape[0])
     for _ in range(2):  # the bias of an item without that of its users, and the other way round
-        mean = _shrunk(answers - overall - bias[users], items, shape[1])
-        bias = _shrunk(answers - overall - mean[items], users, shape[0])
+        mean = _shrunk(answers - overall - bias[users], weights, items, shape[1])
+        bias = _shrunk(answers - overall - mean[items], weights, users, shape[0])
     residual = (answers - overall - mean[items] - bias[users]) / (spread or 1.0)
-    counts = sp.csr_matrix((np.ones(len(users)), (users, items)), shape=shape)
-    sums = sp.csr_matrix((residual, (users, items)), shape=shape)
+    counts = sp.csr_matrix((weights, (users, items)), shape=shape)
+    sums = sp.csr_matrix((weights * residual, (users, items)), shape=shape)
     factors = _alternate(counts, sums)
     touched = np.bincount(items, minlength=shape[1]) > 0
     return np.where(touched, overall + mean, np.nan), factors * touched[:, None]
@@ -172,9 +173,9 @@ def _alternate(counts: sp.csr_matrix, sums: sp.csr_matrix) -> Numbers:
     return factors / _RIDGE
 
 
-def _shrunk(values: Numbers, at: Ints, n: int) -> Numbers:
-    """(n,) mean of the values in each place, as if PRIOR_EVENTS more had been zero."""
-    found: Numbers = np.bincount(at, values, minlength=n) / (
-        np.bincount(at, minlength=n) + PRIOR_EVENTS
+def _shrunk(values: Numbers, weights: Numbers, at: Ints, n: int) -> Numbers:
+    """(n,) weighted mean of the values in each place, as if PRIOR_EVENTS more had been zero."""
+    found: Numbers = np.bincount(at, weights * values, minlength=n) / (
+        np.bincount(at, weights, minlength=n) + PRIOR_EVENTS
     )
     return found

@@ -37,13 +37,16 @@ def fit_ease(events: Events, n_rows: int) -> Matrix:
     """(i, i) EASE of the liked items of users in the first `n_rows` events.
 
     Steck 2019, arXiv:1905.03375, equation 8: with P the inverse of the regularised Gram matrix,
-    B[j, k] = -P[j, k] / P[k, k] and a zero diagonal.
+    B[j, k] = -P[j, k] / P[k, k] and a zero diagonal. A user and an item that met several times
+    have the greatest weight of their events.
     """
     liked = np.flatnonzero(events.positive[:n_rows])
+    pairs = events.user[liked] * len(events.items) + events.item[liked]
+    met, which = np.unique(pairs, return_inverse=True)
+    greatest = np.zeros(len(met), dtype=np.float32)
+    np.maximum.at(greatest, which, events.weight[liked])
     shape = (len(events.users), len(events.items))
-    ones = np.ones(len(liked), dtype=np.float32)
-    chosen = sp.csr_matrix((ones, (events.user[liked], events.item[liked])), shape=shape)
-    chosen.data[:] = 1.0  # liked twice is liked
+    chosen = sp.csr_matrix((greatest, np.divmod(met, len(events.items))), shape=shape)
     gram = (chosen.T @ chosen).toarray()
     gram[np.diag_indices_from(gram)] += np.float32(_RIDGE_EASE)
     inverse = scipy.linalg.inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
@@ -63,14 +66,15 @@ class NextItemRegression:
         self._gram = np.zeros((n_items, n_items))
         self._cross = np.zeros((n_items, n_items))
 
-    def add(self, histories: Histories, chosen: NDArray[np.int64]) -> None:
-        """Take in q histories and the item liked after each."""
+    def add(
+        self, histories: Histories, chosen: NDArray[np.int64], weights: NDArray[np.float32]
+    ) -> None:
+        """Take in q histories, the item liked after each, and how much each counts."""
         n_items = len(self._gram)
         rows = normalised(weighted_items(histories, n_items))
         shape = (len(chosen), n_items)
-        ones = np.ones(len(chosen), dtype=np.float32)
-        targets = sp.csr_matrix((ones, (np.arange(len(chosen)), chosen)), shape=shape)
-        self._gram += (rows.T @ rows).toarray()
+        targets = sp.csr_matrix((weights, (np.arange(len(chosen)), chosen)), shape=shape)
+        self._gram += (rows.T @ rows.multiply(weights[:, None])).toarray()
         self._cross += (rows.T @ targets).toarray()
 
     def solve(self) -> Matrix:

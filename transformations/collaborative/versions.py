@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from feast_fusion.times import TIMESTAMP, from_micros
@@ -50,7 +51,8 @@ class ItemVersion:
     stamp : microseconds since the epoch
     together, following : (i, i) float32, row h holds what an event with item h says for each other
         item: chosen by the same users (EASE), chosen next (`NextItemRegression`)
-    popularity : (3, i) log of 1 + positive events: of all, of the long and of the short window
+    popularity : (3, i) log of 1 + weights of positive events: of all, of the long and of the short
+        window
     liked_rate : (i,) share of events that are positive, drawn to the mean where there are few
     """
 
@@ -209,7 +211,7 @@ def fit_versions(events: Events, ends: list[int], history: int) -> Iterator[Item
     for start, end in pairwise([0, *ends]):
         liked = np.flatnonzero(events.positive[start:end]) + start
         histories = events.histories(events.user[liked], events.time[liked], history)
-        regression.add(histories, events.item[liked])
+        regression.add(histories, events.item[liked], events.weight[liked])
         with threadpool_limits(_N_THREADS):
             version = _fit(events, end, _stamp(events, end), regression)
         yield version
@@ -220,23 +222,26 @@ def _stamp(events: Events, end: int) -> int:
 
 
 def _fit(events: Events, end: int, stamp: int, regression: NextItemRegression) -> ItemVersion:
-    counts = [_count_positive(events, max(0, end - window), end) for window in (end, *_WINDOWS)]
+    weights = [_weigh_positive(events, max(0, end - window), end) for window in (end, *_WINDOWS)]
     n_events = np.bincount(events.item[:end], minlength=len(events.items))
     mean = float(events.positive[:end].mean())
-    rate = (counts[0] + _RATE_PRIOR * mean) / (n_events + _RATE_PRIOR)
+    liked = np.bincount(events.item[:end][events.positive[:end]], minlength=len(events.items))
+    rate = (liked + _RATE_PRIOR * mean) / (n_events + _RATE_PRIOR)
     return ItemVersion(
         stamp,
         keep_strongest(fit_ease(events, end), _STRONGEST),
         keep_strongest(regression.solve(), _STRONGEST),
-        np.log1p(np.stack(counts)).astype(np.float32),
+        np.log1p(np.stack(weights)).astype(np.float32),
         rate.astype(np.float32),
     )
 
 
-def _count_positive(events: Events, start: int, end: int) -> Ints:
-    """(i,) positive events of each item among the rows from start to end."""
-    rows = slice(start, end)
-    return np.bincount(events.item[rows][events.positive[rows]], minlength=len(events.items))
+def _weigh_positive(events: Events, start: int, end: int) -> NDArray[np.float64]:
+    """(i,) weight of the positive events of each item among the rows from start to end."""
+    liked = np.flatnonzero(events.positive[start:end]) + start
+    weights = np.zeros(len(events.items))
+    np.add.at(weights, events.item[liked], events.weight[liked])
+    return weights
 
 
 def _lists(name: str, weights: sp.csr_matrix, items: IdMap) -> dict[str, pa.Array]:

@@ -32,11 +32,11 @@ VIEWS = {"item_stats": ITEM_STATS, "user_stats": USER_STATS, "user_recent": USER
 INTEREST_TYPES = """
 [interest]
 decay = 0.8
-[interest.types.view]
-weight = 0.2
+[interactions.types.view]
+interest_weight = 0.2
 decay = 0.95
-[interest.types.buy]
-weight = 2.0
+[interactions.types.buy]
+interest_weight = 2.0
 """
 
 

@@ -22,5 +22,6 @@ def random_log(n: int = 120, users: int = 6, items: int = 12, seed: int = 0) -> 
         time=time[order],
         positive=rng.random(n) < 0.7,
         value=rng.normal(3.0, 1.0, n).astype(np.float32),
+        weight=np.ones(n, np.float32),
         known_from=np.zeros(items, np.int64),
     )

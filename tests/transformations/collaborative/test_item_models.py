@@ -36,7 +36,7 @@ def test_the_regression_is_the_same_taken_in_at_once_or_in_parts(parts: list[int
     for start, end in pairwise(parts):
         liked = np.flatnonzero(EVENTS.positive[start:end]) + start
         histories = EVENTS.histories(EVENTS.user[liked], EVENTS.time[liked], LIMIT)
-        regression.add(histories, EVENTS.item[liked])
+        regression.add(histories, EVENTS.item[liked], EVENTS.weight[liked])
     wanted = oracle.next_item_regression(EVENTS, 90, LIMIT, 100.0)
     np.testing.assert_allclose(regression.solve(), wanted, atol=1e-6)
 
