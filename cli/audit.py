@@ -72,6 +72,7 @@ def leakage(
         n_rows=rows,
         seed=seed,
         suspicious_auc=suspicious_auc,
+        how=workspace.dataset.split,
     )
     report_and_exit(report, as_json)
 

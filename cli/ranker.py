@@ -197,7 +197,7 @@ def _fit_rankers(
     How many epochs, and the calibration, are chosen on the validation rows.
     """
     from feast_fusion.feature_service import encoder_of
-    from training.split import split_by_time
+    from training.split import split_rows
     from training.trainer import refit, train
 
     with told.of_ranker() if told else nullcontext() as report:
@@ -212,7 +212,7 @@ def _fit_rankers(
             checkpoint=checkpoints.of("ranker"),
             report=report,
         )
-    split = split_by_time(training_set.table)
+    split = split_rows(training_set.table, workspace.dataset.split)
     before, served = (
         refit(result, training_set, rows, workspace.dataset, seed=seed, processes=processes)
         for rows in (split.past, split.all)

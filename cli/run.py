@@ -61,7 +61,7 @@ def run(workspace: Workspace) -> None:
     materialize   texts -> vectors; history -> sinks, newest -> Redis
     training-set  labels -> features as they were, and an audit of that
     train         -> fusion ranker (skipped when training set, settings and code are unchanged)
-    evaluate      -> metrics on the last 10 % of the events
+    evaluate      -> metrics on the test part, by default the last 10 % of the events
     recommend     -> top 10 from Redis
 
     Every step can be repeated: what is done is not done again. Numbers go to summary.json.
@@ -113,7 +113,7 @@ def run_all(workspace: Workspace) -> None:
         _train(workspace, training_set)
         _step("6/7 Evaluate")
         before_test = Artifact.load(workspace.artifact_before_test)
-        evaluation = evaluate_ranker(training_set, before_test)
+        evaluation = evaluate_ranker(training_set, before_test, workspace.dataset.split)
         say(*pointwise_lines(evaluation))
         _step("7/7 Recommend")
         answers = recommend_to(workspace, _last_users(training_set.table), 10)
@@ -139,7 +139,8 @@ def _audited_training_set(workspace: Workspace) -> TrainingSet:
     training_set.save(workspace.training_set)
     say(f"{len(training_set):,} rows.")
     store = open_store(workspace)
-    say(*audit_training_set(training_set, store, open_service(store, SERVICE)).lines())
+    service, how = open_service(store, SERVICE), workspace.dataset.split
+    say(*audit_training_set(training_set, store, service, how=how).lines())
     some = np.linspace(0, len(training_set) - 1, _AUDITED_ROWS).astype(np.int64)
     spine = training_set.table.select(SPINE_COLUMNS).take(pa.array(np.unique(some)))
     read = build_training_set(store, NEXT_ITEM_SERVICE, spine)

@@ -11,9 +11,10 @@ from functools import partial
 import numpy as np
 
 from evaluation.measures import gains
-from evaluation.protocol import Part, Scores, order_of
+from evaluation.protocol import Part, Scores
 from evaluation.report.document import ColdItems, Figure
-from training.split import split_by_time
+from intake.split_settings import BY_TIME, SplitConfig
+from training.split import split_events
 from transformations.collaborative.histories import (
     Events,
     Flags,
@@ -71,6 +72,7 @@ def measure_cold_items(
     *,
     part: Part = "test",
     seeds: Sequence[int] = SEEDS,
+    how: SplitConfig = BY_TIME,
 ) -> ColdItems:
     """NDCG@10 of ours, beside chance, text cosine and true popularity, one number a seed.
 
@@ -82,7 +84,7 @@ def measure_cold_items(
     found: dict[str, list[Figure]] = {}
     sizes, lists = [], []
     for seed in seeds:
-        queries = hold_out(events, seed, part)
+        queries = hold_out(events, seed, part, how)
         scorers: dict[str, ColdScorer] = {
             **ours,
             "text cosine": partial(text_cosine, vectors=vectors),
@@ -101,12 +103,21 @@ def measure_cold_items(
     )
 
 
-def hold_out(events: Events, seed: int, part: Part = "test") -> ColdQueries:
+def hold_out(
+    events: Events,
+    seed: int,
+    part: Part = "test",
+    how: SplitConfig = BY_TIME,
+) -> ColdQueries:
     """The choices of held-out items in a part, by users with three or more liked items before.
 
     A seed draws 15 % of the items that have ten or more events.
+
+    Parameters
+    ----------
+    how : a split by time
     """
-    split = split_by_time(order_of(events))
+    split = split_events(events, how)
     rows = split.test if part == "test" else split.validation
     n_events = np.bincount(events.item, minlength=len(events.items))
     known_well = np.flatnonzero(n_events >= _EVENTS_OF_AN_ITEM)

@@ -10,6 +10,7 @@ from evaluation.baselines import BASELINES, POPULARITY, REPEATS, Fit
 from evaluation.comparison import compare
 from evaluation.protocol import Part, Queries, Ranked, Recommends, next_positives, rank_by_scores
 from evaluation.report.document import NextPositive
+from intake.split_settings import BY_TIME, SplitConfig
 from transformations.collaborative.histories import Events
 
 Progress = Callable[[str, int, int], None]
@@ -32,6 +33,7 @@ def hold_contest(
     all_baselines: bool = False,
     limit: int | None = None,
     seed: int = 0,
+    how: SplitConfig = BY_TIME,
     progress: Progress = lambda what, done, total: None,
 ) -> Contest:
     """Ours and popularity, or all baselines, on the positives of a part.
@@ -41,7 +43,7 @@ def hold_contest(
     limit : of the queries; None for all of them
     progress : called with what is asked next, how many were asked, and of how many
     """
-    queries = next_positives(events, part, limit=limit, seed=seed, repeats=repeats)
+    queries = next_positives(events, part, limit=limit, seed=seed, repeats=repeats, how=how)
     fits = contestants(all_baselines, repeats)
     n = len(ours) + len(fits)
     answers: dict[str, Ranked] = {}
@@ -72,6 +74,6 @@ def contestants(all_baselines: bool, repeats: bool) -> dict[str, Fit]:
 
 def _answer(queries: Queries, fit: Fit, seed: int) -> tuple[Ranked, float]:
     started = time.process_time()
-    score = fit(queries.events, queries.n_fitted, seed)
+    score = fit(queries.fitted, queries.n_fitted, seed)
     took = time.process_time() - started
     return rank_by_scores(queries, score), took

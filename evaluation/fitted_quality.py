@@ -23,8 +23,15 @@ def validation_ndcg(
     """
     config = workspace.dataset.candidates
     log = StoredLog(workspace, store)
-    queries = next_positives(log.events, "validation", limit=limit, repeats=config.repeats)
-    model = NextItemFitter(log, config, seed).fit(queries.n_fitted)
-    rows, history = log.item_rows(queries.n_fitted), workspace.dataset.activity.history
+    queries = next_positives(
+        log.events,
+        "validation",
+        limit=limit,
+        repeats=config.repeats,
+        how=workspace.dataset.split,
+    )
+    fitted = StoredLog(workspace, store, queries.fitted_rows)
+    model = NextItemFitter(fitted, config, seed).fit(queries.n_fitted)
+    rows, history = fitted.item_rows(queries.n_fitted), workspace.dataset.activity.history
     ranked = ModelRanks(log, rows, history, model)(queries)
     return float(gains(ranked.rank)["ndcg@10"].mean())

@@ -157,7 +157,7 @@ def novelty(queries: Queries, ranked: Ranked) -> float:
     shown = ranked.top[ranked.top >= 0]
     if not len(shown):
         return float("nan")
-    n_users, by_item = users_of_items(queries.events, queries.n_fitted)
+    n_users, by_item = users_of_items(queries.fitted, queries.n_fitted)
     return float(np.mean(-np.log2(np.maximum(by_item[shown], 1) / max(n_users, 1))))
 
 

@@ -6,10 +6,11 @@ from evaluation.report.document import Bin, Figure, Pointwise
 from evaluation.report.words import shared_categories
 from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
+from intake.split_settings import BY_TIME, SplitConfig
 from training.metrics import evaluate_scores
 from training.ranker.artifact import Artifact
 from training.ranker.columns import Floats, number
-from training.split import split_by_time
+from training.split import split_rows
 from transformations.names import ITEM_STATS
 
 OURS = "ranker"
@@ -20,15 +21,20 @@ _OF_PROBABILITIES = ("log_loss", "ece")
 
 
 def evaluate_ranker(
-    training_set: TrainingSet, artifact: Artifact, *, trees: bool = False
+    training_set: TrainingSet,
+    artifact: Artifact,
+    how: SplitConfig = BY_TIME,
+    *,
+    trees: bool = False,
 ) -> Pointwise:
-    """The ranker and popularity on the test rows of `split_by_time`.
+    """The ranker and popularity on the test rows of `[split]`.
 
     Parameters
     ----------
+    how : as `[split]` has it, and as the artifact was trained
     trees : also fit boosted trees, with and without text
     """
-    split = split_by_time(training_set.table)
+    split = split_rows(training_set.table, how)
     past, test = training_set.take(split.past), training_set.take(split.test)
     scores = {OURS: artifact.score(test), _POPULARITY: _popularity(test)}
     if trees:

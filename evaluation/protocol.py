@@ -14,8 +14,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from feast_fusion.times import TIMESTAMP
-from training.split import split_by_time
-from transformations.collaborative.histories import Events, Flags, Histories, Ints
+from intake.split_settings import BY_TIME, SplitConfig
+from training.split import Rows, split_events
+from transformations.collaborative.histories import Events, Flags, Histories, Ints, take_events
 
 Part = Literal["validation", "test"]
 Scores = NDArray[np.floating]
@@ -43,15 +44,25 @@ class Queries:
     Attributes
     ----------
     rows : (q,) ascending row numbers of the events
-    n_fitted : rows before the part: what a model may be fitted on
+    fitted_rows : ascending row numbers of what a model may be fitted on
     repeats : whether items stay in the ranking that the user had an event with strictly before.
         Where they do not, only choices of an item that was new to the user are queries.
     """
 
     events: Events
     rows: Ints
-    n_fitted: int
+    fitted_rows: Rows
     repeats: bool = False
+
+    @property
+    def n_fitted(self) -> int:
+        """How many events a model may be fitted on."""
+        return len(self.fitted_rows)
+
+    @cached_property
+    def fitted(self) -> Events:
+        """The events that a model may be fitted on; users and items keep their codes."""
+        return take_events(self.events, self.fitted_rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -99,7 +110,7 @@ class Queries:
         """The same queries in parts, so that a table over the catalogue stays small."""
         for start in range(0, len(self), _AT_ONCE):
             rows = self.rows[start : start + _AT_ONCE]
-            yield Queries(self.events, rows, self.n_fitted, self.repeats)
+            yield Queries(self.events, rows, self.fitted_rows, self.repeats)
 
 
 def next_positives(
@@ -109,23 +120,24 @@ def next_positives(
     limit: int | None = TEST_LIMIT,
     seed: int = 0,
     repeats: bool = False,
+    how: SplitConfig = BY_TIME,
 ) -> Queries:
-    """The queries of a part of `split_by_time`.
+    """The queries of a part of `[split]`.
 
     Parameters
     ----------
     limit : at most this many, drawn without replacement by `seed`; None for all
     """
-    split = split_by_time(order_of(events))
-    rows, n_fitted = (
-        (split.test, len(split.past)) if part == "test" else (split.validation, len(split.train))
+    split = split_events(events, how)
+    rows, fitted_rows = (
+        (split.test, np.sort(split.past)) if part == "test" else (split.validation, split.train)
     )
     rows = rows[events.positive[rows]]
     if not repeats:
         rows = rows[_is_new(events, rows)]
     if limit is not None and len(rows) > limit:
         rows = rows[np.sort(np.random.default_rng(seed).choice(len(rows), limit, replace=False))]
-    return Queries(events, rows, n_fitted, repeats)
+    return Queries(events, rows, fitted_rows, repeats)
 
 
 @dataclass(frozen=True)
@@ -189,13 +201,6 @@ def _ranked(queries: Queries, scores: Scores) -> tuple[Ints, Ints, Ints]:
     top[:, : best.shape[1]] = best
     top[np.arange(TOP)[None, :] >= n_ranked[:, None]] = -1
     return rank, n_ranked, top
-
-
-def order_of(events: Events) -> pa.Table:
-    """The log as `split_by_time` orders it: its codes are in the order of the ids."""
-    return pa.table(
-        {"event_timestamp": events.time, "user_id": events.user, "item_id": events.item}
-    )
 
 
 def _is_new(events: Events, rows: Ints) -> Flags:

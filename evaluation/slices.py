@@ -18,8 +18,8 @@ def slices(queries: Queries) -> Iterator[tuple[str, str, Flags]]:
     Counts of an item are its positive events in the fitted rows; counts of a user are the events
     strictly before the instant.
     """
-    events = queries.events
-    liked = events.item[: queries.n_fitted][events.positive[: queries.n_fitted]]
+    events = queries.fitted
+    liked = events.item[events.positive]
     popularity = np.bincount(liked, minlength=len(events.items))[queries.target]
     yield from _parts("positive events of the item", popularity, _ITEM_BOUNDS)
     yield from _parts("events of the user", queries.histories().lengths, _USER_BOUNDS)

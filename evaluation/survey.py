@@ -18,11 +18,12 @@ from evaluation.past import PastRanks
 from evaluation.pointwise import evaluate_ranker
 from evaluation.protocol import TEST_LIMIT, Part, Queries, next_positives
 from evaluation.recipe import Recipe
-from evaluation.report.document import ColdItems, Report, Worth
+from evaluation.report.document import ColdItems, Pointwise, Report, Worth
 from evaluation.text_worth import measure_found_by_text, measure_liked_by_text
 from evaluation.trade_off import TradeOffs
 from evaluation.variants import measure_ablations, measure_learning
 from feast_fusion.training_set import TrainingSet
+from intake.split_settings import BY_TIME, SplitConfig
 from intake.workspace import Workspace
 from serving.past import PastRecommender
 from training.next_item.fit_log import StoredLog
@@ -71,7 +72,7 @@ class Survey:
             n_users=len(events.users),
             n_items=len(events.items),
             next_positive=[contest.section for contest in contests],
-            pointwise=evaluate_ranker(self.training_set, self.artifact, trees=self.everything),
+            pointwise=self._pointwise(),
             trade_offs=trade_offs.curves(),
         )
         if self.everything:
@@ -79,6 +80,16 @@ class Survey:
         if self.ablations:
             report = report.model_copy(update={**self._ablations(), "text": self._text()})
         return report, contests[0].ranks
+
+    def _pointwise(self) -> Pointwise:
+        how = self.workspace.dataset.split
+        return evaluate_ranker(self.training_set, self.artifact, how, trees=self.everything)
+
+    @property
+    def _by_time(self) -> SplitConfig:
+        """The split of what fits models of its own, which is by time always."""
+        how = self.workspace.dataset.split
+        return how if how.by == "time" else BY_TIME
 
     @cached_property
     def _log(self) -> StoredLog:
@@ -98,6 +109,7 @@ class Survey:
                 all_baselines=self.everything,
                 limit=TEST_LIMIT,
                 seed=self.seed,
+                how=self.workspace.dataset.split,
                 progress=self.progress,
             )
             for repeats in ((True, False) if may_repeat else (False,))
@@ -107,12 +119,17 @@ class Survey:
         recipe, _ = self._recipe("test")
         vectors = text_vectors(recipe.rows)
         self.progress("cold items", 0, 1)
-        return measure_cold_items(self._log.events, vectors, {"ours": ColdModel(recipe, self.seed)})
+        ours = {"ours": ColdModel(recipe, self.seed)}
+        return measure_cold_items(self._log.events, vectors, ours, how=self._by_time)
 
     def _text(self) -> list[Worth]:
         """Of the ranker only where it reads text and something beside it."""
         recipe, _ = self._recipe("test")
-        found = [measure_found_by_text(recipe, self._log.events, progress=self.progress)]
+        found = [
+            measure_found_by_text(
+                recipe, self._log.events, how=self._by_time, progress=self.progress
+            )
+        ]
         dataset = self.workspace.dataset
         if "text" in dataset.ranker.modalities and len(dataset.ranker.modalities) > 1:
             liked = measure_liked_by_text(self.training_set, dataset, progress=self.progress)
@@ -134,7 +151,12 @@ class Survey:
         dataset = self.workspace.dataset
         settings = dataset.candidates
         queries = next_positives(
-            self._log.events, part, limit=TEST_LIMIT, seed=self.seed, repeats=settings.repeats
+            self._log.events,
+            part,
+            limit=TEST_LIMIT,
+            seed=self.seed,
+            repeats=settings.repeats,
+            how=self._by_time,
         )
         history = dataset.activity.history
         return Recipe.of(self._log, queries.n_fitted, settings, history), queries

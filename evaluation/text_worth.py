@@ -11,9 +11,10 @@ from evaluation.recipe import Recipe, without_text
 from evaluation.report.document import Bounds, Figure, Worth
 from feast_fusion.training_set import TrainingSet
 from intake.dataset import Dataset
+from intake.split_settings import BY_TIME, SplitConfig
 from training.metrics import auc
 from training.ranker.columns import Floats, number
-from training.split import split_by_time
+from training.split import split_rows
 from training.trainer import refit, train
 from transformations.collaborative.histories import Events
 from transformations.id_map import IdMap
@@ -35,7 +36,7 @@ def measure_liked_by_text(
 
     The difference is of the mean probabilities over seeds.
     """
-    test = training_set.take(split_by_time(training_set.table).test)
+    test = training_set.take(split_rows(training_set.table, dataset.split).test)
     labels, scores = number(test, "label"), dict[bool, list[Floats]]()
     for done, seed in enumerate(seeds):
         progress("ranker without text", done, len(seeds))
@@ -58,6 +59,7 @@ def measure_found_by_text(
     *,
     depth: int = COLD_DEPTH,
     seeds: Sequence[int] = SEEDS,
+    how: SplitConfig = BY_TIME,
     progress: Progress = lambda what, done, total: None,
 ) -> Worth:
     """Recall@50 among items held out of all training, see `evaluation.cold_items`.
@@ -69,7 +71,7 @@ def measure_found_by_text(
     other: list[Gains] = []
     for done, seed in enumerate(seeds):
         progress("cold items without text", done, len(seeds))
-        queries = hold_out(events, seed)
+        queries = hold_out(events, seed, how=how)
         users.append(queries.user)
         ours.append(_found(queries, recipe, depth, seed))
         other.append(_found(queries, without_text(recipe), depth, seed))
@@ -92,7 +94,7 @@ def _score(
     modalities = tuple(each for each in dataset.ranker.modalities if text or each != "text")
     config = dataset.ranker.model_copy(update={"modalities": modalities})
     result = train(training_set, dataset, config, service=SERVICE, encoder_id=None, seed=seed)
-    past = split_by_time(training_set.table).past
+    past = split_rows(training_set.table, dataset.split).past
     return refit(result, training_set, past, dataset, seed=seed).score(test)
 
 

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from intake.event_types import Decay, EventType, Weight, condition_of, decides_positive
 from intake.model_settings import NextItemConfig, RankerConfig, Section
+from intake.split_settings import SplitConfig
 from intake.tables.section import Columns, TableSection
 from intake.text_template import placeholders, require_whole_braces
 
@@ -276,6 +277,7 @@ class Dataset(Section):
     interest: Interest = Interest()
     ranker: RankerConfig = RankerConfig()
     candidates: NextItemConfig = NextItemConfig()
+    split: SplitConfig = SplitConfig()
     path: Path
 
     @property

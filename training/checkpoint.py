@@ -68,6 +68,10 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         return Checkpoint(self.folder / f"{part}.safetensors", self.fingerprint)
 
+    def below(self, name: str) -> "Checkpoints":
+        """Those of a part that is a fit of several parts itself."""
+        return Checkpoints(self.folder / name, self.fingerprint)
+
     def remove(self) -> None:
         """The training is over."""
         shutil.rmtree(self.folder, ignore_errors=True)

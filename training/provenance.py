@@ -11,7 +11,7 @@ from intake.workspace import Workspace
 
 def digest_training(workspace: Workspace, seed: int) -> str:
     """SHA-256 of sources, saved training set, settings, seed, and the code that trains on them."""
-    settings = workspace.dataset.model_dump_json(include={"ranker", "candidates"})
+    settings = workspace.dataset.model_dump_json(include={"ranker", "candidates", "split"})
     digest = hashlib.sha256(f"{torch.__version__} {seed} {settings}".encode())
     files = [
         workspace.manifest,

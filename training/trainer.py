@@ -22,7 +22,7 @@ from training.ranker.batching import RankerInputs
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.model import InputShape, Ranker
 from training.spine import WEIGHT
-from training.split import split_by_time
+from training.split import split_rows
 from training.threads import on_few_threads
 
 Report = Callable[[Epoch], None]
@@ -69,7 +69,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     report: Report | None = None,
 ) -> TrainResult:
-    """The ranker fitted to the training rows of `split_by_time`; its test rows are not looked at.
+    """The ranker fitted to the training rows of `[split]`; its test rows are not looked at.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def train(
         The training rows have one label only.
     """
     started = time.perf_counter()
-    split = split_by_time(training_set.table)
+    split = split_rows(training_set.table, dataset.split)
     _require_both(training_set.table["label"].to_numpy()[split.train])
     features = _fit_features(training_set, split.train, dataset, config)
     where = _device(device)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.protocol import RANKS, Queries, next_positives, rank_by_scores
+from intake.split_settings import SplitConfig
 from tests.evaluation.logs import make_events, random_events
 from tests.oracles.next_positive import rank_slowly
 from transformations.collaborative.histories import Events
@@ -108,3 +109,26 @@ def test_nothing_to_ask_is_an_empty_table() -> None:
     ranked = rank_by_scores(queries, lambda batch: np.zeros((len(batch), 20)))
     assert len(queries) == 0
     assert ranked.table(queries).schema == RANKS
+
+
+def test_left_out_choices_are_each_users_last_and_nothing_is_fitted_on_them() -> None:
+    events = random_events()
+    how = SplitConfig(by="leave_one_out")
+    test = next_positives(events, repeats=True, limit=None, how=how)
+    validation = next_positives(events, "validation", repeats=True, limit=None, how=how)
+    assert len(test) > 3 and len(validation) > 3
+    for queries, n_later in ((test, 0), (validation, 1)):
+        assert not np.isin(queries.rows, queries.fitted_rows).any()
+        assert len(queries.fitted) == queries.n_fitted
+        for user, time in zip(queries.user, queries.time, strict=True):
+            instants = np.unique(events.time[events.user == user])
+            assert (instants > time).sum() == n_later
+            fitted = queries.fitted.time[queries.fitted.user == user]
+            assert (fitted < time).all() and len(fitted)
+    # other users' later events are fitted on; what was known at a choice is before it all the same
+    assert (test.fitted.time > test.time.min()).any()
+    before = [
+        int(((events.user == user) & (events.time < time)).sum())
+        for user, time in zip(test.user, test.time, strict=True)
+    ]
+    assert test.histories().lengths.tolist() == before

@@ -96,6 +96,34 @@ def test_the_example_is_valid() -> None:
             ),
             "positive is said by [interactions.types] too",
         ),
+        (("[interactions]", "[split]\ntest = -0.1\n[interactions]"), "[split] test: got -0.1"),
+        (("[interactions]", "[split]\ntest = 1.0\n[interactions]"), "[split] test: got 1.0"),
+        (("[interactions]", "[split]\nby = 'users'\n[interactions]"), "[split] by: got 'users'"),
+        (
+            (
+                "[interactions]",
+                "[split]\nby = 'leave_one_out'\ntest = 0.2\n[interactions]",
+            ),
+            "test cannot be used with by = 'leave_one_out'",
+        ),
+        (
+            (
+                "[interactions]",
+                "[split]\ntest = 0.2\ntest_from = 2024-01-01\n[interactions]",
+            ),
+            "test and test_from are two answers",
+        ),
+        (
+            (
+                "[interactions]",
+                "[split]\ntest_from = 2024-01-01\nvalidation_from = 2024-02-01\n[interactions]",
+            ),
+            "validation_from must lie before test_from",
+        ),
+        (
+            ("[interactions]", "[split]\ntest_from = 2024-01-01T00:00:00\n[interactions]"),
+            "[split] test_from: got",
+        ),
         (
             ("[interactions]", "[interest.types.view]\ndecay = 0.5\n[interactions]"),
             "unknown key [interest] types",

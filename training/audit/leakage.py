@@ -22,12 +22,13 @@ from sklearn.metrics import roc_auc_score
 from feast_fusion.column_names import feature_column, logical_name, split_view
 from feast_fusion.errors import schema_error
 from feast_fusion.training_set import TrainingSet
+from intake.split_settings import BY_TIME, SplitConfig
 from training.audit.absence import BY_LABEL, NOT_YET, find_absences
 from training.audit.source_history import SourceHistory
 from training.audit.view_audit import Difference, ViewAudit
 from training.ranker.columns import is_collaborative
 from training.spine import SPINE_COLUMNS
-from training.split import Split, split_by_time
+from training.split import Split, split_rows
 from transformations.names import EVENT_ORDER
 
 KINDS = (
@@ -118,6 +119,7 @@ def audit_training_set(
     seed: int = 0,
     suspicious_auc: float = 0.95,
     split: Split | None = None,
+    how: SplitConfig = BY_TIME,
 ) -> LeakageReport:
     """What in `training_set` its labels could not have known, after the service's sources.
 
@@ -129,7 +131,8 @@ def audit_training_set(
     n_rows : 0 for all rows
     suspicious_auc : a scalar feature is reported whose AUC against the label, or 1 - AUC, is at
         least this, over at least 100 rows that have the feature
-    split : default: `split_by_time`, as training splits
+    split : default: as `how` has it
+    how : `[split]`; where it is not by time, rows may be later than the first of a later split
 
     Raises
     ------
@@ -151,7 +154,7 @@ def audit_training_set(
         findings += (Finding(*found) for found in find_absences(audit, training_set))
     keys = {key for history in histories for key in history.keys}
     findings += _suspicious(training_set.table, keys, suspicious_auc)
-    findings += _split_overlaps(training_set.table, split)
+    findings += _split_overlaps(training_set.table, split, how)
     findings.sort(key=lambda finding: (KINDS.index(finding.kind), finding.feature))
     unknown = [n for n in training_set.names if n not in {*audited, *keys, *SPINE_COLUMNS}]
     # What `Collaboration` computes is of audited versions and lists; the suite recomputes it.
@@ -256,11 +259,11 @@ def _telling_absence(
         yield Finding("suspicious", name, int(absent.sum()), example)
 
 
-def _split_overlaps(table: pa.Table, split: Split | None) -> Iterator[Finding]:
+def _split_overlaps(table: pa.Table, split: Split | None, how: SplitConfig) -> Iterator[Finding]:
     """Rows and examples that two splits share, and rows later than the first of a later split."""
     if not set(EVENT_ORDER) <= set(table.column_names):
         return
-    split = split or split_by_time(table)
+    split = split or split_rows(table, how)
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     examples = pl.DataFrame(table.select(list(EVENT_ORDER)))
     times = examples["event_timestamp"].to_physical().to_numpy()
@@ -272,6 +275,8 @@ def _split_overlaps(table: pa.Table, split: Split | None) -> Iterator[Finding]:
             user, item, when = (str(shared[c][0]) for c in ("user_id", "item_id", EVENT_ORDER[0]))
             example = f"both hold user {user}, item {item}, {when}"
             yield Finding("split overlap", name, len(shared), example)
-        if len(a) and len(b) and (after := int((times[a] > times[b].min()).sum())):
+        if how.by != "time" or not len(a) or not len(b):
+            continue
+        if after := int((times[a] > times[b].min()).sum()):
             example = f"{earlier} has rows later than the first of {later}"
             yield Finding("split overlap", name, after, example)

@@ -18,6 +18,7 @@ from transformations.collaborative.histories import (
     Histories,
     Ints,
     read_prepared_events,
+    take_events,
 )
 from transformations.collaborative.versions import ItemVersion, Versions
 
@@ -48,15 +49,20 @@ class FitLog(Protocol):
 
 @dataclass(frozen=True)
 class StoredLog:
-    """The log of a workspace; what was known comes from the offline store."""
+    """The log of a workspace; what was known comes from the offline store.
+
+    rows : ascending row numbers of the events that are there; None for all
+    """
 
     workspace: Workspace
     store: FeatureStore
+    rows: Ints | None = None
 
     @cached_property
     def events(self) -> Events:
         """The prepared events."""
-        return read_prepared_events(self.workspace)
+        events = read_prepared_events(self.workspace)
+        return events if self.rows is None else take_events(events, self.rows)
 
     @cached_property
     def profile(self) -> Profile:

@@ -25,7 +25,7 @@ from training.next_item.model import NextItemModel, Signals
 from training.next_item.sequence_fit import SequenceFitter
 from training.next_item.sequence_model import SequenceModel
 from training.next_item.signals import request_context
-from training.split import TEST_SHARE
+from training.split import split_events
 from training.threads import on_few_threads
 from transformations.id_map import IdMap
 
@@ -62,17 +62,28 @@ def fit_next_item(
     checkpoints: Checkpoints | None = None,
     report: Report | None = None,
 ) -> tuple[NextItemModel, NextItemModel]:
-    """The model without the test part of `split_by_time`, and the model of all events.
+    """The model without the test part of `[split]`, and the model of all events.
+
+    Where the test part is the newest, the second goes on from the first.
 
     Parameters
     ----------
     checkpoints : where the fit is kept, and gone on from; the caller removes them
     report : called after each epoch
     """
-    log, config = StoredLog(workspace, store), workspace.dataset.candidates
-    fitter, n_events = NextItemFitter(log, config, seed, checkpoints, report), len(log.events)
-    before = fitter.fit(n_events - int(n_events * TEST_SHARE))
-    return before, fitter.fit(n_events)
+    dataset, log = workspace.dataset, StoredLog(workspace, store)
+    past, n_events = np.sort(split_events(log.events, dataset.split).past), len(log.events)
+    if dataset.split.by == "time":
+        fitter = NextItemFitter(log, dataset.candidates, seed, checkpoints, report)
+        return fitter.fit(len(past)), fitter.fit(n_events)
+    without = StoredLog(workspace, store, past)
+    before, whole = (
+        NextItemFitter(
+            each, dataset.candidates, seed, checkpoints and checkpoints.below(name), report
+        ).fit(len(each.events))
+        for each, name in ((without, "before_test"), (log, "whole"))
+    )
+    return before, whole
 
 
 class NextItemFitter:
