@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.beside import beside
+from cli.context_option import read_context
 from cli.feast_repository import open_store
 from cli.redis import redis_of
 from cli.terminal import say, then
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from serving.answers import Recommendations
     from serving.past import AsOf
+    from serving.request_context import Context
     from training.checkpoint import Checkpoints
     from training.next_item.fitting import Epoch
     from training.next_item.model import NextItemModel
@@ -93,6 +95,13 @@ class _CommandOnUser(click.Command):
     metavar="TIME",
     help="What would have been answered then (UTC), from history alone.",
 )
+@click.option(
+    "--context",
+    "contexts",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What is around the request, by [interactions.context]. Repeatable.",
+)
 @click.option("--explain", is_flag=True, help="Also say why, item by item.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @with_workspace
@@ -102,15 +111,19 @@ def recommend(
     n: int,
     query: str | None,
     as_of: datetime | None,
+    contexts: tuple[str, ...],
     explain: bool,
     as_json: bool,
 ) -> None:
     """Print the top N items for USER, with features read from Redis."""
+    context = read_context(workspace, contexts)
     if as_of is not None:
         past = open_past(workspace, as_of.replace(tzinfo=UTC))
-        answer = past.recommend(user, n, query=query, explain=explain)
+        answer = past.recommend(user, n, query=query, explain=explain, context=context)
     else:
-        answer = recommend_to(workspace, [user], n, query=query, explain=explain)[0]
+        answer = recommend_to(workspace, [user], n, query=query, explain=explain, context=context)[
+            0
+        ]
     if as_json:
         click.echo(json.dumps(asdict(answer)))
         return
@@ -238,6 +251,7 @@ def recommend_to(
     *,
     query: str | None = None,
     explain: bool = False,
+    context: "Context | None" = None,
 ) -> list["Recommendations"]:
     """Answers for some users, from the Redis of this workspace."""
     from serving.assembly import open_recommender
@@ -246,7 +260,10 @@ def recommend_to(
         redis_of(workspace) as redis,
         open_recommender(workspace, open_store(workspace, redis), SERVICE) as recommender,
     ):
-        return [recommender.recommend(user, n, query=query, explain=explain) for user in users]
+        return [
+            recommender.recommend(user, n, query=query, explain=explain, context=context or {})
+            for user in users
+        ]
 
 
 _USERS = {

@@ -1,6 +1,7 @@
 """How columns of text are read, by what dataset.toml says of them."""
 
 from collections.abc import Callable
+from functools import partial
 
 from intake.dataset import Interactions, Items, Users
 from intake.event import EVENTS
@@ -10,16 +11,18 @@ from intake.tables.text_types import Role
 def role_of(section: Items | Users | Interactions) -> Callable[[str], Role]:
     """The role of each column of a section, by our name.
 
-    Of items and users, numbers are what `numeric` names; of interactions, `value` is a number, and
-    ids, times and types stay text.
+    Of items and users, numbers are what `numeric` names; of interactions, `value` and what
+    `numeric` of their context names; ids, times, types and categories stay text.
     """
     if isinstance(section, Interactions):
-        return _role_in_interactions
+        context = section.context
+        return partial(_role_in_interactions, {*context.numeric}, {*context.categorical})
     numeric = set(section.numeric)
     return lambda name: "number" if name in numeric else "text"
 
 
-def _role_in_interactions(name: str) -> Role:
-    if name == "value":
+def _role_in_interactions(numeric: set[str], categorical: set[str], name: str) -> Role:
+    if name == "value" or name in numeric:
         return "number"
-    return "text" if name in EVENTS.names or name == "created" else "any"
+    is_text = name in EVENTS.names or name == "created" or name in categorical
+    return "text" if is_text else "any"

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from intake.context import ContextColumns
 from intake.event_types import Decay, EventType, Weight, condition_of, decides_positive
 from intake.model_settings import NextItemConfig, RankerConfig, Section
 from intake.split_settings import SplitConfig
@@ -92,6 +93,7 @@ class Interactions(TableSection):
     positive : an SQL expression over the columns of the log; None: what the types say, or else
         every event is positive
     types : what events of an event_type mean
+    context : columns of the log that a request has too
     value_range : the least and the greatest value that an event can have, both allowed
     """
 
@@ -99,6 +101,7 @@ class Interactions(TableSection):
     positive: str | None = None
     value_range: tuple[Value, Value] = (-1e12, 1e12)
     types: dict[str, EventType] = Field(default_factory=dict)
+    context: ContextColumns = ContextColumns()
 
     @model_validator(mode="before")
     @classmethod

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from feast_fusion.times import TIMESTAMP
+from intake.context import ContextColumns, decode_context
 
 EVENTS = pa.schema(
     [
@@ -16,6 +17,7 @@ EVENTS = pa.schema(
         ("value", pa.float64()),  # null where the event has none
         ("event_type", pa.string()),  # null where the event has none
         ("received", TIMESTAMP),
+        ("context", pa.string()),  # JSON of what was around it; null where there is nothing
     ]
 )
 
@@ -30,6 +32,7 @@ class Event(NamedTuple):
     value: float | None
     event_type: str | None
     received: int
+    context: str | None = None
 
 
 def with_columns_of(table: pa.Table, fields: Iterable[pa.Field]) -> pa.Table:
@@ -37,6 +40,15 @@ def with_columns_of(table: pa.Table, fields: Iterable[pa.Field]) -> pa.Table:
     for field in fields:
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
+
+
+def journal_columns(events: pa.Table, context: ContextColumns) -> pa.Table:
+    """Events of the journal as rows of an interactions file: their context column by column."""
+    known = [decode_context(text) for text in events["context"].to_pylist()]
+    table = events.drop_columns(["received", "context"])
+    for name, column in context.columns(known).items():
+        table = table.append_column(name, column)
     return table
 
 

@@ -13,8 +13,10 @@ from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.parquet.column_types import is_text
 from feast_fusion.times import TIMESTAMP
 from intake.column_roles import role_of
+from intake.context import is_context
+from intake.context_screening import add_context
 from intake.dataset import Dataset, Interactions
-from intake.event import with_columns_of
+from intake.event import journal_columns, with_columns_of
 from intake.event_bounds import OUT_OF_RANGE, ValueRange
 from intake.event_types import UNLISTED, decides_positive, weights_of
 from intake.id_column import explain_unknown
@@ -33,7 +35,7 @@ def screen_file(dataset: Dataset, items: Screening, now: datetime) -> Screening:
     """The interactions of the file, each usable or with its defect."""
     section = dataset.interactions
     source = read_table(section, "interactions", dataset.folder, role_of(section))
-    found = Screening(source, _EVENT_COLUMNS)
+    found = Screening(source, (*_EVENT_COLUMNS, *section.context.given))
     _screen_events(found, dataset, items, now)
     return found
 
@@ -51,7 +53,8 @@ def screen_journal(
     """
     if not journal:
         return None
-    table = with_columns_of(journal.drop_columns(["received"]), file.table.schema)
+    table = journal_columns(journal, dataset.interactions.context)
+    table = with_columns_of(table, file.table.schema)
     journaled = SourceTable("the event journal", "the event journal", JOURNAL, table)
     found = Screening(journaled, _EVENT_COLUMNS)
     _screen_events(found, dataset, items, now)
@@ -73,6 +76,7 @@ def _screen_events(found: Screening, dataset: Dataset, items: Screening, now: da
             found.columns[name] = found.as_strings(name)
     _add_value(found, dataset.interactions.value_range)
     _add_positive(found, dataset)
+    add_context(found, dataset.interactions.context)
     _reject_repeated_events(found)
 
 
@@ -209,5 +213,6 @@ def _interaction_schema(events: Screening) -> pa.Schema:
     ]
     if "weight" in events.columns:
         fields.append(("weight", pa.float32()))
+    fields += [(name, column.type) for name, column in events.columns.items() if is_context(name)]
     optional = [name for name in ("event_type", "event_id") if name in events.columns]
     return pa.schema([*fields, *((name, pa.string()) for name in optional)])

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from feast_fusion.errors import schema_error
 from intake.dataset import Dataset
-from intake.event import EVENTS, Event, events_to_table, with_columns_of
+from intake.event import EVENTS, Event, events_to_table, journal_columns, with_columns_of
 
 _SAMPLE_ROWS = 32
 _EVENT_TYPE_NUMBER = re.compile(r"(\bevent_type\b\s*(?:=|<>|!=)\s*)(\d+)")
@@ -113,11 +113,15 @@ class PositiveRule:
         interactions = dataset.interactions
         self._expression = interactions.condition
         self._others = others
+        self._context = interactions.context
         self._verdicts: dict[tuple[object, ...], bool | None] = {}
         self._roots: tuple[int, ...] = ()
         if self._expression is not None:
             names = pl.sql_expr(self._expression).meta.root_names()
-            self._roots = tuple(EVENTS.names.index(n) for n in names if n in EVENTS.names)
+            known = [name for name in names if name in EVENTS.names]
+            if set(names) & {*self._context.given}:
+                known.append("context")
+            self._roots = tuple(EVENTS.names.index(name) for name in known)
 
     def decide(self, events: Sequence[Event]) -> list[bool | None]:
         """True or false per event; None where it is undecided, which makes the event unusable."""
@@ -136,7 +140,7 @@ class PositiveRule:
     def _evaluate(self, expression: str, events: list[Event]) -> list[bool | None]:
         condition = pl.sql_expr(expression)
         absent = (pa.field(name, pa.null()) for name in condition.meta.root_names())
-        known = events_to_table(events).drop_columns(["received"])
+        known = journal_columns(events_to_table(events), self._context)
         table = with_columns_of(with_columns_of(known, self._others), absent)
         frame = _frame(condition, dict(zip(table.column_names, table.columns, strict=True)))
         found: list[bool | None] = frame.with_columns(positive=condition)["positive"].to_list()

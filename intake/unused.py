@@ -28,7 +28,9 @@ def notes_on_unused(
         read = {"user_id", "event_timestamp", "created", *dataset.users.used_columns}
         notes += _columns(users, read, "name them in [users] as numeric or categorical")
     read = {*EVENTS.names} - {"received"} | _named_by(dataset.interactions.condition)
-    notes += _columns(events, read, "only positive of [interactions] can name them")
+    read |= {*dataset.interactions.context.given}
+    use = "name them in [interactions.context] or in positive of [interactions]"
+    notes += _columns(events, read, use)
     return notes + _event_types(dataset, interactions)
 
 

@@ -67,6 +67,7 @@ def open_recommender(
             n_candidates=dataset.candidates.depth,
             objective=dataset.ranker,
             repeats=dataset.candidates.repeats,
+            context=dataset.interactions.context,
             live_items=live_items,
             served_log=served_log,
             clock=clock,

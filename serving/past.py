@@ -17,6 +17,7 @@ from feast import FeatureStore
 
 from feast_fusion.times import TIMESTAMP, from_micros, to_micros
 from feast_fusion.training_set import TrainingSet
+from intake.context import context_column
 from intake.workspace import Workspace
 from serving.answers import MODEL_FROM_LATER, Recommendations
 from serving.candidates import Candidates, Search
@@ -24,6 +25,7 @@ from serving.catalogue import Catalogue, item_sink, load_catalogue
 from serving.past_slate import PastSlate, encode_rows, kind_of
 from serving.query import Query, read_query
 from serving.ranking import Ranking, list_items
+from serving.request_context import NOTHING, Context
 from serving.vector_index import Rows, Vectors
 from training.ranker.artifact import Artifact
 from training.ranker.columns import Numbers
@@ -70,11 +72,19 @@ class AsOf:
     embedder: Embedder
 
     def recommend(
-        self, user_id: str, n: int = 10, *, query: str | None = None, explain: bool = False
+        self,
+        user_id: str,
+        n: int = 10,
+        *,
+        query: str | None = None,
+        explain: bool = False,
+        context: Context = NOTHING,
     ) -> Recommendations:
         """As `Recommender.recommend`; of live events it knows those that were prepared since."""
         asked = read_query(self.embedder, query)
-        return self.past.recommend(user_id, self.at, n, query=asked, explain=explain)
+        return self.past.recommend(
+            user_id, self.at, n, query=asked, explain=explain, context=context
+        )
 
 
 def open_as_of(
@@ -118,9 +128,13 @@ class PastRecommender:
         *,
         query: Query | None = None,
         explain: bool = False,
+        context: Context = NOTHING,
     ) -> Recommendations:
         """What `Recommender.recommend` would have answered at an instant."""
         spine = pa.table({"user_id": [user_id], "event_timestamp": pa.array([at], TIMESTAMP)})
+        columns = self._workspace.dataset.interactions.context
+        for name, column in columns.columns([context]).items():
+            spine = spine.append_column(context_column(name), column)
         return next(self.answers(spine, n, query=query, explain=explain)).answer
 
     def answers(
@@ -130,10 +144,10 @@ class PastRecommender:
 
         Parameters
         ----------
-        requests : user_id and event_timestamp
+        requests : user_id, event_timestamp and what is known of the context, `context__...`
         """
         number = pa.array(np.arange(len(requests)))
-        requests = requests.select(["user_id", "event_timestamp"]).append_column("number", number)
+        requests = requests.append_column("number", number)
         requests = requests.sort_by([("event_timestamp", "ascending"), ("number", "ascending")])
         times = requests["event_timestamp"].cast(TIMESTAMP).cast(pa.int64()).to_numpy()
         epochs = np.searchsorted(self._changes, times, side="right")
@@ -149,6 +163,12 @@ class PastRecommender:
             for start in range(0, len(rows), _TOGETHER):
                 part = requests.take(pa.array(rows[start : start + _TOGETHER]))
                 yield from self._answer(catalogue, part, n, query, explain)
+
+    def _with_clock(self, users: TrainingSet) -> TrainingSet:
+        table, columns = users.table, self._workspace.dataset.interactions.context
+        for name, column in columns.clock_columns(table["event_timestamp"]).items():
+            table = table.append_column(context_column(name), column)
+        return TrainingSet(table, users.vectors, users.lists)
 
     def _read_changes(self) -> Ints:
         """Ascending instants (us) at which a catalogue changes: items, vectors, versions."""
@@ -166,6 +186,7 @@ class PastRecommender:
     ) -> Iterator[PastAnswer]:
         started = time.perf_counter()
         users = build_rows_of(self._store, self._service, requests.drop(["number"]))
+        users = self._with_clock(users)
         ids, times = (requests[name].to_pylist() for name in ("user_id", "event_timestamp"))
         numbers = requests["number"].to_pylist()
         likeness = None if query is None else query.likeness(catalogue)

@@ -18,6 +18,7 @@ import numpy as np
 
 from feast_fusion.errors import StoreUnavailableError
 from feast_fusion.training_set import TrainingSet
+from intake.context import NO_CONTEXT, ContextColumns
 from intake.model_settings import RankerConfig
 from serving.answers import (
     QUERY_NOT_ENCODED,
@@ -35,6 +36,7 @@ from serving.online_features import OnlineFeatures
 from serving.past import AsOf
 from serving.query import Query, read_query
 from serving.ranking import Ranking, list_items, rank_by_popularity
+from serving.request_context import NOTHING, Context
 from serving.served_log import ServedLog
 from serving.served_table import served_table
 from serving.similar_items import find_similar
@@ -67,6 +69,7 @@ class _Request:
     failures: list[str]
     explain: bool
     started: float
+    context: Context
 
     def answer(self, items: list[RankedItem], n_candidates: int, user: UserKind) -> Recommendations:
         return Recommendations(
@@ -93,6 +96,7 @@ class Recommender:
     served_log : where the features of a sample of answers are kept for `audit skew`
     objective : what the order serves beside the next choice
     repeats : whether what a user has had may be recommended again
+    context : what a request may say of what is around it
     clock : the time of a request
     """
 
@@ -109,11 +113,13 @@ class Recommender:
         served_log: ServedLog | None = None,
         objective: RankerConfig = DEFAULT,
         repeats: bool = False,
+        context: ContextColumns = NO_CONTEXT,
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._features = features
         self._clock, self._repeats = clock, repeats
-        self._slates = Slates(features, artifact.features)
+        self._slates = Slates(features, artifact.features, columns=context)
+        self.context = context
         self._ranking = Ranking(artifact, objective)
         self._watch = watch
         self.embedder = embedder
@@ -149,14 +155,16 @@ class Recommender:
         query: str | None = None,
         exclude: Iterable[str] = (),
         explain: bool = False,
+        context: Context = NOTHING,
     ) -> Recommendations:
         """The `n` best unseen items for the user, best first; fewer when there are no more.
 
         Cold start: an unknown user gets popular and fresh items in the ranker's order, and with a
         query also items near to it. A user who only has a profile gets the same items, ranked with
         the profile. A missing online store or encoder is no error: see `Recommendations`.
+        `context` is of the form that `ContextColumns.check` gives.
         """
-        request = self._request(user_id, query, explain)
+        request = self._request(user_id, query, explain, context)
         seen = self._excluded(user_id, exclude)
         try:
             return self._recommend(request, n, seen)
@@ -175,15 +183,17 @@ class Recommender:
         *,
         query: str | None = None,
         explain: bool = False,
+        context: Context = NOTHING,
     ) -> Recommendations:
         """The given items (repeated ones once) in the order of the user's liking, best first.
 
-        Items without any feature are ranked too, after others of the same score.
+        Items without any feature are ranked too, after others of the same score. `context` is that
+        of `recommend`.
         """
-        request = self._request(user_id, query, explain)
+        request = self._request(user_id, query, explain, context)
         distinct = list(dict.fromkeys(item_ids))
         try:
-            slate = self._slates.read(user_id, distinct, request.now)
+            slate = self._slates.read(user_id, distinct, request.now, request.context)
         except StoreUnavailableError as error:
             self._note_outage(error)
             candidates = self._search(request, None, set()).named(distinct)
@@ -225,13 +235,17 @@ class Recommender:
         """What a caller excludes, and, without repeats, the live items of the user."""
         return {*exclude} if self._repeats else {*self._live_items(user_id), *exclude}
 
-    def _request(self, user_id: str, query: str | None, explain: bool) -> _Request:
+    def _request(
+        self, user_id: str, query: str | None, explain: bool, context: Context = NOTHING
+    ) -> _Request:
         started, failures = time.perf_counter(), []
         asked = read_query(self.embedder, query)
         if asked is not None and not asked.is_whole:
             failures.append(QUERY_NOT_ENCODED)
         catalogue = self._watch.current
-        return _Request(user_id, self._clock(), catalogue, asked, failures, explain, started)
+        return _Request(
+            user_id, self._clock(), catalogue, asked, failures, explain, started, context
+        )
 
     def _note_outage(self, error: StoreUnavailableError) -> None:
         """Log it, but not for each of the thousands of answers of one outage."""
@@ -246,7 +260,7 @@ class Recommender:
         recent = set() if self._repeats else user.recent_items
         search = self._search(request, row, seen | recent)
         candidates = search.best(max(n, self._n_candidates))
-        slate = self._slates.of(user, candidates.item_ids, request.now)
+        slate = self._slates.of(user, candidates.item_ids, request.now, request.context)
         return self._answer(request, candidates, slate, n)
 
     def _popular(self, request: _Request, n: int, seen: set[str], reason: str) -> Recommendations:

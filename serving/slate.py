@@ -6,13 +6,16 @@ from datetime import datetime
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from feast_fusion.errors import schema_error
 from feast_fusion.online.redis.transport import Reply
 from feast_fusion.training_set import TrainingSet
+from intake.context import NO_CONTEXT, ContextColumns, is_context
 from serving.encoded_items import MAX_ITEMS, EncodedItems, Items
 from serving.online_features import OnlineFeatures, UserFeatures
+from serving.request_context import NOTHING, Context, with_context
 from training.ranker.batching import RankerInputs
 from training.ranker.columns import Numbers, is_collaborative
 from training.ranker.feature_encoder import FeatureEncoder
@@ -76,7 +79,12 @@ class Slate:
         places = at.tolist()
         item_ids = [self.item_ids[place] for place in places]
         replies = [self.replies[place] for place in places]
-        return self.features.join(self.user, item_ids, replies, self.now)
+        joined = self.features.join(self.user, item_ids, replies, self.now)
+        table = joined.table
+        for name in filter(is_context, self.user_row.table.column_names):
+            own = self.user_row.table[name]
+            table = table.append_column(name, pa.repeat(own[0], len(table)))
+        return TrainingSet(table, joined.vectors, joined.lists)
 
 
 class Slates:
@@ -89,7 +97,11 @@ class Slates:
     """
 
     def __init__(
-        self, features: OnlineFeatures, encoder: FeatureEncoder, max_items: int = MAX_ITEMS
+        self,
+        features: OnlineFeatures,
+        encoder: FeatureEncoder,
+        max_items: int = MAX_ITEMS,
+        columns: ContextColumns = NO_CONTEXT,
     ) -> None:
         read = {name for name in encoder.columns if not is_collaborative(name)}
         missing = sorted(read - features.columns)
@@ -100,12 +112,14 @@ class Slates:
                 expected="every feature that it was trained on",
                 remedy="Apply the feature service it was trained on, or train again.",
             )
-        self._features = features
+        self._features, self._columns = features, columns
         self._encoder = RequestEncoder(encoder)
         self._items = EncodedItems(features, self._encoder, max_items)
 
-    def read(self, user_id: str, item_ids: Sequence[str], now: datetime) -> Slate:
-        """The slate of a user and items, read in one round trip.
+    def read(
+        self, user_id: str, item_ids: Sequence[str], now: datetime, context: Context = NOTHING
+    ) -> Slate:
+        """The slate of a user and items in a context, read in one round trip.
 
         Raises
         ------
@@ -113,12 +127,18 @@ class Slates:
             Redis does not answer in time.
         """
         user, replies = self._features.read_both(user_id, item_ids, now)
-        return self._slate(user, item_ids, replies, now)
+        return self._slate(user, item_ids, replies, now, context)
 
-    def of(self, user: UserFeatures, item_ids: Sequence[str], now: datetime) -> Slate:
+    def of(
+        self,
+        user: UserFeatures,
+        item_ids: Sequence[str],
+        now: datetime,
+        context: Context = NOTHING,
+    ) -> Slate:
         """The slate of a user who has been read before; raises as `read`."""
         replies = self._features.read_items(item_ids)
-        return self._slate(user, item_ids, replies, now)
+        return self._slate(user, item_ids, replies, now, context)
 
     def _slate(
         self,
@@ -126,10 +146,12 @@ class Slates:
         item_ids: Sequence[str],
         replies: Sequence[Reply],
         now: datetime,
+        context: Context,
     ) -> Slate:
+        row = self._features.user_row(user, now)
         return Slate(
             user,
-            self._features.user_row(user, now),
+            with_context(row, self._columns, [context]),
             item_ids,
             self._items.of(item_ids, replies, now),
             now,

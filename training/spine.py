@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
+from intake.context import ContextColumns, context_column
 from intake.event_types import without_history
 from intake.workspace import Workspace
 from transformations.names import EXAMPLES, INTERACTIONS, ITEMS
@@ -30,6 +31,7 @@ SPINE_COLUMNS = ["user_id", "item_id", "event_timestamp", "label", WEIGHT]
 def build_spine(workspace: Workspace, *, seed: int = 0) -> pa.Table:
     """user_id, item_id, event_timestamp (UTC, us), label (0 or 1) and weight, by time, user, item.
 
+    Beside them the context of each event, `context__...`; of a drawn item that of its positive.
     Data without a negative event get `negatives` of `[ranker]` drawn per positive, each of the
     positive's weight; other data have their own.
 
@@ -52,7 +54,8 @@ def build_spine(workspace: Workspace, *, seed: int = 0) -> pa.Table:
             f"{events['label'].unique().to_list()}, expected both 0 and 1. "
             "Check [interactions] positive, and that there are events."
         )
-    return events.sort("event_timestamp", "user_id", "item_id").select(SPINE_COLUMNS).to_arrow()
+    spine = events.sort("event_timestamp", "user_id", "item_id").to_arrow()
+    return _with_clock(spine, dataset.interactions.context)
 
 
 def is_implicit(events: pl.DataFrame) -> bool:
@@ -71,9 +74,16 @@ def _read_events(workspace: Workspace) -> pl.DataFrame:
             (pl.col(WEIGHT) if WEIGHT in pl.read_parquet_schema(path) else pl.lit(1.0))
             .cast(pl.Float32)
             .alias(WEIGHT),
+            *map(context_column, workspace.dataset.interactions.context.given),
         )
         for path in _sources(workspace)
     )
+
+
+def _with_clock(spine: pa.Table, context: ContextColumns) -> pa.Table:
+    for name, column in context.clock_columns(spine["event_timestamp"]).items():
+        spine = spine.append_column(context_column(name), column)
+    return spine
 
 
 def _sources(workspace: Workspace) -> list[Path]:
@@ -150,10 +160,10 @@ def _with_negatives(
         drawn.join(touched, on=["user_id", "item_id"], how="left")
         .filter(pl.col("touched_at").is_null() | (pl.col("touched_at") > pl.col("event_timestamp")))
         .with_columns(label=pl.lit(0, pl.Int64))
-        .select(SPINE_COLUMNS)
+        .select(positives.columns)
         .unique(["user_id", "item_id", "event_timestamp"], maintain_order=True)
     )
-    return pl.concat([positives.select(SPINE_COLUMNS), sampled])
+    return pl.concat([positives, sampled])
 
 
 def _draw(
@@ -166,6 +176,6 @@ def _draw(
     picks = rng.integers(0, n_known[repeated])
     return (
         positives[repeated]
-        .select("user_id", "event_timestamp", WEIGHT)
+        .drop("item_id", "label")
         .with_columns(item_id=known["item_id"].gather(picks))
     )

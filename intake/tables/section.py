@@ -13,7 +13,8 @@ Unit = Literal["s", "ms", "us", "ns"]
 Columns = tuple[str, ...]
 
 
-def _known_zone(name: str) -> str:
+def known_zone(name: str) -> str:
+    """The name of a time zone, or a ValueError."""
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
@@ -41,7 +42,7 @@ class TimeReading(Section):
 
     unit: Unit | None = None
     format: str | None = None
-    zone: Annotated[str, AfterValidator(_known_zone)] | None = None
+    zone: Annotated[str, AfterValidator(known_zone)] | None = None
 
     @model_validator(mode="after")
     def _is_one_form(self) -> Self:

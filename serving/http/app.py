@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from feast_fusion.errors import StoreUnavailableError
+from feast_fusion.errors import SchemaError, StoreUnavailableError
 from serving.answers import OVERLOADED, Recommendations, SimilarItem
 from serving.http.embeddings import EmbeddingsAnswer, TextEncoding
 from serving.http.gate import RequestGate
@@ -35,6 +35,7 @@ from serving.http.settings import ServiceSettings
 from serving.http.work_queue import DeadlineExceededError, WorkQueue
 from serving.live.event_intake import EventIntake, Submission
 from serving.recommender import Recommender
+from serving.request_context import Context
 
 _READY_DEADLINE_S = 2.0
 _T = TypeVar("_T")
@@ -152,6 +153,7 @@ class _Service:
             query=body.query,
             exclude=body.exclude,
             explain=body.explain,
+            context=self._context_of(body),
         )
         instead = partial(
             self._recommender.recommend_popular, body.user_id, body.n, body.exclude, OVERLOADED
@@ -172,6 +174,7 @@ class _Service:
             body.item_ids,
             query=body.query,
             explain=body.explain,
+            context=self._context_of(body),
         )
         instead = partial(
             self._recommender.rank_by_popularity, body.user_id, body.item_ids, OVERLOADED
@@ -225,6 +228,13 @@ class _Service:
     async def show_metrics(self) -> Response:
         """Counts and times in Prometheus' format."""
         return Response(self.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+    def _context_of(self, body: RecommendRequest | RankRequest) -> Context:
+        try:
+            return self._recommender.context.check(body.context or {})
+        except SchemaError as error:
+            field = {"field": "body.context", "detail": str(error)}
+            raise ProblemError(422, f"body.context: {error}", errors=[field]) from None
 
     async def _ranked(
         self,

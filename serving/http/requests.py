@@ -22,11 +22,22 @@ MAX_INPUTS = 64
 MAX_ID_CHARACTERS = 512
 MAX_TEXT_CHARACTERS = 4_096
 MAX_WAIT_MS = 2_000
+MAX_CONTEXT = 64
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS)]
 Text = Annotated[str, StringConstraints(pattern=r"\S", max_length=MAX_TEXT_CHARACTERS)]
 Count = Annotated[int, Field(ge=1, le=MAX_N)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+Context = Annotated[
+    dict[Identifier, bool | int | Finite | Text | None] | None,
+    Field(
+        default=None,
+        max_length=MAX_CONTEXT,
+        description="What is around it, by the columns of [interactions.context] of the data set.",
+    ),
+]
 
 
 class _Body(BaseModel):
@@ -45,6 +56,7 @@ class RecommendRequest(_Body):
         default_factory=list, max_length=MAX_EXCLUDE, description="Items never to answer with."
     )
     explain: bool = Field(default=False, description="Say per item why it is there.")
+    context: Context = None
 
 
 class RankRequest(_Body):
@@ -54,6 +66,7 @@ class RankRequest(_Body):
     item_ids: list[Identifier] = Field(min_length=1, max_length=MAX_ITEM_IDS)
     query: Text | None = Field(default=None, description="What the user is looking for, in words.")
     explain: bool = Field(default=False, description="Say per item why it is there.")
+    context: Context = None
 
 
 class SimilarRequest(_Body):
@@ -85,6 +98,7 @@ class EventBody(_Body):
         default=None, description="The rating, where the data set has ratings."
     )
     event_type: Identifier | None = None
+    context: Context = None
 
 
 # Described to clients, and checked by the intake, which rejects an event and not its whole batch.

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from feast_fusion.errors import SchemaError
 from feast_fusion.times import to_micros
+from intake.context import ContextColumns, encode_context
 from intake.event import EVENTS, Event
 from serving.live.live_event import LiveEvent, Outcome
 from serving.live.prepared_history import PreparedHistory
@@ -23,7 +25,7 @@ def screen_events(
 ) -> list[LiveEvent | Outcome]:
     """Each event as it is journaled and applied, or why not; `now` is when they were received."""
     received = to_micros(now)
-    parsed = [_parse(raw, received) for raw in events]
+    parsed = [_parse(raw, received, history.context) for raw in events]
     screened = iter(history.screen([each for each in parsed if isinstance(each, Event)]))
     return [next(screened) if isinstance(each, Event) else each for each in parsed]
 
@@ -32,16 +34,16 @@ class _RejectedError(Exception):
     """An event cannot be used, and why."""
 
 
-def _parse(raw: Mapping[str, Any], now: int) -> Event | Outcome:
+def _parse(raw: Mapping[str, Any], now: int, context: ContextColumns) -> Event | Outcome:
     try:
-        return _event(raw, now)
+        return _event(raw, now, context)
     except _RejectedError as error:
         event_id = raw.get("event_id") if isinstance(raw, Mapping) else None
         is_id = isinstance(event_id, str) and len(event_id) <= MAX_CHARACTERS
         return Outcome("rejected", event_id if is_id else None, str(error))
 
 
-def _event(raw: Mapping[str, Any], now: int) -> Event:
+def _event(raw: Mapping[str, Any], now: int, context: ContextColumns) -> Event:
     if not isinstance(raw, Mapping):
         raise _RejectedError(f"got {type(raw).__name__}, expected an object")
     unknown = [str(name) for name in raw if name not in FIELDS]
@@ -55,7 +57,22 @@ def _event(raw: Mapping[str, Any], now: int) -> Event:
         value=_value(raw.get("value")),
         event_type=_text(raw, "event_type"),
         received=now,
+        context=_context(raw.get("context"), context),
     )
+
+
+def _context(given: object, columns: ContextColumns) -> str | None:
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise _RejectedError(f"context is a {type(given).__name__}, expected an object")
+    for value in given.values():
+        if isinstance(value, str):
+            _text({"context": value or None}, "context")
+    try:
+        return encode_context(columns.check(given))
+    except SchemaError as error:
+        raise _RejectedError(str(error)) from None
 
 
 def _key(raw: Mapping[str, Any], name: str) -> str:

@@ -39,6 +39,7 @@ return {stamp, count, redis.call('ZRANGEBYSCORE', key, '(' .. seen, '+inf')}
 """
 
 
+_N_ALWAYS = Event._fields.index("received")  # fields that each member has
 _SHA = hashlib.sha1(_ADD.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -115,13 +116,18 @@ def keys_of(event: Event) -> tuple[LiveKey, LiveKey]:
 
 def encode_member(event: Event) -> bytes:
     """The event as it is kept in Redis: equal for equal events. `received` is left out."""
-    return json.dumps(event[:-1], ensure_ascii=False, separators=(",", ":")).encode()
+    context = [] if event.context is None else [event.context]
+    kept = [*event[:_N_ALWAYS], *context]
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def decode_members(members: Iterable[bytes]) -> list[Event]:
     """The events of members, in their order; `received` is 0."""
     joined = b",".join(member for member in members if member)
-    return [Event._make([*fields, 0]) for fields in json.loads(b"[" + joined + b"]")]
+    return [
+        Event(*fields[:_N_ALWAYS], 0, *fields[_N_ALWAYS:])
+        for fields in json.loads(b"[" + joined + b"]")
+    ]
 
 
 def _text(reply: bytes | None) -> str | None:

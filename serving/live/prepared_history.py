@@ -39,6 +39,7 @@ class PreparedHistory:
     stamp : names the preparation
     items : all items; an `Occurrence` has the code of its item
     events : the prepared events
+    context : what events may say of what was around them
 
     Raises
     ------
@@ -59,6 +60,7 @@ class PreparedHistory:
         self._categories = CategoryLookup(versions, dataset.items.categorical)
         self.events = PreparedEvents(interactions, self.items)
         self._rule = PositiveRule(dataset, _columns_of_file(workspace))
+        self.context = dataset.interactions.context
         self._examples_only = set(without_history(dataset.interactions.types))
         self._vectors = None
         if encoder_id is not None:

@@ -273,8 +273,8 @@ def test_what_is_there_and_not_read_is_named_in_a_line_each(files: Files) -> Non
     assert files.validate().report.notes == [
         "Not used: 'price' of items.parquet; name them in [items] as numeric, categorical or in "
         "text.",
-        "Not used: 'device', 'page' of interactions.parquet; only positive of [interactions] can "
-        "name them.",
+        "Not used: 'device', 'page' of interactions.parquet; name them in [interactions.context] "
+        "or in positive of [interactions].",
         "Not used: [interactions.types] of 'clik'; the events have 'buy'.",
     ]
     files.toml = TOML + "[interactions.types.view]\ndecay = 0.5\n"

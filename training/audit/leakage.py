@@ -22,6 +22,7 @@ from sklearn.metrics import roc_auc_score
 from feast_fusion.column_names import feature_column, logical_name, split_view
 from feast_fusion.errors import schema_error
 from feast_fusion.training_set import TrainingSet
+from intake.context import is_context
 from intake.split_settings import BY_TIME, SplitConfig
 from training.audit.absence import BY_LABEL, NOT_YET, find_absences
 from training.audit.source_history import SourceHistory
@@ -157,8 +158,9 @@ def audit_training_set(
     findings += _split_overlaps(training_set.table, split, how)
     findings.sort(key=lambda finding: (KINDS.index(finding.kind), finding.feature))
     unknown = [n for n in training_set.names if n not in {*audited, *keys, *SPINE_COLUMNS}]
-    # What `Collaboration` computes is of audited versions and lists; the suite recomputes it.
-    unknown = [name for name in unknown if not is_collaborative(name)]
+    # What `Collaboration` computes is of audited versions and lists; the suite recomputes it. A
+    # context is of the request itself.
+    unknown = [name for name in unknown if not is_collaborative(name) and not is_context(name)]
     notes += [f"{n} is no feature of the service and was not recomputed." for n in unknown]
     return LeakageReport(len(rows), len(training_set), len(audited), tuple(findings), tuple(notes))
 

@@ -1,6 +1,7 @@
 """The skew audit: what was served, against what the offline store gives for the same instants."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -10,9 +11,12 @@ from feast import FeatureService, FeatureStore
 
 from feast_fusion.column_names import feature_column, logical_name
 from feast_fusion.errors import FeatureNotFoundError, schema_error
+from feast_fusion.training_set import TrainingSet
+from intake.context import context_column
 from intake.event import Event
 from intake.journal import read_events
 from intake.workspace import Workspace
+from training.audit.context_skew import find_lost_context
 from training.audit.served_rows import read_served
 from training.audit.skew_report import SkewReport
 from training.audit.source_history import SourceHistory
@@ -39,7 +43,9 @@ def audit_log(
     FeatureNotFoundError
         Nothing was logged.
     """
-    served = read_served(workspace.served, logged_columns(service), limit, folded_at)
+    context = workspace.dataset.interactions.context.given
+    columns = [*logged_columns(service), *map(context_column, context)]
+    served = read_served(workspace.served, columns, limit, folded_at)
     if not len(served.table):
         raise FeatureNotFoundError(
             f"{workspace.served}: got no rows that feature service {service.name!r} served "
@@ -47,9 +53,13 @@ def audit_log(
             "requests logged, then audit."
         )
     events = read_events(workspace.events)
-    return audit_served(
+    report = audit_served(
         served.table, store, service, events, n_other=served.n_other, folded_at=folded_at
     )
+    if not context:
+        return report
+    trained = TrainingSet.open(workspace.training_set).table
+    return replace(report, lost_context=(*find_lost_context(served.table, trained, context),))
 
 
 def audit_served(

@@ -38,11 +38,13 @@ class SkewReport:
     Attributes
     ----------
     n_other : rows of the log that were left out: another version of the service served them
+    lost_context : sentences on context that events have and requests do not
     """
 
     n_rows: int
     n_other: int
     views: tuple[ViewSkew, ...]
+    lost_context: tuple[str, ...] = ()
 
     @property
     def mismatches(self) -> int:
@@ -52,7 +54,7 @@ class SkewReport:
     @property
     def is_clean(self) -> bool:
         """Whether training would have had every served value."""
-        return self.mismatches == 0
+        return self.mismatches == 0 and not self.lost_context
 
     def to_dict(self) -> dict[str, Any]:
         """For programs: the fields, with `is_clean` and `mismatches`."""
@@ -68,6 +70,7 @@ class SkewReport:
         ]
         if self.n_other:
             lines.append(f"{self.n_other:,} rows of another version of the service were left out.")
+        lines += self.lost_context
         lines += self._table()
         lines += [line for view in self.views for line in _notes(view)]
         return [*lines, *(line for view in self.views for line in view.examples)]

@@ -11,6 +11,7 @@ from feast_fusion.column_names import feature_column, split_column
 from feast_fusion.errors import schema_error
 from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
+from intake.context import CONTEXT, is_context
 from intake.dataset import Dataset
 from transformations.names import COLLABORATIVE, ITEM_PROFILE, USER_PROFILE
 
@@ -29,13 +30,16 @@ class Profile:
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Profile":
-        """The columns that `[items]` and `[users]` declare."""
-        items, users = dataset.items, dataset.users
+        """The columns that `[items]`, `[users]` and `[interactions.context]` declare."""
+        items, users, context = dataset.items, dataset.users, dataset.interactions.context
         categories = _columns(ITEM_PROFILE, items.categorical)
         return cls(
             _columns(ITEM_PROFILE, items.numeric)
-            + (_columns(USER_PROFILE, users.numeric) if users else ()),
-            categories + (_columns(USER_PROFILE, users.categorical) if users else ()),
+            + (_columns(USER_PROFILE, users.numeric) if users else ())
+            + _columns(CONTEXT, context.numeric),
+            categories
+            + (_columns(USER_PROFILE, users.categorical) if users else ())
+            + _columns(CONTEXT, (*context.categorical, *context.clock)),
             categories,
         )
 
@@ -45,8 +49,10 @@ def _columns(view: str, features: Sequence[str]) -> tuple[str, ...]:
 
 
 def feature_names(rows: TrainingSet) -> tuple[str, ...]:
-    """Every feature, ascending; entity columns and labels are none."""
-    scalars = [name for name in rows.table.column_names if split_column(name)[1]]
+    """Every feature, ascending; entity columns and labels are none, nor is the context."""
+    scalars = [
+        name for name in rows.table.column_names if split_column(name)[1] and not is_context(name)
+    ]
     return tuple(sorted([*scalars, *rows.vectors, *rows.lists]))
 
 

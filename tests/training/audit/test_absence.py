@@ -95,7 +95,9 @@ def test_an_absent_profile_does_not_tell_the_label(shop_by_change: Shop) -> None
 def test_an_absence_that_tells_the_label_is_found(shop_by_change: Shop) -> None:
     """Negatives of items with a version, positives of any, as the rule of two classes had it."""
     workspace = shop_by_change.workspace
-    events = pl.read_parquet(workspace.source(INTERACTIONS)).with_columns(label=pl.lit(1))
+    events = pl.read_parquet(workspace.source(INTERACTIONS)).with_columns(
+        label=pl.lit(1), weight=pl.lit(1.0)
+    )
     honest = pl.DataFrame(build_spine(workspace))
     columns = honest.columns
     planted = pl.concat(

@@ -84,8 +84,9 @@ def test_what_is_masked_is_not_read(batch: Batch) -> None:
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_every_weight_of_every_fusion_gets_a_gradient(batch: Batch, fusion: FusionName) -> None:
     ranker = ranker_for(batch, fusion=fusion, dropout=0.0)
+    labels = (torch.arange(64) % 2).float()
     partly = replace(batch, text_mask=batch.text_mask & (torch.arange(64) % 2 == 0)[:, None])
-    torch.autograd.backward(bce(ranker(partly), (torch.arange(64) % 2).float(), torch.zeros(64)))
+    torch.autograd.backward(bce(ranker(partly), labels, torch.zeros(64), torch.ones(64)))
     unmoved = [
         name
         for name, weight in ranker.named_parameters()

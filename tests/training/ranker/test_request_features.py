@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_fusion.training_set import Indexed, TrainingSet
+from intake.context import ContextColumns
 from tests.training.synthetic import make_dataset, make_training_set, with_column, without
 from training.ranker.batching import Batch
 from training.ranker.columns import number
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.request_features import RequestEncoder
 
-USER = ("user_id", "user_", "event_timestamp")
+USER = ("user_id", "user_", "event_timestamp", "context__")
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +25,18 @@ def rows() -> TrainingSet:
     rows = make_training_set(20)
     instants = pa.array([None if i % 4 == 0 else i for i in range(len(rows))], pa.int64())
     table = rows.table.append_column("item_stats__item_last_event_s", instants)
+    devices = pa.array([["phone", "desktop", None, "tv"][i % 4] for i in range(len(rows))])
+    depths = pa.array([None if i % 5 == 0 else i / 7 for i in range(len(rows))], pa.float64())
+    table = table.append_column("context__device", devices).append_column("context__depth", depths)
     return TrainingSet(table, rows.vectors, rows.lists)
 
 
 @pytest.fixture(scope="module", params=[("genres",), ("genres", "country")])
 def encoder(rows: TrainingSet, request: pytest.FixtureRequest) -> FeatureEncoder:
     dataset = make_dataset(categorical=request.param)
+    context = ContextColumns(numeric=("depth",), categorical=("device",))
+    interactions = dataset.interactions.model_copy(update={"context": context})
+    dataset = dataset.model_copy(update={"interactions": interactions})
     return FeatureEncoder.fit(rows, np.arange(300), dataset)
 
 
@@ -54,7 +61,7 @@ def collaborative(rows: TrainingSet) -> dict[str, np.ndarray]:
 
 def of_items(rows: TrainingSet) -> TrainingSet:
     """What an item row of the online store has: nothing of users, and another time."""
-    own = without(rows, "user_", "collaborative")
+    own = without(rows, "user_", "collaborative", "context")
     return with_column(
         own, "event_timestamp", pa.nulls(len(rows), own.table["event_timestamp"].type)
     )
@@ -118,5 +125,19 @@ def test_a_user_without_anything(encoder: FeatureEncoder, rows: TrainingSet) -> 
     block = request.encode_items(of_items(whole))
     now_s = whole.table["event_timestamp"].cast(pa.int64())[0].as_py() / 1e6
     user_row = without(whole.take(np.zeros(1, np.int64)), "item_", "collaborative")
+    found = request.transform(user_row, block, now_s, collaborative(whole))
+    assert_same(found.batch(torch.arange(2)), encoder.transform(whole).batch(torch.arange(2)))
+
+
+def test_a_request_without_context_has_it_absent(
+    encoder: FeatureEncoder, rows: TrainingSet
+) -> None:
+    whole = joined(rows, 5, [3, 300])
+    for name in ("context__device", "context__depth"):
+        whole = with_column(whole, name, pa.nulls(2, whole.table[name].type))
+    request = RequestEncoder(encoder)
+    block = request.encode_items(of_items(whole))
+    now_s = whole.table["event_timestamp"].cast(pa.int64())[0].as_py() / 1e6
+    user_row = without(whole.take(np.zeros(1, np.int64)), "item_", "collaborative", "context")
     found = request.transform(user_row, block, now_s, collaborative(whole))
     assert_same(found.batch(torch.arange(2)), encoder.transform(whole).batch(torch.arange(2)))
