@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -21,7 +22,14 @@ Made by `python -m intake.key_reference` from the models that read the file; do 
 Paths are relative to the file. A section may also stand in a line: `time = {unit = "s"}`.
 """
 _SHARED = "`[items]`, `[users]` and `[interactions]`"
-_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
+_TYPES = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+    datetime: "date, or time with its zone",
+}
 _BOUNDS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
 
 

@@ -125,7 +125,7 @@ def decode_members(members: Iterable[bytes]) -> list[Event]:
     """The events of members, in their order; `received` is 0."""
     joined = b",".join(member for member in members if member)
     return [
-        Event(*fields[:_N_ALWAYS], 0, *fields[_N_ALWAYS:])
+        Event._make([*fields[:_N_ALWAYS], 0, next(iter(fields[_N_ALWAYS:]), None)])
         for fields in json.loads(b"[" + joined + b"]")
     ]
 
