@@ -29,6 +29,9 @@ class PastRanks:
     def __call__(self, queries: Queries) -> Ranked:
         """Where the chosen items stand; a place counts from 1, 0 is absent."""
         requests = queries.table().drop(["item_id"])
+        contexts = self.recommender.contexts(queries.rows)
+        for name, column in zip(contexts.column_names, contexts.columns, strict=True):
+            requests = requests.append_column(name, column)
         found = _Places(queries, self.new_only)
         for answer in self.recommender.answers(requests, TOP):
             found.take(answer)

@@ -137,6 +137,13 @@ class PastRecommender:
             spine = spine.append_column(context_column(name), column)
         return next(self.answers(spine, n, query=query, explain=explain)).answer
 
+    def contexts(self, rows: Ints) -> pa.Table:
+        """`context__...` of the prepared events in these rows, as their requests had it."""
+        path = self._workspace.source(names.INTERACTIONS)
+        columns = self._workspace.dataset.interactions.context.given
+        table = pq.read_table(path, columns=[*map(context_column, columns)])
+        return table.take(pa.array(rows)) if columns else table.select([])
+
     def answers(
         self, requests: pa.Table, n: int = 10, *, query: Query | None = None, explain: bool = False
     ) -> Iterator[PastAnswer]:

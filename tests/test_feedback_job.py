@@ -19,6 +19,7 @@ from feast_fusion.training_set import TrainingSet
 from intake.journal import read_journal
 from serving.answers import Recommendations
 from serving.assembly import open_recommender
+from serving.past import PastRecommender
 from serving.served_log import ServedLog
 from tests.conftest import Project, open_project
 from tests.datasets import START
@@ -171,6 +172,22 @@ def test_a_request_is_answered_by_its_context_which_the_log_keeps(news: Project)
     served = pl.concat(pl.read_parquet(path) for path in workspace.served.glob("*.parquet"))
     assert sorted(served["context__device"].to_list()) == ["desktop"] * 10 + ["phone"] * 20
     assert served["context__hour"].null_count() == 0
+
+
+def test_the_past_is_asked_in_the_context_of_its_events(news: Project) -> None:
+    workspace = news.workspace
+    artifact = Artifact.load(workspace.artifact)
+    past = PastRecommender(workspace, open_store(workspace), SERVICE, artifact)
+    events = read_prepared_events(workspace)
+    rows = np.arange(5, len(events), 97)
+    raw = pl.read_csv(workspace.dataset.path.parent / "events.csv", try_parse_dates=True)
+    keys = ["event_timestamp", "user_id", "item_id"]
+    taken = raw.filter(pl.col("event_type") != "impression").sort(keys)
+    assert past.contexts(rows)["context__device"].to_pylist() == taken["device"][rows].to_list()
+    at = START + timedelta(days=50)
+    for device, sign in (("phone", 1), ("desktop", -1)):
+        even, odd = even_and_odd(past.recommend("u1", at, N_ITEMS, context={"device": device}))
+        assert sign * (even - odd) > 0.3
 
 
 def test_a_context_that_requests_never_give_is_found(news: Project) -> None:

@@ -76,11 +76,13 @@ class Slates:
     signals : (n, m, f) float16
     stands_for : (n, m) log of how many items each stands for; very negative where there is none
     context : (n, 6)
+    weight : (n,) of the choice in the loss
     """
 
     signals: NDArray[np.float16]
     stands_for: Floats
     context: Floats
+    weight: Floats
 
     @classmethod
     def joined(cls, parts: Sequence["Slates"]) -> "Slates":
@@ -89,15 +91,16 @@ class Slates:
             np.concatenate([part.signals for part in parts]),
             np.concatenate([part.stands_for for part in parts]),
             np.concatenate([part.context for part in parts]),
+            np.concatenate([part.weight for part in parts]),
         )
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor]) -> "Slates":
         """The slates of `tensors`."""
-        signals, stands_for, context = (
-            tensors[name].numpy() for name in ("signals", "stands_for", "context")
+        signals, stands_for, context, weight = (
+            tensors[name].numpy() for name in ("signals", "stands_for", "context", "weight")
         )
-        return cls(signals.transpose(0, 2, 1), stands_for, context)
+        return cls(signals.transpose(0, 2, 1), stands_for, context, weight)
 
     def tensors(self) -> dict[str, Tensor]:
         """By name. Signal by signal, as they are drawn: in another order sums round otherwise."""
@@ -105,6 +108,7 @@ class Slates:
             "signals": self.signals.transpose(0, 2, 1),
             "stands_for": self.stands_for,
             "context": self.context,
+            "weight": self.weight,
         }
         return {name: torch.from_numpy(np.ascontiguousarray(of)) for name, of in arrays.items()}
 
@@ -139,13 +143,14 @@ def draw_slates(
     return found, logs
 
 
-def slate_loss(logits: Tensor, stands_for: Tensor) -> Tensor:
+def slate_loss(logits: Tensor, stands_for: Tensor, weight: Tensor) -> Tensor:
     """Mean of -log of the estimated chance of the first item of (B, m) slates among all items.
 
+    Each is multiplied by its weight (B,).
     An item counts as often as it stands for others: with s the logits and w = exp(stands_for), the
     chance is exp(s[0]) / sum of w exp(s). Without w the ranking of rare candidates is lost.
     """
-    return -(logits + stands_for).log_softmax(dim=1)[:, 0].mean()
+    return -(weight * (logits + stands_for).log_softmax(dim=1)[:, 0]).mean()
 
 
 def fit_chooser(
@@ -166,9 +171,10 @@ def fit_chooser(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=n_steps + 1, pct_start=0.1
     )
-    signals, stands_for, context = map(
-        torch.from_numpy, (slates.signals, slates.stands_for, slates.context)
+    signals, stands_for, context, weight = map(
+        torch.from_numpy, (slates.signals, slates.stands_for, slates.context, slates.weight)
     )
+    weight = weight / weight.mean().clamp(min=1e-6)
     chooser.usual.copy_(context.mean(dim=0))
     spread = context.std(dim=0, correction=0)
     chooser.spread.copy_(torch.where(spread > 0, spread, 1.0))
@@ -176,7 +182,7 @@ def fit_chooser(
         total = torch.zeros(())
         for rows in torch.split(torch.randperm(n, generator=order), config.batch_size):
             logits = chooser(signals[rows].float(), context[rows])
-            loss = slate_loss(logits, stands_for[rows])
+            loss = slate_loss(logits, stands_for[rows], weight[rows])
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()

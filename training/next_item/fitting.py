@@ -207,5 +207,8 @@ class NextItemFitter:
                 items, stands_for = draw_slates(order, chosen, allowed, config, self._rng)
                 taken = np.take_along_axis(signals, items[:, None, :], axis=2)
                 yield Slates(
-                    taken.transpose(0, 2, 1).astype(np.float16), stands_for, request_context(past)
+                    taken.transpose(0, 2, 1).astype(np.float16),
+                    stands_for,
+                    request_context(past),
+                    events.weight[liked[at]],
                 )

@@ -1,5 +1,7 @@
 """The chooser: what a slate is, its loss against the whole catalogue, its gradient."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -29,9 +31,13 @@ def test_the_corrected_loss_of_a_slate_is_on_average_that_of_the_catalogue() -> 
     weighted = np.exp(logits[items] + stands_for)
     assert abs(weighted[:, 1:].sum(axis=1).mean() / others - 1) < 0.02
     assert abs(np.exp(logits[items][:, 1:]).sum(axis=1).mean() / others - 1) > 0.2
-    loss = slate_loss(torch.from_numpy(logits[items]), torch.from_numpy(stands_for))
-    by_hand = -np.log(weighted[:, 0] / weighted.sum(axis=1)).mean()
-    np.testing.assert_allclose(float(loss), by_hand, rtol=1e-6)
+    given = torch.from_numpy(logits[items]), torch.from_numpy(stands_for)
+    by_hand = -np.log(weighted[:, 0] / weighted.sum(axis=1))
+    loss = slate_loss(*given, torch.ones(4000))
+    np.testing.assert_allclose(float(loss), by_hand.mean(), rtol=1e-6)
+    halves = torch.arange(4000) % 2
+    loss = slate_loss(*given, halves)
+    np.testing.assert_allclose(float(loss), by_hand[1::2].sum() / 4000, rtol=1e-6)
 
 
 @given(st.integers(1, 30), st.integers(0, 5))
@@ -67,7 +73,8 @@ def _slates(n: int, rng: np.random.Generator) -> Slates:
     rows = np.arange(n)
     signals[rows, 0], signals[rows, best] = signals[rows, best], signals[rows, 0].copy()
     context = rng.normal(5.0, 2.0, (n, N_CONTEXT)).astype(np.float32)
-    return Slates(signals.astype(np.float16), np.zeros((n, 6), np.float32), context)
+    nothing, weight = np.zeros((n, 6), np.float32), np.ones(n, np.float32)
+    return Slates(signals.astype(np.float16), nothing, context, weight)
 
 
 def test_it_learns_which_signal_decides() -> None:
@@ -91,3 +98,14 @@ def test_the_same_seed_gives_the_same_chooser() -> None:
     slates = _slates(50, np.random.default_rng(0))
     one, two = (fit_chooser(slates, CONFIG, seed=3).state_dict() for _ in range(2))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_choices_of_weight_zero_teach_nothing() -> None:
+    """The same slates, and as many that say the opposite."""
+    rng = np.random.default_rng(0)
+    right, wrong = _slates(200, rng), _slates(200, rng)
+    opposite = replace(wrong, signals=-wrong.signals, weight=np.zeros(200, np.float32))
+    chooser = fit_chooser(Slates.joined([right, opposite]), CONFIG, seed=0)
+    with torch.inference_mode():
+        logits = chooser(torch.from_numpy(right.signals).float(), torch.from_numpy(right.context))
+    assert (logits.argmax(dim=1) == 0).float().mean() > 0.9
