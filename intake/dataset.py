@@ -6,7 +6,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from intake.context import ContextColumns
-from intake.event_types import Decay, EventType, Weight, condition_of, decides_positive
+from intake.event_types import (
+    Decay,
+    EventType,
+    Weight,
+    condition_of,
+    decides_positive,
+    has_negative,
+)
 from intake.model_settings import NextItemConfig, RankerConfig, Section
 from intake.split_settings import SplitConfig
 from intake.tables.section import Columns, TableSection
@@ -106,7 +113,9 @@ class Interactions(TableSection):
     @model_validator(mode="before")
     @classmethod
     def _positive_says_explicit(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("positive") is not None:
+        if not isinstance(given, dict):
+            return given
+        if given.get("positive") is not None or has_negative(given.get("types")):
             return {"explicit": True, **given}
         return given
 
@@ -117,6 +126,8 @@ class Interactions(TableSection):
             raise ValueError("explicit = true needs positive, such as positive = 'value >= 4'")
         if self.positive is not None and decided:
             raise ValueError("positive is said by [interactions.types] too; remove one of the two")
+        if decided and self.explicit != has_negative(self.types):
+            raise ValueError("explicit is said by positive of [interactions.types]; remove it")
         if self.positive is not None and not self.explicit:
             raise ValueError("positive is not used with explicit = false; remove one of the two")
         if self.value_range[0] >= self.value_range[1]:

@@ -1,7 +1,7 @@
 """`[interactions.types]`: what an event of each event_type means."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -55,6 +55,18 @@ def decides_positive(types: Types) -> bool:
             f"positive is missing for {', '.join(map(repr, silent))}; say it of all or of none"
         )
     return bool(types) and not silent
+
+
+def has_negative(types: Any) -> bool:
+    """Whether a type, as it is written or read, says that its events are not positive."""
+    if not isinstance(types, Mapping):
+        return False
+    found = [dict(each).get("positive") for each in types.values() if _is_type(each)]
+    return False in found
+
+
+def _is_type(each: Any) -> bool:
+    return isinstance(each, dict | EventType)
 
 
 def condition_of(types: Types) -> str:

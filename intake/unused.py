@@ -27,7 +27,7 @@ def notes_on_unused(
     if users is not None and dataset.users is not None:
         read = {"user_id", "event_timestamp", "created", *dataset.users.used_columns}
         notes += _columns(users, read, "name them in [users] as numeric or categorical")
-    read = {*EVENTS.names} - {"received"} | _named_by(dataset.interactions.condition)
+    read = {*EVENTS.names} - {"received", "context"} | _named_by(dataset.interactions.condition)
     read |= {*dataset.interactions.context.given}
     use = "name them in [interactions.context] or in positive of [interactions]"
     notes += _columns(events, read, use)

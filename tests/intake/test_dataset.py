@@ -96,6 +96,24 @@ def test_the_example_is_valid() -> None:
             ),
             "positive is said by [interactions.types] too",
         ),
+        (
+            (
+                "[interactions]",
+                "[interactions.types]\nbuy = {positive = true}\n[interactions]\nexplicit = true",
+            ),
+            "explicit is said by positive of [interactions.types]",
+        ),
+        (
+            (
+                "[interactions]",
+                "[interactions.types]\nskip = {positive = false}\n[interactions]\nexplicit = false",
+            ),
+            "explicit is said by positive of [interactions.types]",
+        ),
+        (
+            ("[interactions]", "[interactions.types]\nbuy = 3\n[interactions]"),
+            "[interactions.types] buy: got 3",
+        ),
         (("[interactions]", "[split]\ntest = -0.1\n[interactions]"), "[split] test: got -0.1"),
         (("[interactions]", "[split]\ntest = 1.0\n[interactions]"), "[split] test: got 1.0"),
         (("[interactions]", "[split]\nby = 'users'\n[interactions]"), "[split] by: got 'users'"),
