@@ -13,7 +13,6 @@ from feast_fusion.errors import FeatureNotFoundError
 _SUFFIX = ".sqlite"
 _ROWS_AT_ONCE = 10_000
 _FIRST_ROW = -(2**63)
-_ROW_OVERHEAD_BYTES = 110  # key and checksum, the key once more in the index, what pages lose
 
 Progress = Callable[[str, int, int], None]
 
@@ -106,10 +105,13 @@ def compact_cache(folder: Path, cache: CacheFile, at_most_bytes: int | None) -> 
         path.unlink()
     if cache.dimension:
         file = _open(folder, cache, cache.dimension)
-        if at_most_bytes is not None:
-            n_kept = at_most_bytes // (4 * cache.dimension + _ROW_OVERHEAD_BYTES)
+        file.run(_vacuum)
+        n_bytes, n_kept = file.path.stat().st_size, file.count()
+        while at_most_bytes is not None and n_bytes > at_most_bytes and n_kept:
+            n_kept = int(n_kept * min(0.98, at_most_bytes / n_bytes))
             file.change(partial(_keep_newest, n=n_kept))
-        file.run(lambda connection: connection.execute("VACUUM"))
+            file.run(_vacuum)
+            n_bytes = file.path.stat().st_size
     return _look_at(folder / f"{cache.cache_id}{_SUFFIX}")
 
 
@@ -137,6 +139,10 @@ def _open(folder: Path, cache: CacheFile, dimension: int) -> VectorFile:
 def _rows_after(connection: sqlite3.Connection, rowid: int) -> list[tuple[int, bytes, int, bytes]]:
     query = "SELECT rowid, key, crc, value FROM vector WHERE rowid > ? ORDER BY rowid LIMIT ?"
     return connection.execute(query, (rowid, _ROWS_AT_ONCE)).fetchall()
+
+
+def _vacuum(connection: sqlite3.Connection) -> None:
+    connection.execute("VACUUM")
 
 
 def _delete(connection: sqlite3.Connection, rows: list[tuple[int]]) -> None:

@@ -20,6 +20,7 @@ from feast_fusion.errors import EncoderMismatchError, StoreUnavailableError
 _TABLE = "CREATE TABLE IF NOT EXISTS vector (key BLOB PRIMARY KEY, crc INTEGER, value BLOB)"
 _PER_QUERY = 500
 _WAIT_S = 60.0
+_KEY_BYTES = 50  # of a row beside its value
 _CACHE_KB = 65_536  # the upper levels of the index of ten million
 # Our statements are fixed: an error in one means that the schema in the file is damaged.
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
@@ -131,7 +132,7 @@ class VectorFile:
             connection.close()
 
     def _create(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA page_size = 8192")
+        connection.execute(f"PRAGMA page_size = {_page_bytes(self.dimension)}")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_TABLE)
         connection.execute(f"PRAGMA user_version = {self.dimension}")
@@ -195,6 +196,12 @@ def _select(
         places = ",".join("?" * len(part))
         query = f"SELECT {columns} FROM vector WHERE {by} IN ({places})"
         yield from connection.execute(query, part)
+
+
+def _page_bytes(dimension: int) -> int:
+    """The smallest page for five rows: a row stands in one page, so half a page may be lost."""
+    row = 4 * dimension + _KEY_BYTES
+    return next((size for size in (8192, 16_384, 32_768) if size >= 5 * row), 65_536)
 
 
 def _free_name(path: Path) -> Path:
