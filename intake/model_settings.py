@@ -137,7 +137,8 @@ class NextItemConfig(Section):
 
     Attributes
     ----------
-    refit_every : events between two versions of the item-item signals; part of the prepared sources
+    refit_every : events between two versions of the item-item signals, or a twentieth of all before
+        them where that is more; part of the prepared sources
     history : newest events of a user that speak for an item, of those that [activity] history
         keeps; part of the prepared sources
     depth : candidates that are ordered

@@ -100,7 +100,7 @@ def build_item_factors(events: Events, every: int) -> ActivityTable:
 
     Parameters
     ----------
-    every : events between two versions, see `version_ends`
+    every : least number of events between two versions, see `version_ends`
     """
     ends = version_ends(events.time, every)
     stamps = [int(events.time[end - 1]) + CAUSED_AFTER_US for end in ends]
@@ -138,8 +138,11 @@ def solve_ridge(counts: sp.csr_matrix, sums: sp.csr_matrix, factors: Numbers) ->
     counts, sums : (q, i) how many answers there are, and their sum; a row is a problem of its own
     """
     width = factors.shape[1]
-    outer = (factors[:, :, None] * factors[:, None, :]).reshape(len(factors), width**2)
-    gram = (counts @ outer).reshape(-1, width, width) + np.eye(width)
+    row, column = np.triu_indices(width)  # the products are symmetric: half of them are enough
+    half = counts @ (factors[:, row] * factors[:, column])
+    gram = np.empty((len(half), width, width))
+    gram[:, row, column] = gram[:, column, row] = half
+    gram += np.eye(width)
     found: Numbers = np.linalg.solve(gram, (sums @ factors)[:, :, None])[:, :, 0]
     return found
 
@@ -154,12 +157,14 @@ def _fit(
     for _ in range(2):  # the bias of an item without that of its users, and the other way round
         mean = _shrunk(answers - overall - bias[users], weights, items, shape[1])
         bias = _shrunk(answers - overall - mean[items], weights, users, shape[0])
-    residual = (answers - overall - mean[items] - bias[users]) / (spread or 1.0)
+    touched = np.bincount(items, minlength=shape[1]) > 0
+    means = np.where(touched, overall + mean, np.nan)
+    if not spread:  # all answers are the same, as of purchases: items suit all users alike
+        return means, np.zeros((shape[1], N_FACTORS))
+    residual = (answers - overall - mean[items] - bias[users]) / spread
     counts = sp.csr_matrix((weights, (users, items)), shape=shape)
     sums = sp.csr_matrix((weights * residual, (users, items)), shape=shape)
-    factors = _alternate(counts, sums)
-    touched = np.bincount(items, minlength=shape[1]) > 0
-    return np.where(touched, overall + mean, np.nan), factors * touched[:, None]
+    return means, _alternate(counts, sums) * touched[:, None]
 
 
 def _alternate(counts: sp.csr_matrix, sums: sp.csr_matrix) -> Numbers:

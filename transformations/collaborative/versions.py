@@ -33,6 +33,9 @@ from transformations.schema import CAUSED_AFTER_US, ITEM_NEIGHBOURS
 
 # The first versions, while there are few events, come at every doubling from here on.
 _FIRST_EVENTS = 50
+# A version comes when the log has grown by a twentieth, so that all of them together cost about
+# twenty times the last one, however long the log.
+_GROWTH = 20
 # Newest events in which the two windows of popularity count.
 _WINDOWS = (20_000, 2_000)
 _RATE_PRIOR = 5.0
@@ -168,20 +171,24 @@ class Versions(Generic[_V]):
 def version_ends(time: Ints, every: int) -> list[int]:
     """How many events each version is fitted on.
 
-    Every `every` events, before that at each doubling from `_FIRST_EVENTS`. A version takes in all
-    events of its last instant. More events later leave the ends before them as they are.
+    Every `every` events, or every twentieth more where that is more; before that at each doubling
+    from `_FIRST_EVENTS`. A version takes in all events of its last instant. More events later leave
+    the ends before them as they are.
 
     Parameters
     ----------
     time : (n,) ascending
-    every : events between two versions
+    every : least number of events between two versions
     """
     wanted: list[int] = []
     n = _FIRST_EVENTS
     while n < every:
         wanted.append(n)
         n *= 2
-    wanted += range(every, len(time) + 1, every)
+    n = every
+    while n <= len(time):
+        wanted.append(n)
+        n += max(every, n // _GROWTH)
     last = time[[n - 1 for n in wanted if n <= len(time)]]
     ends: list[int] = np.unique(np.searchsorted(time, last, side="right")).tolist()
     return ends
@@ -192,7 +199,7 @@ def build_item_neighbours(events: Events, every: int, history: int) -> ActivityT
 
     Parameters
     ----------
-    every : events between two versions
+    every : least number of events between two versions
     history : newest events of a user that count
     """
     ends = version_ends(events.time, every)

@@ -47,6 +47,12 @@ def test_a_version_never_splits_an_instant_and_stays_when_events_come_later(
     assert len(ends) >= len(time) // every - 1 or len(np.unique(time)) < len(time) // every
 
 
+def test_all_versions_of_a_long_log_cost_a_fixed_multiple_of_the_last() -> None:
+    ends = version_ends(np.arange(3_000_000), 5_000)
+    assert [end for end in ends if 5_000 <= end <= 100_000] == list(range(5_000, 100_001, 5_000))
+    assert 19 * ends[-1] < sum(ends) < 22 * ends[-1]
+
+
 def test_a_version_knows_nothing_from_its_stamp_on(events: Events) -> None:
     """Everything after a row is another log: rows of versions before it stay bit for bit."""
     rng = np.random.default_rng(1)
