@@ -67,6 +67,6 @@ def main() -> None:
 
     \b
     The whole way, once:       feast-fusion demo
-    On your own data:          feast-fusion run --dataset my/dataset.toml
+    On your own data:          feast-fusion init my/files; feast-fusion run --dataset dataset.toml
     Feast's own commands:      eval "$(feast-fusion env)"; cd feature_repo; feast materialize ...
     """
