@@ -22,6 +22,14 @@ _SHORT_NAMES = {name.split("/")[-1]: name for name in _PACKAGED}
 
 # Patterns of the hub match in subfolders too: 1_Pooling/config.json, 2_Dense/model.safetensors.
 _DOWNLOADED = ("*.json", "*.txt", "*.model", "*.spm", "*.tiktoken")
+# What decides a vector beside weights and tokenizer: none may be lost unnoticed.
+_DESCRIBING = (
+    "modules.json",
+    "config.json",
+    "*/config.json",
+    "*sentence_*config.json",
+    "config_sentence_transformers.json",
+)
 _WEIGHTS = ("*.safetensors", "*pytorch_model*.bin")
 _NOT_DOWNLOADED = ("onnx/*", "openvino/*", "original/*", "gguf/*")
 
@@ -58,17 +66,19 @@ def find_model_folder(model: str | Path, *, pooling: str | None = None) -> Path:
             "weights, or a hub name. Correct [encoder] model."
         )
     name, _, revision = _SHORT_NAMES.get(model, model).partition("@")
-    cached = _cached(name, revision)
-    if cached is not None and _is_complete(cached, pooling):
+    cached, is_listed_whole = _cached(name, revision)
+    if cached is not None and is_listed_whole and _is_complete(cached, pooling):
         return cached
     return _packaged(name, revision) or _download(name, revision, cached, pooling)
 
 
-def _cached(name: str, revision: str) -> Path | None:
+def _cached(name: str, revision: str) -> tuple[Path | None, bool]:
+    """The folder in the hub's cache, and whether no file is known to lack that says what it is."""
     try:
-        return _snapshot(name, revision, local_files_only=True)
-    except (OSError, ValueError):
-        return None
+        return _snapshot(name, revision, list(_DESCRIBING), local_files_only=True), True
+    except (OSError, ValueError) as error:
+        incomplete = getattr(error, "snapshot_path", None)  # of the hub's IncompleteSnapshotError
+        return (Path(incomplete) if incomplete else None), False
 
 
 def _is_complete(folder: Path, pooling: str | None) -> bool:

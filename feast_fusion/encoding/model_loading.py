@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import PickleError
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ def load_transformer(transformer: TransformerConfig, dtype: torch.dtype) -> Any:
         The model needs code of its own, or the folder lacks weights that its config.json declares.
     """
     folder = transformer.folder
-    with own_code_refused(folder), _no_progress_bar():
+    with failures_explained(folder), _no_progress_bar():
         options = json.loads(transformer.config_options)
         config = AutoConfig.from_pretrained(
             folder, **options, trust_remote_code=False, local_files_only=True
@@ -72,24 +73,38 @@ def _class_of(config: Any) -> Any:
 
 
 @contextmanager
-def own_code_refused(folder: Path) -> Iterator[None]:
-    """Say what to do where transformers advises to run a model's own code, or knows no such one."""
+def failures_explained(folder: Path) -> Iterator[None]:
+    """A failure of transformers as a `SchemaError`, without its advice to run code of the model.
+
+    Raises
+    ------
+    SchemaError
+        The model needs code of its own, or its files cannot be read or do not fit each other.
+    """
     try:
         yield
-    except (ValueError, KeyError, ImportError) as error:
-        said = str(error)
-        if "trust_remote_code" not in said and "does not recognize this architecture" not in said:
+    except (
+        ValueError,
+        KeyError,
+        ImportError,
+        OSError,
+        RuntimeError,
+        EOFError,
+        PickleError,
+    ) as error:
+        said = str(error).strip() or type(error).__name__
+        if "trust_remote_code" in said or "does not recognize this architecture" in said:
             raise schema_error(
                 f"model {folder}",
-                got=said.strip().splitlines()[0] if said.strip() else type(error).__name__,
-                expected="a model that transformers can load",
-                remedy="Fetch the model again, or choose another.",
+                got="a model of an architecture that the installed transformers does not have",
+                expected="one that it has: code that comes with a model is never run",
+                remedy="Choose another model, or a newer transformers that has its architecture.",
             ) from error
         raise schema_error(
             f"model {folder}",
-            got="a model of an architecture that the installed transformers does not have",
-            expected="one that it has: code that comes with a model is never run",
-            remedy="Choose another model, or a newer transformers that has its architecture.",
+            got=said.splitlines()[0],
+            expected="weights and tokenizer as config.json declares them",
+            remedy="Fetch the model again, or choose another.",
         ) from error
 
 

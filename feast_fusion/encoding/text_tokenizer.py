@@ -14,7 +14,7 @@ from tokenizers.normalizers import Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as Normalizers
 from transformers import AutoTokenizer
 
-from feast_fusion.encoding.model_loading import own_code_refused
+from feast_fusion.encoding.model_loading import failures_explained
 from feast_fusion.encoding.transformer_config import TransformerConfig
 
 _AT_ONCE = 4096
@@ -40,7 +40,7 @@ class TextTokenizer:
 
     def __init__(self, transformer: TransformerConfig, max_tokens: int) -> None:
         options = json.loads(transformer.tokenizer_options)
-        with own_code_refused(transformer.folder):
+        with failures_explained(transformer.folder):
             self._tokenizer = AutoTokenizer.from_pretrained(
                 transformer.folder, **options, trust_remote_code=False, local_files_only=True
             )

@@ -15,6 +15,7 @@ from sentence_transformers.models import Dense, LayerNorm, Normalize
 from feast_fusion.encoding.encoder import load_encoder
 from feast_fusion.encoding.identity import describe_encoder
 from feast_fusion.encoding.model_folder import find_model_folder
+from feast_fusion.encoding.precision import fast_dtype
 from feast_fusion.encoding.prompts import Role
 from feast_fusion.errors import SchemaError
 from tests.feast_fusion.encoding.conftest import MINILM
@@ -66,6 +67,19 @@ def test_each_family(tmp_path: Path, family: str) -> None:
 def test_the_real_minilm() -> None:
     folder = find_model_folder(MINILM)
     require_equal(folder, expected_of(folder))
+
+
+def test_a_model_that_bfloat16_moves_is_computed_in_float32(tmp_path: Path) -> None:
+    """MiniLM is not moved that far, where the processor has bfloat16 at all."""
+    folder = save_model(tmp_path, "llama", pooling=MEAN, spread=0.6)
+    exact = load_encoder(folder, device="cpu", dtype="float32").encode(TEXTS)
+    rounded = load_encoder(folder, device="cpu", dtype="bfloat16").encode(TEXTS)
+    assert lowest_cosine(exact, rounded) < 0.9999, "it matters"
+    chosen = load_encoder(folder, device="cpu")
+    assert chosen.dtype == torch.float32
+    np.testing.assert_array_equal(chosen.encode(TEXTS), exact)
+    kept = load_encoder(MINILM, device="cpu").dtype
+    assert kept == fast_dtype(torch.device("cpu"))
 
 
 POOLINGS: dict[str, dict[str, Any]] = {

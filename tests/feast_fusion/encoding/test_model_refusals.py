@@ -207,6 +207,24 @@ def test_absent_weights_are_refused_not_made_up(folder: Path) -> None:
         load_encoder(folder, device="cpu")
 
 
+@pytest.mark.parametrize("kept", [0, 100, -100])
+def test_truncated_pickled_weights_are_refused(folder: Path, kept: int) -> None:
+    path = folder / "model.safetensors"
+    torch.save(load_file(path), folder / "pytorch_model.bin")
+    path.unlink()
+    content = (folder / "pytorch_model.bin").read_bytes()
+    (folder / "pytorch_model.bin").write_bytes(content[:kept])
+    with pytest.raises(SchemaError, match=re.escape(str(folder))):
+        load_encoder(folder, device="cpu")
+
+
+def test_weights_of_another_shape_are_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
+    with pytest.raises(SchemaError, match="expected weights and tokenizer as config"):
+        load_encoder(folder, device="cpu")
+
+
 @pytest.mark.parametrize("dtype", [None, "float32"])
 def test_weights_that_are_no_numbers_are_the_files_fault(folder: Path, dtype: str | None) -> None:
     weights = load_file(folder / "model.safetensors")

@@ -109,6 +109,7 @@ def save_model(
     transformer: str = "",
     sentence: dict[str, Any] | None = None,
     prompts: dict[str, Any] | None = None,
+    spread: float = 0.1,
 ) -> Path:
     """A model with the files that sentence-transformers reads.
 
@@ -118,12 +119,13 @@ def save_model(
     layers : (class, folder) of further modules
     transformer : folder of the transformer
     sentence, prompts : of sentence_bert_config.json and config_sentence_transformers.json
+    spread : standard deviation of the weights
     """
     torch.manual_seed(7)
     inner = folder / transformer
     model = FAMILIES[family]()
     for parameter in model.parameters():  # far from the tiny numbers of a fresh model
-        parameter.data.normal_(std=0.1) if parameter.dim() > 1 else None
+        parameter.data.normal_(std=spread) if parameter.dim() > 1 else None
     model.save_pretrained(inner)
     tokenizer(is_framed=family not in DECODERS).save_pretrained(inner)
     if sentence is not None:
