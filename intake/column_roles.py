@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
-from intake.dataset import Interactions, Items, Users
+from intake.dataset import Interactions
 from intake.event import EVENTS
 from intake.tables.text_types import Role
+from intake.versioned_tables import Items, Users
 
 
 def role_of(section: Items | Users | Interactions) -> Callable[[str], Role]:

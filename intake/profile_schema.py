@@ -3,7 +3,8 @@
 import pyarrow as pa
 
 from feast_fusion.times import TIMESTAMP
-from intake.dataset import Dataset, Items, Users
+from intake.dataset import Dataset
+from intake.versioned_tables import Items, Users
 
 
 def item_profile_schema(dataset: Dataset, source: pa.Schema) -> pa.Schema:

@@ -7,10 +7,10 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from intake.dataset import VersionedSection
 from intake.missing_columns import missing_columns
 from intake.screening import Screening
 from intake.tables.source_table import SourceTable
+from intake.versioned_tables import VersionedSection
 
 _TIMES = ("event_timestamp", "created")
 _SHOWN_CHARACTERS = 40

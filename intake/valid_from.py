@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.times import TIMESTAMP
-from intake.dataset import VersionedSection
 from intake.screening import Screening
 from intake.tables.source_table import SourceTable
+from intake.versioned_tables import VersionedSection
 
 BEGINNING = datetime(1970, 1, 2, tzinfo=UTC)
 _MOST_SHARE = 0.05

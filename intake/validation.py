@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intake.column_roles import role_of
-from intake.dataset import Dataset, Items, Users
+from intake.dataset import Dataset
 from intake.interactions import screen_file, screen_journal, usable_events
 from intake.outliers import screen_number
 from intake.profile_schema import item_profile_schema, user_profile_schema
@@ -23,6 +23,7 @@ from intake.valid_from import (
     move_first_versions,
     require_rule,
 )
+from intake.versioned_tables import Items, Users
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ import pyarrow as pa
 import pytest
 
 from feast_fusion.training_set import Indexed, TrainingSet
-from intake.dataset import Dataset, Interactions, Items
+from intake.dataset import Dataset, Interactions
 from intake.dataset import Encoder as EncoderSettings
+from intake.versioned_tables import Items
 from serving.query import read_query
 from serving.query_words import QueryWords
 from tests.conftest import Project

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
-from intake.dataset import Dataset, Interactions, Items, Users
+from intake.dataset import Dataset, Interactions
+from intake.versioned_tables import Items, Users
 from intake.workspace import Workspace
 from training.ranker.collaborative import Collaborations
 from transformations.collaborative.histories import build_events

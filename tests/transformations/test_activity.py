@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError
 from feast_fusion.times import TIMESTAMP
-from intake.dataset import Activity, Dataset, Interactions, Items
+from intake.dataset import Activity, Dataset, Interactions
+from intake.versioned_tables import Items
 from tests.oracles.activity import ActivityOracle, Row
 from transformations import top_categories, user_lists
 from transformations.activity import build_activity

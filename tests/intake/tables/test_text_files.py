@@ -9,11 +9,12 @@ import pytest
 
 from feast_fusion.errors import SchemaError
 from intake.column_roles import role_of
-from intake.dataset import Interactions, Items
+from intake.dataset import Interactions
 from intake.dataset_file import load_dataset
 from intake.tables.reading import read_table
 from intake.tables.source_table import SourceTable
 from intake.validation import validate_dataset
+from intake.versioned_tables import Items
 from tests.intake.data_files import NOW, Files
 
 
