@@ -33,7 +33,7 @@ def refuse(texts: list[str]) -> NDArray[np.float32]:
 texts_of = st.lists(st.text(st.characters(), max_size=6), max_size=20)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(batches=st.lists(texts_of, max_size=4), chunk=st.integers(1, 8))
 def test_each_distinct_text_is_encoded_once(batches: list[list[str]], chunk: int) -> None:
     asked: list[str] = []
@@ -261,6 +261,27 @@ def test_what_a_killed_process_had_begun_is_taken_over(tmp_path: Path) -> None:
         other.wait()
     assert sorted(asked, key=int) == texts
     assert not list((tmp_path / "tiny_0123.owners").iterdir()), "no file is left of the dead"
+
+
+def test_a_full_disk_loses_nothing_that_was_stored(tmp_path: Path) -> None:
+    """A file that may not grow beyond 300 kB: what was stored before stays, and nothing is torn."""
+    program = Path(__file__).with_name("cache_writer.py")
+    command = [sys.executable, str(program), str(tmp_path), "0", "9000", "500"]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 300; exec "$@"', "bash", *command],
+        input="go\n",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    said = done.stderr.strip().splitlines()[-1]
+    assert "StoreUnavailableError" in said and "Check the permissions and the free space" in said
+    cache, texts = open_cache(tmp_path), [str(number) for number in range(9000)]
+    vectors, found = cache.lookup(texts)
+    assert 0 < found.sum() < 9000
+    np.testing.assert_array_equal(vectors[found], vectors_of(texts)[found])
+    np.testing.assert_array_equal(cache.encode(texts, vectors_of), vectors_of(texts))
+    assert cache.n_encoded == 9000 - found.sum()
 
 
 def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
