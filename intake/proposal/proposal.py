@@ -20,7 +20,6 @@ from intake.proposal.seen_column import SeenColumn
 from intake.proposal.seen_table import SeenTable
 from intake.proposal.slates import with_rows_of_slates
 
-_MANY_EVENTS, _VERSIONS = 500_000, 50
 _TITLES = ("title", "item_title")  # of items without one: their id under this name
 _OURS = ("event_timestamp", "created", "value", "event_type", "event_id", "user_id", "item_id")
 
@@ -64,13 +63,6 @@ def propose(
     if roles.users is not None:
         _add_entity(proposal, "users", roles.users, events.user, roles, folder, now, ask)
     _add_interactions(proposal, roles, folder, ask)
-    n_events = sum(len(each.table) for each in roles.logs)
-    if n_events > _MANY_EVENTS:
-        every = round(n_events / _VERSIONS, -3)
-        reason = (
-            f"Of {n_events:,} events, {_VERSIONS} versions of what goes together are enough work."
-        )
-        proposal.add("candidates", {"refit_every": int(every)}, [reason])
     return proposal
 
 
