@@ -163,7 +163,7 @@ def test_a_missing_column_is_named_by_the_key_in_the_message(files: Files) -> No
         ('time = {unit = "s", format = "%Y"}', "it takes neither format nor zone"),
         ('time = {unit = "h"}', "[interactions.time] unit: got 'h'"),
         ('time = {units = "h"}', "unknown key [interactions.time] units; expected one of format"),
-        ('sep = ";"', "unknown key [interactions] sep; expected one of columns, database"),
+        ('sep = ";"', "unknown key [interactions] sep; expected one of columns,"),
     ],
 )
 def test_keys_that_do_not_fit_are_refused_by_name(files: Files, key: str, message: str) -> None:
