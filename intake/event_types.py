@@ -29,6 +29,8 @@ class EventType(Section):
         learn from and nothing else, as an impression is
     interest_weight : `w` of [interest] for such events; None: the default for their `positive`
     decay : `a` of [interest] for such events; None: the default
+    objective : weight, in the order of an answer, of the log odds that a choice becomes an event
+        of this type; above 0 the ranker has a head for it
     """
 
     positive: bool | None = None
@@ -36,6 +38,7 @@ class EventType(Section):
     history: bool = True
     interest_weight: Weight | None = None
     decay: Decay | None = None
+    objective: NotNegative = 0.0
 
 
 Types = Mapping[str, EventType]
@@ -88,6 +91,11 @@ def weights_of(types: Types, event_types: pa.Array | pa.ChunkedArray) -> NDArray
 def without_history(types: Types) -> Sequence[str]:
     """The types whose events are examples only."""
     return [name for name, each in types.items() if not each.history]
+
+
+def objectives_of(types: Types) -> dict[str, float]:
+    """By event_type the weights in the order of an answer, of the types that have one."""
+    return {name: each.objective for name, each in types.items() if each.objective > 0}
 
 
 def _quoted(name: str) -> str:

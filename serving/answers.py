@@ -51,6 +51,7 @@ class RankedItem:
     features : what there is to rank it by
     cold : whether nobody has acted on it yet
     reasons : filled when asked to explain
+    outcomes : by event_type with an objective, the ranker's probability of such an event
     """
 
     item_id: str
@@ -61,6 +62,7 @@ class RankedItem:
     features: ItemKind = "full"
     cold: bool = False
     reasons: tuple[Reason, ...] = ()
+    outcomes: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from feast import FeatureStore
 
 from feast_fusion.redis_matrix import online_store_of
+from intake.event_types import objectives_of
 from intake.workspace import Workspace
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.online_features import OnlineFeatures
@@ -66,6 +67,7 @@ def open_recommender(
             partial(open_as_of, workspace, store, service, embedder),
             n_candidates=dataset.candidates.depth,
             objective=dataset.ranker,
+            outcomes=objectives_of(dataset.interactions.types),
             repeats=dataset.candidates.repeats,
             context=dataset.interactions.context,
             live_items=live_items,

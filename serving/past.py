@@ -18,6 +18,7 @@ from feast import FeatureStore
 from feast_fusion.times import TIMESTAMP, from_micros, to_micros
 from feast_fusion.training_set import TrainingSet
 from intake.context import context_column
+from intake.event_types import objectives_of
 from intake.workspace import Workspace
 from serving.answers import MODEL_FROM_LATER, Recommendations
 from serving.candidates import Candidates, Search
@@ -115,7 +116,8 @@ class PastRecommender:
         self._workspace, self._store, self._service = workspace, store, service
         self._artifact = artifact
         self._fitted_until = artifact.require_next_item().fitted_until
-        self._ranking = Ranking(artifact, workspace.dataset.ranker)
+        outcomes = objectives_of(workspace.dataset.interactions.types)
+        self._ranking = Ranking(artifact, workspace.dataset.ranker, outcomes)
         self._depth, self._repeats = settings.depth, settings.repeats
         self._encoder = RequestEncoder(artifact.features)
         self._changes = self._read_changes()

@@ -14,7 +14,7 @@ from serving.encoded_items import Flags
 from serving.explanation import explain_items, source_reasons
 from serving.slate import RankedSlate
 from serving.vector_index import Rows, Vectors
-from training.ranker.artifact import Artifact, probabilities
+from training.ranker.artifact import Artifact, every_probability
 from training.ranker.columns import Numbers
 
 # An item that fits a query as one in a hundred does (2.3 deviations) gains what tells the first
@@ -34,12 +34,14 @@ class Ordered:
     order : (m,) places, the best first
     scores, liked : (m,) by place, see `RankedItem`
     values : (m,) by place, mean value of the events of an item, NaN where there is none
+    outcomes : by event_type (m,) by place, how likely the item becomes such an event
     """
 
     order: Rows
     scores: Vectors
     liked: Vectors
     values: Numbers
+    outcomes: Mapping[str, Vectors]
 
 
 class Ranking:
@@ -49,27 +51,39 @@ class Ranking:
     ----------
     objective : what an order serves: choices, by its weights also the user's satisfaction after,
         and the value of an item (rating, revenue, dwell: what events carry)
+    outcomes : by event_type the weight of becoming such an event, of those that the artifact knows
     """
 
-    def __init__(self, artifact: Artifact, objective: RankerConfig) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        objective: RankerConfig,
+        outcomes: Mapping[str, float] | None = None,
+    ) -> None:
         self._ranker = artifact.ranker
         self._objective = objective
+        known = artifact.features.outcomes
+        self._outcomes = {name: (outcomes or {}).get(name, 0.0) for name in known}
 
     def order(self, catalogue: Catalogue, candidates: Candidates, slate: RankedSlate) -> "Ordered":
         """The order of m candidates. `slate` has them in their order."""
         history, recent = candidates.history, candidates.recent
         assert history is not None and recent is not None  # a slate has a user
         collaborative = catalogue.collaborative(history, candidates.rows)
-        liked = probabilities(self._ranker, slate.inputs(collaborative))  # (m,)
+        every = every_probability(self._ranker, slate.inputs(collaborative))  # (m, 1 + K)
+        liked, outcomes = every[:, 0], dict(zip(self._outcomes, every[:, 1:].T, strict=True))
         objective, values = self._objective, slate.values()
         logits: Logits = catalogue.scorer.choose(candidates.signals[None], recent)[0]
         logits = logits + objective.satisfaction * log_odds(liked)
         logits = logits + objective.value * deviations(values)
+        for name, chance in outcomes.items():
+            logits = logits + self._outcomes[name] * log_odds(chance)
         if candidates.query is not None:
             logits = logits + _spread(logits) * QUERY_WEIGHT * candidates.query
         acted_on, described = slate.items.acted_on, slate.items.described
         logits = _hold_back(logits, acted_on | described)
-        return Ordered(_order(logits, acted_on | described), _shares(logits), liked, values)
+        order = _order(logits, acted_on | described)
+        return Ordered(order, _shares(logits), liked, values, outcomes)
 
 
 def list_items(
@@ -87,7 +101,11 @@ def list_items(
     if explain:
         reasons = explain_items(catalogue, slate.rows(best), candidates, best)
     kinds = _kinds(slate.items.acted_on, slate.items.described)
-    return _items(catalogue, candidates, best, ordered.scores, kinds, reasons, ordered.liked)
+    found = _items(catalogue, candidates, best, ordered.scores, kinds, reasons, ordered.liked)
+    if ordered.outcomes:
+        for item, place in zip(found, best.tolist(), strict=True):
+            item.outcomes = {name: float(of[place]) for name, of in ordered.outcomes.items()}
+    return found
 
 
 def rank_by_popularity(

@@ -9,7 +9,7 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -94,7 +94,7 @@ class Recommender:
     live_items : user id -> items that the user has acted on since the last prepare; the prepared
         history and the user's recent items are seen in any case
     served_log : where the features of a sample of answers are kept for `audit skew`
-    objective : what the order serves beside the next choice
+    objective, outcomes : what the order serves beside the next choice, see `Ranking`
     repeats : whether what a user has had may be recommended again
     context : what a request may say of what is around it
     clock : the time of a request
@@ -112,6 +112,7 @@ class Recommender:
         live_items: LiveItems = lambda user_id: (),
         served_log: ServedLog | None = None,
         objective: RankerConfig = DEFAULT,
+        outcomes: Mapping[str, float] | None = None,
         repeats: bool = False,
         context: ContextColumns = NO_CONTEXT,
         clock: Clock = lambda: datetime.now(UTC),
@@ -120,11 +121,10 @@ class Recommender:
         self._clock, self._repeats = clock, repeats
         self._slates = Slates(features, artifact.features, columns=context)
         self.context = context
-        self._ranking = Ranking(artifact, objective)
+        self._ranking = Ranking(artifact, objective, outcomes)
         self._watch = watch
         self.embedder = embedder
-        self._past = past
-        self._n_candidates = n_candidates
+        self._past, self._n_candidates = past, n_candidates
         self._warn_again_at = -math.inf
         self._turns = threading.Semaphore(_RANKED_AT_ONCE)
         self._live_items = live_items

@@ -1,6 +1,7 @@
 """Shown, clicked and bought on several devices: the whole way, and what a context changes."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cli.redis_url import connection_string
 from evaluation.protocol import next_positives
 from feast_fusion.training_set import TrainingSet
 from intake.journal import read_journal
+from intake.workspace import Workspace
 from serving.answers import Recommendations
 from serving.assembly import open_recommender
 from serving.past import PastRecommender
@@ -52,6 +54,7 @@ positive = true
 positive = true
 weight = 2.0
 interest_weight = 2.0
+objective = 0.1
 [interactions.context]
 categorical = ["device"]
 clock = ["hour"]
@@ -130,6 +133,16 @@ def test_the_context_decides_and_each_users_last_events_test(news: Project) -> N
     assert before.fitted_until == events.time[asked.fitted_rows].max()
 
 
+def buying(workspace: Workspace) -> Workspace:
+    """With nothing in the order but purchases."""
+    interactions = workspace.dataset.interactions
+    purchase = interactions.types["purchase"].model_copy(update={"objective": 1e6})
+    types = {**interactions.types, "purchase": purchase}
+    changed = interactions.model_copy(update={"types": types})
+    dataset = workspace.dataset.model_copy(update={"interactions": changed})
+    return replace(workspace, dataset=dataset)
+
+
 def even_and_odd(answer: Recommendations) -> tuple[float, float]:
     """The mean probability of being liked of even and of odd items."""
     liked = {item.item_id: item.liked or 0.0 for item in answer.items}
@@ -156,6 +169,8 @@ def test_a_request_is_answered_by_its_context_which_the_log_keeps(news: Project)
                 for device in ("phone", "desktop")
             )
             ranked = recommender.rank("u1", [f"i{i}" for i in range(30)], context=PHONE)
+        with open_recommender(buying(workspace), store, SERVICE) as recommender:
+            only_bought = recommender.recommend("u1", N_ITEMS, context=PHONE)
         environment = {
             "FUSION_DATASET": str(workspace.dataset.path),
             "FUSION_HOME": str(workspace.home),
@@ -169,6 +184,10 @@ def test_a_request_is_answered_by_its_context_which_the_log_keeps(news: Project)
     own, only_shown = {*had["item_id"]}, {*shown["item_id"]} - {*had["item_id"]}
     assert not found & own, "what the user took is not recommended again"
     assert only_shown and only_shown <= found, "what was only shown still is"
+    for item in phone.items:
+        assert item.outcomes is not None and 0 < item.outcomes["purchase"] < 1
+    bought = [item.outcomes["purchase"] for item in only_bought.items if item.outcomes]
+    assert bought == sorted(bought, reverse=True), "by a weight that leaves nothing else to say"
     served = pl.concat(pl.read_parquet(path) for path in workspace.served.glob("*.parquet"))
     assert sorted(served["context__device"].to_list()) == ["desktop"] * 10 + ["phone"] * 20
     assert served["context__hour"].null_count() == 0

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from intake.model_settings import RankerConfig
 from training.checkpoint import Checkpoint, below, optimizer_tensors, restore_optimizer
-from training.losses import build_loss, is_pairwise
+from training.losses import build_loss, is_pairwise, outcome_loss
 from training.processes import Processes
 from training.ranker.batching import RankerInputs, iterate_rows, truncate_recent_lists
 from training.ranker.model import Ranker
@@ -18,11 +18,12 @@ from training.ranker.model import Ranker
 
 @dataclass(frozen=True)
 class Examples:
-    """N rows, their labels (N,) and weights (N,) of mean 1, on the device that trains."""
+    """N rows, labels (N,), weights (N,) of mean 1, outcomes (N, K), on the device that trains."""
 
     inputs: RankerInputs
     labels: Tensor
     weights: Tensor
+    outcomes: Tensor
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,10 @@ class Fitting:
         if config.truncate:
             batch = truncate_recent_lists(batch, config.truncate, forgetting)
         self._optimizer.zero_grad()
-        logits = processes.gather(self.ranker(batch), rows)
-        loss = build_loss(config.loss)(
-            logits, examples.labels[rows], users[rows], examples.weights[rows]
-        )
+        logits = processes.gather(self.ranker.every(batch), rows)
+        weights = examples.weights[rows]
+        loss = build_loss(config.loss)(logits[:, 0], examples.labels[rows], users[rows], weights)
+        loss = loss + outcome_loss(logits[:, 1:], examples.outcomes[rows], weights)
         torch.autograd.backward(loss)
         processes.add_gradients(self.ranker)
         self._optimizer.step()

@@ -34,6 +34,14 @@ def joint(logits: Tensor, labels: Tensor, users: Tensor, weights: Tensor) -> Ten
     return (bce(logits, labels, users, weights) + bpr(logits, labels, users, weights)) / 2
 
 
+def outcome_loss(logits: Tensor, outcomes: Tensor, weights: Tensor) -> Tensor:
+    """Sum over K outcomes of the mean weighted cross-entropy of (B, K); 0 without an outcome."""
+    if not outcomes.shape[1]:
+        return logits.new_zeros(())
+    each = F.binary_cross_entropy_with_logits(logits, outcomes, reduction="none")
+    return (each * weights[:, None]).mean(dim=0).sum()
+
+
 def build_loss(name: LossName) -> Loss:
     """The objective of that name in the configuration."""
     losses: dict[LossName, Loss] = {"bce": bce, "bpr": bpr, "joint": joint}

@@ -32,12 +32,12 @@ class Processes:
         return torch.tensor_split(rows, self.n)[self.rank]
 
     def gather(self, own: Tensor, rows: Tensor) -> Tensor:
-        """(B,) values of all shares of `rows`; a gradient flows to this process's own only."""
+        """(B, ...) values of all shares of `rows`; a gradient flows to this process's own only."""
         if self.n == 1:
             return own
         shares = torch.tensor_split(rows, self.n)
         start = sum(map(len, shares[: self.rank]))
-        together = own.new_zeros(len(rows))
+        together = own.new_zeros((len(rows), *own.shape[1:]))
         together[start : start + len(own)] = own.detach()
         dist.all_reduce(together)
         return torch.cat([together[:start], own, together[start + len(own) :]])

@@ -12,14 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
 from intake.context import ContextColumns, context_column
-from intake.event_types import without_history
+from intake.event_types import objectives_of, without_history
 from intake.workspace import Workspace
+from training.ranker.columns import OUTCOME
 from transformations.names import EXAMPLES, INTERACTIONS, ITEMS
 
 # Of fewer, the newest tenth, which tests, is not one event.
@@ -31,7 +33,8 @@ SPINE_COLUMNS = ["user_id", "item_id", "event_timestamp", "label", WEIGHT]
 def build_spine(workspace: Workspace, *, seed: int = 0) -> pa.Table:
     """user_id, item_id, event_timestamp (UTC, us), label (0 or 1) and weight, by time, user, item.
 
-    Beside them the context of each event, `context__...`; of a drawn item that of its positive.
+    Beside them the context of each event, `context__...`, of a drawn item that of its positive;
+    and `outcome:<event_type>` (0 or 1) for each type that has an objective.
     Data without a negative event get `negatives` of `[ranker]` drawn per positive, each of the
     positive's weight; other data have their own.
 
@@ -65,6 +68,7 @@ def is_implicit(events: pl.DataFrame) -> bool:
 
 def _read_events(workspace: Workspace) -> pl.DataFrame:
     """The events that are history, then those that are examples only, as the columns of a spine."""
+    interactions = workspace.dataset.interactions
     return pl.concat(
         pl.read_parquet(path).select(
             "user_id",
@@ -74,7 +78,11 @@ def _read_events(workspace: Workspace) -> pl.DataFrame:
             (pl.col(WEIGHT) if WEIGHT in pl.read_parquet_schema(path) else pl.lit(1.0))
             .cast(pl.Float32)
             .alias(WEIGHT),
-            *map(context_column, workspace.dataset.interactions.context.given),
+            *map(context_column, interactions.context.given),
+            *(
+                (pl.col("event_type") == name).fill_null(False).cast(pl.Int64).alias(OUTCOME + name)
+                for name in objectives_of(interactions.types)
+            ),
         )
         for path in _sources(workspace)
     )
@@ -159,7 +167,7 @@ def _with_negatives(
     sampled = (
         drawn.join(touched, on=["user_id", "item_id"], how="left")
         .filter(pl.col("touched_at").is_null() | (pl.col("touched_at") > pl.col("event_timestamp")))
-        .with_columns(label=pl.lit(0, pl.Int64))
+        .with_columns(pl.lit(0, pl.Int64).alias("label"), cs.starts_with(OUTCOME) * 0)
         .select(positives.columns)
         .unique(["user_id", "item_id", "event_timestamp"], maintain_order=True)
     )

@@ -19,6 +19,7 @@ from training.metrics import auc
 from training.processes import ALONE, Processes
 from training.ranker.artifact import Artifact, probabilities
 from training.ranker.batching import RankerInputs
+from training.ranker.columns import outcome_columns
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.model import InputShape, Ranker
 from training.spine import WEIGHT
@@ -166,7 +167,17 @@ def _device(name: str | None) -> torch.device:
 def _examples(features: FeatureEncoder, rows: TrainingSet, where: torch.device) -> Examples:
     labels = torch.from_numpy(rows.table["label"].to_numpy().astype(np.float32))
     weights = torch.from_numpy(_weights(rows))
-    return Examples(features.transform(rows).to(where), labels.to(where), weights.to(where))
+    outcomes = torch.from_numpy(_outcomes(rows))
+    return Examples(
+        features.transform(rows).to(where), labels.to(where), weights.to(where), outcomes.to(where)
+    )
+
+
+def _outcomes(rows: TrainingSet) -> NDArray[np.float32]:
+    """(n, K) what the rows became, in the order of their columns."""
+    columns = [rows.table[name].to_numpy() for name in outcome_columns(rows)]
+    found: NDArray[np.float32] = np.array(columns, np.float32).reshape(len(columns), len(rows)).T
+    return np.ascontiguousarray(found)
 
 
 def _weights(rows: TrainingSet) -> NDArray[np.float32]:
@@ -196,6 +207,7 @@ def _shape(features: FeatureEncoder, inputs: RankerInputs) -> InputShape:
         user_texts=inputs.cosines.shape[1],
         text=inputs.known_texts.vectors.shape[1],
         text_spread=features.text_projection.spread if features.text_projection else 1.0,
+        outcomes=len(features.outcomes),
     )
 
 

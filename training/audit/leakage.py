@@ -27,7 +27,7 @@ from intake.split_settings import BY_TIME, SplitConfig
 from training.audit.absence import BY_LABEL, NOT_YET, find_absences
 from training.audit.source_history import SourceHistory
 from training.audit.view_audit import Difference, ViewAudit
-from training.ranker.columns import is_collaborative
+from training.ranker.columns import is_collaborative, is_outcome
 from training.spine import SPINE_COLUMNS
 from training.split import Split, split_rows
 from transformations.names import EVENT_ORDER
@@ -154,6 +154,7 @@ def audit_training_set(
             audited.append(name)
         findings += (Finding(*found) for found in find_absences(audit, training_set))
     keys = {key for history in histories for key in history.keys}
+    keys |= {name for name in training_set.names if is_outcome(name)}
     findings += _suspicious(training_set.table, keys, suspicious_auc)
     findings += _split_overlaps(training_set.table, split, how)
     findings.sort(key=lambda finding: (KINDS.index(finding.kind), finding.feature))

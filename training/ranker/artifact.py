@@ -33,7 +33,7 @@ from training.ranker.model import InputShape, Ranker
 from training.ranker.text_projection import TextProjection
 from transformations.id_map import IdMap
 
-FORMAT = 4
+FORMAT = 5
 _DESCRIPTION = "artifact.json"
 _ARRAYS = "arrays.safetensors"
 _RANKER, _NEXT_ITEM = "ranker.", "next_item."  # before the name of a weight
@@ -179,20 +179,26 @@ class Artifact:
                 },
                 "item_ids": features.items.ids.to_pylist(),
                 "user_texts": features.user_texts,
+                "outcomes": features.outcomes,
                 "text_spread": projection.spread if projection else None,
             },
         }
 
 
 def probabilities(ranker: Ranker, inputs: RankerInputs) -> NDArray[np.float32]:
-    """(n,) sigmoid of the ranker's logits, on the CPU."""
+    """(n,) probabilities of being liked."""
+    found: NDArray[np.float32] = every_probability(ranker, inputs)[:, 0]
+    return found
+
+
+def every_probability(ranker: Ranker, inputs: RankerInputs) -> NDArray[np.float32]:
+    """(n, 1 + K) sigmoid of the ranker's logits, of being liked and of the outcomes, on the CPU."""
     device = next(ranker.parameters()).device
     with torch.inference_mode():
         batches = torch.split(torch.arange(len(inputs), device=device), _SCORED_TOGETHER)
-        parts = [torch.sigmoid(ranker(inputs.batch(rows))) for rows in batches]
-    scores: NDArray[np.float32] = (
-        torch.cat(parts).cpu().numpy() if parts else np.zeros(0, np.float32)
-    )
+        parts = [torch.sigmoid(ranker.every(inputs.batch(rows))) for rows in batches]
+    nothing = np.zeros((0, 1 + ranker.shape.outcomes), np.float32)
+    scores: NDArray[np.float32] = torch.cat(parts).cpu().numpy() if parts else nothing
     return scores
 
 
@@ -254,4 +260,5 @@ def _features(known: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Feature
         user_texts=tuple(known["user_texts"]),
         text_projection=projection,
         item_texts=arrays["items.texts"].numpy(),
+        outcomes=tuple(known["outcomes"]),
     )

@@ -19,6 +19,8 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
+OUTCOME = "outcome:"  # before an event_type: 1 where the example is such an event
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -51,9 +53,21 @@ def _columns(view: str, features: Sequence[str]) -> tuple[str, ...]:
 def feature_names(rows: TrainingSet) -> tuple[str, ...]:
     """Every feature, ascending; entity columns and labels are none, nor is the context."""
     scalars = [
-        name for name in rows.table.column_names if split_column(name)[1] and not is_context(name)
+        name
+        for name in rows.table.column_names
+        if split_column(name)[1] and not is_context(name) and not is_outcome(name)
     ]
     return tuple(sorted([*scalars, *rows.vectors, *rows.lists]))
+
+
+def is_outcome(name: str) -> bool:
+    """Whether it is what an example became, which is a label."""
+    return name.startswith(OUTCOME)
+
+
+def outcome_columns(rows: TrainingSet) -> list[str]:
+    """The columns of outcomes, in the order of the table."""
+    return [name for name in rows.table.column_names if is_outcome(name)]
 
 
 def is_collaborative(name: str) -> bool:

@@ -17,6 +17,7 @@ from intake.outliers import without_outliers
 from training.ranker.batching import Distinct, RankerInputs
 from training.ranker.category_columns import Codes, Vocabulary, fit_codes, join_codes
 from training.ranker.columns import (
+    OUTCOME,
     Floats,
     Numbers,
     Profile,
@@ -24,6 +25,7 @@ from training.ranker.columns import (
     has_feature,
     is_collaborative,
     number,
+    outcome_columns,
     vectors,
 )
 from training.ranker.derived_numbers import derive_numbers
@@ -54,6 +56,7 @@ class FeatureEncoder:
     items : known items
     user_texts : which text vectors of users there are
     text_projection : of text vectors, None where the training rows have none
+    outcomes : event types that the ranker has a head for
     item_texts : (v + 1, p) projected vectors of the unknown item (zeros) and the v known items
     """
 
@@ -68,6 +71,7 @@ class FeatureEncoder:
     user_texts: tuple[str, ...]
     text_projection: TextProjection | None
     item_texts: Floats
+    outcomes: tuple[str, ...] = ()
 
     @classmethod
     def fit(
@@ -110,6 +114,7 @@ class FeatureEncoder:
             user_texts=tuple(name for name in user_texts if vectors(past, name)),
             text_projection=projection,
             item_texts=item_texts,
+            outcomes=tuple(name.removeprefix(OUTCOME) for name in outcome_columns(past)),
         )
 
     @cached_property

@@ -15,7 +15,7 @@ from training.ranker.fusion import build_fusion
 
 
 class InputShape(BaseModel):
-    """Widths of the inputs: S, codes, C, U and p of `Batch`; spread of text products."""
+    """Widths of the inputs: S, codes, C, U and p of `Batch`; spread of text products; outcomes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,6 +25,7 @@ class InputShape(BaseModel):
     user_texts: int
     text: int
     text_spread: float
+    outcomes: int = 0
 
 
 class TargetAttention(nn.Module):
@@ -139,6 +140,7 @@ class Ranker(nn.Module):
             nn.GELU(),
             nn.Linear(config.width, 1),
         )
+        self.outcomes = nn.Linear(config.width, shape.outcomes) if shape.outcomes else None
         self.scale: Tensor
         self.shift: Tensor
         self.register_buffer("scale", torch.ones(()))
@@ -146,6 +148,10 @@ class Ranker(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """(B,) logits."""
+        return self.every(batch)[:, 0]
+
+    def every(self, batch: Batch) -> Tensor:
+        """(B, 1 + K) logits of being liked, then of the K outcomes."""
         encoders = {
             "structured": self._structured,
             "collaborative": self._collaborative,
@@ -155,8 +161,9 @@ class Ranker(nn.Module):
         stacked = torch.stack([values for values, _ in encoded], dim=1)  # (B, M, d)
         mask = torch.stack([present for _, present in encoded], dim=1)  # (B, M)
         fused = self.fusion(stacked * mask[..., None], mask)  # (B, d)
-        logits: Tensor = self.head(fused).squeeze(1) * self.scale + self.shift
-        return logits
+        hidden = self.head[:-1](fused)  # (B, d)
+        liked: Tensor = self.head[-1](hidden) * self.scale + self.shift
+        return liked if self.outcomes is None else torch.cat([liked, self.outcomes(hidden)], dim=1)
 
     def _structured(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, d); always present: what is absent has columns and codes of its own."""

@@ -107,5 +107,5 @@ def test_another_format_is_refused(artifact: Artifact, tmp_path: Path) -> None:
     folder = artifact.save(tmp_path / "artifact")
     description = json.loads((folder / "artifact.json").read_text()) | {"format": 0}
     (folder / "artifact.json").write_text(json.dumps(description))
-    with pytest.raises(SchemaError, match="artifact of format 0, expected 4"):
+    with pytest.raises(SchemaError, match="artifact of format 0, expected 5"):
         Artifact.load(folder)
