@@ -74,6 +74,6 @@ def contestants(all_baselines: bool, repeats: bool) -> dict[str, Fit]:
 
 def _answer(queries: Queries, fit: Fit, seed: int) -> tuple[Ranked, float]:
     started = time.process_time()
-    score = fit(queries.fitted, queries.n_fitted, seed)
+    score = fit(queries.log, queries.n_fitted, seed)
     took = time.process_time() - started
     return rank_by_scores(queries, score), took

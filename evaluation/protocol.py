@@ -64,6 +64,15 @@ class Queries:
         """The events that a model may be fitted on; users and items keep their codes."""
         return take_events(self.events, self.fitted_rows)
 
+    @property
+    def log(self) -> Events:
+        """The events whose first `n_fitted` a model may be fitted on.
+
+        Where these are the first of all, later ones are there too, as what was known at a choice.
+        """
+        is_first = bool((self.fitted_rows == np.arange(self.n_fitted)).all())
+        return self.events if is_first else self.fitted
+
     def __len__(self) -> int:
         return len(self.rows)
 

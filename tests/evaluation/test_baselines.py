@@ -10,7 +10,9 @@ import torch
 from evaluation.baselines import BASELINES, POPULARITY, REPEATS
 from evaluation.contest import contestants, hold_contest
 from evaluation.protocol import Queries, next_positives, rank_by_scores
+from intake.split_settings import SplitConfig
 from tests.evaluation.logs import make_events, random_events, two_tastes
+from transformations.collaborative.histories import take_events
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -44,7 +46,7 @@ def test_nothing_from_the_instant_on_is_read(name: str) -> None:
     rows = next_positives(events, repeats=True).rows[:8]
     cut = int(np.searchsorted(events.time, events.time[rows[0]]))
     last = rows[events.time[rows] == events.time[rows[0]]]
-    queries = Queries(events, last, cut)
+    queries = Queries(events, last, np.arange(cut))
     mixed = np.random.default_rng(1).permutation(np.arange(cut, len(events)))
     later = np.concatenate([np.arange(cut), mixed])
     changed = replace(
@@ -52,7 +54,7 @@ def test_nothing_from_the_instant_on_is_read(name: str) -> None:
         item=(events.item[later] + (np.arange(len(events)) >= cut)) % len(events.items),
         positive=events.positive[later],
     )
-    other = Queries(changed, last, cut)
+    other = Queries(changed, last, np.arange(cut))
     np.testing.assert_array_equal(
         EVERY[name](events, cut, 0)(queries), EVERY[name](changed, cut, 0)(other)
     )
@@ -79,7 +81,7 @@ def test_own_items_come_by_how_often_and_by_how_lately() -> None:
     rows = [(0, 0, 1, True), (1, 0, 1, True), (2, 0, 2, True), (3, 0, 3, True)]
     rows += [(4, 1, 4, True), (5, 1, 4, True), (6, 0, 0, True)]
     events = make_events(rows, 2, 6)
-    queries = Queries(events, np.array([6]), 6, repeats=True)
+    queries = Queries(events, np.array([6]), np.arange(6), repeats=True)
     counted = rank_by_scores(queries, REPEATS["own items, counted"](events, 6, 0))
     assert counted.top[0, :4].tolist() == [1, 2, 3, 4]
     lately = rank_by_scores(queries, REPEATS["own items, newest first"](events, 6, 0))
@@ -116,3 +118,22 @@ def test_a_contest_asks_all_the_same_queries() -> None:
 def test_what_needs_repeats_is_asked_only_where_there_are_some() -> None:
     assert list(contestants(False, True)) == [POPULARITY]
     assert {*contestants(True, True)} - {*contestants(True, False)} == {*REPEATS}
+
+
+def test_every_baseline_answers_each_users_last_choice() -> None:
+    events, how = random_events(n_events=200), SplitConfig(by="leave_one_out")
+    queries = next_positives(events, repeats=True, limit=None, how=how)
+    assert queries.log is queries.fitted and len(queries) > 5
+    for fit in EVERY.values():
+        ranked = rank_by_scores(queries, fit(queries.log, queries.n_fitted, 0))
+        assert (ranked.rank > 0).all()
+
+
+def test_popularity_of_fewer_events_counts_these() -> None:
+    events = random_events(2)
+    queries = next_positives(events, repeats=True)
+    fewer = take_events(events, np.arange(len(events) // 2, len(events)))
+    counted = BASELINES[POPULARITY](fewer, 1, 0)(queries)
+    for at, now in enumerate(queries.time):
+        liked = fewer.item[(fewer.time < now) & fewer.positive]
+        np.testing.assert_array_equal(counted[at], np.bincount(liked, minlength=len(events.items)))
