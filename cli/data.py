@@ -12,6 +12,7 @@ from intake.workspace import Workspace
 from transformations.embedder import identify
 from transformations.names import SERVICE
 from transformations.prepared_sources import SourcesReport, write_sources
+from transformations.writing import identify_writer
 
 if TYPE_CHECKING:
     from feast_fusion.training_set import TrainingSet
@@ -32,9 +33,11 @@ def prepare(workspace: Workspace) -> None:
 def prepare_sources(workspace: Workspace) -> None:
     """Write the sources of a workspace and say what came of it.
 
-    The encoder is looked for first: one that is not there would end the job only after all this.
+    The models are looked for first: one that is not there would end the job only after all this.
     """
     identify(workspace.dataset.encoder)
+    if workspace.dataset.writer is not None:
+        identify_writer(workspace.dataset.writer)
     with progress_bar("Preparing") as advance:
         report = write_sources(workspace, progress=advance)
     say(*_report_lines(workspace, report))

@@ -22,6 +22,7 @@ from cli.redis import redis_of
 from cli.run_summary import RunSummary, peak_rss_mb, rounded
 from cli.terminal import say, then
 from cli.workspace_options import example_dataset, with_workspace
+from cli.write import write_items
 from evaluation.pointwise import evaluate_ranker, pointwise_lines
 from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeastFusionError
@@ -58,7 +59,7 @@ def run(workspace: Workspace) -> None:
     \b
     prepare       files -> point-in-time sources
     apply         declarations -> registry
-    materialize   texts -> vectors; history -> sinks, newest -> Redis
+    materialize   texts -> vectors, attributes; history -> sinks, newest -> Redis
     training-set  labels -> features as they were, and an audit of that
     train         -> fusion ranker (skipped when training set, settings and code are unchanged)
     evaluate      -> metrics on the test part, by default the last 10 % of the events
@@ -99,6 +100,8 @@ def run_all(workspace: Workspace) -> None:
     _step("1/7 Prepare")
     prepare_sources(workspace)
     require_events(workspace)  # before anything is encoded
+    if workspace.dataset.writer is not None:
+        write_items(workspace)
     cached = _vectors_cached(workspace)
     with redis_of(workspace) as redis:
         _step("2/7 feast apply")

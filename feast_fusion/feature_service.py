@@ -23,6 +23,17 @@ def open_service(store: FeatureStore, name: str) -> FeatureService:
     return services[name]
 
 
+def vector_views(service: FeatureService) -> list[tuple[str, str]]:
+    """Each view of vectors that the service names, without its encoder, and the encoder's id."""
+    found = []
+    for projection in service.feature_view_projections:
+        view, encoder = split_view(projection.name)
+        holds_vectors = any(f.vector_index or f.name == view for f in projection.features)
+        if encoder is not None and holds_vectors:
+            found.append((view, encoder))
+    return found
+
+
 def encoder_of(service: FeatureService) -> str | None:
     """The encoder id in the names of the service's views, None when it has no vectors.
 
@@ -31,8 +42,7 @@ def encoder_of(service: FeatureService) -> str | None:
     EncoderMismatchError
         The service has vectors of two encoders.
     """
-    names = [projection.name for projection in service.feature_view_projections]
-    found = sorted({encoder for name in names if (encoder := split_view(name)[1])})
+    found = sorted({encoder for _, encoder in vector_views(service)})
     if len(found) > 1:
         raise EncoderMismatchError(
             f"feature service {service.name}: got vectors of the encoders {found}, expected those "

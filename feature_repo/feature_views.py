@@ -10,11 +10,12 @@ from feast import BatchFeatureView, Entity, FeatureView, Field, FileSource
 from feast.types import Array, ComplexFeastType, Float32, Float64, Int64, PrimitiveFeastType, String
 
 from feature_repo import sources
-from feature_repo.declared_dataset import DATASET, ENCODER
+from feature_repo.declared_dataset import DATASET, ENCODER, WRITER
 from feature_repo.entities import item, user
 from feature_repo.transformation_source import transformation
 from transformations import names
 from transformations.embedding import embed_behaviour, embed_items, track_interest
+from transformations.writing import write_attributes
 
 FOREVER = timedelta(0)  # no ttl: the newest row holds until the next
 OWNER = "feast-fusion"
@@ -174,3 +175,23 @@ user_interest = _vectors(
     track_interest,
     "Moving average of the vectors of the user's items, one row per instant",
 )
+
+if WRITER is not None:
+    item_attributes = BatchFeatureView(
+        name=sources.item_attribute_rows.name,
+        entities=[item],
+        source=[item_profile],
+        sink_source=sources.item_attribute_rows,
+        schema=[
+            *(Field(name=name, dtype=String) for name in WRITER.attributes.choices),
+            *(Field(name=name, dtype=Array(String)) for name in WRITER.attributes.words),
+        ],
+        mode="pandas",
+        online=True,
+        offline=True,
+        description="Attributes that a language model wrote of the item text, one row per version",
+        ttl=FOREVER,
+        owner=OWNER,
+        tags={"dataset": DATASET.name, "writer_id": WRITER.writer_id},
+        **transformation(write_attributes, f"writer_id={WRITER.writer_id!r}"),
+    )

@@ -3,10 +3,11 @@
 from feast import FeatureService
 
 from feature_repo import feature_views as views
-from feature_repo.declared_dataset import DATASET, ENCODER
+from feature_repo.declared_dataset import DATASET, ENCODER, WRITER
 from transformations import names
 
 _profiles = [views.item_profile, *([views.user_profile] if DATASET.users is not None else [])]
+_written = [views.item_attributes.with_name(names.ITEM_ATTRIBUTES)] if WRITER is not None else []
 
 ranker = FeatureService(
     name=names.SERVICE,
@@ -19,9 +20,14 @@ ranker = FeatureService(
         views.item_embedding.with_name(names.ITEM_EMBEDDING),
         views.user_embedding.with_name(names.USER_EMBEDDING),
         views.user_interest.with_name(names.USER_INTEREST),
+        *_written,
     ],
     description="Features of the fusion ranker, version 1",
-    tags={"encoder_id": ENCODER.encoder_id, "dataset": DATASET.name},
+    tags={
+        "encoder_id": ENCODER.encoder_id,
+        "dataset": DATASET.name,
+        **({} if WRITER is None else {"writer_id": WRITER.writer_id}),
+    },
     owner="feast-fusion",
 )
 

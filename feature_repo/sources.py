@@ -8,7 +8,7 @@ from feast.types import String
 
 from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeatureNotFoundError
-from feature_repo.declared_dataset import DATASET, ENCODER, WORKSPACE
+from feature_repo.declared_dataset import DATASET, ENCODER, WORKSPACE, WRITER
 from transformations import names
 
 
@@ -29,9 +29,9 @@ def _prepared(name: str) -> FileSource:
     )
 
 
-def _sink(view: str) -> FileSource:
-    """The folder in which the engine keeps the full history of a view of vectors."""
-    name = vector_view(view, ENCODER.encoder_id)
+def _sink(view: str, model_id: str = ENCODER.encoder_id) -> FileSource:
+    """The folder in which the engine keeps the full history of what a model made."""
+    name = vector_view(view, model_id)
     return FileSource(
         name=name,
         path=str(WORKSPACE.sinks / name),
@@ -55,5 +55,7 @@ if DATASET.users is not None:
 item_vectors = _sink(names.ITEM_EMBEDDING)
 user_vectors = _sink(names.USER_EMBEDDING)
 interest_vectors = _sink(names.USER_INTEREST)
+if WRITER is not None:
+    item_attribute_rows = _sink(names.ITEM_ATTRIBUTES, WRITER.writer_id)
 
 query = RequestSource(name="query", schema=[Field(name="query_text", dtype=String)])

@@ -17,19 +17,26 @@ _SOURCE = """def {function}(inputs):
         inputs,
         dataset={dataset!r},
         home={home!r},
-        encoder_id={encoder_id!r},
+        {identity},
     )
 """
 
 
-def transformation(function: Callable[..., Any]) -> dict[str, Any]:
-    """`udf` and `udf_string` of a view whose transformation is `function`, of any package."""
+def transformation(
+    function: Callable[..., Any], identity: str = f"encoder_id={ENCODER.encoder_id!r}"
+) -> dict[str, Any]:
+    """`udf` and `udf_string` of a view whose transformation is `function`, of any package.
+
+    Parameters
+    ----------
+    identity : the literal of the model that it was declared for, as an argument of `function`
+    """
     source = _SOURCE.format(
         module=function.__module__,
         function=function.__name__,
         dataset=str(DATASET.path),
         home=str(WORKSPACE.home),
-        encoder_id=ENCODER.encoder_id,
+        identity=identity,
     )
     namespace: dict[str, Callable[..., Any]] = {}
     exec(source, namespace)  # our own text, as Feast itself will execute it

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from intake.context import ContextColumns
 from intake.event_types import (
@@ -18,6 +18,7 @@ from intake.model_settings import NextItemConfig, RankerConfig, Section
 from intake.split_settings import SplitConfig
 from intake.tables.section import Columns, TableSection
 from intake.versioned_tables import Items, Users
+from intake.writer_settings import WriterConfig, require_new_names
 
 Value = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)]
 
@@ -219,6 +220,7 @@ class Dataset(Section):
     interactions: Interactions
     activity: Activity = Activity()
     encoder: Encoder = Encoder()
+    writer: Annotated[WriterConfig | None, AfterValidator(require_new_names)] = None
     cleaning: Cleaning = Cleaning()
     interest: Interest = Interest()
     ranker: RankerConfig = RankerConfig()

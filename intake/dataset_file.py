@@ -47,7 +47,7 @@ def explain(error: ValidationError) -> str:
 
 
 def _resolve_paths(raw: dict[str, Any], folder: Path) -> None:
-    """Makes the paths of files absolute, and the name of a model where it is a folder here."""
+    """Makes the paths of files absolute, and the names of models that lie here."""
     for section in ("items", "users", "interactions"):
         table = raw.get(section)
         if not isinstance(table, dict):
@@ -56,11 +56,12 @@ def _resolve_paths(raw: dict[str, Any], folder: Path) -> None:
             place = table.get(key)
             if isinstance(place, str) and "://" not in place:
                 table[key] = folder / Path(place).expanduser()
-    encoder = raw.get("encoder")
-    if isinstance(encoder, dict) and isinstance(encoder.get("model"), str):
-        model = folder / encoder["model"]
-        if model.is_dir():
-            encoder["model"] = str(model)
+    for section in ("encoder", "writer"):
+        table = raw.get(section)
+        if isinstance(table, dict) and isinstance(table.get("model"), str):
+            model = folder / Path(table["model"]).expanduser()
+            if model.is_dir() or (model.suffix == ".gguf" and model.is_file()):
+                table["model"] = str(model)
 
 
 def _explain(detail: ErrorDetails) -> str:

@@ -156,7 +156,17 @@ def _or(words: list[str]) -> str:
 
 
 def _plural(words: str) -> str:
-    return words if words.startswith(("`", "[")) or " or " in words else f"{words}s"
+    """The plural of a type in words.
+
+    >>> _plural("list of texts"), _plural("whole number (at least 1)")
+    ('lists of texts', 'whole numbers (at least 1)')
+    """
+    if words.startswith(("`", "[")) or " or " in words:
+        return words
+    if words.startswith("list of "):
+        return f"lists of {words.removeprefix('list of ')}"
+    noun, bracket, bounds = words.partition(" (")
+    return f"{noun}s{bracket}{bounds}"
 
 
 if __name__ == "__main__":

@@ -67,6 +67,11 @@ class Workspace:
         return self.home / "vectors"
 
     @property
+    def writings(self) -> Path:
+        """What writers wrote about texts, shared by all data sets of this home."""
+        return self.home / "writings"
+
+    @property
     def training_set(self) -> Path:
         """The last training set built."""
         return self.root / "training_set"

@@ -6,6 +6,7 @@ A view of vectors holds one feature, which has the view's own name.
 ITEM_PROFILE = "item_profile"
 ITEM_STATS = "item_stats"
 ITEM_EMBEDDING = "item_embedding"
+ITEM_ATTRIBUTES = "item_attributes"
 USER_PROFILE = "user_profile"
 USER_STATS = "user_stats"
 USER_RECENT = "user_recent"

@@ -19,8 +19,9 @@ from feast import FeatureService, FeatureStore, OnDemandFeatureView
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from feast_fusion.column_names import feature_column, logical_name, split_view
+from feast_fusion.column_names import feature_column, logical_name
 from feast_fusion.errors import schema_error
+from feast_fusion.feature_service import vector_views
 from feast_fusion.training_set import TrainingSet
 from intake.context import is_context
 from intake.split_settings import BY_TIME, SplitConfig
@@ -204,8 +205,7 @@ def _features(history: SourceHistory, training_set: TrainingSet) -> dict[str, st
 
 def _other_encoders(service: FeatureService, n_rows: int) -> Iterator[Finding]:
     """Views whose name has another encoder id than the service, or than most of its views."""
-    names = (split_view(p.name) for p in service.feature_view_projections)
-    encoders = [(view, encoder) for view, encoder in names if encoder is not None]
+    encoders = vector_views(service)
     most_common = Counter(encoder for _, encoder in encoders).most_common(1)
     expected = service.tags.get("encoder_id") or (most_common[0][0] if most_common else "")
     for view, found in encoders:

@@ -40,7 +40,7 @@ class ItemSide:
             TextProjection.fit(texts[known], _TEXT_WIDTH) if known.any() else None,
             {
                 name: fit_vocabulary(rows, name)
-                for name in profile.item_categorical
+                for name in profile.categories_of_items
                 if has_feature(rows, name)
             },
             {name: _quantiles(number(rows, name)) for name in numeric},

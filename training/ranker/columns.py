@@ -13,7 +13,7 @@ from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
 from intake.context import CONTEXT, is_context
 from intake.dataset import Dataset
-from transformations.names import COLLABORATIVE, ITEM_PROFILE, USER_PROFILE
+from transformations.names import COLLABORATIVE, ITEM_ATTRIBUTES, ITEM_PROFILE, USER_PROFILE
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -24,26 +24,42 @@ OUTCOME = "outcome:"  # before an event_type: 1 where the example is such an eve
 
 @dataclass(frozen=True)
 class Profile:
-    """The profile columns of a data set, by their names in a training set."""
+    """The profile columns of a data set, by their names in a training set.
+
+    Attributes
+    ----------
+    numeric, categorical : of items and users
+    item_categorical : those of `categorical` that statistics of users count
+    item_written : those of `categorical` that a language model wrote of items
+    """
 
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
     item_categorical: tuple[str, ...]
+    item_written: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Profile":
-        """The columns that `[items]`, `[users]` and `[interactions.context]` declare."""
+        """The columns of `[items]`, `[users]`, `[interactions.context]` and `[writer]`."""
         items, users, context = dataset.items, dataset.users, dataset.interactions.context
         categories = _columns(ITEM_PROFILE, items.categorical)
+        written = _columns(ITEM_ATTRIBUTES, dataset.writer.attributes if dataset.writer else ())
         return cls(
             _columns(ITEM_PROFILE, items.numeric)
             + (_columns(USER_PROFILE, users.numeric) if users else ())
             + _columns(CONTEXT, context.numeric),
             categories
             + (_columns(USER_PROFILE, users.categorical) if users else ())
-            + _columns(CONTEXT, (*context.categorical, *context.clock)),
+            + _columns(CONTEXT, (*context.categorical, *context.clock))
+            + written,
             categories,
+            written,
         )
+
+    @property
+    def categories_of_items(self) -> tuple[str, ...]:
+        """All categories of items, given or written."""
+        return self.item_categorical + self.item_written
 
 
 def _columns(view: str, features: Sequence[str]) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ class RequestEncoder:
         self._category: dict[str, int] = {}
         of_items = (ITEM_STATS, ITEM_PROFILE)
         self.item_numbers = [name for name in encoder.scales if name.startswith(of_items)]
-        of_items_too = set(encoder.profile.item_categorical)
+        of_items_too = set(encoder.profile.categories_of_items)
         self._item_columns = [name for name in encoder.vocabularies if name in of_items_too]
         self._user_columns = [name for name in encoder.vocabularies if name not in of_items_too]
 

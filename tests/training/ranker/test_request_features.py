@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from feast_fusion.training_set import Indexed, TrainingSet
 from intake.context import ContextColumns
+from intake.writer_settings import WriterConfig
 from tests.training.synthetic import make_dataset, make_training_set, with_column, without
 from training.ranker.batching import Batch
 from training.ranker.columns import number
@@ -28,16 +29,26 @@ def rows() -> TrainingSet:
     devices = pa.array([["phone", "desktop", None, "tv"][i % 4] for i in range(len(rows))])
     depths = pa.array([None if i % 5 == 0 else i / 7 for i in range(len(rows))], pa.float64())
     table = table.append_column("context__device", devices).append_column("context__depth", depths)
-    return TrainingSet(table, rows.vectors, rows.lists)
+    moods = pa.array([(None, "light", "dark")[i % 3] for i in range(len(rows))])
+    table = table.append_column("item_attributes__mood", moods)
+    lists = {**rows.lists, "item_attributes__themes": rows.lists["item_profile__genres"]}
+    return TrainingSet(table, rows.vectors, lists)
 
 
-@pytest.fixture(scope="module", params=[("genres",), ("genres", "country")])
+@pytest.fixture(scope="module", params=[("genres",), ("genres", "country"), "written"])
 def encoder(rows: TrainingSet, request: pytest.FixtureRequest) -> FeatureEncoder:
-    dataset = make_dataset(categorical=request.param)
+    is_written = request.param == "written"
+    dataset = make_dataset(categorical=("genres",) if is_written else request.param)
     context = ContextColumns(numeric=("depth",), categorical=("device",))
     interactions = dataset.interactions.model_copy(update={"context": context})
-    dataset = dataset.model_copy(update={"interactions": interactions})
-    return FeatureEncoder.fit(rows, np.arange(300), dataset)
+    writer = WriterConfig(model="any", choices={"mood": ("light", "dark")}, words={"themes": 2})
+    dataset = dataset.model_copy(
+        update={"interactions": interactions, "writer": writer if is_written else None}
+    )
+    encoder = FeatureEncoder.fit(rows, np.arange(300), dataset)
+    written = {"item_attributes__mood", "item_attributes__themes"}
+    assert written & set(encoder.vocabularies) == (written if is_written else set())
+    return encoder
 
 
 def joined(rows: TrainingSet, user: int, items: list[int]) -> TrainingSet:

@@ -1,0 +1,1 @@
+"""Text -> attributes that a language model writes: schema, writers, answers, cache."""

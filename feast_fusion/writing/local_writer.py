@@ -1,0 +1,172 @@
+"""A decoder on this machine that writes attributes: values by likelihood, words by generation."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from feast_fusion.errors import extra_required, schema_error
+from feast_fusion.writing.identity import WriterIdentity
+from feast_fusion.writing.json_repair import read_json_answer
+from feast_fusion.writing.model_place import LocalModel
+from feast_fusion.writing.prompt import render_prompt
+from feast_fusion.writing.writer import Written
+
+with extra_required("writer"):
+    import torch
+
+    from feast_fusion.writing.continuation import (
+        ReadPrompts,
+        continuation_likelihoods,
+        go_on,
+        pad_right,
+        read_on,
+        read_prompts,
+    )
+    from feast_fusion.writing.decoder_loading import load_decoder
+
+_MOST_PROMPTS = 32
+_LOGIT_BYTES = 1 << 28  # of one pass
+_TOKENS_PER_WORD = 6
+_ROOM = 256  # tokens of the longest answer
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """An attribute with allowed values, in tokens.
+
+    Attributes
+    ----------
+    head : (H,) what stands before a value
+    ids, mask : (C, S) the values, each with its closing mark
+    """
+
+    head: torch.Tensor
+    ids: torch.Tensor
+    mask: torch.Tensor
+
+
+class LocalWriter:
+    """Greedy, so that the same prompt has the same answer; in float32 on the CPU.
+
+    A choice is the allowed value whose likelihood the text raises most, beside a prompt without a
+    text: by its bare likelihood the same value would suit every item (Holtzman et al. 2021,
+    "Surface form competition": domain-conditional pointwise mutual information).
+
+    Raises
+    ------
+    SchemaError, MissingExtraError
+        As `load_decoder`.
+    """
+
+    def __init__(self, identity: WriterIdentity, model: LocalModel) -> None:
+        self.identity = identity
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
+        self._network, self._tokenizer = load_decoder(model, self._device, dtype)
+
+    @property
+    def batch(self) -> int:
+        """As many prompts as the logits of their values have room for."""
+        widest = max((choice.ids.numel() for choice in self._choices.values()), default=1)
+        logit_bytes = 4 * widest * int(self._network.config.vocab_size)
+        return max(1, min(_MOST_PROMPTS, _LOGIT_BYTES // logit_bytes))
+
+    @torch.inference_mode()
+    def write(self, prompts: Sequence[str]) -> list[Written]:
+        """One JSON object for each prompt.
+
+        Raises
+        ------
+        SchemaError
+            A prompt is longer than what the model reads.
+        """
+        if not prompts:
+            return []
+        read = self._read(prompts)
+        rows = [dict[str, object]() for _ in prompts]
+        n_written = [0] * len(prompts)
+        for name, values in self.identity.attributes.choices.items():
+            gain = self._likelihoods(read, name) - self._without_text[name]
+            for row, best in zip(rows, gain.argmax(dim=1).tolist(), strict=True):
+                row[name] = values[best]
+        for name, n in self.identity.attributes.words.items():
+            for at, (value, n_tokens) in enumerate(self._words(read, name, n)):
+                rows[at][name] = value
+                n_written[at] += n_tokens
+        return [
+            Written(json.dumps(row, ensure_ascii=False), *counts)
+            for row, *counts in zip(rows, read.mask.sum(dim=1).tolist(), n_written, strict=True)
+        ]
+
+    def _likelihoods(self, read: ReadPrompts, name: str) -> torch.Tensor:
+        choice = self._choices[name]
+        behind = read_on(self._network, read, choice.head)
+        return continuation_likelihoods(self._network, behind, choice.ids, choice.mask)
+
+    def _words(self, read: ReadPrompts, name: str, n: int) -> list[tuple[object, int]]:
+        """Of each prompt the list that the model wrote, else its bare text, and its tokens."""
+        behind = read_on(self._network, read, self._tokens(_head(name, '["')))
+        made = go_on(self._network, behind, _TOKENS_PER_WORD * n, self._is_done)
+        texts = [self._tokenizer.decode(tokens, skip_special_tokens=True) for tokens in made]
+        ends = [text.partition("]")[0] for text in texts]
+        return [
+            (read_json_answer(f'["{end}') or end, len(tokens))
+            for end, tokens in zip(ends, made, strict=True)
+        ]
+
+    def _is_done(self, tokens: list[int]) -> bool:
+        text: str = self._tokenizer.decode(tokens[-1:])
+        return tokens[-1] == self._tokenizer.eos_token_id or "]" in text
+
+    @cached_property
+    def _choices(self) -> dict[str, _Choice]:
+        found = {}
+        for name, values in self.identity.attributes.choices.items():
+            texts = [json.dumps(value, ensure_ascii=False)[1:] for value in values]
+            ids, mask = pad_right([self._tokens(text).tolist() for text in texts])
+            head = self._tokens(_head(name, '"'))
+            found[name] = _Choice(head, ids.to(self._device), mask.to(self._device))
+        return found
+
+    @cached_property
+    def _without_text(self) -> dict[str, torch.Tensor]:
+        """By attribute the (1, C) log-likelihoods behind a prompt about nothing."""
+        identity = self.identity
+        blank = render_prompt(identity.prompt, identity.attributes, "", identity.max_characters)
+        read = self._read([blank])
+        return {name: self._likelihoods(read, name) for name in self._choices}
+
+    def _tokens(self, text: str) -> torch.Tensor:
+        """(n,) of a part of an answer."""
+        tokens = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return torch.tensor(tokens, device=self._device)
+
+    def _read(self, prompts: Sequence[str]) -> ReadPrompts:
+        """The prompts as the model's chat template has them, if there is one, read."""
+        has_template = bool(self._tokenizer.chat_template)
+        texts = [self._as_chat(prompt) for prompt in prompts] if has_template else list(prompts)
+        # A chat template has its own special tokens.
+        found = self._tokenizer(
+            texts, padding=True, add_special_tokens=not has_template, return_tensors="pt"
+        )
+        ids, mask = found["input_ids"], found["attention_mask"]
+        limit = getattr(self._network.config, "max_position_embeddings", None)
+        if limit is not None and ids.shape[1] + _ROOM > limit:
+            raise schema_error(
+                "[writer] max_characters",
+                got=f"a prompt of {ids.shape[1]} tokens",
+                expected=f"at most {limit - _ROOM}, which leaves room for the answer",
+                remedy="Lower max_characters.",
+            )
+        return read_prompts(self._network, ids.to(self._device), mask.to(self._device))
+
+    def _as_chat(self, prompt: str) -> str:
+        chat: str = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+        )
+        return chat
+
+
+def _head(name: str, opening: str) -> str:
+    return f' {{"{name}": {opening}'

