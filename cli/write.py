@@ -13,15 +13,13 @@ from transformations.names import ITEMS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_FIRST = 8  # texts by which the cost of all is estimated
-
 
 @click.command()
 @with_workspace
 def write(workspace: Workspace) -> None:
     """Write the attributes that [writer] names, of all items.
 
-    Says what it will cost after the first few texts. What is written is kept: an interrupted run
+    Says what all will cost after the first of them. What is written is kept: an interrupted run
     goes on where it was, and a text is never asked about twice.
     """
     if workspace.dataset.writer is None:
@@ -41,18 +39,25 @@ def write_items(workspace: Workspace) -> None:
 
     writer = ItemWriter(workspace)
     items = _prepared_items(workspace)
-    new, before = writer.new_texts(items), writer.cost
-    if not new:
-        say(f"Attributes: all written before ({before}).")
-    else:
-        if not before.n_calls:
-            writer.write_texts(new[:_FIRST])
-        say(f"Attributes of {len(new):,} texts, estimated: {writer.cost.of(len(new))}.")
+    before = writer.cost
+    n_new = len(writer.new_texts(items))
+    is_estimated = before.n_calls > 0
+    if n_new and is_estimated:
+        say(f"Attributes of {n_new:,} texts, estimated: {before.of(n_new)}.")
     with progress_bar("Writing") as advance:
-        answers = writer.write(items, lambda done, total: advance("attributes", done, total))
-    spent = writer.cost - before
-    if new:
-        say(f"Written: {spent}.")
+
+        def report(done: int, total: int) -> None:
+            nonlocal is_estimated
+            if not is_estimated and done < total:
+                say(f"Attributes of {total:,} texts, estimated: {writer.cost.of(total)}.")
+                is_estimated = True
+            advance("attributes", done, total)
+
+        answers = writer.write(items, report)
+    if n_new:
+        say(f"Attributes written: {writer.cost - before}.")
+    else:
+        say(f"Attributes: all written before ({before}).")
     rejected = [reject for answer in answers for reject in answer.rejects]
     if rejected:
         say(f"Rejected {len(rejected):,} attributes of {len(answers):,} items: {rejected[0]}.")

@@ -73,10 +73,6 @@ class ItemWriter:
         """The attributes of each item version. Raises as `CachedWriter.write`."""
         return self._cached.write(self._texts(items), progress)
 
-    def write_texts(self, texts: Sequence[str]) -> list[Answer]:
-        """The attributes of texts as `new_texts` gives them. Raises as `CachedWriter.write`."""
-        return self._cached.write(texts)
-
     def _texts(self, items: pa.Table) -> Sequence[str]:
         texts = render_items(self._dataset.items.text, items)
         return [clean(text, self._dataset.cleaning) for text in texts]

@@ -14,6 +14,7 @@ from feast_fusion.writing.writer import Written
 
 _TABLE = """CREATE TABLE IF NOT EXISTS answer (
     key BLOB PRIMARY KEY, text TEXT, n_read INTEGER, n_written INTEGER, seconds REAL)"""
+_REFERENCE = "CREATE TABLE IF NOT EXISTS reference (prompt TEXT)"
 _COST = "SELECT count(*), sum(n_read), sum(n_written), sum(seconds) FROM answer"
 _KEYS_PER_QUERY = 500
 _WAIT_S = 60.0
@@ -55,6 +56,17 @@ class AnswerCache:
             connection.executemany("INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?)", rows)
             connection.execute("COMMIT")
 
+    def reference(self, prompts: Sequence[str]) -> list[str]:
+        """The prompts that were given to the first such call: what a choice is made beside."""
+        with self._connect() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            found = [prompt for (prompt,) in connection.execute("SELECT prompt FROM reference")]
+            if not found:
+                rows = [(prompt,) for prompt in prompts]
+                connection.executemany("INSERT INTO reference VALUES (?)", rows)
+            connection.execute("COMMIT")
+        return found or list(prompts)
+
     def cost(self) -> Cost:
         """Of all answers that are kept."""
         with self._connect() as connection:
@@ -68,6 +80,7 @@ class AnswerCache:
             connection = sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None)
             try:
                 connection.execute(_TABLE)
+                connection.execute(_REFERENCE)
                 yield connection
             finally:
                 connection.close()

@@ -12,6 +12,8 @@ from feast_fusion.writing.identity import WriterIdentity
 from feast_fusion.writing.prompt import render_prompt
 from feast_fusion.writing.writer import Writer, open_writer
 
+_REFERENCE = 32  # prompts, from the first to the last
+
 Progress = Callable[[int, int], object]
 
 
@@ -62,8 +64,9 @@ class CachedWriter:
         missing = [prompt for prompt in asked if prompt not in known]
         done = 0
         while done < len(missing):
-            part = missing[done : done + self._open().batch]
-            known |= self._ask(part)
+            writer = self._open(missing)
+            part = missing[done : done + writer.batch]
+            known |= self._ask(writer, part)
             done += len(part)
             if progress is not None:
                 progress(done, len(missing))
@@ -71,21 +74,23 @@ class CachedWriter:
         empty = Answer.empty(attributes)
         return [empty if prompt is None else read[prompt] for prompt in prompts]
 
-    def _ask(self, prompts: Sequence[str]) -> dict[str, str]:
+    def _ask(self, writer: Writer, prompts: Sequence[str]) -> dict[str, str]:
         with self._cache.lock:
             known = self._cache.lookup(prompts)  # another process may have asked meanwhile
             missing = [prompt for prompt in prompts if prompt not in known]
             if missing:
                 began = time.perf_counter()
-                answers = dict(zip(missing, self._open().write(missing), strict=True))
+                answers = dict(zip(missing, writer.write(missing), strict=True))
                 self._cache.store(answers, time.perf_counter() - began)
                 known |= {prompt: answer.text for prompt, answer in answers.items()}
         return known
 
-    def _open(self) -> Writer:
+    def _open(self, prompts: Sequence[str]) -> Writer:
+        """The model; of the first prompts that it ever gets some are its reference ever after."""
         with self._opening:
             if self._writer is None:
-                self._writer = open_writer(self.identity)
+                some = prompts[:: -(-len(prompts) // _REFERENCE)]
+                self._writer = open_writer(self.identity, self._cache.reference(some))
             return self._writer
 
     def _prompt(self, text: str) -> str:

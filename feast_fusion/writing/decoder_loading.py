@@ -13,7 +13,7 @@ with extra_required("writer"):
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
-    from feast_fusion.encoding.model_loading import own_code_refused
+    from feast_fusion.encoding.model_loading import failures_explained
 
 
 def load_decoder(model: LocalModel, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -28,7 +28,7 @@ def load_decoder(model: LocalModel, device: torch.device, dtype: torch.dtype) ->
     """
     place, file = (model.path.parent, model.path.name) if model.is_gguf else (model.path, None)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    with own_code_refused(model.path), _no_progress_bar():
+    with failures_explained(model.path), _no_progress_bar():
         if file is None:
             tokenizer, network = _load(place, options, dtype)
         else:

@@ -9,7 +9,6 @@ from feast_fusion.errors import extra_required, schema_error
 from feast_fusion.writing.identity import WriterIdentity
 from feast_fusion.writing.json_repair import read_json_answer
 from feast_fusion.writing.model_place import LocalModel
-from feast_fusion.writing.prompt import render_prompt
 from feast_fusion.writing.writer import Written
 
 with extra_required("writer"):
@@ -49,9 +48,13 @@ class _Choice:
 class LocalWriter:
     """Greedy, so that the same prompt has the same answer; in float32 on the CPU.
 
-    A choice is the allowed value whose likelihood the text raises most, beside a prompt without a
-    text: by its bare likelihood the same value would suit every item (Holtzman et al. 2021,
-    "Surface form competition": domain-conditional pointwise mutual information).
+    A choice is the allowed value whose log-likelihood is furthest above its mean over the reference
+    prompts: by its bare likelihood the same value would suit nearly every text (Zhou et al. 2024,
+    "Batch Calibration").
+
+    Parameters
+    ----------
+    reference : prompts about other texts of the same kind
 
     Raises
     ------
@@ -59,8 +62,11 @@ class LocalWriter:
         As `load_decoder`.
     """
 
-    def __init__(self, identity: WriterIdentity, model: LocalModel) -> None:
+    def __init__(
+        self, identity: WriterIdentity, model: LocalModel, reference: Sequence[str]
+    ) -> None:
         self.identity = identity
+        self._reference = reference
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
         self._network, self._tokenizer = load_decoder(model, self._device, dtype)
@@ -87,7 +93,7 @@ class LocalWriter:
         rows = [dict[str, object]() for _ in prompts]
         n_written = [0] * len(prompts)
         for name, values in self.identity.attributes.choices.items():
-            gain = self._likelihoods(read, name) - self._without_text[name]
+            gain = self._likelihoods(read, name) - self._usual[name]
             for row, best in zip(rows, gain.argmax(dim=1).tolist(), strict=True):
                 row[name] = values[best]
         for name, n in self.identity.attributes.words.items():
@@ -130,12 +136,14 @@ class LocalWriter:
         return found
 
     @cached_property
-    def _without_text(self) -> dict[str, torch.Tensor]:
-        """By attribute the (1, C) log-likelihoods behind a prompt about nothing."""
-        identity = self.identity
-        blank = render_prompt(identity.prompt, identity.attributes, "", identity.max_characters)
-        read = self._read([blank])
-        return {name: self._likelihoods(read, name) for name in self._choices}
+    def _usual(self) -> dict[str, torch.Tensor]:
+        """By attribute the (C,) mean log-likelihoods behind the reference prompts."""
+        found: dict[str, list[torch.Tensor]] = {name: [] for name in self._choices}
+        for start in range(0, len(self._reference), self.batch):
+            read = self._read(self._reference[start : start + self.batch])
+            for name, parts in found.items():
+                parts.append(self._likelihoods(read, name))
+        return {name: torch.cat(parts).mean(dim=0) for name, parts in found.items()}
 
     def _tokens(self, text: str) -> torch.Tensor:
         """(n,) of a part of an answer."""

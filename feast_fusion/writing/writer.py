@@ -44,8 +44,12 @@ class Writer(Protocol):
         """
 
 
-def open_writer(identity: WriterIdentity) -> Writer:
+def open_writer(identity: WriterIdentity, reference: Sequence[str]) -> Writer:
     """The writer of an identity, ready to write.
+
+    Parameters
+    ----------
+    reference : prompts beside which a local model's choices are made; a server needs none
 
     Raises
     ------
@@ -60,4 +64,4 @@ def open_writer(identity: WriterIdentity) -> Writer:
         return RemoteWriter(identity, identity.model)
     from feast_fusion.writing.local_writer import LocalWriter
 
-    return LocalWriter(identity, identity.model)
+    return LocalWriter(identity, identity.model, reference)

@@ -30,6 +30,9 @@ words = {themes = 1}
 prompt = "Item: {text}\\nJSON:"
 """
 N_FILMS = 50
+REFERENCE = [
+    f"Film ({year}). Genres: {genre}." for year in (1950, 1999) for genre in ("Comedy", "War")
+]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,8 @@ def workspace(folder: Path) -> Workspace:
 def model(workspace: Workspace) -> Writer:
     """Loaded once: its vocabulary takes half a minute."""
     assert workspace.dataset.writer is not None
-    return open_writer(identify_writer(workspace.dataset.writer))
+    identity = identify_writer(workspace.dataset.writer)
+    return open_writer(identity, [f"Item: {film}\nJSON:" for film in REFERENCE])
 
 
 class Counted:
@@ -60,6 +64,7 @@ class Counted:
     def __init__(self, writer: Writer) -> None:
         self.identity, self._writer, self.n_prompts = writer.identity, writer, 0
         self.fails_after: int | None = None
+        self.references: list[list[str]] = []
 
     @property
     def batch(self) -> int:
@@ -76,8 +81,9 @@ class Counted:
 def counted(model: Writer, monkeypatch: pytest.MonkeyPatch) -> Counted:
     counted = Counted(model)
 
-    def opened(identity: WriterIdentity) -> Counted:
-        assert identity == model.identity
+    def opened(identity: WriterIdentity, reference: list[str]) -> Counted:
+        assert identity == model.identity and len(reference) > 1
+        counted.references.append(reference)
         return counted
 
     monkeypatch.setattr(cached_writer, "open_writer", opened)
@@ -118,10 +124,20 @@ def test_fifty_films_an_interruption_and_no_call_for_what_is_written(
     cost = writer.cost
     assert cost.n_calls == N_FILMS and cost.n_read_tokens > 10 * N_FILMS and cost.seconds > 0
     assert ItemWriter(workspace).write(table) == answers and counted.n_prompts == N_FILMS
+    assert len({answer.values["mood"] for answer in answers}) == 2, "not one choice for all"
+
+
+def test_choices_are_always_made_beside_the_same_texts(
+    workspace: Workspace, counted: Counted
+) -> None:
+    for n in (51, 60):
+        ItemWriter(workspace).write(pa.Table.from_pandas(films(n)))
+    first, second = counted.references
+    assert first == second and len(first) > 20
 
 
 def test_the_batch_does_not_matter(model: Writer) -> None:
-    prompts = [f"Item: Film {'x ' * i}. Genres: Horror.\nJSON:" for i in range(4)]
+    prompts = [f"Item: Film {'x ' * i}. Genres: Horror.\nJSON:" for i in (0, 9)]
     together = model.write(prompts)
     assert together == [model.write([prompt])[0] for prompt in prompts]
     assert all(json.loads(written.text)["mood"] in MOODS for written in together)
