@@ -13,6 +13,9 @@ from transformations.names import ITEMS
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from feast_fusion.writing.answer import Answer
+    from transformations.writing import ItemWriter
+
 
 @click.command()
 @with_workspace
@@ -39,21 +42,8 @@ def write_items(workspace: Workspace) -> None:
 
     writer = ItemWriter(workspace)
     items = _prepared_items(workspace)
-    before = writer.cost
-    n_new = len(writer.new_texts(items))
-    is_estimated = before.n_calls > 0
-    if n_new and is_estimated:
-        say(f"Attributes of {n_new:,} texts, estimated: {before.of(n_new)}.")
-    with progress_bar("Writing") as advance:
-
-        def report(done: int, total: int) -> None:
-            nonlocal is_estimated
-            if not is_estimated and done < total:
-                say(f"Attributes of {total:,} texts, estimated: {writer.cost.of(total)}.")
-                is_estimated = True
-            advance("attributes", done, total)
-
-        answers = writer.write(items, report)
+    before, n_new = writer.cost, len(writer.new_texts(items))
+    answers = _write_new(writer, items, n_new) if n_new else writer.write(items)
     if n_new:
         say(f"Attributes written: {writer.cost - before}.")
     else:
@@ -61,6 +51,28 @@ def write_items(workspace: Workspace) -> None:
     rejected = [reject for answer in answers for reject in answer.rejects]
     if rejected:
         say(f"Rejected {len(rejected):,} attributes of {len(answers):,} items: {rejected[0]}.")
+
+
+def _write_new(writer: "ItemWriter", items: "pa.Table", n_new: int) -> "list[Answer]":
+    """The answers, with a bar and, as soon as anything is known of it, what all will cost."""
+    is_estimated = False
+
+    def estimate() -> None:
+        nonlocal is_estimated
+        known = writer.cost
+        if known.n_calls:
+            say(f"Attributes of {n_new:,} texts, estimated: {known.of(n_new)}.")
+            is_estimated = True
+
+    estimate()
+    with progress_bar("Writing") as advance:
+
+        def report(done: int, total: int) -> None:
+            if not is_estimated:
+                estimate()
+            advance("attributes", done, total)
+
+        return writer.write(items, report)
 
 
 def _prepared_items(workspace: Workspace) -> "pa.Table":

@@ -27,7 +27,6 @@ with extra_required("writer"):
 _MOST_PROMPTS = 32
 _LOGIT_BYTES = 1 << 28  # of one pass
 _TOKENS_PER_WORD = 6
-_ROOM = 256  # tokens of the longest answer
 
 
 @dataclass(frozen=True)
@@ -145,6 +144,16 @@ class LocalWriter:
                 parts.append(self._likelihoods(read, name))
         return {name: torch.cat(parts).mean(dim=0) for name, parts in found.items()}
 
+    @cached_property
+    def _room(self) -> int:
+        """Tokens of the longest attribute behind a prompt."""
+        choices = [len(choice.head) + choice.ids.shape[1] for choice in self._choices.values()]
+        words = [
+            len(self._tokens(_head(name, '["'))) + _TOKENS_PER_WORD * n
+            for name, n in self.identity.attributes.words.items()
+        ]
+        return max([*choices, *words])
+
     def _tokens(self, text: str) -> torch.Tensor:
         """(n,) of a part of an answer."""
         tokens = self._tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -160,11 +169,11 @@ class LocalWriter:
         )
         ids, mask = found["input_ids"], found["attention_mask"]
         limit = getattr(self._network.config, "max_position_embeddings", None)
-        if limit is not None and ids.shape[1] + _ROOM > limit:
+        if limit is not None and ids.shape[1] + self._room > limit:
             raise schema_error(
                 "[writer] max_characters",
                 got=f"a prompt of {ids.shape[1]} tokens",
-                expected=f"at most {limit - _ROOM}, which leaves room for the answer",
+                expected=f"at most {limit - self._room}, which leaves room for the answer",
                 remedy="Lower max_characters.",
             )
         return read_prompts(self._network, ids.to(self._device), mask.to(self._device))

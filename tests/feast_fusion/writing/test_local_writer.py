@@ -1,0 +1,55 @@
+"""A decoder in a folder, with and without a chat template: valid choices, damage named."""
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from feast_fusion.errors import FeatureNotFoundError, StoreUnavailableError
+from feast_fusion.writing.attributes import Attributes
+from feast_fusion.writing.cached_writer import CachedWriter
+from feast_fusion.writing.identity import WriterIdentity, describe_writer
+from feast_fusion.writing.writer import open_writer
+from tests.feast_fusion.encoding.conftest import SaveDecoder, save_decoder
+
+__all__ = ["save_decoder"]
+
+ASKED = Attributes({"mood": ("light", "dark"), "audience": ("all", "adults")}, {"themes": 1})
+TEMPLATE = "{% for m in messages %}Q {{ m.content }}{% endfor %}{% if add_generation_prompt %} A"
+PROMPTS = ["a film", "war", "love and"]
+
+
+def identity_of(folder: Path) -> WriterIdentity:
+    return describe_writer(str(folder), ASKED, prompt="{text}", max_characters=100)
+
+
+def test_a_chat_template_changes_what_is_read_and_who_writes(save_decoder: SaveDecoder) -> None:
+    folder = save_decoder("gpt2")
+    plain = identity_of(folder)
+    without = open_writer(plain, PROMPTS).write(PROMPTS)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = TEMPLATE + "{% endif %}"
+    tokenizer.save_pretrained(folder)
+    chat = identity_of(folder)
+    assert chat.writer_id != plain.writer_id
+    written = open_writer(chat, PROMPTS).write(PROMPTS)
+    for answer, bare in zip(written, without, strict=True):
+        values = json.loads(answer.text)
+        assert list(values) == ["mood", "audience", "themes"]
+        assert values["mood"] in ("light", "dark") and values["audience"] in ("all", "adults")
+        assert answer.n_read_tokens > bare.n_read_tokens and answer.n_written_tokens > 0
+
+
+def test_a_folder_without_a_tokenizer_is_refused(save_decoder: SaveDecoder) -> None:
+    folder = save_decoder("llama")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(FeatureNotFoundError, match="tokenizer"):
+        identity_of(folder)
+
+
+def test_a_damaged_cache_is_named(save_decoder: SaveDecoder, tmp_path: Path) -> None:
+    identity = identity_of(save_decoder("llama"))
+    (tmp_path / f"{identity.writer_id}.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(StoreUnavailableError, match="can be deleted"):
+        CachedWriter(identity, tmp_path).write(["a film"])
