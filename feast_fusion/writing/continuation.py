@@ -3,9 +3,11 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,20 @@ def go_on(
             return made
         mask = torch.cat([prompts.mask, torch.ones_like(tokens)[:, None]], dim=1)
         prompts = _read(network, prompts.cache, tokens[:, None], mask)
+
+
+def in_halves(work: Callable[[Sequence[str]], list[Row]], prompts: Sequence[str]) -> list[Row]:
+    """`work(prompts)`, or of each half of them where memory runs out; raises where one has none."""
+    if not prompts:
+        return []
+    try:
+        return work(prompts)
+    except torch.OutOfMemoryError:
+        if len(prompts) == 1:
+            raise
+    torch.cuda.empty_cache()
+    half = len(prompts) // 2
+    return in_halves(work, prompts[:half]) + in_halves(work, prompts[half:])
 
 
 def pad_right(tokens: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,6 +18,7 @@ with extra_required("writer"):
         ReadPrompts,
         continuation_likelihoods,
         go_on,
+        in_halves,
         pad_right,
         read_on,
         read_prompts,
@@ -79,15 +80,16 @@ class LocalWriter:
 
     @torch.inference_mode()
     def write(self, prompts: Sequence[str]) -> list[Written]:
-        """One JSON object for each prompt.
+        """One JSON object for each prompt, of fewer at once where memory runs out.
 
         Raises
         ------
         SchemaError
             A prompt is longer than what the model reads.
         """
-        if not prompts:
-            return []
+        return in_halves(self._write, prompts)
+
+    def _write(self, prompts: Sequence[str]) -> list[Written]:
         read = self._read(prompts)
         rows = [dict[str, object]() for _ in prompts]
         n_written = [0] * len(prompts)
@@ -137,12 +139,18 @@ class LocalWriter:
     @cached_property
     def _usual(self) -> dict[str, torch.Tensor]:
         """By attribute the (C,) mean log-likelihoods behind the reference prompts."""
-        found: dict[str, list[torch.Tensor]] = {name: [] for name in self._choices}
+
+        def likelihoods(prompts: Sequence[str]) -> list[dict[str, torch.Tensor]]:
+            read = self._read(prompts)
+            found = {name: self._likelihoods(read, name) for name in self._choices}
+            return [{name: rows[at] for name, rows in found.items()} for at in range(len(prompts))]
+
+        rows = []
         for start in range(0, len(self._reference), self.batch):
-            read = self._read(self._reference[start : start + self.batch])
-            for name, parts in found.items():
-                parts.append(self._likelihoods(read, name))
-        return {name: torch.cat(parts).mean(dim=0) for name, parts in found.items()}
+            rows += in_halves(likelihoods, self._reference[start : start + self.batch])
+        return {
+            name: torch.stack([row[name] for row in rows]).mean(dim=0) for name in self._choices
+        }
 
     @cached_property
     def _room(self) -> int:

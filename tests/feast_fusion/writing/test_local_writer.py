@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
+import torch
+from transformers import AutoTokenizer, LlamaForCausalLM
 
 from feast_fusion.errors import FeatureNotFoundError, StoreUnavailableError
 from feast_fusion.writing.attributes import Attributes
@@ -39,6 +41,27 @@ def test_a_chat_template_changes_what_is_read_and_who_writes(save_decoder: SaveD
         assert list(values) == ["mood", "audience", "themes"]
         assert values["mood"] in ("light", "dark") and values["audience"] in ("all", "adults")
         assert answer.n_read_tokens > bare.n_read_tokens and answer.n_written_tokens > 0
+
+
+def test_memory_that_runs_out_halves_the_batch(
+    save_decoder: SaveDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = identity_of(save_decoder("llama"))
+    expected = open_writer(identity, PROMPTS).write(PROMPTS)
+    forward, sizes = LlamaForCausalLM.forward, []
+
+    def small(network: Any, input_ids: torch.Tensor, **given: Any) -> Any:
+        sizes.append(len(input_ids))
+        if len(input_ids) > room:
+            raise torch.OutOfMemoryError("no room")
+        return forward(network, input_ids, **given)
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", small)
+    room = 2  # a prompt and its two continuations
+    assert open_writer(identity, PROMPTS).write(PROMPTS) == expected and max(sizes) > room
+    room = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        open_writer(identity, PROMPTS).write(PROMPTS)
 
 
 def test_a_folder_without_a_tokenizer_is_refused(save_decoder: SaveDecoder) -> None:
