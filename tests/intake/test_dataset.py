@@ -71,7 +71,7 @@ def test_the_example_is_valid() -> None:
         (
             ("[interactions]", "[interactions.types.view]\nweigth = 1\n[interactions]"),
             "unknown key [interactions.types.view] weigth; expected one of decay, history, "
-            "interest_weight, positive, weight",
+            "interest_weight, objective, positive, weight",
         ),
         (
             ("[interactions]", "[interactions.types.view]\ndecay = 1.0\n[interactions]"),
