@@ -39,7 +39,7 @@ def load_transformer(transformer: TransformerConfig, dtype: torch.dtype) -> Any:
         The model needs code of its own, or the folder lacks weights that its config.json declares.
     """
     folder = transformer.folder
-    with failures_explained(folder), _no_progress_bar():
+    with failures_explained(folder), no_progress_bar():
         options = json.loads(transformer.config_options)
         config = AutoConfig.from_pretrained(
             folder, **options, trust_remote_code=False, local_files_only=True
@@ -109,7 +109,7 @@ def failures_explained(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def no_progress_bar() -> Iterator[None]:
     """Only commands draw progress bars, and transformers draws one for loading weights."""
     was_enabled = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()

@@ -11,9 +11,8 @@ from feast_fusion.writing.model_place import LocalModel
 with extra_required("writer"):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
 
-    from feast_fusion.encoding.model_loading import failures_explained
+    from feast_fusion.encoding.model_loading import failures_explained, no_progress_bar
 
 
 def load_decoder(model: LocalModel, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -28,7 +27,7 @@ def load_decoder(model: LocalModel, device: torch.device, dtype: torch.dtype) ->
     """
     place, file = (model.path.parent, model.path.name) if model.is_gguf else (model.path, None)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    with failures_explained(model.path), _no_progress_bar():
+    with failures_explained(model.path), no_progress_bar():
         if file is None:
             tokenizer, network = _load(place, options, dtype)
         else:
@@ -61,15 +60,3 @@ def _read_once(file: Path) -> Iterator[None]:
         yield
     finally:
         gguf.GGUFReader = of_gguf
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Only commands draw progress bars."""
-    was_enabled = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            transformers_logging.enable_progress_bar()
