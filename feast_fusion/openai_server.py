@@ -10,6 +10,7 @@ from typing import Any
 import requests
 
 from feast_fusion.errors import StoreUnavailableError
+from feast_fusion.served_model import ServedModel
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
@@ -24,12 +25,9 @@ class OpenAIServer:
 
     Parameters
     ----------
-    url : the whole address, such as "http://localhost:8080/v1/embeddings"
+    model : where it is, and how it is asked
+    path : of the form, such as "embeddings"
     section : of dataset.toml that describes the server, for messages
-    api_key_variable : environment variable of the key; None for a server without one
-    timeout_s : for one answer
-    n_attempts : at one request, the wait between them doubling from half a second
-    requests_per_s : the most requests in a second; None without a bound
 
     Raises
     ------
@@ -37,23 +35,14 @@ class OpenAIServer:
         The environment variable of the key has no value.
     """
 
-    def __init__(
-        self,
-        url: str,
-        section: str,
-        *,
-        api_key_variable: str | None,
-        timeout_s: float,
-        n_attempts: int,
-        requests_per_s: float | None = None,
-    ) -> None:
-        self.url = url
+    def __init__(self, model: ServedModel, path: str, section: str) -> None:
+        self.url = f"{model.url.rstrip('/')}/{path}"
         self._section = section
-        self._key_variable = api_key_variable
-        self._headers = _headers(section, api_key_variable)
-        self._timeout_s, self._n_attempts = timeout_s, n_attempts
+        self._key_variable = model.api_key_variable
+        self._headers = _headers(section, model.api_key_variable)
+        self._timeout_s, self._n_attempts = model.timeout_s, model.n_attempts
         self._sessions = threading.local()
-        self._pace = _Pace(requests_per_s)
+        self._pace = _Pace(model.requests_per_s)
 
     def ask(self, body: Mapping[str, Any], expected: str) -> requests.Response:
         """The answer to `body`, whatever its status, but for those that may change by themselves.

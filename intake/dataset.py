@@ -15,6 +15,7 @@ from intake.event_types import (
     has_negative,
 )
 from intake.model_settings import NextItemConfig, RankerConfig, Section
+from intake.server_settings import EncoderServer
 from intake.split_settings import SplitConfig
 from intake.tables.section import Columns, TableSection
 from intake.versioned_tables import Items, Users
@@ -107,29 +108,6 @@ class EncoderPrompts(Section):
     item: str | None = None
     behaviour: str | None = None
     query: str | None = None
-
-
-class EncoderServer(Section):
-    """`[encoder.server]`: a server with OpenAI's embeddings form that computes the vectors.
-
-    Attributes
-    ----------
-    url : to which `/embeddings` is added, such as "http://localhost:8080/v1"
-    api_key_variable : environment variable that has the key; None: no key is sent
-    texts_per_request : the most texts in one request
-    n_parallel : requests under way at once
-    requests_per_s : the most requests in a second; None: no bound
-    timeout_s : for one answer
-    n_attempts : at one request, the wait between them doubling
-    """
-
-    url: Annotated[str, Field(pattern=r"^https?://")]
-    api_key_variable: str | None = None
-    texts_per_request: Annotated[int, Field(ge=1)] = 32
-    n_parallel: Annotated[int, Field(ge=1)] = 4
-    requests_per_s: Annotated[float, Field(gt=0)] | None = None
-    timeout_s: Annotated[float, Field(gt=0)] = 60.0
-    n_attempts: Annotated[int, Field(ge=1)] = 7
 
 
 class Encoder(Section):

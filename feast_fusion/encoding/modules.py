@@ -64,11 +64,6 @@ class StaticModule:
     layers: tuple[Layer, ...] = ()
 
 
-def require_modules(folder: Path, pooling: str | None) -> None:
-    """Refuse a folder of which no encoder can be made. Raises as `read_modules`."""
-    read_modules(folder, pooling)
-
-
 def read_modules(folder: Path, pooling: str | None = None) -> Modules | StaticModule:
     """What the files of a model say of the way from text to vector.
 

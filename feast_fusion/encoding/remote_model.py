@@ -6,35 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feast_fusion.errors import EncoderMismatchError, schema_error
+from feast_fusion.served_model import ServedModel
 
 _SAME_COSINE = 0.999  # servers compute in half precision, otherwise in each batch
 UNBOUNDED_TOKENS = 1_000_000
 
 
-@dataclass(frozen=True)
-class RemoteModel:
-    """Where a model answers, and how it is asked; only its name is part of the identity.
+@dataclass(frozen=True, kw_only=True)
+class RemoteModel(ServedModel):
+    """A server's model that computes vectors.
 
     Attributes
     ----------
-    name : of the model, as the server knows it
-    url : of the server, to which `/embeddings` is added: "http://localhost:8080/v1"
-    api_key_variable : environment variable of the key; None for a server without one
     texts_per_request : the most texts in one request; halved where the server refuses as many
-    n_parallel : requests under way at once
-    requests_per_s : the most requests in a second; None without a bound
-    timeout_s : for one answer
-    n_attempts : at one request, the wait between them doubling from half a second
     """
 
-    name: str
-    url: str
-    api_key_variable: str | None = None
     texts_per_request: int = 32
-    n_parallel: int = 4
-    requests_per_s: float | None = None
-    timeout_s: float = 60.0
-    n_attempts: int = 7
 
 
 def require_remote_options(dimension: int | None, pooling: str | None) -> int:

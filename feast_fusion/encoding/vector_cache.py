@@ -5,22 +5,20 @@ One SQLite file per encoder (docs/decisions/0001-vector-cache.md says why).
 
 import hashlib
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feast_fusion.encoding.claims import Claims
-from feast_fusion.encoding.vector_file import VectorFile
 from feast_fusion.errors import schema_error
+from feast_fusion.record_cache.record_cache import RecordCache
+from feast_fusion.record_cache.record_file import RecordFile
 
 Vectors = NDArray[np.float32]
 Encode = Callable[[list[str]], Vectors]
 
 _KEYS_PER_READ = 32_768  # bounds what is in memory twice
-_POLL_S = 0.05
 
 
 class VectorCache:
@@ -40,8 +38,8 @@ class VectorCache:
         self.dimension = dimension
         self.n_encoded = 0
         self.path = folder / f"{encoder_id}.sqlite"
-        self._file = VectorFile(self.path, dimension)
-        self._claims = Claims(self._file)
+        self._file = RecordFile(self.path, dimension)
+        self._records = RecordCache(self._file)
         self._counting = threading.Lock()
         self._file.read([])
 
@@ -68,9 +66,7 @@ class VectorCache:
     def encode(self, texts: Sequence[str], encode: Encode, chunk: int = 1024) -> Vectors:
         """(n, d) vectors of `texts`, in order; only those not stored go through `encode`.
 
-        `encode` gets at most `chunk` distinct texts at a time, and what it returns is stored
-        before the next chunk, so a kill loses one chunk at most. Another process that needs the
-        same vectors encodes other chunks meanwhile, and waits for these at its end.
+        `encode` gets at most `chunk` distinct texts at a time; see `RecordCache.make`.
 
         Raises
         ------
@@ -83,43 +79,17 @@ class VectorCache:
         for row in np.flatnonzero(~found).tolist():
             rows_of.setdefault(texts[row], []).append(row)
         # Texts of about one length in a chunk are encoded with little padding.
-        missing = sorted(rows_of, key=len, reverse=True)
-        if missing:
-            with self._claims.owner() as owner:
-                computed = self._encode_missing(missing, encode, chunk, owner)
-            for text, vector in computed.items():
-                vectors[rows_of[text]] = vector
+        missing = {self._key(text): text for text in sorted(rows_of, key=len, reverse=True)}
+
+        def make(new: list[str]) -> list[bytes]:
+            computed = self._checked(np.asarray(encode(new), dtype="<f4", order="C"), len(new))
+            with self._counting:
+                self.n_encoded += len(new)
+            return [vector.tobytes() for vector in computed]
+
+        for key, value in self._records.make(missing, make, chunk).items():
+            vectors[rows_of[missing[key]]] = np.frombuffer(value, dtype="<f4")
         return vectors
-
-    def _encode_missing(
-        self, missing: list[str], encode: Encode, chunk: int, owner: str
-    ) -> dict[str, Vectors]:
-        """The vector of each text, now stored by this owner or by others."""
-        done: dict[str, Vectors] = {}
-        while missing:
-            for start in range(0, len(missing), chunk):
-                done |= self._encode_free(missing[start : start + chunk], encode, owner)
-            waiting = [text for text in missing if text not in done]
-            vectors, found = self.lookup(waiting)
-            done |= {waiting[row]: vectors[row] for row in np.flatnonzero(found)}
-            if waiting and len(waiting) == len(missing) and not found.any():
-                time.sleep(_POLL_S)  # others encode them
-            missing = [text for text in waiting if text not in done]
-        return done
-
-    def _encode_free(self, texts: list[str], encode: Encode, owner: str) -> dict[str, Vectors]:
-        """Vectors of those of the texts that nobody stored or encodes; they are now stored."""
-        text_of = {self._key(text): text for text in texts}
-        mine = self._claims.take(owner, list(text_of))
-        free = [key for key in text_of if key in mine]  # in the order of the texts
-        if not free:
-            return {}
-        new = [text_of[key] for key in free]
-        computed = self._checked(np.asarray(encode(new), dtype="<f4", order="C"), len(new))
-        self._file.write(free, computed, lambda connection: self._claims.end(connection, owner))
-        with self._counting:
-            self.n_encoded += len(new)
-        return dict(zip(new, computed, strict=True))
 
     def _checked(self, computed: Vectors, n: int) -> Vectors:
         if computed.shape != (n, self.dimension):

@@ -36,7 +36,8 @@ def read_answer(text: str, attributes: Attributes) -> Answer:
     """The values in an answer, each repaired where it can be, else rejected alone.
 
     A choice counts whatever its case and the marks around it. Words are in small letters, each
-    once; those too long to be words are left out.
+    once; those too long to be words are left out. A text is in one line and cut to its words; where
+    nothing but a text is asked for, the bare answer is one too.
 
     >>> read_answer('{"mood": "DARK."}', Attributes({"mood": ("light", "dark")}, {})).values
     {'mood': 'dark'}
@@ -48,6 +49,9 @@ def read_answer(text: str, attributes: Attributes) -> Answer:
         values[name] = _choice(given.get(name), allowed)
     for name, n in attributes.words.items():
         values[name] = _words(given.get(name), n)
+    for name, n in attributes.texts.items():
+        is_bare = found is None and attributes.names == (name,)
+        values[name] = _text(text if is_bare else given.get(name), n)
     rejects = [
         f"{name}: {_shown(given.get(name, text))}"
         for name, value in values.items()
@@ -71,6 +75,10 @@ def _words(written: Any, n: int) -> list[str] | None:
     if not isinstance(written, list):
         return None
     return list(_distinct(written))[:n] or None
+
+
+def _text(written: Any, n: int) -> str | None:
+    return " ".join(written.split()[:n]) or None if isinstance(written, str) else None
 
 
 def _distinct(written: Iterable[Any]) -> dict[str, None]:

@@ -1,24 +1,29 @@
 """A writer behind its cache: the model is loaded only when a text is new."""
 
+import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from feast_fusion.record_cache.record_cache import RecordCache
+from feast_fusion.record_cache.record_file import RecordFile
 from feast_fusion.writing.answer import Answer, read_answer
-from feast_fusion.writing.answer_cache import AnswerCache
 from feast_fusion.writing.cost import Cost
 from feast_fusion.writing.identity import WriterIdentity
 from feast_fusion.writing.prompt import render_prompt
 from feast_fusion.writing.writer import Writer, open_writer
 
 _REFERENCE = 32  # prompts, from the first to the last
+_REFERENCE_KEY = b"reference"
 
 Progress = Callable[[int, int], object]
 
 
 class CachedWriter:
-    """Answers of one writer, each text asked about once. Safe for many threads.
+    """Answers of one writer, each text asked about once. Safe for many threads and processes.
 
     Parameters
     ----------
@@ -28,20 +33,27 @@ class CachedWriter:
 
     def __init__(self, identity: WriterIdentity, folder: Path) -> None:
         self.identity = identity
-        self._cache = AnswerCache(folder, identity.writer_id)
+        self._file = RecordFile(folder / f"{identity.writer_id}.sqlite", None)
+        self._records = RecordCache(self._file)
         self._writer: Writer | None = None
         self._opening = threading.Lock()
 
     @property
     def cost(self) -> Cost:
         """Of all texts that this writer ever wrote about."""
-        return self._cache.cost()
+        kept = [json.loads(value) for key, value in self._file.all() if key != _REFERENCE_KEY]
+        return Cost(
+            len(kept),
+            sum(answer["n_read_tokens"] for answer in kept),
+            sum(answer["n_written_tokens"] for answer in kept),
+            sum(answer["seconds"] for answer in kept),
+        )
 
     def new_texts(self, texts: Sequence[str | None]) -> list[str]:
         """The distinct texts that the model would be asked about, in order; blank ones are none."""
-        prompts = {self._prompt(text): text for text in texts if text and not text.isspace()}
-        known = self._cache.lookup(list(prompts))
-        return [text for prompt, text in prompts.items() if prompt not in known]
+        keys = {_key(self._prompt(t)): t for t in texts if t and not t.isspace()}
+        known = dict(self._file.read(list(keys)))
+        return [text for key, text in keys.items() if key not in known]
 
     def write(self, texts: Sequence[str | None], progress: Progress | None = None) -> list[Answer]:
         """The answer about each text; a blank text and None have an empty one.
@@ -50,49 +62,59 @@ class CachedWriter:
 
         Parameters
         ----------
-        progress : called with the new texts done, and the new texts in all
+        progress : called with the new texts done and kept, and the new texts in all
 
         Raises
         ------
         StoreUnavailableError, SchemaError, MissingExtraError
             As `open_writer` and `Writer.write`, where a text is new.
         """
-        attributes = self.identity.attributes
         prompts = [self._prompt(t) if t and not t.isspace() else None for t in texts]
-        asked = list(dict.fromkeys(prompt for prompt in prompts if prompt is not None))
-        known = self._cache.lookup(asked)
-        missing = [prompt for prompt in asked if prompt not in known]
-        done = 0
-        while done < len(missing):
-            writer = self._open(missing)
-            part = missing[done : done + writer.batch]
-            known |= self._ask(writer, part)
-            done += len(part)
-            if progress is not None:
-                progress(done, len(missing))
-        read = {prompt: read_answer(known[prompt], attributes) for prompt in asked}
+        asked = {_key(prompt): prompt for prompt in prompts if prompt is not None}
+        known = dict(self._file.read(list(asked)))
+        new = {key: prompt for key, prompt in asked.items() if key not in known}
+        if new:
+            known |= self._write_new(new, progress or (lambda done, total: None))
+        attributes = self.identity.attributes
+        read = {
+            asked[key]: read_answer(json.loads(value)["text"], attributes)
+            for key, value in known.items()
+        }
         empty = Answer.empty(attributes)
         return [empty if prompt is None else read[prompt] for prompt in prompts]
 
-    def _ask(self, writer: Writer, prompts: Sequence[str]) -> dict[str, str]:
-        with self._cache.lock:
-            known = self._cache.lookup(prompts)  # another process may have asked meanwhile
-            missing = [prompt for prompt in prompts if prompt not in known]
-            if missing:
-                began = time.perf_counter()
-                answers = dict(zip(missing, writer.write(missing), strict=True))
-                self._cache.store(answers, time.perf_counter() - began)
-                known |= {prompt: answer.text for prompt, answer in answers.items()}
-        return known
+    def _write_new(self, prompts: dict[bytes, str], progress: Progress) -> dict[bytes, bytes]:
+        writer, done = self._open(list(prompts.values())), 0
+
+        def ask(some: list[str]) -> list[bytes]:
+            nonlocal done
+            if done:
+                progress(done, len(prompts))
+            began = time.perf_counter()
+            answers = writer.write(some)
+            each = {"seconds": (time.perf_counter() - began) / len(some)}
+            done += len(some)
+            return [json.dumps(asdict(answer) | each).encode() for answer in answers]
+
+        made = self._records.make(prompts, ask, writer.batch)
+        progress(len(prompts), len(prompts))
+        return made
 
     def _open(self, prompts: Sequence[str]) -> Writer:
         """The model; of the first prompts that it ever gets some are its reference ever after."""
         with self._opening:
             if self._writer is None:
                 some = prompts[:: -(-len(prompts) // _REFERENCE)]
-                self._writer = open_writer(self.identity, self._cache.reference(some))
+                kept = self._records.make(
+                    {_REFERENCE_KEY: some}, lambda new: [json.dumps(new[0]).encode()], 1
+                )
+                self._writer = open_writer(self.identity, json.loads(kept[_REFERENCE_KEY]))
             return self._writer
 
     def _prompt(self, text: str) -> str:
         identity = self.identity
         return render_prompt(identity.prompt, identity.attributes, text, identity.max_characters)
+
+
+def _key(prompt: str) -> bytes:
+    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest()

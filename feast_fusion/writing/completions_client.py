@@ -24,16 +24,11 @@ class CompletionsClient:
 
     def __init__(self, server: ChatServer, attributes: Attributes) -> None:
         self._name = server.name
-        self._server = OpenAIServer(
-            f"{server.url.rstrip('/')}/chat/completions",
-            "[writer.server]",
-            api_key_variable=server.api_key_variable,
-            timeout_s=server.timeout_s,
-            n_attempts=server.n_attempts,
-        )
+        self._server = OpenAIServer(server, "chat/completions", "[writer.server]")
         self._url = self._server.url
         self._body = {"model": server.name, "temperature": 0}
-        self._body |= {"max_tokens": 64 + 16 * sum(attributes.words.values())}
+        n_free = 16 * sum(attributes.words.values()) + 4 * sum(attributes.texts.values())
+        self._body |= {"max_tokens": 64 + n_free}
         if server.json_schema:
             form = {"name": "attributes", "strict": True, "schema": attributes.json_schema()}
             self._body["response_format"] = {"type": "json_schema", "json_schema": form}

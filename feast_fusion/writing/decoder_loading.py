@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from feast_fusion.errors import extra_required
 from feast_fusion.writing.model_place import LocalModel
 
@@ -48,12 +50,19 @@ def _load(place: Path, options: dict[str, Any], dtype: torch.dtype) -> tuple[Any
 def _read_once(file: Path) -> Iterator[None]:
     """A GGUF file read once, not three times, for tokenizer, config and weights.
 
-    The reader takes ten seconds for a vocabulary of 262,144, and transformers cannot be handed one.
+    The reader takes seconds for a vocabulary of 262,144, and transformers cannot be handed one.
     """
     with extra_required("writer"):
         import accelerate  # noqa: F401  transformers needs it for GGUF, and says so late
         import gguf
-    reader = gguf.GGUFReader(file)
+
+    class Reader(gguf.GGUFReader):  # type: ignore[misc]
+        """Slices of a memmap cost several times those of an array on the same memory."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, np.asarray(value) if name == "data" else value)
+
+    reader = Reader(file)
     of_gguf = gguf.GGUFReader
     gguf.GGUFReader = lambda *_: reader
     try:

@@ -57,12 +57,13 @@ def describe_writer(
     FeatureNotFoundError, StoreUnavailableError, SchemaError, MissingExtraError
         As `find_local_model`.
     """
-    place = find_local_model(model) if server is None else ChatServer(model, **server)
+    place = find_local_model(model) if server is None else ChatServer(name=model, **server)
     asked = place.digest() if isinstance(place, LocalModel) else {"name": model}
     ingredients = {
         "model": asked,
         "choices": [[name, list(values)] for name, values in attributes.choices.items()],
         "words": list(attributes.words.items()),
+        "texts": list(attributes.texts.items()),
         "prompt": prompt,
         "max_characters": max_characters,
         "template": template,

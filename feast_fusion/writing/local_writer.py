@@ -1,4 +1,4 @@
-"""A decoder on this machine that writes attributes: values by likelihood, words by generation."""
+"""A decoder on this machine that writes attributes: choices by likelihood, the rest generated."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ with extra_required("writer"):
 
 _MOST_PROMPTS = 32
 _LOGIT_BYTES = 1 << 28  # of one pass
-_TOKENS_PER_WORD = 6
+_TOKENS_PER_WORD, _TOKENS_PER_TEXT_WORD = 6, 2
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,27 @@ class _Choice:
     head: torch.Tensor
     ids: torch.Tensor
     mask: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _Free:
+    """An attribute that is generated.
+
+    Attributes
+    ----------
+    head : (H,) tokens before what is generated
+    closing : mark behind it
+    n_tokens : at most
+    """
+
+    head: torch.Tensor
+    closing: str
+    n_tokens: int
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a list of words, not a text."""
+        return self.closing == "]"
 
 
 class LocalWriter:
@@ -97,9 +118,9 @@ class LocalWriter:
             gain = self._likelihoods(read, name) - self._usual[name]
             for row, best in zip(rows, gain.argmax(dim=1).tolist(), strict=True):
                 row[name] = values[best]
-        for name, n in self.identity.attributes.words.items():
-            for at, (value, n_tokens) in enumerate(self._words(read, name, n)):
-                rows[at][name] = value
+        for name, free in self._free.items():
+            for at, (text, n_tokens) in enumerate(self._made(read, free)):
+                rows[at][name] = (read_json_answer(f'["{text}') or text) if free.is_list else text
                 n_written[at] += n_tokens
         return [
             Written(json.dumps(row, ensure_ascii=False), *counts)
@@ -111,20 +132,33 @@ class LocalWriter:
         behind = read_on(self._network, read, choice.head)
         return continuation_likelihoods(self._network, behind, choice.ids, choice.mask)
 
-    def _words(self, read: ReadPrompts, name: str, n: int) -> list[tuple[object, int]]:
-        """Of each prompt the list that the model wrote, else its bare text, and its tokens."""
-        behind = read_on(self._network, read, self._tokens(_head(name, '["')))
-        made = go_on(self._network, behind, _TOKENS_PER_WORD * n, self._is_done)
+    def _made(self, read: ReadPrompts, free: _Free) -> list[tuple[str, int]]:
+        """Of each prompt the text that the model wrote before the closing mark, and its tokens."""
+
+        def is_done(tokens: list[int]) -> bool:
+            text: str = self._tokenizer.decode(tokens[-1:])
+            return tokens[-1] == self._tokenizer.eos_token_id or free.closing in text
+
+        behind = read_on(self._network, read, free.head)
+        made = go_on(self._network, behind, free.n_tokens, is_done)
         texts = [self._tokenizer.decode(tokens, skip_special_tokens=True) for tokens in made]
-        ends = [text.partition("]")[0] for text in texts]
         return [
-            (read_json_answer(f'["{end}') or end, len(tokens))
-            for end, tokens in zip(ends, made, strict=True)
+            (text.partition(free.closing)[0], len(tokens))
+            for text, tokens in zip(texts, made, strict=True)
         ]
 
-    def _is_done(self, tokens: list[int]) -> bool:
-        text: str = self._tokenizer.decode(tokens[-1:])
-        return tokens[-1] == self._tokenizer.eos_token_id or "]" in text
+    @cached_property
+    def _free(self) -> dict[str, _Free]:
+        """The attributes that are generated."""
+        asked = self.identity.attributes
+        lists = {
+            name: _Free(self._tokens(_head(name, '["')), "]", _TOKENS_PER_WORD * n)
+            for name, n in asked.words.items()
+        }
+        return lists | {
+            name: _Free(self._tokens(_head(name, '"')), '"', _TOKENS_PER_TEXT_WORD * n)
+            for name, n in asked.texts.items()
+        }
 
     @cached_property
     def _choices(self) -> dict[str, _Choice]:
@@ -156,11 +190,7 @@ class LocalWriter:
     def _room(self) -> int:
         """Tokens of the longest attribute behind a prompt."""
         choices = [len(choice.head) + choice.ids.shape[1] for choice in self._choices.values()]
-        words = [
-            len(self._tokens(_head(name, '["'))) + _TOKENS_PER_WORD * n
-            for name, n in self.identity.attributes.words.items()
-        ]
-        return max([*choices, *words])
+        return max([*choices, *(len(free.head) + free.n_tokens for free in self._free.values())])
 
     def _tokens(self, text: str) -> torch.Tensor:
         """(n,) of a part of an answer."""

@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feast_fusion.encoding.model_files import digest_file, digest_files, require_whole
-from feast_fusion.errors import (
-    FeatureNotFoundError,
-    StoreUnavailableError,
-    extra_required,
-    schema_error,
-)
+from feast_fusion.encoding.model_folder import find_model_folder
+from feast_fusion.errors import FeatureNotFoundError, schema_error
+from feast_fusion.served_model import ServedModel
 
-_DOWNLOADED = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
 _GGUF = b"GGUF"
 
 
@@ -37,27 +33,15 @@ class LocalModel:
         return digest_files(self.path) | {path.name: digest_file(path) for path in templates}
 
 
-@dataclass(frozen=True)
-class ChatServer:
-    """A server with OpenAI's chat-completions form; only the model's name is part of the identity.
+@dataclass(frozen=True, kw_only=True)
+class ChatServer(ServedModel):
+    """A server's model that writes.
 
     Attributes
     ----------
-    name : of the model, as the server knows it
-    url : to which `/chat/completions` is added: "http://localhost:8080/v1"
-    api_key_variable : environment variable of the key; None for a server without one
-    n_parallel : requests under way at once
-    timeout_s : for one answer
-    n_attempts : at one request, the wait between them doubling from half a second
     json_schema : whether the server is told the JSON schema of the answer
     """
 
-    name: str
-    url: str
-    api_key_variable: str | None = None
-    n_parallel: int = 4
-    timeout_s: float = 120.0
-    n_attempts: int = 7
     json_schema: bool = True
 
 
@@ -66,21 +50,15 @@ def find_local_model(model: str) -> LocalModel:
 
     Raises
     ------
-    FeatureNotFoundError
-        There is no such file, or a folder lacks config.json, weights or vocabulary.
-    StoreUnavailableError
-        The hub does not know the model or cannot be reached.
+    FeatureNotFoundError, StoreUnavailableError, MissingExtraError
+        As `find_model_folder`.
     SchemaError
         A file is not whole, or no GGUF file.
-    MissingExtraError
-        A hub name was given, and the extra [writer] is not installed.
     """
     path = Path(model).expanduser()
     if path.suffix == ".gguf":
         return LocalModel(_gguf_file(path))
-    folder = path if path.is_dir() else _from_hub(model)
-    require_whole(folder)
-    return LocalModel(folder.resolve())
+    return LocalModel(find_model_folder(model, require_whole, "writer"))
 
 
 def _gguf_file(path: Path) -> Path:
@@ -95,26 +73,3 @@ def _gguf_file(path: Path) -> Path:
             str(path), got="another start", expected="a GGUF file", remedy="Fetch it again."
         )
     return path.resolve()
-
-
-def _from_hub(model: str) -> Path:
-    with extra_required("writer"):
-        from huggingface_hub import snapshot_download
-    name, _, revision = model.partition("@")
-    for is_local in (True, False):
-        try:
-            found = snapshot_download(
-                name,
-                revision=revision or None,
-                local_files_only=is_local,
-                allow_patterns=_DOWNLOADED,
-            )
-            return Path(found)
-        except (OSError, ValueError) as error:  # the hub's own errors are OSError or ValueError
-            if not is_local:
-                raise StoreUnavailableError(
-                    f"model {model!r}: got {type(error).__name__} from the Hugging Face hub, "
-                    "expected the model. Check the name and the connection, or name a folder or a "
-                    "GGUF file in [writer] model."
-                ) from error
-    raise AssertionError("the loop returns or raises")

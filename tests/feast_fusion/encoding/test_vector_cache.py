@@ -346,7 +346,7 @@ def test_a_vector_that_fails_its_checksum_is_encoded_again(
     with caplog.at_level(logging.WARNING):
         np.testing.assert_array_equal(cache.encode(TEXTS, vectors_of), vectors_of(TEXTS))
     assert cache.n_encoded == 100
-    assert "100 vectors fail their checksum" in caplog.text
+    assert "100 records fail their checksum" in caplog.text
     cache.encode(TEXTS, refuse)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from feast_fusion.errors import FeatureNotFoundError, StoreUnavailableError
+from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.writing.attributes import Attributes
 from feast_fusion.writing.cached_writer import CachedWriter
 from feast_fusion.writing.identity import WriterIdentity, describe_writer
@@ -71,8 +71,13 @@ def test_a_folder_without_a_tokenizer_is_refused(save_decoder: SaveDecoder) -> N
         identity_of(folder)
 
 
-def test_a_damaged_cache_is_named(save_decoder: SaveDecoder, tmp_path: Path) -> None:
+def test_a_damaged_cache_is_set_aside_and_its_texts_are_written_again(
+    save_decoder: SaveDecoder, tmp_path: Path
+) -> None:
     identity = identity_of(save_decoder("llama"))
-    (tmp_path / f"{identity.writer_id}.sqlite").write_bytes(b"no database" * 100)
-    with pytest.raises(StoreUnavailableError, match="can be deleted"):
-        CachedWriter(identity, tmp_path).write(["a film"])
+    written = CachedWriter(identity, tmp_path).write(PROMPTS)
+    path = tmp_path / f"{identity.writer_id}.sqlite"
+    path.write_bytes(b"no database" * 100)
+    writer = CachedWriter(identity, tmp_path)
+    assert writer.write(PROMPTS) == written and writer.cost.n_calls == len(PROMPTS)
+    assert (tmp_path / f"{path.name}.damaged0").exists()

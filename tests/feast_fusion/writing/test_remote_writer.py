@@ -1,5 +1,6 @@
 """A writer behind a real server: asked in parallel, retried, its faults named, once per text."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,15 @@ def test_each_text_is_asked_about_once_by_all_who_share_the_cache(tmp_path: Path
         other.write(TEXTS[:1])
         assert len(server.asked) == len(TEXTS) + 1, "another prompt is another writer"
     assert CachedWriter(identity_of(url), tmp_path).write(TEXTS) == answers[:9], "without a server"
+
+
+def test_two_who_need_the_same_texts_share_the_work(tmp_path: Path) -> None:
+    server = Behaviour(delay_s=0.1)
+    with chat_server(server) as url, ThreadPoolExecutor(2) as pool:
+        two = [CachedWriter(identity_of(url, n_parallel=1), tmp_path) for _ in range(2)]
+        first, second = pool.map(lambda writer: writer.write(TEXTS), two)
+    assert first == second and sorted(server.asked) == sorted(set(server.asked))
+    assert len(server.asked) == len(TEXTS) and server.most_under_way == 2
 
 
 def test_texts_that_are_cut_alike_are_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The SQLite file of one encoder's vectors: read whole or not at all, written whole or not at all.
+"""The SQLite file of one model's results: read whole or not at all, written whole or not at all.
 
 docs/decisions/0001-vector-cache.md says why it is SQLite.
 """
@@ -6,21 +6,21 @@ docs/decisions/0001-vector-cache.md says why it is SQLite.
 import logging
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 
 from feast_fusion.errors import EncoderMismatchError, StoreUnavailableError
 
+# The table is named after the first records that were kept so; so are all caches that there are.
 _TABLE = "CREATE TABLE IF NOT EXISTS vector (key BLOB PRIMARY KEY, crc INTEGER, value BLOB)"
 _PER_QUERY = 500
 _WAIT_S = 60.0
 _KEY_BYTES = 50  # of a row beside its value
+_ANY_LENGTH = -1
 _CACHE_KB = 65_536  # the upper levels of the index of ten million
 # Our statements are fixed: an error in one means that the schema in the file is damaged.
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
@@ -29,30 +29,30 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-class VectorFile:
-    """Vectors under keys, shared by any number of threads and processes.
+class RecordFile:
+    """Records of bytes under keys, shared by any number of threads and processes.
 
     Parameters
     ----------
     path : of the file, made when it is first used
-    dimension : numbers of a vector
+    dimension : float32 numbers of every record; None where records are of any length
 
     Raises
     ------
     EncoderMismatchError
-        By every use: the file has vectors of another width.
+        By every use: the file has records of another length.
     StoreUnavailableError
         By every use: the file cannot be read or written.
     """
 
-    def __init__(self, path: Path, dimension: int) -> None:
+    def __init__(self, path: Path, dimension: int | None) -> None:
         self.path = path
-        self.dimension = dimension
+        self._dimension = _ANY_LENGTH if dimension is None else dimension
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(path.with_suffix(".lock"))
 
     def count(self) -> int:
-        """Vectors stored."""
+        """Records stored."""
         counted = self.run(lambda c: c.execute("SELECT count(*) FROM vector").fetchone()[0])
         return int(counted)
 
@@ -62,32 +62,30 @@ class VectorFile:
         sound = [(key, value) for key, crc, value in rows if self.is_sound(key, crc, value)]
         if len(sound) < len(rows):
             _log.warning(
-                "%s: %d vectors fail their checksum; they are computed again.",
+                "%s: %d records fail their checksum; they are made again.",
                 self.path,
                 len(rows) - len(sound),
             )
         return sound
 
+    def all(self) -> list[tuple[bytes, bytes]]:
+        """Every sound (key, value) pair, in any order."""
+        rows = self.run(lambda c: c.execute("SELECT key, crc, value FROM vector").fetchall())
+        return [(key, value) for key, crc, value in rows if self.is_sound(key, crc, value)]
+
     def is_sound(self, key: bytes, crc: int, value: bytes) -> bool:
         """Whether a row is as it was written."""
         return (
             isinstance(value, bytes)
-            and len(value) == 4 * self.dimension
+            and self._dimension in (_ANY_LENGTH, len(value) / 4)
             and crc == zlib.crc32(value, zlib.crc32(key))
         )
 
     def write(
-        self,
-        keys: Sequence[bytes],
-        vectors: NDArray[np.float32],
-        also: Callable[[sqlite3.Connection], None],
+        self, records: Mapping[bytes, bytes], also: Callable[[sqlite3.Connection], None]
     ) -> None:
-        """Store a vector (d,) under each key, and what `also` changes, in one commit."""
-        values = [vector.tobytes() for vector in vectors]
-        rows = [
-            (key, zlib.crc32(value, zlib.crc32(key)), value)
-            for key, value in zip(keys, values, strict=True)
-        ]
+        """Store records by key, and what `also` changes, in one commit."""
+        rows = [(key, zlib.crc32(value, zlib.crc32(key)), value) for key, value in records.items()]
 
         def work(connection: sqlite3.Connection) -> None:
             connection.executemany("INSERT OR REPLACE INTO vector VALUES (?, ?, ?)", rows)
@@ -132,16 +130,16 @@ class VectorFile:
             connection.close()
 
     def _create(self, connection: sqlite3.Connection) -> None:
-        connection.execute(f"PRAGMA page_size = {_page_bytes(self.dimension)}")
+        connection.execute(f"PRAGMA page_size = {_page_bytes(self._dimension)}")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_TABLE)
-        connection.execute(f"PRAGMA user_version = {self.dimension}")
+        connection.execute(f"PRAGMA user_version = {self._dimension}")
         connection.execute("COMMIT")
 
     def _check_width(self, width: int) -> None:
-        if width != self.dimension:
+        if width != self._dimension:
             raise EncoderMismatchError(
-                f"{self.path}: got vectors of width {width}, expected {self.dimension}. Use "
+                f"{self.path}: got vectors of width {width}, expected {self._dimension}. Use "
                 "another folder, or delete the file."
             )
 
@@ -152,7 +150,7 @@ class VectorFile:
         """Set the damaged file aside, unless another process has already put a new one there."""
         if getattr(error, "sqlite_errorcode", None) not in _DAMAGE:
             raise StoreUnavailableError(
-                f"{self.path}: got {error}, expected a vector cache that can be read and written. "
+                f"{self.path}: got {error}, expected a cache that can be read and written. "
                 "Check the permissions and the free space."
             ) from error
         self.set_aside(str(error), file or 0)
@@ -169,7 +167,7 @@ class VectorFile:
             if journal.exists():
                 journal.rename(f"{aside}-journal")
         _log.warning(
-            "%s: damaged (%s); kept as %s, its vectors are computed again.",
+            "%s: damaged (%s); kept as %s, its records are made again.",
             self.path,
             why,
             aside.name,
@@ -200,7 +198,7 @@ def _select(
 
 def _page_bytes(dimension: int) -> int:
     """The smallest page for five rows: a row stands in one page, so half a page may be lost."""
-    row = 4 * dimension + _KEY_BYTES
+    row = 4 * max(dimension, 0) + _KEY_BYTES
     return next((size for size in (8192, 16_384, 32_768) if size >= 5 * row), 65_536)
 
 

@@ -1,6 +1,6 @@
-"""Who encodes a text now: so that processes that need the same texts share the work.
+"""Who makes a record now: so that processes that need the same records share the work.
 
-A claim is a row (key, owner) in the file of the vectors. An owner holds the lock of a file of its
+A claim is a row (key, owner) in the file of the records. An owner holds the lock of a file of its
 own for as long as it lives; the kernel lets go of it when the process ends, however it ends, and
 then its claims are void.
 """
@@ -13,15 +13,15 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from feast_fusion.encoding.vector_file import VectorFile, select_rows
+from feast_fusion.record_cache.record_file import RecordFile, select_rows
 
 _TABLE = "CREATE TABLE IF NOT EXISTS claim (key BLOB PRIMARY KEY, owner TEXT) WITHOUT ROWID"
 
 
 class Claims:
-    """Claims on keys of one file of vectors."""
+    """Claims on keys of one file of records."""
 
-    def __init__(self, file: VectorFile) -> None:
+    def __init__(self, file: RecordFile) -> None:
         self._file = file
         self._folder = file.path.with_suffix(".owners")
 
@@ -38,7 +38,7 @@ class Claims:
                 path.unlink(missing_ok=True)
 
     def take(self, owner: str, keys: Sequence[bytes]) -> set[bytes]:
-        """The keys that `owner` has to encode: neither stored nor claimed by one that lives."""
+        """The keys that `owner` has to make: neither stored nor claimed by one that lives."""
 
         def work(connection: sqlite3.Connection) -> set[bytes]:
             connection.execute(_TABLE)
@@ -59,7 +59,7 @@ class Claims:
         connection.execute("DELETE FROM claim WHERE owner = ?", (owner,))
 
     def _void_dead(self, connection: sqlite3.Connection, me: str) -> None:
-        # No more rows than owners have texts in work: a chunk each.
+        # No more rows than owners have records in work: a chunk each.
         rows = connection.execute("SELECT DISTINCT owner FROM claim").fetchall()
         for name in {row[0].decode() for row in rows} - {me}:
             if not self._lives(name):

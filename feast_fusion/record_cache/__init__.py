@@ -1,0 +1,1 @@
+"""Costly results kept on disk under keys, each made once by whoever needs it first."""
