@@ -14,6 +14,8 @@ _log = logging.getLogger(__name__)
 
 # Likeness is cut there: nothing is more than so many deviations nearer than the average item.
 _LIMIT = 4.0
+# For the encoder to take up a text: behind others, its words alone have to do.
+_WAIT_S = 0.5
 # "not violent", "without robots, please": refused up to the next comma or stop. An encoder of
 # sentences does not read the "not".
 _REFUSED = re.compile(r"\b(?:not|no|without)\s+([^,.;]+)", re.IGNORECASE)
@@ -78,7 +80,7 @@ def read_query(embedder: Embedder, text: str | None) -> Query | None:
     rest = _REFUSED.sub(" ", text).strip(" ,.;")
     texts = [*([rest] if rest else []), *refused]
     try:
-        vectors, present = embedder.queries(texts)
+        vectors, present = embedder.queries(texts, _WAIT_S)
     except Exception as error:  # whatever a model can raise: the answer goes on without it
         _log.warning("query: not encoded: %s", type(error).__name__)
         wishes = [Wish(each, None) for each in texts]

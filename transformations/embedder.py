@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from feast_fusion.encoding.cached_encoder import CachedEncoder
 from feast_fusion.encoding.identity import EncoderIdentity, describe_encoder
 from feast_fusion.encoding.prompts import Role
+from feast_fusion.encoding.text_queue import TextQueue
 from feast_fusion.encoding.vector_cache import Vectors
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError
 from intake.dataset import Encoder
@@ -22,6 +23,7 @@ from transformations.text import TEMPLATE_VERSION, render_behaviours, render_ite
 Embedded = tuple[Vectors, NDArray[np.bool_]]
 
 _REMEMBERED = 10_000
+_WAIT_S = 60.0
 
 
 def identify(encoder: Encoder) -> EncoderIdentity:
@@ -55,8 +57,6 @@ class Embedder:
         self._encoder_id = encoder_id
         self._queries: OrderedDict[str, Vectors] = OrderedDict()
         self._queries_lock = threading.Lock()
-        # One request at a time: more would only take the cores from each other.
-        self._turn = threading.Lock()
         self._cached: CachedEncoder | None = None
         self._opening = threading.Lock()
 
@@ -87,6 +87,10 @@ class Embedder:
                 )
             return self._cached
 
+    @cached_property
+    def _queue(self) -> TextQueue:
+        return TextQueue(self.cached.encoder, "query")
+
     def items(self, items: pa.Table) -> Embedded:
         """Vectors of item versions: of their text by the template of the data set."""
         return self.cached.embed(self._cleaned(render_items(self._dataset.items.text, items)))
@@ -105,14 +109,23 @@ class Embedder:
         )
         return self.cached.embed(texts, "behaviour")
 
-    def queries(self, texts: Sequence[str | None]) -> Embedded:
-        """Vectors of texts as users type them.
+    def queries(self, texts: Sequence[str | None], wait_s: float = _WAIT_S) -> Embedded:
+        """Vectors of texts as users type them, encoded together with those of other threads.
 
         The last ones are remembered, in memory only: requests are unbounded and must not fill the
         disk.
+
+        Parameters
+        ----------
+        wait_s : until the caller gives up, see `TextQueue.encode`
+
+        Raises
+        ------
+        StoreUnavailableError
+            Too many texts wait, or these have waited for too long.
         """
         asked = self._cleaned([text or "" for text in texts])
-        known = self._recall(set(asked) - {""})
+        known = self._recall(set(asked) - {""}, wait_s)
         vectors = np.zeros((len(asked), self.identity.dimension), dtype=np.float32)
         for row, text in enumerate(asked):
             if text:
@@ -135,14 +148,14 @@ class Embedder:
     def _cleaned(self, texts: Sequence[str]) -> list[str]:
         return [clean(text, self._dataset.cleaning) for text in texts]
 
-    def _recall(self, texts: set[str]) -> dict[str, Vectors]:
+    def _recall(self, texts: set[str], wait_s: float) -> dict[str, Vectors]:
         """The vector of each text; those not remembered go through the model together."""
         with self._queries_lock:
             found = {text: self._queries[text] for text in texts if text in self._queries}
-        missing = sorted(texts - found.keys())
+        # Texts of about one length are encoded with little padding.
+        missing = sorted(texts - found.keys(), key=lambda text: (len(text), text))
         if missing:
-            with self._turn:
-                found |= zip(missing, self.cached.encoder.encode(missing, "query"), strict=True)
+            found |= zip(missing, self._queue.encode(missing, wait_s), strict=True)
         with self._queries_lock:
             self._queries |= found
             for text in found:

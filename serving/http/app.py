@@ -37,6 +37,7 @@ from serving.live.event_intake import EventIntake, Submission
 from serving.recommender import Recommender
 from serving.request_context import Context
 
+_EMBEDDING_THREADS = 16  # they wait for each other, so that their texts are encoded together
 _READY_DEADLINE_S = 2.0
 _T = TypeVar("_T")
 
@@ -123,7 +124,7 @@ class _Service:
         self._settings = settings
         self._ranking = WorkQueue("rank", settings.rank_threads)
         self._taking = WorkQueue("events", settings.event_threads)
-        self._embedding = WorkQueue("embed", 1)
+        self._embedding = WorkQueue("embed", _EMBEDDING_THREADS)
         self._probing = WorkQueue("ready", 1)
         self._probe: asyncio.Task[None] | None = None
         self.metrics.watch(
@@ -205,8 +206,8 @@ class _Service:
     async def embed(self, body: EmbeddingsRequest) -> Response:
         """Vectors of texts, by the encoder of the item vectors."""
         self._encoding.require(body)
-        answer = partial(self._encoding.answer, body)
         deadline_ms = self._settings.embedding_deadline_ms
+        answer = partial(self._encoding.answer, body, deadline_ms / 1000)
         return _json(await self._within(self._embedding, deadline_ms, answer))
 
     async def live(self) -> Response:

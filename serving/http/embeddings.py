@@ -12,8 +12,6 @@ from serving.http.problems import ProblemError
 from serving.http.requests import EmbeddingsRequest
 from transformations.embedder import Embedder
 
-_AT_ONCE = 8  # so that a query waits for a few texts of a large request, not for all
-
 
 class Embedding(BaseModel):
     """One vector: numbers, or the base64 of little-endian float32."""
@@ -63,37 +61,40 @@ class TextEncoding:
             expected = f"{identity.dimension}, the encoder's own"
             raise ProblemError(422, f"dimensions: got another number, expected {expected}.")
 
-    def answer(self, request: EmbeddingsRequest) -> bytes:
+    def answer(self, request: EmbeddingsRequest, wait_s: float) -> bytes:
         """The body of the answer.
+
+        Parameters
+        ----------
+        wait_s : until nobody waits for it any longer
 
         Raises
         ------
         ProblemError
             422 for a text that is empty once it is cleaned.
+        StoreUnavailableError
+            Too many texts wait, or these have waited for too long.
         """
         texts = request.texts
         n_tokens = self._embedder.count_tokens(texts)
         data = [
             {"object": "embedding", "index": at, "embedding": _encoded(vector, request)}
-            for at, vector in enumerate(self._vectors(texts))
+            for at, vector in enumerate(self._vectors(texts, wait_s))
         ]
         usage = {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
         model = self._embedder.identity.encoder_id
         return to_json({"object": "list", "data": data, "model": model, "usage": usage})
 
-    def _vectors(self, texts: list[str]) -> Vectors:
-        parts = [
-            self._embedder.queries(texts[at : at + _AT_ONCE])
-            for at in range(0, len(texts), _AT_ONCE)
-        ]
-        absent = np.flatnonzero(~np.concatenate([present for _, present in parts]))
+    def _vectors(self, texts: list[str], wait_s: float) -> Vectors:
+        vectors, present = self._embedder.queries(texts, wait_s)
+        absent = np.flatnonzero(~present)
         if len(absent):
             raise ProblemError(
                 422,
                 f"input: got text {absent[0]} of {len(texts)}, empty without markup and invisible "
                 "characters, expected words. Leave it out.",
             )
-        return np.concatenate([vectors for vectors, _ in parts])
+        return vectors
 
 
 def _encoded(vector: Vectors, request: EmbeddingsRequest) -> list[float] | str:

@@ -36,6 +36,18 @@ def test_encoder_measures_throughput_and_nearness(tmp_path: Path) -> None:
     assert by_metric["lowest cosine to float32"]["ours"] > 0.99
 
 
+def test_query_encoding_measures_one_query_and_callers(tmp_path: Path) -> None:
+    path = tmp_path / "query.json"
+    run_benchmark("query-encoding", ROOT, path, quick=True)
+    cases = json.loads(path.read_text())["cases"]
+    assert [case["case"] for case in cases[:3]] == [
+        "one query, short",
+        "one query, long",
+        "1 caller",
+    ]
+    assert all(case["ours"] > 0 and case["ratios"] for case in cases)
+
+
 def test_without_a_clone_it_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FeatureNotFoundError, match="only there in a clone"):
         run_benchmark("training-set", tmp_path, None, quick=True)

@@ -24,7 +24,7 @@ def test_a_remote_encoder_has_the_vectors_of_our_service(tmp_path: Path) -> None
     @app.post("/v1/embeddings")
     def embeddings(request: EmbeddingsRequest) -> Response:
         encoding.require(request)
-        return Response(encoding.answer(request), media_type="application/json")
+        return Response(encoding.answer(request, wait_s=60), media_type="application/json")
 
     texts = ["a heist", "Heat (1995).", "星际穿越", "a heist"]
     with running(app) as url:
