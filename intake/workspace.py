@@ -67,6 +67,14 @@ class Workspace:
         return self.home / "vectors"
 
     @property
+    def servers(self) -> Path:
+        """Vectors by which the servers of encoders are recognised, of all data sets of this home.
+
+        Apart from `vectors`, which may be deleted without harm.
+        """
+        return self.home / "servers"
+
+    @property
     def writings(self) -> Path:
         """What writers wrote about texts, shared by all data sets of this home."""
         return self.home / "writings"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from feast_fusion.encoding.cached_encoder import CachedEncoder
 from feast_fusion.encoding.identity import EncoderIdentity, describe_encoder
 from feast_fusion.encoding.prompts import Role
+from feast_fusion.encoding.remote_model import RemoteModel
 from feast_fusion.encoding.text_queue import TextQueue
 from feast_fusion.encoding.vector_cache import Vectors
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError
@@ -29,6 +30,21 @@ _WAIT_S = 60.0
 def identify(encoder: Encoder) -> EncoderIdentity:
     """The identity of a data set's encoder; loads no weights. Raises as `describe_encoder`."""
     return describe_encoder(encoder.model, template=TEMPLATE_VERSION, **encoder.options)
+
+
+def require_server(workspace: Workspace) -> None:
+    """Ask the server of a data set's encoder, if it has one, before work that would be in vain.
+
+    Raises
+    ------
+    StoreUnavailableError, SchemaError
+        It does not answer, or not with vectors.
+    EncoderMismatchError
+        It gives other vectors than when it was first asked.
+    """
+    identity = identify(workspace.dataset.encoder)
+    if isinstance(identity.model, RemoteModel):
+        _ = Embedder(workspace, identity.encoder_id).cached.encoder
 
 
 class Embedder:
@@ -83,7 +99,10 @@ class Embedder:
         with self._opening:
             if self._cached is None:
                 self._cached = CachedEncoder(
-                    self.identity, self.workspace.vectors, **self._dataset.encoder.placement
+                    self.identity,
+                    self.workspace.vectors,
+                    probes=self.workspace.servers,
+                    **self._dataset.encoder.placement,
                 )
             return self._cached
 

@@ -26,6 +26,7 @@ from transformations.activity import ActivityTable, build_activity
 from transformations.collaborative.histories import build_events
 from transformations.collaborative.item_factors import build_item_factors
 from transformations.collaborative.versions import build_item_neighbours
+from transformations.embedder import require_server
 from transformations.fingerprint import fingerprint_inputs
 
 Progress = Callable[[str, int, int], None]
@@ -69,7 +70,7 @@ def write_sources(
     `build_activity`, each a file `<name>.parquet`. All appear together, and an interrupted run
     leaves the old ones. Nothing is done when the files, what dataset.toml says of them, and
     `SOURCES_VERSION` are the same as last time. Rejected rows go to `rejects/`, also when
-    validation fails.
+    validation fails. The server of the encoder is asked first, where there is one.
 
     Parameters
     ----------
@@ -80,6 +81,8 @@ def write_sources(
     ------
     SchemaError
         As `validate_dataset`.
+    StoreUnavailableError, EncoderMismatchError
+        As `require_server`.
     """
     began = time.perf_counter()
     now = now or datetime.now(UTC)
@@ -91,6 +94,7 @@ def write_sources(
         manifest = _read_manifest(workspace)
         is_unchanged = manifest is not None and _still_holds(manifest, fingerprint, now)
         if manifest is None or not is_unchanged:
+            require_server(workspace)
             manifest = _prepare(workspace, journal, fingerprint, now, progress or (lambda *_: None))
     report = {name: manifest[name] for name in _REPORTED}
     return SourcesReport(**report, seconds=time.perf_counter() - began, is_unchanged=is_unchanged)

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from feast_fusion.encoding.encoder import Placement, TextEncoder, open_encoder
 from feast_fusion.encoding.identity import EncoderIdentity
+from feast_fusion.encoding.known_server import require_known_server
 from feast_fusion.encoding.probes import PROBES
 from feast_fusion.encoding.prompts import Role
-from feast_fusion.encoding.remote_model import RemoteModel, require_same_model
+from feast_fusion.encoding.remote_model import RemoteModel
 from feast_fusion.encoding.vector_cache import VectorCache, Vectors
 
 # Texts that a failure may lose; a server fails more often, and gets few texts at a time anyway.
@@ -26,14 +27,21 @@ class CachedEncoder:
     ----------
     identity : of the encoder
     folder : where the vectors are kept, one file per cache id
+    probes : where a server's vectors are kept by which it is recognised; None: in `folder`
     placement : where the encoder computes
     """
 
     def __init__(
-        self, identity: EncoderIdentity, folder: Path, **placement: Unpack[Placement]
+        self,
+        identity: EncoderIdentity,
+        folder: Path,
+        *,
+        probes: Path | None = None,
+        **placement: Unpack[Placement],
     ) -> None:
         self.identity = identity
         self._folder = folder
+        self._probes = probes or folder
         self._placement = placement
         self._cache: VectorCache | None = None
         self._encoder: TextEncoder | None = None
@@ -50,7 +58,15 @@ class CachedEncoder:
 
     @property
     def encoder(self) -> TextEncoder:
-        """The model, loaded at the first use."""
+        """The model, loaded at the first use.
+
+        Raises
+        ------
+        EncoderMismatchError
+            A server gives other vectors than when it was first asked.
+        FeastFusionError
+            As `open_encoder`.
+        """
         with self._opening:
             if self._encoder is None:
                 opened = open_encoder(self.identity, **self._placement)
@@ -59,13 +75,12 @@ class CachedEncoder:
             return self._encoder
 
     def _require_known_server(self, encoder: TextEncoder) -> None:
-        """A server's first answers to the probes are kept, and later ones compared with them."""
-        if isinstance(self.identity.model, RemoteModel):
+        model = self.identity.model
+        if isinstance(model, RemoteModel):
             prefix = self.identity.cache_prefix("item")
-            keys = [f"\0{prefix}{text}" for text in PROBES]
-            now = encoder.encode(PROBES)
-            kept = self.cache.encode(keys, lambda new: now[[keys.index(key) for key in new]])
-            require_same_model(self.identity.model, kept, now)
+            now = zip([prefix + text for text in PROBES], encoder.encode(PROBES), strict=True)
+            path = self._probes / f"{self.identity.cache_id}.probes.json"
+            require_known_server(model, path, dict(now))
 
     def embed(
         self, texts: Sequence[str | None], role: Role = "item"

@@ -63,7 +63,7 @@ class EmbeddingsClient:
         except (ValueError, TypeError, KeyError) as error:
             raise self._odd(f"{answer.text[:100]!r}") from error
         if indices != list(range(n)) or vectors.ndim != 2:
-            raise self._odd(f"vectors for {len(indices)} of {n} texts")
+            raise self._odd(f"{len(indices)} vectors for {n} texts, not one for each")
         if not np.isfinite(vectors).all():
             raise self._odd("numbers that are not finite")
         return vectors

@@ -3,14 +3,21 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
-from feast_fusion.errors import FeatureNotFoundError, SchemaError
+from feast_fusion.errors import (
+    EncoderMismatchError,
+    FeatureNotFoundError,
+    SchemaError,
+    StoreUnavailableError,
+)
 from intake.dataset_file import load_dataset
 from intake.workspace import Workspace, open_workspace
 from tests.datasets import make_films
 from tests.feast_fusion.encoding.embeddings_server import Behaviour, serving
 from transformations.embedder import Embedder, identify
+from transformations.prepared_sources import write_sources
 
 MOVIELENS = Path(__file__).parents[2] / "examples" / "movielens" / "dataset.toml"
 
@@ -72,9 +79,9 @@ def test_a_service_without_vectors_is_told_of(workspace: Workspace) -> None:
         Embedder(workspace, None).queries(["anything"])
 
 
-def _described(folder: Path, encoder: str) -> Workspace:
+def _described(folder: Path, encoder: str, n_users: int = 3) -> Workspace:
     """The films with other lines in [encoder]."""
-    description = make_films(folder, n_users=3, n_items=3, n_events=9)
+    description = make_films(folder, n_users=n_users, n_items=n_users, n_events=9 * n_users)
     text = description.read_text().replace("max_tokens = 64\n", f"{encoder}\n")
     description.write_text(text)
     return open_workspace(description, folder / "home")
@@ -133,6 +140,28 @@ def test_the_keys_of_placement_reach_the_encoder(tmp_path: Path) -> None:
         64,
     )
     assert embedder.queries(["heat"])[0].shape == (1, 64)
+
+
+def test_a_server_that_is_dead_or_has_another_model_is_noticed_before_anything_is_prepared(
+    tmp_path: Path,
+) -> None:
+    behaviour = Behaviour()
+    with serving(behaviour) as url:
+        lines = f'dimension = 16\nserver = {{url = "{url}", n_attempts = 1}}'
+        workspace = _described(tmp_path, lines, n_users=12)
+        write_sources(workspace)
+        n_asked = len(behaviour.asked)
+        assert write_sources(workspace).is_unchanged
+        assert len(behaviour.asked) == n_asked, "there is nothing to encode"
+        stamp = workspace.read_stamp()
+        items = workspace.dataset.path.parent / "items.parquet"
+        pl.read_parquet(items).with_columns(title=pl.lit("Heat")).write_parquet(items)
+        behaviour.salt = "another model "
+        with pytest.raises(EncoderMismatchError, match="got other vectors"):
+            write_sources(workspace)
+    with pytest.raises(StoreUnavailableError, match="ConnectionError in 1 attempts"):
+        write_sources(workspace)
+    assert workspace.read_stamp() == stamp, "the sources are those of before"
 
 
 def test_a_server_of_dataset_toml_encodes(tmp_path: Path) -> None:

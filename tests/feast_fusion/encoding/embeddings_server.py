@@ -23,6 +23,8 @@ class Behaviour:
     """What the server does; `asked` are the texts of each request, `begun` when it came."""
 
     failures: list[int] = field(default_factory=list)  # statuses of the next answers
+    retry_after: str = "0"
+    torn: int = 0  # next answers that break off in the middle
     key: str | None = None
     most_texts: int = 1000
     longest_text: int = 10**6
@@ -44,12 +46,15 @@ class Behaviour:
 def _answer(behaviour: Behaviour, texts: list[str]) -> Response:
     if behaviour.failures:
         status = behaviour.failures.pop(0)
-        return JSONResponse({"error": "busy"}, status, {"Retry-After": "0"})
+        return JSONResponse({"error": "busy"}, status, {"Retry-After": behaviour.retry_after})
     if len(texts) > behaviour.most_texts or max(map(len, texts)) > behaviour.longest_text:
         return JSONResponse({"error": "batch size > maximum allowed"}, 413)
     time.sleep(behaviour.delay_s)
     if behaviour.body is not None:
         return Response(behaviour.body, media_type="application/json")
+    if behaviour.torn:
+        behaviour.torn -= 1
+        return Response('{"data": [{"index"', headers={"Content-Length": "9999"})
     rows = behaviour.vectors(texts).tolist()
     data = [{"index": at, "embedding": row} for at, row in enumerate(rows)]
     return JSONResponse({"data": data[behaviour.forgets :][::-1]})  # in any order

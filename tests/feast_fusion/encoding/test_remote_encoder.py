@@ -1,5 +1,7 @@
 """An encoder behind a real HTTP server: equal, gentle, and nothing lost or mixed when it fails."""
 
+import json
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -75,6 +77,28 @@ def test_a_failing_server_is_asked_again(url: str, behaviour: Behaviour, status:
         encoder.encode(["a"])
 
 
+def test_it_is_asked_again_when_it_says(url: str, behaviour: Behaviour) -> None:
+    encoder = opened(url)
+    behaviour.failures, behaviour.retry_after = [429], "1"
+    encoder.encode(["a"])
+    assert behaviour.begun[-1] - behaviour.begun[-2] >= 1.0, "by itself it would wait half of that"
+
+
+def test_an_answer_that_breaks_off_or_comes_late_is_asked_for_again(
+    url: str, behaviour: Behaviour
+) -> None:
+    expected = unit(behaviour.vectors(TEXTS))
+    encoder = opened(url, server={"timeout_s": 0.5, "n_attempts": 2})
+    behaviour.torn = 1
+    np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-6)
+    assert behaviour.torn == 0
+    behaviour.delay_s = 2.0
+    with pytest.raises(StoreUnavailableError, match="ReadTimeout in 2 attempts"):
+        encoder.encode(["a"])
+    behaviour.delay_s = 0.0
+    np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-6)
+
+
 def test_what_was_encoded_before_a_failure_is_kept(
     url: str, behaviour: Behaviour, tmp_path: Path
 ) -> None:
@@ -97,7 +121,7 @@ def test_what_was_encoded_before_a_failure_is_kept(
     behaviour.vectors, behaviour.failures = answered, []  # type: ignore[method-assign]
     vectors, _ = cached.embed(many)
     np.testing.assert_allclose(vectors, unit(answered(many)), atol=1e-6)
-    assert cached.cache.n_encoded == len(many) + 10, "with the probes, each text once"
+    assert cached.cache.n_encoded == len(many), "each text once"
 
 
 def test_a_dead_and_a_silent_server_are_told_apart(behaviour: Behaviour) -> None:
@@ -142,13 +166,23 @@ def test_requests_begin_no_faster_than_allowed(url: str, behaviour: Behaviour) -
     assert begun[-1] - begun[0] >= 10 / 20 * 0.9
 
 
+def _answer_of(vector: list[Any], index: int | None = None) -> str:
+    """An answer to the probes of an opening: one vector for all, of one index or each its own."""
+    numbered = [{"index": at if index is None else index, "embedding": vector} for at in range(11)]
+    return json.dumps({"data": numbered})
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
         ({"width": 15}, "got vectors of 15 numbers, expected at least the 16"),
-        ({"forgets": 1}, "vectors for 10 of 11 texts"),
+        ({"forgets": 1}, "10 vectors for 11 texts"),
         ({"body": "<html>"}, "got '<html>'"),
         ({"body": '{"data": [{"index": 0, "embedding": "AAAA"}]}'}, "expected"),
+        ({"body": _answer_of([0.0] * 15 + [float("nan")])}, "numbers that are not finite"),
+        ({"body": _answer_of([0.0] * 15 + [None])}, "numbers that are not finite"),
+        ({"body": _answer_of(["x"] * 16)}, "expected"),
+        ({"body": _answer_of([1.0] * 16, index=0)}, "11 vectors for 11 texts, not one for each"),
         ({"salt": None}, "different texts to have different vectors"),
     ],
     ids=str,
@@ -212,6 +246,35 @@ def test_another_model_behind_the_name_is_noticed_when_opened(
     assert not changed.cache.lookup(["jaws"])[1].any()
     renamed = CachedEncoder(described(url, "some/model@2"), tmp_path)
     assert renamed.embed(["jaws"])[1].all()
+
+
+def test_another_model_is_noticed_when_the_cache_is_empty(
+    url: str, behaviour: Behaviour, tmp_path: Path
+) -> None:
+    vectors, probes = tmp_path / "vectors", tmp_path / "servers"
+    assert CachedEncoder(described(url), vectors, probes=probes).embed(["heat"])[1].all()
+    behaviour.salt = "another model "
+    for folder in (vectors, tmp_path / "new"):
+        shutil.rmtree(folder, ignore_errors=True)
+        changed = CachedEncoder(described(url), folder, probes=probes)
+        with pytest.raises(EncoderMismatchError, match="got other vectors"):
+            changed.embed(["heat"])
+        assert len(changed.cache) == 0
+    behaviour.salt = ""
+    assert changed.embed(["heat"])[1].all(), "the server is restored"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"garden": 3}', '{"garden": [1], "a": [1, 2]}']
+)
+def test_without_what_it_is_recognised_by_no_server_is_asked(
+    url: str, tmp_path: Path, content: str
+) -> None:
+    cached = CachedEncoder(described(url), tmp_path)
+    (tmp_path / f"{cached.identity.cache_id}.probes.json").write_text(content)
+    with pytest.raises(StoreUnavailableError, match=r"probes\.json: got .*Restore the file"):
+        cached.embed(["heat"])
+    assert len(cached.cache) == 0
 
 
 def test_another_model_is_noticed_within_a_job(url: str, behaviour: Behaviour) -> None:
