@@ -5,6 +5,7 @@ own for as long as it lives; the kernel lets go of it when the process ends, how
 then its claims are void.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from feast_fusion.record_cache.record_file import RecordFile, select_rows
 
+_NAME = re.compile(rb"[0-9a-f]{32}")
 _TABLE = "CREATE TABLE IF NOT EXISTS claim (key BLOB PRIMARY KEY, owner TEXT) WITHOUT ROWID"
 
 
@@ -60,13 +62,15 @@ class Claims:
 
     def _void_dead(self, connection: sqlite3.Connection, me: str) -> None:
         # No more rows than owners have records in work: a chunk each.
-        rows = connection.execute("SELECT DISTINCT owner FROM claim").fetchall()
-        for name in {row[0].decode() for row in rows} - {me}:
-            if not self._lives(name):
-                connection.execute("DELETE FROM claim WHERE owner = ?", (name,))
+        rows = connection.execute("SELECT DISTINCT CAST(owner AS BLOB) FROM claim").fetchall()
+        for (name,) in rows:
+            if name != me.encode() and not self._lives(name):
+                connection.execute("DELETE FROM claim WHERE CAST(owner AS BLOB) IS ?", (name,))
 
-    def _lives(self, owner: str) -> bool:
-        path = self._path(owner)
+    def _lives(self, owner: bytes | None) -> bool:
+        if owner is None or _NAME.fullmatch(owner) is None:
+            return False  # of a damaged file
+        path = self._path(owner.decode())
         if not path.exists():
             return False
         try:

@@ -58,7 +58,9 @@ class RecordFile:
 
     def read(self, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """The sound (key, value) pairs among `keys`, in any order."""
+        asked = set(keys)
         rows = self.run(lambda connection: list(select_rows(connection, keys)))
+        rows = [row for row in rows if row[0] in asked]  # a damaged index may lead to another
         sound = [(key, value) for key, crc, value in rows if self.is_sound(key, crc, value)]
         if len(sound) < len(rows):
             _log.warning(

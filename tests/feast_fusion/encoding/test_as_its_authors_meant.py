@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import Dense, LayerNorm, Normalize
+from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm, Normalize
 
 from feast_fusion.encoding.encoder import load_encoder
 from feast_fusion.encoding.identity import describe_encoder

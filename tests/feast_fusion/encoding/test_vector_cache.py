@@ -1,11 +1,13 @@
 import logging
 import random
+import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+from bisect import bisect
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -33,7 +35,7 @@ def refuse(texts: list[str]) -> NDArray[np.float32]:
 texts_of = st.lists(st.text(st.characters(), max_size=6), max_size=20)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(batches=st.lists(texts_of, max_size=4), chunk=st.integers(1, 8))
 def test_each_distinct_text_is_encoded_once(batches: list[list[str]], chunk: int) -> None:
     asked: list[str] = []
@@ -350,21 +352,85 @@ def test_a_vector_that_fails_its_checksum_is_encoded_again(
     cache.encode(TEXTS, refuse)
 
 
-@settings(max_examples=40)
+def require_no_wrong_vector(folder: Path, content: bytes) -> None:
+    """A damaged cache is refused by name, or every vector asked of it is right."""
+    (folder / "tiny_0123.sqlite").write_bytes(content)
+    try:
+        some = open_cache(folder).encode(TEXTS[::7], vectors_of)
+        found = open_cache(folder).encode(TEXTS, vectors_of)
+    except (StoreUnavailableError, EncoderMismatchError) as error:
+        assert "tiny_0123.sqlite" in str(error)
+    else:
+        np.testing.assert_array_equal(some, vectors_of(TEXTS[::7]))
+        np.testing.assert_array_equal(found, vectors_of(TEXTS))
+
+
+@settings(max_examples=30)
 @given(data=st.data())
 def test_no_damage_to_the_file_gives_a_wrong_vector(filled: Path, data: st.DataObject) -> None:
     content = bytearray((filled / "tiny_0123.sqlite").read_bytes())
-    positions = st.one_of(st.integers(0, 99), st.integers(0, len(content) - 1))
-    for at in data.draw(st.lists(positions, min_size=1, max_size=6)):
+    for at in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=6)):
         content[at] ^= data.draw(st.integers(1, 255))
     with TemporaryDirectory() as folder:
-        (Path(folder) / "tiny_0123.sqlite").write_bytes(content)
-        try:
-            found = open_cache(Path(folder)).encode(TEXTS, vectors_of)
-        except (StoreUnavailableError, EncoderMismatchError) as error:
-            assert "tiny_0123.sqlite" in str(error)
-        else:
-            np.testing.assert_array_equal(found, vectors_of(TEXTS))
+        require_no_wrong_vector(Path(folder), bytes(content))
+
+
+def test_no_byte_of_the_files_structure_gives_a_wrong_vector(filled: Path) -> None:
+    """Header of the file; of each page, of table, index, claims and free ones, the header."""
+    content = (filled / "tiny_0123.sqlite").read_bytes()
+    pages = {at + n for at in range(0, len(content), 8192) for n in range(8)}
+    for at in sorted({*range(72), *range(92, 108), *pages}):
+        damaged = bytearray(content)
+        damaged[at] ^= 0xFF
+        with TemporaryDirectory() as folder:
+            require_no_wrong_vector(Path(folder), bytes(damaged))
+
+
+def test_an_index_that_leads_to_another_row_gives_no_vector(filled: Path, tmp_path: Path) -> None:
+    cache = open_cache(tmp_path)
+    path = damaged_copy(filled, tmp_path)
+    keys = sorted(cache._key(text) for text in TEXTS)
+    others = (f"other {number}" for number in range(100_000))
+    # A key between the neighbours of one that is there takes its place in the index.
+    new, at = next(
+        (text, at)
+        for text in others
+        if 0 < (at := bisect(keys, cache._key(text))) < len(keys)
+        and index_of(path.read_bytes(), keys[at]) is not None
+    )
+    content = bytearray(path.read_bytes())
+    place = index_of(bytes(content), keys[at])
+    content[place : place + 32] = cache._key(new)
+    path.write_bytes(content)
+    assert not cache.lookup([new])[1].any()
+    np.testing.assert_array_equal(
+        cache.encode([new, *TEXTS], vectors_of), vectors_of([new, *TEXTS])
+    )
+
+
+def index_of(content: bytes, key: bytes) -> int | None:
+    """Where a key stands in a leaf of the index; None where it stands in an inner page."""
+    places = [found.start() for found in re.finditer(re.escape(key), content)]
+    return next((at for at in places if content[at // 8192 * 8192] == 0x0A), None)
+
+
+@pytest.mark.parametrize("owner", ["X'ff00'", "NULL", "'../../elsewhere'", "7"])
+def test_a_damaged_claim_is_void(filled: Path, tmp_path: Path, owner: str) -> None:
+    cache = open_cache(tmp_path)
+    path = damaged_copy(filled, tmp_path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        key = cache._key("new")
+        connection.execute(f"INSERT INTO claim VALUES (?, {owner})", (key,))
+    np.testing.assert_array_equal(cache.encode(["new"], vectors_of), vectors_of(["new"]))
+
+
+@pytest.mark.parametrize("content", [b"", b"no journal" * 100, bytes.fromhex("d9d505f920a163d7")])
+def test_a_journal_that_is_not_whole_changes_nothing(
+    filled: Path, tmp_path: Path, content: bytes
+) -> None:
+    path = damaged_copy(filled, tmp_path)
+    path.with_name(f"{path.name}-journal").write_bytes(content)
+    np.testing.assert_array_equal(open_cache(tmp_path).encode(TEXTS, refuse), vectors_of(TEXTS))
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
