@@ -84,21 +84,59 @@ def test_the_oracle_catches_a_mean_over_padding(side: str) -> None:
     assert not pools_as_by_hand(mean_over_padding, "mean", side)
 
 
-@settings(max_examples=10)
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> CachedEncoder:
+    """MiniLM of 16 tokens."""
+    identity = describe_encoder(MINILM, max_tokens=16)
+    folder = tmp_path_factory.mktemp("vectors")
+    return CachedEncoder(identity, folder, device="cpu", dtype=torch.float32)
+
+
+# Of every kind: Latin, Chinese, right to left, emoji with joiners, controls, blanks, 100 kB.
+_WORDS = [
+    "heat",
+    "Été",
+    "星际穿越",
+    "فيلم",
+    "סרט",
+    "👩‍👩‍👧😀",
+    "🏳️‍🌈",
+    "\u202edrow",
+    "\x00\x07",
+    "\ud800",
+    " ",
+]
+_TEXTS = st.one_of(
+    st.none(),
+    st.sampled_from(["", " \n\t", "long 星 " * 10_000, "x" * 100_000, "😀" * 25_000]),
+    st.lists(st.sampled_from(_WORDS), min_size=1, max_size=30).map(" ".join),
+    st.text(max_size=40),
+)
+
+
+@settings(max_examples=15)
 @given(
-    texts=st.lists(st.text(max_size=40), min_size=1, max_size=6),
+    texts=st.lists(_TEXTS, min_size=1, max_size=6),
     seed=st.integers(0, 1000),
     batch_tokens=st.integers(1, 200),
+    padding=st.sampled_from(_WORDS),
 )
-def test_a_vector_does_not_depend_on_order_padding_or_batches(
-    minilm: TransformerEncoder, texts: list[str], seed: int, batch_tokens: int
+def test_a_vector_depends_on_the_beginning_of_its_text_only(
+    short: CachedEncoder, texts: list[str | None], seed: int, batch_tokens: int, padding: str
 ) -> None:
-    alone = np.concatenate([minilm.encode([text]) for text in texts])
-    order = np.random.default_rng(seed).permutation(len(texts))
-    minilm.batch_tokens, before = batch_tokens, minilm.batch_tokens
-    shuffled = minilm.encode([texts[at] for at in order])
-    minilm.batch_tokens = before
-    np.testing.assert_allclose(shuffled, alone[order], atol=2e-6)
+    """Not on order, batch and padding, nor on what is beyond the limit; blank ones have none."""
+    encoder = short.encoder
+    alone = [short.embed([text]) for text in texts]
+    vectors, present = (np.concatenate(part) for part in zip(*alone, strict=True))
+    assert present.tolist() == [bool(text and not text.isspace()) for text in texts]
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), present, atol=1e-5)
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(present))
+    cut = [at for at in order if encoder.count_tokens([texts[at]])[0] >= 16]
+    longer = [texts[at] + f" {padding}" * 16 for at in cut]
+    before, encoder.batch_tokens = encoder.batch_tokens, batch_tokens
+    shuffled = encoder.encode([*(texts[at] for at in order), *longer])
+    encoder.batch_tokens = before
+    np.testing.assert_allclose(shuffled, vectors[[*order, *cut]], atol=2e-6)
 
 
 def test_no_texts_give_no_vectors(minilm: TransformerEncoder) -> None:
