@@ -17,6 +17,7 @@ _COMMANDS = {
     "training-set": ("cli.data", "Build the training set: each label with its features."),
     "train": ("cli.ranker", "Fit the fusion ranker to the training set."),
     "tune": ("cli.tune", "Try settings of the models on the validation rows."),
+    "tune-encoder": ("cli.tune_encoder", "Adapt the encoder to the data set's texts and choices."),
     "evaluate": ("cli.evaluate", "Measure what is recommended, beside what it has to beat."),
     "recommend": ("cli.ranker", "Print the top N items for USER, with features from Redis."),
     "serve": ("cli.serve", "Answer over HTTP until interrupted."),

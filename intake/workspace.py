@@ -95,6 +95,16 @@ class Workspace:
         return self.root / "checkpoints"
 
     @property
+    def tuned_encoder(self) -> Path:
+        """The encoder adapted to this data set, a model folder."""
+        return self.root / "tuned_encoder"
+
+    @property
+    def encoder_checkpoints(self) -> Path:
+        """Where a tuning of the encoder stands that is not finished."""
+        return self.root / "encoder_checkpoints"
+
+    @property
     def runs(self) -> Path:
         """A folder per training run, which TensorBoard reads."""
         return self.root / "runs"

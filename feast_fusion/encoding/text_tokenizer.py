@@ -88,6 +88,21 @@ class TextTokenizer:
         lengths = np.array(counts, dtype=np.int64)
         return Tokens(joined, np.cumsum(lengths) - lengths, lengths)
 
+    def pad(
+        self, tokens: Tokens, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Ids and mask (B, L) of some texts, padded on the right: positions need no correction."""
+        lengths = tokens.lengths[rows]
+        mask = np.arange(lengths.max())[None, :] < lengths[:, None]
+        ids = np.full(mask.shape, self.filler_id, dtype=np.int64)
+        ids[mask] = np.concatenate(
+            [
+                tokens.ids[start : start + length]
+                for start, length in zip(tokens.starts[rows], lengths, strict=True)
+            ]
+        )
+        return ids, mask.astype(np.int64)
+
     def n_prompt_tokens(self, prompt: str) -> int:
         """Tokens that a prompt has at the start of a text, a special one before it included."""
         return self._n_prompt(prompt) if prompt else 0

@@ -153,27 +153,13 @@ class TransformerEncoder:
     @torch.inference_mode()
     def _forward(self, tokens: Tokens, rows: NDArray[np.int64], n_prompt: int) -> torch.Tensor:
         """(B, d) normalised vectors of these rows, on the device."""
-        ids, mask = self._pad(tokens, rows)  # (B, L), (B, L)
+        ids, mask = map(self._to_device, self._tokenizer.pad(tokens, rows))  # (B, L), (B, L)
         is_padded = int(tokens.lengths[rows].min()) < mask.shape[1]
         vectors: torch.Tensor = self._network(ids, mask, is_padded=is_padded, n_prompt=n_prompt)
         return vectors
 
-    def _pad(self, tokens: Tokens, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids and mask, always padded on the right: positions then need no correction."""
-        lengths = tokens.lengths[rows]
-        mask = np.arange(lengths.max())[None, :] < lengths[:, None]
-        ids = np.full(mask.shape, self._tokenizer.filler_id, dtype=np.int64)
-        ids[mask] = np.concatenate(
-            [
-                tokens.ids[start : start + length]
-                for start, length in zip(tokens.starts[rows], lengths, strict=True)
-            ]
-        )
-        return self._to_device(torch.from_numpy(ids)), self._to_device(
-            torch.from_numpy(mask.astype(np.int64))
-        )
-
-    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _to_device(self, array: NDArray[np.int64]) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
         if self.device.type == "cuda":
             tensor = tensor.pin_memory()
         return tensor.to(self.device, non_blocking=True)
