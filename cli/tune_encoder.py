@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,6 +167,7 @@ def _plan(
     """The tuning, and a line on what a killed run left of it."""
     from evaluation.cold_items import draw_items
     from feast_fusion.encoding.model_folder import find_model_folder
+    from feast_fusion.encoding.modules import read_modules
     from training.checkpoint import Checkpoints
     from training.encoder_tuning.adapted_network import require_modules
     from training.encoder_tuning.choices import read_choices
@@ -181,7 +183,7 @@ def _plan(
     kept = Checkpoints(
         workspace.encoder_checkpoints, fingerprint(workspace, identity, choices, settings, seed)
     )
-    folder = find_model_folder(encoder.model, pooling=encoder.pooling)
+    folder = find_model_folder(encoder.model, partial(read_modules, pooling=encoder.pooling))
     tuning = Tuning(folder, identity, choices, workspace.dataset, settings, seed, kept)
     say(f"{len(choices):,} choices before the split, by {identity.encoder_id}.")
     taken = tuning.steps_taken()
