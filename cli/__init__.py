@@ -11,7 +11,7 @@ from feast_fusion.errors import FeastFusionError
 _COMMANDS = {
     "init": ("cli.init", "Look at files and propose a dataset.toml."),
     "prepare": ("cli.data", "Validate the three files and derive the point-in-time sources."),
-    "write": ("cli.write", "Write the attributes of items that [writer] names."),
+    "write": ("cli.write", "Write what [writer] names of items and users."),
     "refresh": ("cli.refresh", "Fold live events into the sources and update the stores."),
     "run": ("cli.run", "Go the whole way on a data set."),
     "training-set": ("cli.data", "Build the training set: each label with its features."),

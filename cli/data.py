@@ -12,7 +12,7 @@ from intake.workspace import Workspace
 from transformations.embedder import identify
 from transformations.names import SERVICE
 from transformations.prepared_sources import SourcesReport, write_sources
-from transformations.writing import identify_writer
+from transformations.writing import identify_item_writer, identify_user_writer
 
 if TYPE_CHECKING:
     from feast_fusion.training_set import TrainingSet
@@ -35,9 +35,9 @@ def prepare_sources(workspace: Workspace) -> None:
 
     The models are looked for first: one that is not there would end the job only after all this.
     """
-    identify(workspace.dataset.encoder)
-    if workspace.dataset.writer is not None:
-        identify_writer(workspace.dataset.writer)
+    identify(workspace.dataset)
+    identify_item_writer(workspace.dataset)
+    identify_user_writer(workspace.dataset)
     with progress_bar("Preparing") as advance:
         report = write_sources(workspace, progress=advance)
     say(*_report_lines(workspace, report))

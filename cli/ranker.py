@@ -240,7 +240,7 @@ def open_past(workspace: Workspace, at: datetime) -> "AsOf":
     from serving.past import open_as_of
     from transformations.embedder import Embedder, identify
 
-    embedder = Embedder(workspace, identify(workspace.dataset.encoder).encoder_id)
+    embedder = Embedder(workspace, identify(workspace.dataset).encoder_id)
     return open_as_of(workspace, open_store(workspace), SERVICE, embedder, at)
 
 
@@ -280,6 +280,7 @@ def answer_lines(answer: "Recommendations") -> list[str]:
         f"{answer.n_candidates} candidates in {answer.latency_ms:.0f} ms"
     ]
     lines += [f"Degraded: {reason}." for reason in answer.reasons]
+    lines += [f"Of this user: {answer.portrait}"] if answer.portrait else []
     for rank, item in enumerate(answer.items, start=1):
         lines.append(f"{rank:>3}. {item.title or item.item_id:<50} {item.score:.3f}")
         for reason in item.reasons:

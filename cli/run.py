@@ -22,7 +22,7 @@ from cli.redis import redis_of
 from cli.run_summary import RunSummary, peak_rss_mb, rounded
 from cli.terminal import say, then
 from cli.workspace_options import example_dataset, with_workspace
-from cli.write import write_items
+from cli.write import write_all
 from evaluation.pointwise import evaluate_ranker, pointwise_lines
 from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeastFusionError
@@ -100,8 +100,7 @@ def run_all(workspace: Workspace) -> None:
     _step("1/7 Prepare")
     prepare_sources(workspace)
     require_events(workspace)  # before anything is encoded
-    if workspace.dataset.writer is not None:
-        write_items(workspace)
+    write_all(workspace)
     cached = _vectors_cached(workspace)
     with redis_of(workspace) as redis:
         _step("2/7 feast apply")
@@ -182,7 +181,7 @@ def _vectors_cached(workspace: Workspace) -> int:
 
 
 def _encoder_id(workspace: Workspace) -> str:
-    return identify(workspace.dataset.encoder).encoder_id
+    return identify(workspace.dataset).encoder_id
 
 
 def _n_rows(workspace: Workspace, view: str) -> int:

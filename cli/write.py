@@ -1,5 +1,6 @@
-"""`feast-fusion write`: attributes of items by the data set's language model, ahead of Feast."""
+"""`feast-fusion write`: what the language model says of items and users, ahead of Feast."""
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -8,79 +9,104 @@ from cli.terminal import progress_bar, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeatureNotFoundError, schema_error
 from intake.workspace import Workspace
-from transformations.names import ITEMS
+from transformations.names import ITEMS, USER_SNAPSHOTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from feast_fusion.writing.answer import Answer
-    from transformations.writing import ItemWriter
+    from transformations.writing import RowWriter
+
+_LONG_S = 60.0
 
 
 @click.command()
+@click.option("--yes", is_flag=True, help="Do not ask before a run of more than a minute.")
 @with_workspace
-def write(workspace: Workspace) -> None:
-    """Write the attributes that [writer] names, of all items.
+def write(workspace: Workspace, /, yes: bool) -> None:
+    """Write what [writer] names: attributes of items, portraits of users.
 
-    Says what all will cost after the first of them. What is written is kept: an interrupted run
-    goes on where it was, and a text is never asked about twice.
+    Says what all will cost after the first of them, and at a terminal asks before a long run. What
+    is written is kept: an interrupted run goes on where it was, and a text is never asked about
+    twice.
     """
     if workspace.dataset.writer is None:
         raise schema_error(
             f"{workspace.dataset.path}",
             got="no [writer]",
-            expected="a language model that writes attributes",
+            expected="a language model that writes",
             remedy="Add the section; docs/dataset_keys.md has its keys.",
         )
-    write_items(workspace)
+    write_all(workspace, is_asked=not yes)
     then("Next: feast-fusion run (everything), or feast apply and feast materialize.")
 
 
-def write_items(workspace: Workspace) -> None:
-    """Ask about every prepared item that is new to the writer; say the estimate and the cost."""
-    from transformations.writing import ItemWriter
+def write_all(workspace: Workspace, *, is_asked: bool = True) -> None:
+    """Ask about every prepared row that is new to the writer; say the estimate and the cost.
 
-    writer = ItemWriter(workspace)
-    items = _prepared_items(workspace)
-    before, n_new = writer.cost, len(writer.new_texts(items))
-    answers = _write_new(writer, items, n_new) if n_new else writer.write(items)
+    Parameters
+    ----------
+    is_asked : whether somebody at a terminal is asked before a long run
+
+    Raises
+    ------
+    click.Abort
+        The answer was no; what was written until then is kept.
+    """
+    from transformations.writing import item_writer, user_writer
+
+    writer = workspace.dataset.writer
+    if writer is not None and writer.attributes:
+        _write("Attributes", item_writer(workspace), _prepared(workspace, ITEMS), is_asked)
+    if writer is not None and writer.user is not None:
+        snapshots = _prepared(workspace, USER_SNAPSHOTS)
+        _write("Portraits", user_writer(workspace), snapshots, is_asked)
+
+
+def _write(what: str, writer: "RowWriter", rows: "pa.Table", is_asked: bool) -> None:
+    before, n_new = writer.cost, len(writer.new_texts(rows))
+    answers = _write_new(what, writer, rows, n_new, is_asked) if n_new else writer.write(rows)
     if n_new:
-        say(f"Attributes written: {writer.cost - before}.")
+        say(f"{what} written: {writer.cost - before}.")
     else:
-        say(f"Attributes: all written before ({before}).")
+        say(f"{what}: all written before ({before}).")
     rejected = [reject for answer in answers for reject in answer.rejects]
     if rejected:
-        say(f"Rejected {len(rejected):,} attributes of {len(answers):,} items: {rejected[0]}.")
+        say(f"Rejected {len(rejected):,} values of {len(answers):,} rows: {rejected[0]}.")
 
 
-def _write_new(writer: "ItemWriter", items: "pa.Table", n_new: int) -> "list[Answer]":
+def _write_new(
+    what: str, writer: "RowWriter", rows: "pa.Table", n_new: int, is_asked: bool
+) -> "list[Answer]":
     """The answers, with a bar and, as soon as anything is known of it, what all will cost."""
     is_estimated = False
 
-    def estimate() -> None:
+    def estimate(n: int) -> None:
         nonlocal is_estimated
         known = writer.cost
-        if known.n_calls:
-            say(f"Attributes of {n_new:,} texts, estimated: {known.of(n_new)}.")
+        if known.n_calls and not is_estimated:
             is_estimated = True
+            cost = known.of(n)
+            say(f"{what} of {n:,} texts, estimated: {cost}.")
+            if is_asked and cost.seconds > _LONG_S and sys.stdin.isatty():
+                click.confirm("Write them?", default=True, abort=True)
 
-    estimate()
+    estimate(n_new)
     with progress_bar("Writing") as advance:
 
         def report(done: int, total: int) -> None:
-            if not is_estimated:
-                estimate()
-            advance("attributes", done, total)
+            estimate(total)
+            advance(what.lower(), done, total)
 
-        return writer.write(items, report)
+        return writer.write(rows, report)
 
 
-def _prepared_items(workspace: Workspace) -> "pa.Table":
+def _prepared(workspace: Workspace, name: str) -> "pa.Table":
     import pyarrow.parquet as pq
 
-    path = workspace.source(ITEMS)
+    path = workspace.source(name)
     if not path.is_file():
         raise FeatureNotFoundError(
-            f"{path}: got no such file, expected the prepared items. Run feast-fusion prepare."
+            f"{path}: got no such file, expected the prepared {name}. Run feast-fusion prepare."
         )
     return pq.read_table(path)

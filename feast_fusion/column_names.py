@@ -27,13 +27,13 @@ def split_column(column: str) -> tuple[str, str]:
     return view, feature
 
 
-def vector_view(view: str, encoder_id: str) -> str:
-    """The view of that name whose vectors are of that encoder.
+def vector_view(view: str, *model_ids: str) -> str:
+    """The view of that name whose vectors are of that encoder, and of texts of that writer.
 
     >>> vector_view("item_embedding", "minilm_1f2e")
     'item_embedding__minilm_1f2e'
     """
-    return f"{view}{_SEPARATOR}{encoder_id}"
+    return _SEPARATOR.join((view, *model_ids))
 
 
 def split_view(view: str) -> tuple[str, str | None]:
@@ -43,9 +43,11 @@ def split_view(view: str) -> tuple[str, str | None]:
     ('item_embedding', 'minilm_1f2e')
     >>> split_view("user_stats")
     ('user_stats', None)
+    >>> split_view("portrait_embedding__minilm_1f2e__gemma_0a1b")
+    ('portrait_embedding', 'minilm_1f2e')
     """
-    base, _, encoder_id = view.partition(_SEPARATOR)
-    return base, encoder_id or None
+    base, *model_ids = view.split(_SEPARATOR)
+    return base, model_ids[0] if model_ids else None
 
 
 def logical_name(column: str) -> str:

@@ -1,11 +1,11 @@
-"""What the declarations depend on: one data set, its workspace, encoder and writer."""
+"""What the declarations depend on: one data set, its workspace, encoder and writers."""
 
 import os
 
 from feast_fusion.errors import SchemaError
 from intake.workspace import open_workspace
 from transformations.embedder import identify
-from transformations.writing import identify_writer
+from transformations.writing import identify_item_writer, identify_user_writer
 
 _MISSING = [name for name in ("FUSION_DATASET", "FUSION_HOME") if name not in os.environ]
 if _MISSING:
@@ -16,5 +16,5 @@ if _MISSING:
 
 WORKSPACE = open_workspace(os.environ["FUSION_DATASET"], os.environ["FUSION_HOME"])
 DATASET = WORKSPACE.dataset
-ENCODER = identify(DATASET.encoder)
-WRITER = None if DATASET.writer is None else identify_writer(DATASET.writer)
+ENCODER = identify(DATASET)
+ITEM_WRITER, USER_WRITER = identify_item_writer(DATASET), identify_user_writer(DATASET)

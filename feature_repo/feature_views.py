@@ -9,13 +9,14 @@ import pyarrow.parquet as pq
 from feast import BatchFeatureView, Entity, FeatureView, Field, FileSource
 from feast.types import Array, ComplexFeastType, Float32, Float64, Int64, PrimitiveFeastType, String
 
+from feast_fusion.writing.identity import WriterIdentity
 from feature_repo import sources
-from feature_repo.declared_dataset import DATASET, ENCODER, WRITER
+from feature_repo.declared_dataset import DATASET, ENCODER, ITEM_WRITER, USER_WRITER
 from feature_repo.entities import item, user
 from feature_repo.transformation_source import transformation
 from transformations import names
-from transformations.embedding import embed_behaviour, embed_items, track_interest
-from transformations.writing import write_attributes
+from transformations.embedding import embed_behaviour, embed_items, embed_portraits, track_interest
+from transformations.writing import write_attributes, write_portraits
 
 FOREVER = timedelta(0)  # no ttl: the newest row holds until the next
 OWNER = "feast-fusion"
@@ -67,6 +68,7 @@ def _vectors(
     sink: FileSource,
     transform: Callable[..., pd.DataFrame],
     description: str,
+    **written_by: str,
 ) -> BatchFeatureView:
     """A view of vectors: one feature, which has the view's name without the encoder."""
     vector = Field(
@@ -76,20 +78,52 @@ def _vectors(
         vector_length=ENCODER.dimension,
         vector_search_metric="cosine",
     )
+    models = {"encoder_id": ENCODER.encoder_id, **written_by}
+    return _derived(entity, source, sink, [vector], transform, description, models)
+
+
+def _written(
+    entity: Entity,
+    source: FeatureView,
+    sink: FileSource,
+    transform: Callable[..., pd.DataFrame],
+    writer: WriterIdentity,
+    description: str,
+) -> BatchFeatureView:
+    """A view of what a writer says: choices and texts as strings, words as lists."""
+    asked = writer.attributes
+    schema = [
+        *(Field(name=name, dtype=String) for name in (*asked.choices, *asked.texts)),
+        *(Field(name=name, dtype=Array(String)) for name in asked.words),
+    ]
+    models = {"writer_id": writer.writer_id}
+    return _derived(entity, source, sink, schema, transform, description, models)
+
+
+def _derived(
+    entity: Entity,
+    source: FeatureView,
+    sink: FileSource,
+    schema: list[Field],
+    transform: Callable[..., pd.DataFrame],
+    description: str,
+    models: dict[str, str],
+) -> BatchFeatureView:
+    """A view that models make of another, its history in a sink of the same name."""
     return BatchFeatureView(
         name=sink.name,
         entities=[entity],
         source=[source],
         sink_source=sink,
-        schema=[vector],
+        schema=schema,
         mode="pandas",
         online=True,
         offline=True,
         description=description,
         ttl=FOREVER,
         owner=OWNER,
-        tags={"dataset": DATASET.name, "encoder_id": ENCODER.encoder_id},
-        **transformation(transform),
+        tags={"dataset": DATASET.name, **models},
+        **transformation(transform, **models),
     )
 
 
@@ -176,22 +210,30 @@ user_interest = _vectors(
     "Moving average of the vectors of the user's items, one row per instant",
 )
 
-if WRITER is not None:
-    item_attributes = BatchFeatureView(
-        name=sources.item_attribute_rows.name,
-        entities=[item],
-        source=[item_profile],
-        sink_source=sources.item_attribute_rows,
-        schema=[
-            *(Field(name=name, dtype=String) for name in WRITER.attributes.choices),
-            *(Field(name=name, dtype=Array(String)) for name in WRITER.attributes.words),
-        ],
-        mode="pandas",
-        online=True,
-        offline=True,
-        description="Attributes that a language model wrote of the item text, one row per version",
-        ttl=FOREVER,
-        owner=OWNER,
-        tags={"dataset": DATASET.name, "writer_id": WRITER.writer_id},
-        **transformation(write_attributes, f"writer_id={WRITER.writer_id!r}"),
+if ITEM_WRITER is not None:
+    item_attributes = _written(
+        item,
+        item_profile,
+        sources.item_attribute_rows,
+        write_attributes,
+        ITEM_WRITER,
+        "Attributes that a language model wrote of the item text, one row per version",
+    )
+if USER_WRITER is not None:
+    user_portrait = _written(
+        user,
+        user_snapshot,
+        sources.portrait_rows,
+        write_portraits,
+        USER_WRITER,
+        "What a language model wrote of the user's behaviour, one row per snapshot",
+    )
+    portrait_embedding = _vectors(
+        names.PORTRAIT_EMBEDDING,
+        user,
+        user_snapshot,
+        sources.portrait_vectors,
+        embed_portraits,
+        "Embedding of the portrait, one row per snapshot",
+        writer_id=USER_WRITER.writer_id,
     )

@@ -3,11 +3,29 @@
 from feast import FeatureService
 
 from feature_repo import feature_views as views
-from feature_repo.declared_dataset import DATASET, ENCODER, WRITER
+from feature_repo.declared_dataset import DATASET, ENCODER, ITEM_WRITER, USER_WRITER
 from transformations import names
 
 _profiles = [views.item_profile, *([views.user_profile] if DATASET.users is not None else [])]
-_written = [views.item_attributes.with_name(names.ITEM_ATTRIBUTES)] if WRITER is not None else []
+_written, _writers = [], {}
+if ITEM_WRITER is not None:
+    _written.append(views.item_attributes.with_name(names.ITEM_ATTRIBUTES))
+    _writers["writer_id"] = ITEM_WRITER.writer_id
+if USER_WRITER is not None:
+    _written.append(views.portrait_embedding.with_name(names.PORTRAIT_EMBEDDING))
+    _writers["user_writer_id"] = USER_WRITER.writer_id
+    _asked = USER_WRITER.attributes
+    # The text itself is in no training set and in no log of what was served: it is about a person.
+    if _asked.choices or _asked.words:
+        _categories = views.user_portrait[[*_asked.choices, *_asked.words]]
+        _written.append(_categories.with_name(names.USER_PORTRAIT))
+    portraits = FeatureService(
+        name=names.PORTRAIT_SERVICE,
+        features=[views.user_portrait[[*_asked.texts]].with_name(names.USER_PORTRAIT)],
+        description="What a user's portrait says, for an explanation",
+        tags={"dataset": DATASET.name, "writer_id": USER_WRITER.writer_id},
+        owner="feast-fusion",
+    )
 
 ranker = FeatureService(
     name=names.SERVICE,
@@ -26,7 +44,7 @@ ranker = FeatureService(
     tags={
         "encoder_id": ENCODER.encoder_id,
         "dataset": DATASET.name,
-        **({} if WRITER is None else {"writer_id": WRITER.writer_id}),
+        **_writers,
     },
     owner="feast-fusion",
 )

@@ -17,26 +17,26 @@ _SOURCE = """def {function}(inputs):
         inputs,
         dataset={dataset!r},
         home={home!r},
-        {identity},
+        {identities},
     )
 """
 
 
-def transformation(
-    function: Callable[..., Any], identity: str = f"encoder_id={ENCODER.encoder_id!r}"
-) -> dict[str, Any]:
+def transformation(function: Callable[..., Any], **model_ids: str) -> dict[str, Any]:
     """`udf` and `udf_string` of a view whose transformation is `function`, of any package.
 
     Parameters
     ----------
-    identity : the literal of the model that it was declared for, as an argument of `function`
+    model_ids : the models that it was declared for, as arguments of `function`; the encoder alone
+        if none is given
     """
+    declared = model_ids or {"encoder_id": ENCODER.encoder_id}
     source = _SOURCE.format(
         module=function.__module__,
         function=function.__name__,
         dataset=str(DATASET.path),
         home=str(WORKSPACE.home),
-        identity=identity,
+        identities=", ".join(f"{name}={each!r}" for name, each in declared.items()),
     )
     namespace: dict[str, Callable[..., Any]] = {}
     exec(source, namespace)  # our own text, as Feast itself will execute it

@@ -76,6 +76,8 @@ class Recommendations:
     degraded : whether the answer lacks something that was asked for or is normally there
     reasons : what it lacks: `STORE_UNAVAILABLE`, `STORE_EMPTY`, `QUERY_NOT_ENCODED`,
         `OVERLOADED`; of the past also `MODEL_FROM_LATER`
+    portrait : what a language model wrote of the user, where there is one; filled when asked to
+        explain
     """
 
     user_id: str
@@ -85,6 +87,7 @@ class Recommendations:
     degraded: bool
     reasons: tuple[str, ...]
     latency_ms: float
+    portrait: str | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from intake.workspace import Workspace
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.online_features import OnlineFeatures
 from serving.past import open_as_of
+from serving.portraits import Portraits
 from serving.recommender import LiveItems, Recommender
 from serving.served_log import ServedLog
 from training.ranker.artifact import Artifact
@@ -72,5 +73,6 @@ def open_recommender(
             context=dataset.interactions.context,
             live_items=live_items,
             served_log=served_log,
+            portrait_of=Portraits(store).now,
             clock=clock,
         )

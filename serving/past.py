@@ -24,6 +24,7 @@ from serving.answers import MODEL_FROM_LATER, Recommendations
 from serving.candidates import Candidates, Search
 from serving.catalogue import Catalogue, item_sink, load_catalogue
 from serving.past_slate import PastSlate, encode_rows, kind_of
+from serving.portraits import Portraits
 from serving.query import Query, read_query
 from serving.ranking import Ranking, list_items
 from serving.request_context import NOTHING, Context
@@ -137,7 +138,9 @@ class PastRecommender:
         columns = self._workspace.dataset.interactions.context
         for name, column in columns.columns([context]).items():
             spine = spine.append_column(context_column(name), column)
-        return next(self.answers(spine, n, query=query, explain=explain)).answer
+        answer = next(self.answers(spine, n, query=query, explain=explain)).answer
+        portrait = Portraits(self._store).as_of(user_id, at) if explain else None
+        return replace(answer, portrait=portrait)
 
     def contexts(self, rows: Ints) -> pa.Table:
         """`context__...` of the prepared events in these rows, as their requests had it."""

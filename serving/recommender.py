@@ -10,7 +10,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -24,18 +23,16 @@ from serving.answers import (
     QUERY_NOT_ENCODED,
     STORE_EMPTY,
     STORE_UNAVAILABLE,
-    RankedItem,
     Recommendations,
     SimilarItem,
-    UserKind,
 )
 from serving.candidates import Candidates, Search
-from serving.catalogue import Catalogue
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.online_features import OnlineFeatures
 from serving.past import AsOf
-from serving.query import Query, read_query
+from serving.query import read_query
 from serving.ranking import Ranking, list_items, rank_by_popularity
+from serving.request import Request
 from serving.request_context import NOTHING, Context
 from serving.served_log import ServedLog
 from serving.served_table import served_table
@@ -58,31 +55,6 @@ _NOBODY = "feast-fusion:check"
 LiveItems = Callable[[str], Iterable[str]]
 
 
-@dataclass(frozen=True)
-class _Request:
-    """One call, and the catalogue that answers it from beginning to end."""
-
-    user_id: str
-    now: datetime
-    catalogue: Catalogue
-    query: Query | None
-    failures: list[str]
-    explain: bool
-    started: float
-    context: Context
-
-    def answer(self, items: list[RankedItem], n_candidates: int, user: UserKind) -> Recommendations:
-        return Recommendations(
-            user_id=self.user_id,
-            items=items,
-            n_candidates=n_candidates,
-            user=user,
-            degraded=bool(self.failures),
-            reasons=tuple(self.failures),
-            latency_ms=(time.perf_counter() - self.started) * 1000,
-        )
-
-
 class Recommender:
     """Ranks the catalogue of one workspace with one artifact. Safe for many threads.
 
@@ -97,6 +69,7 @@ class Recommender:
     objective, outcomes : what the order serves beside the next choice, see `Ranking`
     repeats : whether what a user has had may be recommended again
     context : what a request may say of what is around it
+    portrait_of : user id -> what was written of the user, for explanations
     clock : the time of a request
     """
 
@@ -115,6 +88,7 @@ class Recommender:
         outcomes: Mapping[str, float] | None = None,
         repeats: bool = False,
         context: ContextColumns = NO_CONTEXT,
+        portrait_of: Callable[[str], str | None] = lambda user_id: None,
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._features = features
@@ -127,7 +101,7 @@ class Recommender:
         self._past, self._n_candidates = past, n_candidates
         self._warn_again_at = -math.inf
         self._turns = threading.Semaphore(_RANKED_AT_ONCE)
-        self._live_items = live_items
+        self._live_items, self._portrait_of = live_items, portrait_of
         self._served_log = served_log
 
     def check(self) -> None:
@@ -237,13 +211,13 @@ class Recommender:
 
     def _request(
         self, user_id: str, query: str | None, explain: bool, context: Context = NOTHING
-    ) -> _Request:
+    ) -> Request:
         started, failures = time.perf_counter(), []
         asked = read_query(self.embedder, query)
         if asked is not None and not asked.is_whole:
             failures.append(QUERY_NOT_ENCODED)
         catalogue = self._watch.current
-        return _Request(
+        return Request(
             user_id, self._clock(), catalogue, asked, failures, explain, started, context
         )
 
@@ -254,7 +228,7 @@ class Recommender:
             self._warn_again_at = now + _WARN_EVERY_S
             _log.warning("online store: answering by popularity: %s", error)
 
-    def _recommend(self, request: _Request, n: int, seen: set[str]) -> Recommendations:
+    def _recommend(self, request: Request, n: int, seen: set[str]) -> Recommendations:
         user = self._features.read_user(request.user_id)
         row = self._features.user_row(user, request.now)
         recent = set() if self._repeats else user.recent_items
@@ -263,11 +237,11 @@ class Recommender:
         slate = self._slates.of(user, candidates.item_ids, request.now, request.context)
         return self._answer(request, candidates, slate, n)
 
-    def _popular(self, request: _Request, n: int, seen: set[str], reason: str) -> Recommendations:
+    def _popular(self, request: Request, n: int, seen: set[str], reason: str) -> Recommendations:
         candidates = self._search(request, None, seen).best(max(n, self._n_candidates))
         return _by_popularity(request, candidates, n, reason)
 
-    def _search(self, request: _Request, user: TrainingSet | None, excluded: set[str]) -> Search:
+    def _search(self, request: Request, user: TrainingSet | None, excluded: set[str]) -> Search:
         """What is looked for: not what is excluded, nor, without repeats, what the user has had."""
         catalogue = request.catalogue
         seen = () if self._repeats else catalogue.seen.of(request.user_id)
@@ -275,7 +249,7 @@ class Recommender:
         return Search.of(catalogue, user, [seen, catalogue.rows_of(excluded)], query)
 
     def _answer(
-        self, request: _Request, candidates: Candidates, slate: Slate, n: int
+        self, request: Request, candidates: Candidates, slate: Slate, n: int
     ) -> Recommendations:
         if (candidates.rows >= 0).any() and not slate.items.known.any():
             return _by_popularity(request, candidates, n, STORE_EMPTY)
@@ -288,11 +262,12 @@ class Recommender:
             places = [slate.item_ids.index(item.item_id) for item in items[:_LOGGED]]
             at = np.array(places, dtype=np.int64)
             self._served_log.offer(uuid.uuid4().hex, partial(served_table, slate, at))
-        return request.answer(items, len(candidates), slate.user.kind)
+        portrait = self._portrait_of(request.user_id) if request.explain else None
+        return request.answer(items, len(candidates), slate.user.kind, portrait)
 
 
 def _by_popularity(
-    request: _Request, candidates: Candidates, n: int, reason: str
+    request: Request, candidates: Candidates, n: int, reason: str
 ) -> Recommendations:
     request.failures.append(reason)
     items = rank_by_popularity(request.catalogue, candidates, n, explain=request.explain)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 import pyarrow as pa
 from feast import FeatureService, FeatureStore
 
-from feast_fusion.column_names import logical_name
+from feast_fusion.column_names import feature_column, logical_name
 from feast_fusion.feature_service import encoder_of, open_service
 from feast_fusion.training_set import TrainingSet
 
@@ -35,7 +35,8 @@ def build_training_set(store: FeatureStore, service: str, spine: pa.Table) -> Tr
     """
     feature_service = open_service(store, service)
     encoder_of(feature_service)
-    return _retrieve(store, spine, feature_service)
+    found = _retrieve(store, spine, feature_service)
+    return found.rename({name: logical_name(name) for name in found.names})
 
 
 def build_rows_of(
@@ -51,14 +52,19 @@ def build_rows_of(
     (key,) = {"item_id", "user_id"} & set(spine.column_names)
     projections = open_service(store, service).feature_view_projections
     chosen = [
-        f"{projection.name}:{field.name}"
+        (projection, field.name)
         for projection in projections
         if projection.name not in without
         and [column.name for column in store.get_feature_view(projection.name).entity_columns]
         == [key]
         for field in projection.features
     ]
-    return _retrieve(store, spine, chosen)
+    found = _retrieve(store, spine, [f"{projection.name}:{name}" for projection, name in chosen])
+    named = {
+        feature_column(projection.name, name): feature_column(projection.name_to_use(), name)
+        for projection, name in chosen
+    }
+    return found.rename({name: logical_name(named.get(name, name)) for name in found.names})
 
 
 def _retrieve(
@@ -66,4 +72,4 @@ def _retrieve(
 ) -> TrainingSet:
     job = store.get_historical_features(entity_df=spine, features=features, full_feature_names=True)
     training_set: TrainingSet = job.to_training_set()
-    return training_set.rename({name: logical_name(name) for name in training_set.names})
+    return training_set

@@ -16,10 +16,11 @@ from feast_fusion.encoding.remote_model import RemoteModel
 from feast_fusion.encoding.text_queue import TextQueue
 from feast_fusion.encoding.vector_cache import Vectors
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError
-from intake.dataset import Encoder
+from intake.dataset import Dataset
 from intake.workspace import Workspace, open_workspace
 from transformations.cleaning import clean
-from transformations.text import TEMPLATE_VERSION, render_behaviours, render_items
+from transformations.text import render_behaviours
+from transformations.writing import ItemTexts, text_version
 
 Embedded = tuple[Vectors, NDArray[np.bool_]]
 
@@ -27,9 +28,10 @@ _REMEMBERED = 10_000
 _WAIT_S = 60.0
 
 
-def identify(encoder: Encoder) -> EncoderIdentity:
+def identify(dataset: Dataset) -> EncoderIdentity:
     """The identity of a data set's encoder; loads no weights. Raises as `describe_encoder`."""
-    return describe_encoder(encoder.model, template=TEMPLATE_VERSION, **encoder.options)
+    encoder = dataset.encoder
+    return describe_encoder(encoder.model, template=text_version(dataset), **encoder.options)
 
 
 def require_server(workspace: Workspace) -> None:
@@ -84,7 +86,7 @@ class Embedder:
                 "text: got a feature service without vectors, expected one with item vectors. "
                 "Name a view of item vectors in the service, or ask without a text."
             )
-        found = identify(self._dataset.encoder)
+        found = identify(self._dataset)
         if found.encoder_id != self._encoder_id:
             raise EncoderMismatchError(
                 f"{self._dataset.path}: got encoder {found.encoder_id}, expected "
@@ -92,6 +94,10 @@ class Embedder:
                 "materialize to encode anew, or restore dataset.toml."
             )
         return found
+
+    @cached_property
+    def _item_texts(self) -> ItemTexts:
+        return ItemTexts(self.workspace)
 
     @property
     def cached(self) -> CachedEncoder:
@@ -111,8 +117,12 @@ class Embedder:
         return TextQueue(self.cached.encoder, "query")
 
     def items(self, items: pa.Table) -> Embedded:
-        """Vectors of item versions: of their text by the template of the data set."""
-        return self.cached.embed(self._cleaned(render_items(self._dataset.items.text, items)))
+        """Vectors of item versions: of their text, see `ItemTexts`."""
+        return self.cached.embed(self._cleaned(self._item_texts.render(items)))
+
+    def portraits(self, texts: Sequence[str | None]) -> Embedded:
+        """Vectors of what was written of users."""
+        return self.cached.embed(self._cleaned([text or "" for text in texts]), "behaviour")
 
     def behaviours(
         self, liked: Sequence[Sequence[str]], disliked: Sequence[Sequence[str]]

@@ -13,9 +13,16 @@ from numpy.typing import NDArray
 
 from feast_fusion.encoding.vector_cache import Vectors
 from feast_fusion.errors import SchemaError
+from intake.writer_settings import PORTRAIT
 from transformations.embedder import open_embedder
 from transformations.interest_history import replay_users
-from transformations.names import ITEM_EMBEDDING, USER_EMBEDDING, USER_INTEREST
+from transformations.names import (
+    ITEM_EMBEDDING,
+    PORTRAIT_EMBEDDING,
+    USER_EMBEDDING,
+    USER_INTEREST,
+)
+from transformations.writing import write_portraits
 
 
 def embed_items(frame: pd.DataFrame, *, dataset: str, home: str, encoder_id: str) -> pd.DataFrame:
@@ -35,6 +42,16 @@ def embed_behaviour(
     embedder = open_embedder(dataset, home, encoder_id)
     embedded = embedder.behaviours(list(frame["liked"]), list(frame["disliked"]))
     return _with_vectors(frame, "user_id", USER_EMBEDDING, *embedded)
+
+
+def embed_portraits(
+    frame: pd.DataFrame, *, dataset: str, home: str, encoder_id: str, writer_id: str
+) -> pd.DataFrame:
+    """Behaviour snapshots with the embedding of the portrait; null where there is none."""
+    written = write_portraits(frame, dataset=dataset, home=home, writer_id=writer_id)
+    embedder = open_embedder(dataset, home, encoder_id)
+    embedded = embedder.portraits(list(written[PORTRAIT]))
+    return _with_vectors(frame, "user_id", PORTRAIT_EMBEDDING, *embedded)
 
 
 def track_interest(

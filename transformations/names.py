@@ -12,6 +12,8 @@ USER_STATS = "user_stats"
 USER_RECENT = "user_recent"
 USER_EMBEDDING = "user_embedding"
 USER_INTEREST = "user_interest"
+USER_PORTRAIT = "user_portrait"
+PORTRAIT_EMBEDDING = "portrait_embedding"
 
 # What the user's transformations read; never online.
 USER_SNAPSHOT = "user_snapshot"
@@ -39,10 +41,18 @@ USER_ITEM_AFFINITY = "user_item_affinity"
 LIVE_VIEWS = (ITEM_STATS, USER_STATS, USER_RECENT, USER_INTEREST)
 
 # Their rows are caused by events: a row that is absent says that nothing has happened yet.
-CAUSED_BY_EVENTS = (*LIVE_VIEWS, USER_EMBEDDING, ITEM_NEIGHBOURS, ITEM_FACTORS)
+CAUSED_BY_EVENTS = (
+    *LIVE_VIEWS,
+    USER_EMBEDDING,
+    USER_PORTRAIT,
+    PORTRAIT_EMBEDDING,
+    ITEM_NEIGHBOURS,
+    ITEM_FACTORS,
+)
 
 SERVICE = "fusion_ranker_v1"
 NEXT_ITEM_SERVICE = "next_item_v1"
+PORTRAIT_SERVICE = "portrait_v1"
 
 # The one order of events: whatever splits or folds a log goes through it in this order.
 EVENT_ORDER = ("event_timestamp", "user_id", "item_id")

@@ -63,7 +63,7 @@ def describe_encoder(
     prompts: Mapping[str, str | None] | None = None,
     dimension: int | None = None,
     server: Mapping[str, Any] | None = None,
-    template: int | None = None,
+    template: int | str | None = None,
 ) -> EncoderIdentity:
     """The identity of an encoder, from the digests of its files; loads no weights.
 
@@ -115,7 +115,7 @@ def _identify(
     width: int,
     tokens: int,
     prompts: Prompts,
-    template: int | None,
+    template: int | str | None,
 ) -> EncoderIdentity:
     ingredients = computed | {
         "max_tokens": tokens,

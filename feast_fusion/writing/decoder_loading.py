@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ with extra_required("writer"):
 
 
 def load_decoder(model: LocalModel, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
-    """The network on `device`, and its tokenizer, which pads on the left.
+    """The network on `device`, and its tokenizer, which pads on the left; the last ones are kept.
+
+    So the writers of items and of users, which have one model, load it once.
 
     Raises
     ------
@@ -27,6 +30,16 @@ def load_decoder(model: LocalModel, device: torch.device, dtype: torch.dtype) ->
     MissingExtraError
         A GGUF file, and the packages that read one are not installed.
     """
+    return _load_kept(model, tuple(model.digest().items()), device, dtype)
+
+
+@lru_cache(maxsize=1)
+def _load_kept(
+    model: LocalModel,
+    _content: tuple[tuple[str, str], ...],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Any, Any]:
     place, file = (model.path.parent, model.path.name) if model.is_gguf else (model.path, None)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     with failures_explained(model.path), no_progress_bar():

@@ -7,26 +7,37 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import polars as pl
+import polars.selectors as cs
 import pytest
 
 from cli.embedded_redis import embedded_redis
 from cli.feast_repository import open_store
+from cli.ranker import answer_lines, open_past, recommend_to
 from cli.redis_url import connection_string
+from cli.write import write_all
 from feast_fusion.redis_matrix import online_store_of, read_online
+from serving.portraits import Portraits
 from tests.conftest import Project, open_project
 from tests.datasets import START, make_films
 from tests.feast_fusion.writing.chat_server import Behaviour, chat_server
 from tests.waiting import wait_until
 from training.ranker.artifact import Artifact
-from transformations.names import SERVICE
+from transformations.embedder import Embedder, identify
+from transformations.names import SERVICE, USER_SNAPSHOTS
+from transformations.prepared_sources import write_sources
 
 SECTION = """
 [writer]
 model = "some/model"
 choices = {{mood = ["light", "dark", "tense"]}}
 words = {{themes = 3}}
+in_text = ["mood"]
+[writer.user]
+choices = {{taste = ["narrow", "wide"]}}
+portrait_words = 12
 [writer.server]
 url = "{url}"
 n_attempts = 1
@@ -49,6 +60,17 @@ class Written:
     project: Project
     server: Behaviour
     printed: str
+
+    @property
+    def snapshots(self) -> pl.DataFrame:
+        return pl.read_parquet(self.project.workspace.source(USER_SNAPSHOTS))
+
+    def sink(self, view: str) -> Path:
+        (found,) = self.project.workspace.sinks.glob(f"{view}__*")
+        return found
+
+    def asked_of(self, what: str) -> list[str]:
+        return [prompt for prompt in self.server.asked if f"\n{what}: " in prompt]
 
 
 def describe(folder: Path, url: str) -> Path:
@@ -73,52 +95,123 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
         yield Written(project, server, printed)
 
 
-def test_each_version_is_asked_about_once_and_the_cost_is_said(written: Written) -> None:
-    n_texts = N_ITEMS + 1
-    assert len(written.server.asked) == len(set(written.server.asked)) == n_texts
-    assert f"Attributes of {n_texts} texts, estimated: {n_texts} calls" in written.printed
-    assert f"Attributes written: {n_texts} calls" in written.printed
-    again = written.project.run("write").stdout
-    assert f"all written before ({n_texts} calls" in again
-    assert len(written.server.asked) == n_texts
+def portrait_of(snapshot: dict[str, list[str]]) -> str:
+    """What the server writes of a behaviour, as slowly as anyone can check it."""
+    kinds = (("liked", snapshot["liked"]), ("disliked", snapshot["disliked"]))
+    text = " ".join(f"{kind} {'; '.join(titles)}." for kind, titles in kinds if titles)
+    return " ".join(f"Likes what {text}".split()[:12])
+
+
+def test_each_text_is_asked_about_once_and_the_cost_is_said(
+    written: Written, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items, people = written.asked_of("Item"), written.asked_of("Person")
+    texts = written.snapshots.select("liked", "disliked").unique(maintain_order=True)
+    assert len(items) == len(set(items)) == N_ITEMS + 1
+    assert len(people) == len(set(people)) == len(texts)
+    for what, n_texts in (("Attributes", len(items)), ("Portraits", len(people))):
+        assert f"{what} of {n_texts} texts, estimated: {n_texts} calls" in written.printed
+        assert f"{what} written: {n_texts} calls" in written.printed
+    n_asked = len(written.server.asked)
+    write_all(written.project.workspace)
+    again = capsys.readouterr().out
+    assert f"Attributes: all written before ({len(items)} calls" in again
+    assert f"Portraits: all written before ({len(people)} calls" in again
+    assert len(written.server.asked) == n_asked
 
 
 def test_history_has_each_version_and_online_the_newest(written: Written) -> None:
     workspace = written.project.workspace
-    (sink,) = workspace.sinks.glob("item_attributes__*")
-    assert sink.name.startswith("item_attributes__model_")
+    items, people = written.sink("item_attributes"), written.sink("user_portrait")
+    of_u1 = written.snapshots.filter(user_id="u1").sort("event_timestamp").to_dicts()
+    middle = of_u1[len(of_u1) // 2]
     with embedded_redis(workspace.redis) as running:
         store = open_store(workspace, connection_string(running.url))
-        (view,) = [v for v in store.list_batch_feature_views() if v.name == sink.name]
-        assert view.tags["writer_id"] == sink.name.split("__")[1]
+        tags = {view.name: view.tags for view in store.list_batch_feature_views()}
         times = [CHANGED - timedelta(days=1), CHANGED + timedelta(days=1)]
         asked = pd.DataFrame(
             {"user_id": "u1", "item_id": "f0", "event_timestamp": pd.to_datetime(times)}
         )
         service = store.get_feature_service(SERVICE)
-        assert service.tags["writer_id"] == view.tags["writer_id"]
+        assert service.tags["writer_id"] == tags[items.name]["writer_id"]
+        assert service.tags["user_writer_id"] == tags[people.name]["writer_id"]
         found = store.get_historical_features(asked, service).to_df()
         themes = [list(words) for words in found["themes"]]
         assert themes == [["film", "number", "0"], ["war", "of", "worlds"]]
-        features = [f"{sink.name}:mood", f"{sink.name}:themes"]
+        features = [f"{items.name}:mood", f"{items.name}:themes"]
         online = read_online(store, features, {"item_id": ["f0", "f1"]})
         assert list(online.columns["themes"].values[:3]) == themes[1]  # type: ignore[union-attr]
+        portraits = Portraits(store)
+        assert portraits.now("u1") == portrait_of(of_u1[-1])
+        assert portraits.now("nobody") is None
+        known = middle["event_timestamp"]
+        assert portraits.as_of("u1", known) == portrait_of(middle)
+        assert portraits.as_of("u1", known - timedelta(microseconds=1)) != portrait_of(middle)
+        assert portraits.as_of("u1", START - timedelta(days=1)) is None
         online_store_of(store).disconnect()
 
 
-def test_the_ranker_reads_them_as_categories(written: Written) -> None:
-    artifact = Artifact.load(written.project.workspace.artifact)
-    known = artifact.features.vocabularies
+def test_attributes_are_part_of_the_text_that_is_encoded(written: Written) -> None:
+    """The vector of an item is that of its text with the mood that the server wrote of it."""
+    dataset, workspace = written.project.workspace.dataset, written.project.workspace
+    rows = pl.read_parquet(written.sink("item_embedding") / "**/*.parquet")
+    moods = pl.read_parquet(written.sink("item_attributes") / "**/*.parquet")
+    joined = rows.join(moods, on=["item_id", "event_timestamp"], validate="1:1")
+    row = joined.row(by_predicate=pl.col("item_id") == "f5", named=True)
+    plain = "Film number 5 (1955). Genres: Comedy, Drama."
+    cache = Embedder(workspace, identify(dataset).encoder_id).cached.cache
+    vectors, found = cache.lookup([f"{plain} Mood: {row['mood']}.", plain])
+    assert found.tolist() == [True, False]
+    np.testing.assert_array_equal(vectors[0], np.array(row["item_embedding"], dtype=np.float32))
+    bare = dataset.writer.model_copy(update={"in_text": ()})  # type: ignore[union-attr]
+    without = identify(dataset.model_copy(update={"writer": bare}))
+    assert without.encoder_id != identify(dataset).encoder_id, "they are other texts"
+
+
+def test_the_ranker_reads_categories_and_vectors_but_no_portrait(written: Written) -> None:
+    workspace = written.project.workspace
+    features = Artifact.load(workspace.artifact).features
+    known = features.vocabularies
     assert set(known["item_attributes__mood"].values) == {"light", "dark", "tense"}
     assert "number" in known["item_attributes__themes"].values
+    assert set(known["user_portrait__taste"].values) <= {"narrow", "wide"}
+    assert features.user_texts == ("user_embedding", "user_interest", "portrait_embedding")
     assert "Top 10 for user" in written.printed
+    files = [path for path in workspace.home.rglob("*") if path.is_file()]
+    with_text = {
+        path.relative_to(workspace.home).parts[: 2 if workspace.root in path.parents else 1]
+        for path in files
+        if b"Likes what" in _content(path)
+    }
+    name = workspace.dataset.name
+    wanted = {("writings",), (name, "sinks")}
+    assert wanted <= with_text <= wanted | {(name, "redis")}, "where a person's text may be"
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file; of Parquet those of its strings, which are compressed."""
+    if path.suffix != ".parquet":
+        return path.read_bytes()
+    return str(pl.read_parquet(path).select(cs.string()).rows()).encode()
+
+
+def test_an_explanation_shows_the_portrait_of_now_or_of_then(written: Written) -> None:
+    workspace = written.project.workspace
+    *_, before, last = written.snapshots.filter(user_id="u1").sort("event_timestamp").to_dicts()
+    (answer,) = recommend_to(workspace, ["u1"], 3, explain=True)
+    assert answer.portrait == portrait_of(last)
+    assert f"Of this user: {answer.portrait}" in answer_lines(answer)
+    past = open_past(workspace, before["event_timestamp"])
+    assert past.recommend("u1", 3, explain=True).portrait == portrait_of(before)
+    plain = past.recommend("u1", 3)
+    assert plain.portrait is None and len(plain.items) == 3
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     server = Behaviour(delay_s=0.05)
     with chat_server(server) as url:
         project = open_project(describe(tmp_path / "data", url), tmp_path / "home")
-        project.run("prepare")
+        write_sources(project.workspace)
         command = [str(Path(sys.executable).parent / "feast-fusion"), "write"]
         options = ["--dataset", str(project.workspace.dataset.path)]
         options += ["--home", str(project.workspace.home)]
@@ -131,9 +224,10 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         wait_until(lambda: not server.under_way)
         first = set(server.asked)
         server.asked.clear()
-        project.run("write")
-        assert len(server.asked) <= N_ITEMS + 1 - 8, "the first batch is asked about no more"
-        assert len(first | set(server.asked)) == N_ITEMS + 1
+        write_all(project.workspace)
+        every = first | set(server.asked)
+        assert len(server.asked) <= len(every) - 8, "the first batch is asked about no more"
+        assert sum("\nItem: " in prompt for prompt in every) == N_ITEMS + 1
 
 
 def test_without_a_writer_the_command_says_what_is_missing(tmp_path: Path) -> None:

@@ -28,6 +28,11 @@ def test_the_model_is_found_beside_the_file(tmp_path: Path) -> None:
     assert found.model == "org/name"  # type: ignore[attr-defined]
 
 
+def test_portraits_alone_may_be_asked_for(tmp_path: Path) -> None:
+    found = read(tmp_path, '[writer]\nmodel = "any"\n[writer.user]\nportrait_words = 9\n')
+    assert found.user.portrait_words == 9 and not found.attributes  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
@@ -43,6 +48,14 @@ def test_the_model_is_found_beside_the_file(tmp_path: Path) -> None:
         ("words = {gender = 2}", "gender is a column of the data set"),
         ("words = {themes = 2}\nprompt = 'What is it?'", "no {text}"),
         ("words = {themes = 2}\ntemperature = 1", "unknown key [writer] temperature"),
+        ("words = {themes = 2}\nin_text = ['mood']", "in_text has mood, which is not written"),
+        ("[writer.user]\nwords = {portrait = 2}", "portrait is the text itself"),
+        ("[writer.user]\nwords = {gender = 2}", "gender is a column of the data set"),
+        ("[writer.user]\nprompt = 'Who?'", "no {text}"),
+        (
+            "words = {likes = 2}\n[writer.user]\nwords = {likes = 2}",
+            "likes is written of items and of users",
+        ),
         ("words = {themes = 2}\nserver = {url = 'here'}", "[writer.server] url"),
     ],
 )

@@ -81,7 +81,7 @@ def test_items_without_a_word_have_no_likeness() -> None:
 @pytest.fixture(scope="module")
 def embedder(films: Project) -> Embedder:
     workspace = films.workspace
-    return Embedder(workspace, identify(workspace.dataset.encoder).encoder_id)
+    return Embedder(workspace, identify(workspace.dataset).encoder_id)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,8 @@ def test_a_text_without_a_word_is_no_query(embedder: Embedder, text: str | None)
 
 
 def test_an_encoder_that_fails_leaves_the_words(films: Project) -> None:
-    other = identify(EncoderSettings(max_tokens=17)).encoder_id
+    settings = {"encoder": EncoderSettings(max_tokens=17)}
+    other = identify(films.workspace.dataset.model_copy(update=settings)).encoder_id
     query = read_query(Embedder(films.workspace, other), "horror")
     assert query is not None
     assert not query.is_whole

@@ -226,8 +226,9 @@ def test_similar_refuses_what_it_cannot_compare(bench: Bench) -> None:
 
 
 def test_an_encoder_that_fails_is_done_without_and_said(bench: Bench, films: Project) -> None:
-    other = identify(Encoder(max_tokens=17)).encoder_id
     features, workspace = bench.features, films.workspace
+    settings = {"encoder": Encoder(max_tokens=17)}
+    other = identify(workspace.dataset.model_copy(update=settings)).encoder_id
     artifact = Artifact.load(workspace.artifact)
     with watching(bench, artifact) as watch:
         recommender = Recommender(

@@ -33,11 +33,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def embedder(workspace: Workspace) -> Embedder:
-    return Embedder(workspace, identify(workspace.dataset.encoder).encoder_id)
+    return Embedder(workspace, identify(workspace.dataset).encoder_id)
 
 
 def test_the_encoder_id_of_the_demo_stays_what_its_vectors_were_stored_under() -> None:
-    identity = identify(load_dataset(MOVIELENS).encoder)
+    identity = identify(load_dataset(MOVIELENS))
     assert identity.encoder_id == "all_minilm_l6_v2_3d4145e4f38e"
 
 
@@ -90,7 +90,7 @@ def _described(folder: Path, encoder: str, n_users: int = 3) -> Workspace:
 def test_each_role_has_its_own_prompt(tmp_path: Path, embedder: Embedder) -> None:
     prompts = '[encoder.prompts]\nitem = "film: "\nbehaviour = "user: "\nquery = "find: "'
     workspace = _described(tmp_path, f'max_tokens = 24\ndtype = "float32"\n{prompts}')
-    prompted = Embedder(workspace, identify(workspace.dataset.encoder).encoder_id)
+    prompted = Embedder(workspace, identify(workspace.dataset).encoder_id)
     assert prompted.identity.encoder_id != embedder.identity.encoder_id
     texts = ["film: Heat", "user: liked Heat.", "find: heat"]
     expected = prompted.cached.encoder.encode([text.split(": ")[1] for text in texts], "item")
@@ -107,7 +107,7 @@ def test_each_role_has_its_own_prompt(tmp_path: Path, embedder: Embedder) -> Non
 def test_a_behaviour_leaves_room_for_its_prompt(tmp_path: Path) -> None:
     prompt = "one two three four five six seven eight nine ten "
     workspace = _described(tmp_path, f'max_tokens = 24\nprompts = {{behaviour = "{prompt}"}}')
-    embedder = Embedder(workspace, identify(workspace.dataset.encoder).encoder_id)
+    embedder = Embedder(workspace, identify(workspace.dataset).encoder_id)
     many = ["heat", "alien", "jaws", "fargo", "casino", "ran", "brazil", "seven", "up", "big"]
     together, _ = embedder.behaviours([many], [[]])
     fewer, _ = embedder.behaviours([many[:5]], [[]])
@@ -126,13 +126,13 @@ def test_a_behaviour_leaves_room_for_its_prompt(tmp_path: Path) -> None:
 )
 def test_a_key_that_is_not_one_is_named(tmp_path: Path, lines: str, said: str) -> None:
     with pytest.raises(SchemaError, match=said):
-        identify(_described(tmp_path, lines).dataset.encoder)
+        identify(_described(tmp_path, lines).dataset)
 
 
 def test_the_keys_of_placement_reach_the_encoder(tmp_path: Path) -> None:
     lines = 'device = "cpu"\ndtype = "bfloat16"\nbatch_tokens = 100\ndimension = 64'
     workspace = _described(tmp_path, lines)
-    embedder = Embedder(workspace, identify(workspace.dataset.encoder).encoder_id)
+    embedder = Embedder(workspace, identify(workspace.dataset).encoder_id)
     encoder = embedder.cached.encoder
     assert (str(encoder.dtype), encoder.batch_tokens, encoder.dimension) == (
         "torch.bfloat16",
@@ -169,7 +169,7 @@ def test_a_server_of_dataset_toml_encodes(tmp_path: Path) -> None:
     with serving(behaviour) as url:
         lines = f'dimension = 16\nserver = {{url = "{url}", texts_per_request = 4}}'
         workspace = _described(tmp_path, lines)
-        embedder = Embedder(workspace, identify(workspace.dataset.encoder).encoder_id)
+        embedder = Embedder(workspace, identify(workspace.dataset).encoder_id)
         vectors, present = embedder.behaviours([["Heat", "Alien"], []], [["Jaws"], []])
     assert present.tolist() == [True, False]
     assert "liked Heat; Alien. disliked Jaws." in behaviour.asked[-1]

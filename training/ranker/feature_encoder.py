@@ -33,9 +33,9 @@ from training.ranker.item_texts import ItemTexts, code_items
 from training.ranker.recent_lists import RecentLists
 from training.ranker.text_projection import TextProjection
 from transformations.id_map import IdMap
-from transformations.names import ITEM_EMBEDDING, USER_EMBEDDING, USER_INTEREST
+from transformations.names import ITEM_EMBEDDING, PORTRAIT_EMBEDDING, USER_EMBEDDING, USER_INTEREST
 
-USER_TEXTS = (USER_EMBEDDING, USER_INTEREST)
+USER_TEXTS = (USER_EMBEDDING, USER_INTEREST, PORTRAIT_EMBEDDING)
 CLIP = 4.0  # standard deviations
 CHUNK = 16_384  # rows whose vectors are laid out at a time
 

@@ -31,12 +31,14 @@ class Behaviour:
 
 
 def fitting_answer(prompt: str, schema: dict[str, Any]) -> str:
-    """Each choice by a hash of the item's text, each list of words its first words."""
-    text = prompt.rpartition("Item: ")[2].removesuffix("\nJSON:")
+    """Each choice by a hash of the text, each list of words its first words, each text the text."""
+    text = prompt.splitlines()[-2].partition(": ")[2]
     answer: dict[str, Any] = {}
     for name, form in schema["properties"].items():
         if "enum" in form:
             answer[name] = form["enum"][zlib.crc32(text.encode()) % len(form["enum"])]
+        elif form["type"] == "string":
+            answer[name] = f"Likes what {text}"
         else:
             answer[name] = text.split()[: form["maxItems"]]
     return json.dumps(answer)

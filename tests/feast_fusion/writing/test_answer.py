@@ -57,6 +57,24 @@ def test_what_is_unfit_is_rejected_alone_and_named(
         assert answer.rejects == rejects
 
 
+@pytest.mark.parametrize(
+    ("text", "portrait"),
+    [
+        ('{"portrait": "Likes\\n  war films, and long ones"}', "Likes war films,"),
+        ("Likes war.", "Likes war."),
+        ('{"portrait": "Likes w', "Likes w"),
+        ('{"portrait": ["war"]}', None),
+        ('{"portrait": " "}', None),
+        (" ", None),
+    ],
+)
+def test_a_text_is_in_one_line_and_may_be_the_bare_answer(text: str, portrait: str | None) -> None:
+    asked = Attributes({}, {}, {"portrait": 3})
+    assert read_answer(text, asked).values == {"portrait": portrait}
+    beside = Attributes({"mood": ("light", "dark")}, {}, {"portrait": 3})
+    assert read_answer("Likes war.", beside).values["portrait"] is None, "it says more than that"
+
+
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
     answer = read_answer(text, ASKED)
@@ -67,6 +85,7 @@ def test_any_text_is_read(text: str) -> None:
 VALUES = st.recursive(
     st.text() | st.integers() | st.none(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=6,
 )
 
 

@@ -18,7 +18,7 @@ def test_a_remote_encoder_has_the_vectors_of_our_service(tmp_path: Path) -> None
     description = make_films(tmp_path, n_users=3, n_items=3, n_events=9)
     workspace = open_workspace(description, tmp_path / "home")
     model = workspace.dataset.encoder.model
-    embedder = Embedder(workspace, identify(workspace.dataset.encoder).encoder_id)
+    embedder = Embedder(workspace, identify(workspace.dataset).encoder_id)
     app, encoding = FastAPI(), TextEncoding(embedder)
 
     @app.post("/v1/embeddings")

@@ -51,7 +51,7 @@ def make_workspace(folder: Path, **size: int) -> Workspace:
 
 
 def encoder_id(workspace: Workspace) -> str:
-    return identify(workspace.dataset.encoder).encoder_id
+    return identify(workspace.dataset).encoder_id
 
 
 def open_store(workspace: Workspace, redis: str) -> FeatureStore:
