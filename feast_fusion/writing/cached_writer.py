@@ -13,6 +13,7 @@ from feast_fusion.record_cache.record_file import RecordFile
 from feast_fusion.writing.answer import Answer, read_answer
 from feast_fusion.writing.cost import Cost
 from feast_fusion.writing.identity import WriterIdentity
+from feast_fusion.writing.model_place import ChatServer
 from feast_fusion.writing.prompt import render_prompt
 from feast_fusion.writing.writer import Writer, open_writer
 
@@ -104,12 +105,19 @@ class CachedWriter:
         """The model; of the first prompts that it ever gets some are its reference ever after."""
         with self._opening:
             if self._writer is None:
-                some = prompts[:: -(-len(prompts) // _REFERENCE)]
-                kept = self._records.make(
-                    {_REFERENCE_KEY: some}, lambda new: [json.dumps(new[0]).encode()], 1
-                )
-                self._writer = open_writer(self.identity, json.loads(kept[_REFERENCE_KEY]))
+                self._writer = open_writer(self.identity, self._reference(prompts))
             return self._writer
+
+    def _reference(self, prompts: Sequence[str]) -> list[str]:
+        """What choices are made beside; none is kept where none is needed: it may be personal."""
+        identity = self.identity
+        if isinstance(identity.model, ChatServer) or not identity.attributes.choices:
+            return []
+        some = prompts[:: -(-len(prompts) // _REFERENCE)]
+        wanted = {_REFERENCE_KEY: some}
+        kept = self._records.make(wanted, lambda new: [json.dumps(new[0]).encode()], 1)
+        found: list[str] = json.loads(kept[_REFERENCE_KEY])
+        return found
 
     def _prompt(self, text: str) -> str:
         identity = self.identity
