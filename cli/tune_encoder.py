@@ -176,7 +176,7 @@ def _plan(
     from transformations.embedder import identify
 
     encoder = workspace.dataset.encoder
-    identity = identify(encoder)
+    identity = identify(workspace.dataset)
     require_modules(identity)
     without = None if hold_out is None else draw_items(read_prepared_events(workspace), hold_out)
     choices = read_choices(workspace, without)

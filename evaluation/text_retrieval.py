@@ -72,7 +72,7 @@ def item_vectors(workspace: Workspace, events: Events) -> Floats:
     versions = build_item_versions(pq.read_table(workspace.source(ITEMS)))
     codes = versions.ids.codes(events.items.ids)
     newest = versions.as_of(codes, np.full(len(codes), np.iinfo(np.int64).max))
-    encoder_id = identify(workspace.dataset.encoder).encoder_id
+    encoder_id = identify(workspace.dataset).encoder_id
     embedded, is_known = Embedder(workspace, encoder_id).items(versions.table.take(newest))
     vectors: Floats = np.where(is_known[:, None], embedded, np.float32(0))
     return vectors

@@ -44,7 +44,7 @@ def require_server(workspace: Workspace) -> None:
     EncoderMismatchError
         It gives other vectors than when it was first asked.
     """
-    identity = identify(workspace.dataset.encoder)
+    identity = identify(workspace.dataset)
     if isinstance(identity.model, RemoteModel):
         _ = Embedder(workspace, identity.encoder_id).cached.encoder
 

@@ -32,10 +32,10 @@ def test_the_real_model_is_tuned_and_used(tmp_path: Path) -> None:
     assert figures["held-out items"]["after"]["n_queries"] > 0
     refused = project.run("tune-encoder", "--out", str(out), *options, fails=True).stderr
     assert "exists" in refused and "--out" in refused
-    before = identify(project.workspace.dataset.encoder).encoder_id
+    before = identify(project.workspace.dataset).encoder_id
     toml.write_text(toml.read_text().replace("sentence-transformers/all-MiniLM-L6-v2", str(out)))
     changed = open_workspace(toml, tmp_path / "home")
-    after = identify(changed.dataset.encoder).encoder_id
+    after = identify(changed.dataset).encoder_id
     assert after != before and after.startswith("tuned_")
     require_served_as_theirs(Project(changed), out, after)
 

@@ -28,7 +28,7 @@ QUICK = TuningSettings(steps=6, slate=24, behaviours=4, learning_rate=5e-3, rank
 
 
 def plan(workspace: Workspace, folder: Path, settings: TuningSettings, seed: int = 0) -> Tuning:
-    identity = identify(workspace.dataset.encoder)
+    identity = identify(workspace.dataset)
     choices = read_choices(workspace)
     kept = Checkpoints(folder, fingerprint(workspace, identity, choices, settings, seed))
     model = Path(workspace.dataset.encoder.model)
