@@ -50,18 +50,20 @@ class VectorCache:
     def lookup(self, texts: Sequence[str]) -> tuple[Vectors, NDArray[np.bool_]]:
         """(n, d) vectors and (n,) which of them were found; the others are zero."""
         keys = [self._key(text) for text in texts]
-        unique = sorted(set(keys))  # near each other in the index
-        distinct = {key: at for at, key in enumerate(unique)}
-        vectors = np.zeros((len(distinct), self.dimension), dtype=np.float32)
-        found = np.zeros(len(distinct), dtype=bool)
-        for start in range(0, len(distinct), _KEYS_PER_READ):
+        first: dict[bytes, int] = {}
+        rows = np.array([first.setdefault(key, row) for row, key in enumerate(keys)], dtype=int)
+        unique = sorted(first)  # near each other in the index
+        vectors = np.zeros((len(keys), self.dimension), dtype=np.float32)
+        found = np.zeros(len(keys), dtype=bool)
+        for start in range(0, len(unique), _KEYS_PER_READ):
             pairs = self._file.read(unique[start : start + _KEYS_PER_READ])
-            at = [distinct[key] for key, _ in pairs]
+            at = [first[key] for key, _ in pairs]
             values = b"".join(value for _, value in pairs)
             vectors[at] = np.frombuffer(values, dtype="<f4").reshape(len(at), self.dimension)
             found[at] = True
-        rows = np.fromiter((distinct[key] for key in keys), dtype=np.int64, count=len(keys))
-        return vectors[rows], found[rows]
+        again = np.flatnonzero(rows != np.arange(len(rows)))
+        vectors[again], found[again] = vectors[rows[again]], found[rows[again]]
+        return vectors, found
 
     def encode(self, texts: Sequence[str], encode: Encode, chunk: int = 1024) -> Vectors:
         """(n, d) vectors of `texts`, in order; only those not stored go through `encode`.
