@@ -1,9 +1,12 @@
 """`bench encoder`: texts per second against sentence-transformers, and against the matrix rate.
 
-The models have real shapes and random weights, which time does not depend on. Every text has about
-as many words as fill `max_tokens`, or a tenth to all of them (`mixed`). The floor is the time that
-the model's multiplications of the real tokens take at the rate of one large matrix product,
-measured in the same run; nothing can be faster without doing less.
+On a CPU it is the encoder of the demo on the demo's texts, of all items and of the newest snapshot
+of each user: it needs the demo's workspace (`make demo`), or another that FUSION_DATASET and
+FUSION_HOME name. On a GPU the models have real shapes and random weights, which time does not
+depend on, and a text has about as many words as fill `max_tokens`, or a tenth to all of them
+(`mixed`). The floor is the time that the model's multiplications of the real tokens take at the
+rate of one large matrix product, measured in the same run; nothing can be faster without doing
+less.
 """
 
 import platform
@@ -19,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer, BertConfig, PreTrainedConfig, Qwen3Config
 
+from benchmarks.demo import measured_workspace, texts_of
 from benchmarks.report import Case, compared, report
 from feast_fusion.encoding.encoder import load_encoder
 from feast_fusion.encoding.model_folder import find_model_folder
@@ -45,18 +49,16 @@ class Shape:
     config: PreTrainedConfig
 
 
-def shapes(device: str, quick: bool) -> list[Shape]:
-    """What is measured on this device: what a CPU can bear, or what a GPU is bought for."""
-    minilm = BertConfig(
-        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
-    )
+def shapes(quick: bool) -> list[Shape]:
+    """The models of random weights: what a GPU is bought for, or one that runs at once."""
     if quick:
         tiny = BertConfig(
             hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
         )
         return [Shape("tiny", 8, tiny)]
-    if device == "cpu":
-        return [Shape("minilm", 1024, minilm)]
+    minilm = BertConfig(
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
+    )
     large = BertConfig(
         hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096
     )
@@ -83,7 +85,13 @@ def run(json_path: Path | None = None, quick: bool = False) -> dict[str, Any]:
     rate = matrix_rate(device, 1024 if quick or device == "cpu" else 8192)
     print(f"matrix product, bf16: {rate / 1e12:.2f} TFLOP/s")
     cases: list[Case] = []
-    for shape in shapes(device, quick):
+    if device == "cpu" and not quick:
+        workspace = measured_workspace()
+        folder = find_model_folder(workspace.dataset.encoder.model)
+        texts = texts_of(workspace, load_encoder(folder, max_tokens=MAX_TOKENS))
+        cases += measure(f"{folder.name}, the demo's texts", folder, texts, device, rate)
+        return report("encoder", cases, TARGETS, json_path, processor(device))
+    for shape in shapes(quick):
         with tempfile.TemporaryDirectory() as folder:
             save_model(shape, Path(folder))
             for name, texts in corpora(shape.n_texts).items():
@@ -122,7 +130,7 @@ def peers(folder: Path, device: str) -> dict[str, Encode]:
     """sentence-transformers in float32 and bfloat16, at each batch size; none if not installed."""
     try:
         from sentence_transformers import SentenceTransformer
-        from sentence_transformers.models import Pooling, Transformer
+        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     except ImportError:
         return {}
     found: dict[str, Encode] = {}
@@ -170,7 +178,8 @@ def corpora(n: int) -> dict[str, list[str]]:
 def model_flops(folder: Path, n_tokens: Sequence[int]) -> float:
     """Multiplications and additions of the linear layers and of attention, real tokens only."""
     model = AutoModel.from_pretrained(folder)
-    linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))
+    layers = [m for n, m in model.named_modules() if "pooler" not in n]
+    linear = sum(m.weight.numel() for m in layers if isinstance(m, torch.nn.Linear))
     config = model.config
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     lengths = np.minimum(np.asarray(n_tokens) + 2, MAX_TOKENS).astype(np.float64)

@@ -7,7 +7,6 @@ nothing decoded, by as many callers at once. Ours and the floor take turns in on
 a real `feast-fusion serve`, over connections that are kept.
 """
 
-import os
 import shutil
 import tempfile
 import threading
@@ -23,6 +22,7 @@ import polars as pl
 import redis
 from feast import FeatureStore
 
+from benchmarks.demo import measured_workspace
 from benchmarks.http_load import (
     EVENT_CLIENTS,
     EVENTS_PER_REQUEST,
@@ -34,11 +34,9 @@ from benchmarks.large_catalogue import enlarge
 from benchmarks.report import Case, compared, report
 from cli.feast_repository import feast, open_store
 from cli.redis import redis_of
-from cli.workspace_options import example_dataset
-from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.online.codec.entity_keys import encode_keys
 from feast_fusion.redis_matrix import online_store_of
-from intake.workspace import Workspace, open_workspace
+from intake.workspace import Workspace
 from serving.assembly import open_recommender
 from serving.full_refresh import rewrite_online
 from transformations.names import INTERACTIONS, ITEMS, SERVICE
@@ -67,18 +65,6 @@ class Size:
 
 FULL = Size(300, N_CATALOGUE, 15.0)
 QUICK = Size(10, 2_000, 1.0)
-
-
-def measured_workspace() -> Workspace:
-    """The workspace that the environment names, else the demo's."""
-    home = os.environ.get("FUSION_HOME", ".fusion")
-    workspace = open_workspace(os.environ.get("FUSION_DATASET") or example_dataset(), home)
-    if not workspace.artifact.is_dir():
-        raise FeatureNotFoundError(
-            f"{workspace.artifact}: got no such folder, expected a trained workspace. Run "
-            "make demo, or name another by FUSION_DATASET and FUSION_HOME."
-        )
-    return workspace
 
 
 def by_hand(address: str, commands: list[tuple[bytes, list[bytes]]]) -> Call:

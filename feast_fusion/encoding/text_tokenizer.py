@@ -74,18 +74,13 @@ class TextTokenizer:
         ]
 
     def tokenise(self, texts: Sequence[str], prompt: str = "") -> Tokens:
-        """Ids of all texts, four bytes each; the rest of tokenising is kept for a chunk only."""
-        chunks: list[NDArray[np.int32]] = []
-        counts: list[int] = []
-        for start in range(0, len(texts), _AT_ONCE):
-            chunk = [prompt + text for text in texts[start : start + _AT_ONCE]]
-            ids = self._ids_of(chunk, truncation=True, max_length=self._max_tokens)
-            # Without special tokens an empty text has no token at all, and a model needs one.
-            ids = [row or [self.filler_id] for row in ids]
-            chunks.append(np.fromiter(chain.from_iterable(ids), dtype=np.int32))
-            counts += map(len, ids)
-        joined = np.concatenate(chunks) if chunks else np.empty(0, dtype=np.int32)
-        lengths = np.array(counts, dtype=np.int64)
+        """Ids of all texts, four bytes each."""
+        prompted = [prompt + text for text in texts]
+        ids = self._ids_of(prompted, truncation=True, max_length=self._max_tokens)
+        # Without special tokens an empty text has no token at all, and a model needs one.
+        ids = [row or [self.filler_id] for row in ids]
+        joined = np.fromiter(chain.from_iterable(ids), dtype=np.int32)
+        lengths = np.array([len(row) for row in ids], dtype=np.int64)
         return Tokens(joined, np.cumsum(lengths) - lengths, lengths)
 
     def pad(

@@ -1,6 +1,7 @@
 """A Hugging Face encoder or decoder as a `TextEncoder`: batches by length under a token budget."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from feast_fusion.errors import schema_error
 
 # Activations of a batch stay in a CPU's cache; a GPU is busy from about 10^5 tokens on.
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
+_PART = 4096  # texts that are tokenised together
 _LAUNCHED_AT_ONCE = {"cpu": 1, "cuda": 16}
 
 
@@ -90,12 +92,36 @@ class TransformerEncoder:
         prompt = self.identity.prompts.of(role)
         n_prompt = self._tokenizer.n_prompt_tokens(prompt)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        for rows, done in self._encode_by_length(self._tokenizer.tokenise(texts, prompt), n_prompt):
-            vectors[rows] = done
+        for part, tokens in self._tokenised(texts, prompt):
+            for rows, done in self._encode_by_length(tokens, n_prompt):
+                vectors[part[rows]] = done
         n_bad = int((~np.isfinite(vectors).all(axis=1)).sum())
         if n_bad:
             raise self._not_finite(n_bad)
         return vectors
+
+    def _tokenised(
+        self, texts: Sequence[str], prompt: str
+    ) -> Iterator[tuple[NDArray[np.int64], Tokens]]:
+        """Rows and their tokens, longest texts first; a part is tokenised while another is encoded.
+
+        A GPU would else wait for the tokens of all texts, which take longer than a small model.
+        """
+        order = np.argsort([-len(text) for text in texts], kind="stable")
+        parts = [order[start : start + _PART] for start in range(0, len(order), _PART)]
+        if len(parts) < 2:
+            yield from ((part, self._tokens_of(texts, part, prompt)) for part in parts)
+            return
+        with ThreadPoolExecutor(1, "tokenise") as ahead:
+            coming = ahead.submit(self._tokens_of, texts, parts[0], prompt)
+            for part, following in zip(parts, [*parts[1:], None], strict=True):
+                tokens = coming.result()
+                if following is not None:
+                    coming = ahead.submit(self._tokens_of, texts, following, prompt)
+                yield part, tokens
+
+    def _tokens_of(self, texts: Sequence[str], rows: NDArray[np.int64], prompt: str) -> Tokens:
+        return self._tokenizer.tokenise([texts[row] for row in rows], prompt)
 
     def _load(self, dtype: torch.dtype) -> SentenceNetwork:
         network = SentenceNetwork(self._modules, self.dimension, dtype)
