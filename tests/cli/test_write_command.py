@@ -1,12 +1,16 @@
 """The whole job with a writer behind a real server: history, online, ranker, and no call twice."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TextIO
 
+import click
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -15,14 +19,18 @@ import pytest
 
 from cli.embedded_redis import embedded_redis
 from cli.feast_repository import open_store
-from cli.ranker import answer_lines, open_past, recommend_to
+from cli.ranker import answer_lines
 from cli.redis_url import connection_string
 from cli.write import write_all
 from feast_fusion.redis_matrix import online_store_of, read_online
+from serving.http.app import create_app
+from serving.http.library import open_library
+from serving.http.settings import ServiceSettings
 from serving.portraits import Portraits
 from tests.conftest import Project, open_project
 from tests.datasets import START, make_films
 from tests.feast_fusion.writing.chat_server import Behaviour, chat_server
+from tests.serving.http.service_process import serving_here
 from tests.waiting import wait_until
 from training.ranker.artifact import Artifact
 from transformations.embedder import Embedder, identify
@@ -198,16 +206,36 @@ def _content(path: Path) -> bytes:
 def test_an_explanation_shows_the_portrait_of_now_or_of_then(written: Written) -> None:
     workspace = written.project.workspace
     *_, before, last = written.snapshots.filter(user_id="u1").sort("event_timestamp").to_dicts()
-    (answer,) = recommend_to(workspace, ["u1"], 3, explain=True)
-    assert answer.portrait == portrait_of(last)
-    assert f"Of this user: {answer.portrait}" in answer_lines(answer)
-    past = open_past(workspace, before["event_timestamp"])
-    assert past.recommend("u1", 3, explain=True).portrait == portrait_of(before)
-    plain = past.recommend("u1", 3)
-    assert plain.portrait is None and len(plain.items) == 3
+    with embedded_redis(workspace.redis) as running:
+        store = open_store(workspace, connection_string(running.url))
+        with (
+            open_library(workspace, store, SERVICE) as library,
+            serving_here(create_app(*library, ServiceSettings(log_requests=False))) as service,
+        ):
+            recommender, asked = library[0], {"user_id": "u1", "n": 3}
+            explained = service.post("/recommend", {**asked, "explain": True}).json()
+            assert explained["portrait"] == portrait_of(last)
+            assert service.post("/recommend", asked).json()["portrait"] is None
+            answer = recommender.recommend("u1", 3, explain=True)
+            assert f"Of this user: {portrait_of(last)}" in answer_lines(answer)
+            past = recommender.as_of(before["event_timestamp"])
+            assert past.recommend("u1", 3, explain=True).portrait == portrait_of(before)
+            assert past.recommend("u1", 3).portrait is None
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+@contextmanager
+def terminal(typed: str) -> Iterator[TextIO]:
+    """Standard input of a person who types that."""
+    master, slave = os.openpty()
+    os.write(master, typed.encode())
+    with os.fdopen(slave, encoding="utf-8") as stdin:
+        yield stdin
+    os.close(master)
+
+
+def test_a_killed_run_goes_on_where_it_was_once_the_cost_is_agreed_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = Behaviour(delay_s=0.05)
     with chat_server(server) as url:
         project = open_project(describe(tmp_path / "data", url), tmp_path / "home")
@@ -224,6 +252,12 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         wait_until(lambda: not server.under_way)
         first = set(server.asked)
         server.asked.clear()
+        monkeypatch.setattr("cli.write._LONG_S", 0.0)
+        with monkeypatch.context() as at_terminal, terminal("n\n") as stdin:
+            at_terminal.setattr(sys, "stdin", stdin)
+            with pytest.raises(click.Abort):
+                write_all(project.workspace)
+        assert not server.asked, "who says no is asked first"
         write_all(project.workspace)
         every = first | set(server.asked)
         assert len(server.asked) <= len(every) - 8, "the first batch is asked about no more"
