@@ -32,6 +32,7 @@ from tests.datasets import START, make_films
 from tests.feast_fusion.writing.chat_server import Behaviour, chat_server
 from tests.serving.http.service_process import serving_here
 from tests.waiting import wait_until
+from training.audit.skew_audit import audit_log
 from training.ranker.artifact import Artifact
 from transformations.embedder import Embedder, identify
 from transformations.names import SERVICE, USER_SNAPSHOTS
@@ -209,7 +210,7 @@ def test_an_explanation_shows_the_portrait_of_now_or_of_then(written: Written) -
     with embedded_redis(workspace.redis) as running:
         store = open_store(workspace, connection_string(running.url))
         with (
-            open_library(workspace, store, SERVICE) as library,
+            open_library(workspace, store, SERVICE, log_served=1.0) as library,
             serving_here(create_app(*library, ServiceSettings(log_requests=False))) as service,
         ):
             recommender, asked = library[0], {"user_id": "u1", "n": 3}
@@ -221,6 +222,11 @@ def test_an_explanation_shows_the_portrait_of_now_or_of_then(written: Written) -
             past = recommender.as_of(before["event_timestamp"])
             assert past.recommend("u1", 3, explain=True).portrait == portrait_of(before)
             assert past.recommend("u1", 3).portrait is None
+    report = audit_log(workspace, store, store.get_feature_service(SERVICE))
+    assert report.is_clean and report.n_rows > 0, report.lines()
+    served = {feature.feature for view in report.views for feature in view.features}
+    assert {"user_portrait__taste", "portrait_embedding"} <= served
+    assert "user_portrait__portrait" not in served
 
 
 @contextmanager
