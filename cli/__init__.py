@@ -1,7 +1,11 @@
 """The command `feast-fusion`. Only this package may import every other."""
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 
 import click
 
@@ -30,6 +34,21 @@ _COMMANDS = {
 }
 
 
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: what it started ends with it."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
 class _Commands(click.Group):
     """Loads a command when it is called.
 
@@ -52,7 +71,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with _ended_by_signals():
+                return super().invoke(ctx)
         except FeastFusionError as error:
             click.secho(f"Error ({type(error).__name__}): {error}", fg="red", err=True)
             sys.exit(1)

@@ -4,102 +4,173 @@ Nothing here reads the environment: which Redis a command uses is the command's 
 """
 
 import json
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from uuid import uuid4
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from cli.redis_process import RunningRedis, launch_redis
 from feast_fusion.errors import StoreUnavailableError
 from feast_fusion.files import replaced_file
 
-_STATE, _LOCK = "redis.json", "redis.lock"
+_STATE, _LOCK, _USERS = "redis.json", "redis.lock", "users"
+_LOOK_EVERY_S = 0.5
+
+_log = logging.getLogger(__name__)
 
 
-def start_redis(folder: Path, *, detach: bool) -> RunningRedis:
-    """The Redis of `folder`, started unless it already runs.
+def start_redis(folder: Path) -> RunningRedis:
+    """The Redis of `folder`, started unless it already runs, and kept until `stop_redis`.
 
-    It listens on 127.0.0.1 only, on a free port, and keeps its data, log and state in `folder`.
-    Data are saved when it is stopped or receives SIGTERM (and every 15 minutes while written to),
-    so a later start on the same folder has them again. Safe for several processes at once.
+    It listens on 127.0.0.1 only, on a port that stays the folder's, asks for a password that only
+    the owner of the folder can read, and keeps its data, log and state in `folder`. Data are saved
+    when it is stopped or receives SIGTERM (and every 15 minutes while written to), so a later start
+    on the same folder has them again. Safe for several processes at once.
 
     Parameters
     ----------
     folder : created when absent
-    detach : True: the server outlives this process and its terminal. False: it is a child of this
-        process, so an interrupt at the terminal reaches it too.
 
     Raises
     ------
     StoreUnavailableError
         There is no redis-server, it did not start, or the server of this folder hangs.
     """
-    return _find_or_start(folder, detach)[0]
+    folder = _private(folder)
+    with FileLock(folder / _LOCK):
+        kept = replace(_find_or_start(folder), is_kept=True)
+        _write_state(folder, kept)
+        return kept
 
 
 def stop_redis(folder: Path) -> bool:
-    """Save the data and stop the Redis of `folder`; False where none was running."""
+    """Save the data and stop the Redis of `folder`, whoever uses it; False where none ran."""
     folder = Path(folder).resolve()
     if not (folder / _STATE).exists():
         return False
     with FileLock(folder / _LOCK):
-        state = _read_state(folder)
-        if state is not None:
-            state.stop()
-        (folder / _STATE).unlink(missing_ok=True)
-    return state is not None
+        return _stop(folder)
 
 
 def redis_status(folder: Path) -> RunningRedis | None:
     """The Redis of `folder` if its process is alive and answers PING, else None."""
-    state = _read_state(Path(folder).resolve())
+    state = _running(Path(folder).resolve())
     return state if state is not None and state.answers() else None
 
 
 @contextmanager
-def embedded_redis(folder: Path, *, detach: bool = False) -> Iterator[RunningRedis]:
-    """The Redis of `folder` for the length of a `with` block; `detach` as in `start_redis`.
+def embedded_redis(folder: Path) -> Iterator[RunningRedis]:
+    """The Redis of `folder` for the length of a `with` block.
 
-    A server that already runs is used and left running. A server started here is stopped at the
-    end, also when the block raises.
+    It is started where it does not run, and again where it dies meanwhile. The last of the
+    processes that use it stops it, also when a block raises; one that `start_redis` started goes
+    on.
     """
-    running, is_ours = _find_or_start(folder, detach)
+    folder = _private(folder)
+    (folder / _USERS).mkdir(exist_ok=True)
+    user = FileLock(folder / _USERS / uuid4().hex)
+    with FileLock(folder / _LOCK):
+        running = _find_or_start(folder)
+        user.acquire(timeout=0)  # the kernel lets go of it when this process dies
+    leaving = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(folder, leaving), name="redis", daemon=True)
+    keeper.start()
     try:
         yield running
     finally:
-        if is_ours:
-            stop_redis(folder)
+        leaving.set()
+        keeper.join()
+        with FileLock(folder / _LOCK):
+            user.release()
+            state = _read_state(folder)
+            if state is not None and not state.is_kept and not _has_users(folder):
+                _stop(folder)
 
 
-def _find_or_start(folder: Path, detach: bool) -> tuple[RunningRedis, bool]:
-    """The server of `folder`, and whether it was started just now."""
+def _keep(folder: Path, leaving: threading.Event) -> None:
+    """Start the server again where it died without being stopped."""
+    while not leaving.wait(_LOOK_EVERY_S):
+        state = _read_state(folder)
+        if state is None or state.pid == 0 or state.process() is not None:
+            continue
+        try:
+            with FileLock(folder / _LOCK, timeout=0):
+                if _read_state(folder) == state:
+                    started = _find_or_start(folder)
+                    _log.warning("Redis of %s had ended, and runs again: %s", folder, started)
+        except (StoreUnavailableError, OSError, Timeout) as error:
+            _log.warning("Redis of %s has ended, and does not start: %s", folder, error)
+
+
+def _find_or_start(folder: Path) -> RunningRedis:
+    """The server of `folder`; the caller holds its lock."""
+    state = _running(folder)
+    if state is not None and not state.answers():
+        raise StoreUnavailableError(
+            f"Redis of {folder}: got process {state.pid} that does not answer on port "
+            f"{state.port}, expected PONG. Two servers must not share a folder: stop this one "
+            "with `feast-fusion redis stop`."
+        )
+    if state is None:
+        former = _read_state(folder)
+        state = launch_redis(folder, former)
+        is_kept = former is not None and former.is_kept
+        state = replace(state, is_kept=is_kept)
+        _write_state(folder, state)
+    return state
+
+
+def _stop(folder: Path) -> bool:
+    """Stop the server of `folder`, whose port and password stay; the caller holds its lock."""
+    running, state = _running(folder), _read_state(folder)
+    if running is not None:
+        running.stop()
+    if state is not None:
+        _write_state(folder, replace(state, pid=0, is_kept=False))
+    return running is not None
+
+
+def _has_users(folder: Path) -> bool:
+    """Whether a process that lives uses the server; what dead ones left is removed."""
+    for path in (folder / _USERS).iterdir():
+        try:
+            with FileLock(path, timeout=0):
+                path.unlink(missing_ok=True)
+        except Timeout:
+            return True
+    return False
+
+
+def _private(folder: Path) -> Path:
+    """The folder, which nobody but its owner may enter."""
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / _LOCK):
-        state = _read_state(folder)
-        if state is not None and not state.answers():
-            raise StoreUnavailableError(
-                f"Redis of {folder}: got process {state.pid} that does not answer on port "
-                f"{state.port}, expected PONG. Two servers must not share a folder: stop this one "
-                "with `feast-fusion redis stop`."
-            )
-        if state is not None:
-            return state, False
-        started = launch_redis(folder, detach=detach)
-        with replaced_file(folder / _STATE) as building:
-            building.write_text(json.dumps(asdict(started)), encoding="utf-8")
-        return started, True
+    folder.chmod(0o700)
+    return folder
+
+
+def _write_state(folder: Path, state: RunningRedis) -> None:
+    with replaced_file(folder / _STATE) as building:
+        building.write_text(json.dumps(asdict(state)), encoding="utf-8")
 
 
 def _read_state(folder: Path) -> RunningRedis | None:
+    """What redis.json says of the last server."""
+    try:
+        return RunningRedis(**json.loads((folder / _STATE).read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError):
+        return None
+
+
+def _running(folder: Path) -> RunningRedis | None:
     """The server that redis.json names, if it is alive and at work in this very folder.
 
     In a copy of a folder it is not: that server goes on in the folder that was copied.
     """
-    try:
-        state = RunningRedis(**json.loads((folder / _STATE).read_text(encoding="utf-8")))
-    except (OSError, TypeError, ValueError):
-        return None
-    return state if state.folder() == folder else None
+    state = _read_state(folder)
+    return state if state is not None and state.folder() == folder else None

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import click
 
 from cli.embedded_redis import embedded_redis, redis_status, start_redis, stop_redis
+from cli.redis_process import RunningRedis
 from cli.redis_url import connection_string
 from cli.terminal import say, then
 from cli.workspace_options import with_workspace
@@ -17,17 +18,18 @@ from intake.workspace import Workspace
 def redis() -> None:
     """Start, stop or look at the embedded Redis of a data set.
 
-    Commands that need Redis use REDIS_URL if it is set, else this one; when it is not running they
-    start it for their own duration. Its data survives a stop.
+    Commands that need Redis use REDIS_URL if it is set, else this one. They start it when it is not
+    running, and again when it dies; the last of them stops it, unless `redis start` started it. Its
+    data survives a stop.
     """
 
 
 @redis.command()
 @with_workspace
 def start(workspace: Workspace) -> None:
-    """Start it in the background on a free port of 127.0.0.1."""
-    running = start_redis(workspace.redis, detach=True)
-    say(f"Redis of {workspace.dataset.name} runs at {running.url} (pid {running.pid}).")
+    """Start it in the background on a port of 127.0.0.1 that stays its own."""
+    running = start_redis(workspace.redis)
+    say(_said(workspace, running))
     then('Next: eval "$(feast-fusion env)", or feast-fusion recommend USER. Stop: redis stop.')
 
 
@@ -47,20 +49,22 @@ def status(workspace: Workspace) -> None:
     if running is None:
         say(f"Redis of {workspace.dataset.name}: not running. Start: feast-fusion redis start.")
     else:
-        say(f"Redis of {workspace.dataset.name} runs at {running.url} (pid {running.pid}).")
+        say(_said(workspace, running))
+
+
+def _said(workspace: Workspace, running: RunningRedis) -> str:
+    where = f"{running.address} ({running.version}, pid {running.pid})"
+    return f"Redis of {workspace.dataset.name} runs at {where}."
 
 
 @contextmanager
-def redis_of(workspace: Workspace, *, detach: bool = False) -> Iterator[str]:
-    """Feast's connection string of REDIS_URL, else of the embedded Redis, running meanwhile.
-
-    detach : as in `start_redis`
-    """
+def redis_of(workspace: Workspace) -> Iterator[str]:
+    """Feast's connection string of REDIS_URL, else of the embedded Redis, running meanwhile."""
     url = os.environ.get("REDIS_URL")
     if url:
         yield connection_string(url)
         return
-    with embedded_redis(workspace.redis, detach=detach) as running:
+    with embedded_redis(workspace.redis) as running:
         yield connection_string(running.url)
 
 

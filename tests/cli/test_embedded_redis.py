@@ -20,6 +20,7 @@ from cli.embedded_redis import embedded_redis, redis_status, start_redis, stop_r
 from cli.redis_process import RunningRedis, find_redis_server
 from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -34,39 +35,122 @@ def client(server: RunningRedis) -> redis.Redis:
 
 
 def test_a_detached_server_keeps_its_data_over_stop_and_start(folder: Path) -> None:
-    first = start_redis(folder, detach=True)
+    first = start_redis(folder)
     with client(first) as opened:
         opened.set("film", "Alphaville")
     assert redis_status(folder) == first
     assert stop_redis(folder)
     assert redis_status(folder) is None and not psutil.pid_exists(first.pid)
-    second = start_redis(folder, detach=True)
+    second = start_redis(folder)
     with client(second) as opened:
         assert opened.get("film") == "Alphaville"
 
 
 def test_a_terminated_server_has_saved_its_data(folder: Path) -> None:
-    server = start_redis(folder, detach=True)
+    server = start_redis(folder)
     with client(server) as opened:
         opened.set("film", "Stalker")
     process = psutil.Process(server.pid)
     process.terminate()
     process.wait()
-    with client(start_redis(folder, detach=True)) as opened:
+    with client(start_redis(folder)) as opened:
         assert opened.get("film") == "Stalker"
 
 
 def test_it_listens_on_the_loopback_interface_only(folder: Path) -> None:
-    server = start_redis(folder, detach=False)
+    server = start_redis(folder)
     listening = [c for c in psutil.Process(server.pid).net_connections() if c.status == "LISTEN"]
     assert [(c.laddr.ip, c.laddr.port) for c in listening] == [("127.0.0.1", server.port)]
 
 
-def test_a_running_server_is_used_and_left_running(folder: Path) -> None:
-    outer = start_redis(folder, detach=False)
+def test_a_server_that_the_user_started_is_left_running(folder: Path) -> None:
+    outer = start_redis(folder)
     with embedded_redis(folder) as inner:
         assert inner == outer
     assert redis_status(folder) == outer
+    with embedded_redis(folder), embedded_redis(folder):
+        stop_redis(folder)
+    assert redis_status(folder) is None
+
+
+def test_a_server_that_the_user_keeps_while_it_is_used_goes_on(folder: Path) -> None:
+    with embedded_redis(folder):
+        kept = start_redis(folder)
+    assert redis_status(folder) == kept
+
+
+_USE = (
+    "import sys; from pathlib import Path; from cli.embedded_redis import embedded_redis\n"
+    "with embedded_redis(Path(sys.argv[1])) as server:\n"
+    "    print(server.pid, flush=True); sys.stdin.read()"
+)
+
+
+def use(folder: Path) -> subprocess.Popen[str]:
+    """A process that uses the server until its standard input ends."""
+    command = [sys.executable, "-c", _USE, str(folder)]
+    user = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert user.stdout is not None
+    assert user.stdout.readline()
+    return user
+
+
+def test_the_last_of_its_users_stops_it(folder: Path) -> None:
+    first = use(folder)
+    running = redis_status(folder)
+    assert running is not None
+    with use(folder) as killed:
+        killed.kill()
+    with embedded_redis(folder) as found:
+        assert found == running
+        first.communicate()
+        assert redis_status(folder) == running
+    assert redis_status(folder) is None and not psutil.pid_exists(running.pid)
+
+
+def test_a_server_that_dies_is_started_again_where_it_was(folder: Path) -> None:
+    with embedded_redis(folder) as server:
+        with client(server) as opened:
+            opened.set("film", "Solaris")
+            opened.save()
+        os.kill(server.pid, signal.SIGKILL)
+        wait_until(lambda: redis_status(folder) is not None)
+        with client(server) as opened:  # the address and password that are known
+            assert opened.get("film") == "Solaris"
+
+
+def test_only_the_owner_of_the_folder_can_use_it(folder: Path) -> None:
+    server = start_redis(folder)
+    with redis.Redis(port=server.port) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+    assert folder.stat().st_mode & 0o077 == 0
+    seen = " ".join([*psutil.Process(server.pid).cmdline(), repr(server)])
+    assert server.password not in seen
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("CONFIG", "SET", "dir", "/tmp"),
+        ("MODULE", "LIST"),
+        ("DEBUG", "SLEEP", "0"),
+        ("REPLICAOF", "127.0.0.1", "1"),
+        ("ACL", "SETUSER", "default", "+config"),
+    ],
+)
+def test_even_its_user_cannot_write_elsewhere(folder: Path, command: tuple[str, ...]) -> None:
+    with client(start_redis(folder)) as opened:
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            opened.execute_command(*command)
+        assert opened.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+@pytest.mark.parametrize("name", ['a "quoted" name', "back\\slash", "ünï 星"])
+def test_a_folder_of_any_name_serves(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    with embedded_redis(folder) as server, client(server) as opened:
+        assert opened.ping()
+    assert (folder / "dump.rdb").exists() or (folder / "redis.log").exists()
 
 
 def test_the_context_stops_its_server_when_its_block_raises(folder: Path) -> None:
@@ -80,7 +164,7 @@ def test_the_context_stops_its_server_when_its_block_raises(folder: Path) -> Non
 def test_processes_that_start_at_once_share_one_server(folder: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from cli.embedded_redis import start_redis;"
-        "print(start_redis(Path(sys.argv[1]), detach=True).pid)"
+        "print(start_redis(Path(sys.argv[1])).pid)"
     )
     starters = [
         subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE)
@@ -93,20 +177,20 @@ def test_processes_that_start_at_once_share_one_server(folder: Path) -> None:
 
 
 def test_a_killed_server_is_noticed_and_replaced(folder: Path) -> None:
-    first = start_redis(folder, detach=False)
+    first = start_redis(folder)
     os.kill(first.pid, signal.SIGKILL)
     psutil.wait_procs([psutil.Process(first.pid)])
     assert redis_status(folder) is None
-    second = start_redis(folder, detach=False)
+    second = start_redis(folder)
     assert second.pid != first.pid and redis_status(folder) == second
 
 
 def test_a_hanging_server_is_refused_until_it_is_stopped(folder: Path) -> None:
-    hanging = start_redis(folder, detach=False)
+    hanging = start_redis(folder)
     os.kill(hanging.pid, signal.SIGSTOP)
     assert redis_status(folder) is None
     with pytest.raises(StoreUnavailableError, match=r"does not answer on port .* stop"):
-        start_redis(folder, detach=False)
+        start_redis(folder)
     assert stop_redis(folder)
     assert not psutil.pid_exists(hanging.pid)
 
@@ -114,7 +198,8 @@ def test_a_hanging_server_is_refused_until_it_is_stopped(folder: Path) -> None:
 def test_a_state_file_that_names_another_program_is_not_believed(folder: Path) -> None:
     folder.mkdir()
     (folder / "redis.json").write_text(
-        f'{{"host": "127.0.0.1", "port": 1, "pid": {os.getpid()}}}', encoding="utf-8"
+        f'{{"host": "127.0.0.1", "port": 1, "pid": {os.getpid()}, "password": "", "version": ""}}',
+        encoding="utf-8",
     )
     assert redis_status(folder) is None
     assert not stop_redis(folder)
@@ -127,7 +212,7 @@ def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
     folder.mkdir()
     (folder / "dump.rdb").write_bytes(b"not a dump of Redis")
     with pytest.raises(StoreUnavailableError, match=r"Its log ends: .*signature.*Correct"):
-        start_redis(folder, detach=False)
+        start_redis(folder)
     assert redis_status(folder) is None
 
 
@@ -190,7 +275,7 @@ def test_a_bad_url_is_refused_without_its_password(url: str) -> None:
 
 
 def test_the_embedded_server_takes_the_connection_string(folder: Path) -> None:
-    server = start_redis(folder, detach=False)
+    server = start_redis(folder)
     nodes, options = RedisOnlineStore._parse_connection_string(connection_string(server.url))
     with redis.Redis(host=nodes[0]["host"], port=nodes[0]["port"], **options) as opened:
         assert opened.ping()

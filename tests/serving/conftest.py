@@ -22,7 +22,7 @@ def served_films(films: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
 @pytest.fixture(scope="session")
 def films_redis(served_films: Project) -> Iterator[RunningRedis]:
     folder = served_films.workspace.redis
-    yield start_redis(folder, detach=False)
+    yield start_redis(folder)
     stop_redis(folder)
 
 

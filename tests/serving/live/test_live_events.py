@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from cli.embedded_redis import embedded_redis, start_redis, stop_redis
-from cli.redis_process import find_redis_server
 from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
 from intake.event import Event
@@ -72,7 +70,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, redis_folder: Path) -> Wo
 
 @pytest.fixture
 def workspace(template: Workspace, redis_folder: Path, tmp_path: Path) -> Workspace:
-    with Redis.from_url(start_redis(redis_folder, detach=False).url) as client:
+    with Redis.from_url(start_redis(redis_folder).url) as client:
         client.flushall()
     shutil.copytree(template.home.parent, tmp_path / "films")
     return open_workspace(tmp_path / "films" / "data" / "dataset.toml", tmp_path / "films/home")
@@ -92,7 +90,7 @@ def intake(workspace: Workspace, features: LiveFeatures) -> Iterator[EventIntake
 
 
 def address(folder: Path) -> str:
-    return connection_string(start_redis(folder, detach=False).url)
+    return connection_string(start_redis(folder).url)
 
 
 def ratings(n: int, **changed: Any) -> list[dict[str, Any]]:
@@ -264,7 +262,7 @@ def test_with_the_store_down_events_are_kept_and_applied_on_its_return(
 ) -> None:
     folder = tmp_path / "redis"
     features, store = open_features(workspace, address(folder))
-    port = start_redis(folder, detach=False).port
+    server = start_redis(folder)
     with EventIntake(
         Journal(workspace.events), features, max_pending=30, clock=lambda: NOW
     ) as intake:
@@ -277,22 +275,12 @@ def test_with_the_store_down_events_are_kept_and_applied_on_its_return(
         assert not intake.submit(ratings(60)[20:], apply_timeout_s=0.05).applied
         wait_until(lambda: intake.last_error is not None)
         assert intake.n_pending == 15
-        with redis_on(port, tmp_path / "empty"):
-            wait_until(lambda: intake.last_error is None and intake.n_pending == 0)
-            assert intake.submit(ratings(61)[60:], apply_timeout_s=PATIENCE_S).applied
-            url = f"127.0.0.1:{port}"
-            assert mismatches(workspace, url, tmp_path / "offline") == []
+        (folder / "dump.rdb").unlink()  # it comes back without its data
+        assert start_redis(folder).url == server.url
+        wait_until(lambda: intake.last_error is None and intake.n_pending == 0)
+        assert intake.submit(ratings(61)[60:], apply_timeout_s=PATIENCE_S).applied
+        assert mismatches(workspace, address(folder), tmp_path / "offline") == []
     close(store)
-
-
-@contextmanager
-def redis_on(port: int, folder: Path) -> Iterator[None]:
-    """An empty Redis on a port, as if it had been restarted without its data."""
-    folder.mkdir()
-    command = [str(find_redis_server()), "--port", str(port), "--dir", str(folder), "--save", ""]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        yield
-        server.terminate()
 
 
 def test_closing_finishes_what_was_accepted(

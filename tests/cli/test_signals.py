@@ -1,0 +1,36 @@
+"""Signals to a command reach what it started."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.datasets import make_shop
+from tests.waiting import wait_until
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_ending_a_run_leaves_no_process(tmp_path: Path, number: int) -> None:
+    """Issue J, row 6."""
+    told = {"FUSION_DATASET": str(make_shop(tmp_path / "data")), "FUSION_HOME": str(tmp_path)}
+    command = [str(Path(sys.executable).parent / "feast-fusion"), "run"]
+    run = subprocess.Popen(command, env=os.environ | told, stdout=subprocess.DEVNULL)
+    process = psutil.Process(run.pid)
+
+    def started() -> list[psutil.Process]:
+        return process.children(recursive=True)
+
+    def is_at_work() -> bool:
+        called = [" ".join(child.cmdline()) for child in started()]
+        return all(any(name in line for line in called) for name in ("redis-server", "feast_comm"))
+
+    wait_until(is_at_work, "feast and Redis")
+    children = started()
+    run.send_signal(number)
+    assert run.wait() == 128 + number
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
