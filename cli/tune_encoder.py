@@ -57,6 +57,19 @@ _Steps = click.IntRange(min=0)
     help="Linear layers that change, such as query. Repeatable. Default: all.",
 )
 @click.option(
+    "--layers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the last N layers change: less time and memory. Default: all.",
+)
+@click.option(
+    "--forget",
+    default=_DEFAULT.forget,
+    show_default=True,
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of the words of an item's text that a step leaves out.",
+)
+@click.option(
     "--width",
     "widths",
     multiple=True,
@@ -106,6 +119,8 @@ def tune_encoder(
     full: bool,
     rank: int,
     targets: tuple[str, ...],
+    layers: int | None,
+    forget: float,
     widths: tuple[int, ...],
     learning_rate: float,
     temperature: float,
@@ -137,6 +152,8 @@ def tune_encoder(
         masked_steps=masked_steps,
         rank=None if full else rank,
         targets=targets,
+        layers=layers,
+        forget=forget,
         widths=widths,
         learning_rate=learning_rate,
         temperature=temperature,

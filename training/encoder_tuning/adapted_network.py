@@ -1,5 +1,6 @@
 """The network of an encoder with weights that learn, from texts to vectors and back to a folder."""
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ _NOT_COPIED = (
     "onnx", "openvino", "README.md", ".*", "tuning.json",
 )  # fmt: skip
 _BATCH_TOKENS = {"cpu": 2048}
+_LAYER = re.compile(r"\.(\d+)\.")  # of "encoder.layer.5.attention.self.query.weight" the 5
 
 
 class AdaptedNetwork:
@@ -35,7 +37,7 @@ class AdaptedNetwork:
     ----------
     folder : of the model
     identity : of the model, which is one of modules
-    rank, targets : see `TuningSettings`
+    rank, targets, layers : see `TuningSettings`
 
     Raises
     ------
@@ -52,6 +54,7 @@ class AdaptedNetwork:
         *,
         rank: int | None,
         targets: Sequence[str] = (),
+        layers: int | None = None,
         device: str | None = None,
     ) -> None:
         self.modules = require_modules(identity)
@@ -64,6 +67,8 @@ class AdaptedNetwork:
             self.transformer.requires_grad_(True)
         else:
             self._network.transformer = _with_adapters(self.transformer, rank, targets)
+        if layers is not None:
+            _freeze_below(self.transformer, layers)
         self._network.to(self.device).eval()
         self.dtype = fast_dtype(self.device)
 
@@ -164,3 +169,13 @@ def _with_adapters(transformer: Any, rank: int, targets: Sequence[str]) -> Any:
         # Of an attribute that transformers renamed, which peft still asks for.
         warnings.simplefilter("ignore", FutureWarning)
         return peft.get_peft_model(transformer, config)
+
+
+def _freeze_below(transformer: Any, n_layers: int) -> None:
+    """Let only the last layers learn: neither embeddings nor the layers before."""
+    found = {name: _LAYER.search(name) for name, _ in transformer.named_parameters()}
+    n_all = 1 + max((int(layer[1]) for layer in found.values() if layer), default=-1)
+    for name, weight in transformer.named_parameters():
+        layer = found[name]
+        if layer is None or int(layer[1]) < n_all - n_layers:
+            weight.requires_grad_(False)

@@ -37,14 +37,16 @@ class Learner:
     def choice_loss(self, number: int) -> Tensor:
         """Nats of a choice of a slate, the mean of both kinds of questions, at every width."""
         settings = self.settings
+        rng = np.random.default_rng((self.seed, number, _CHOICES))
         slate = draw_slate(
             self.texts.choices,
-            np.random.default_rng((self.seed, number, _CHOICES)),
+            rng,
             size=settings.slate,
             behaviours=settings.behaviours,
             n_together=settings.n_together,
         )
-        items = self.network.encode([self.texts.items[version] for version in slate.version])
+        texts = [self.texts.items[version] for version in slate.version]
+        items = self.network.encode([_thinned(text, settings.forget, rng) for text in texts])
         told = self.texts.behaviours(slate.drawn)
         has_text = [at for at, text in enumerate(told) if text]
         behaviours = self.network.encode([told[at] for at in has_text], "behaviour")
@@ -81,3 +83,9 @@ class Learner:
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.network.device)
+
+
+def _thinned(text: str, share: float, rng: np.random.Generator) -> str:
+    """The text without about that share of its words."""
+    words = np.array(text.split(), dtype=object)
+    return " ".join(words[rng.random(len(words)) >= share]) or text

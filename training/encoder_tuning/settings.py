@@ -19,6 +19,9 @@ class TuningSettings:
     learning_rate : the highest, of AdamW
     rank : of the low-rank changes (LoRA; Hu 2021, arXiv:2106.09685); None: all weights change
     targets : linear layers that they change, by the last part of their names; empty for all
+    layers : of the transformer's layers those nearest to its end learn, so many; None: all
+    forget : share of the words of an item's text that a step leaves out, so that no word alone
+        tells the item
     widths : leading numbers of a vector that must serve too (Matryoshka; Kusupati 2022,
         arXiv:2205.13147, equation 1)
     """
@@ -28,10 +31,12 @@ class TuningSettings:
     slate: int = 96
     behaviours: int = 16
     n_together: int = 2048
-    temperature: float = 0.05
+    temperature: float = 0.2
     learning_rate: float = 5e-4
     rank: int | None = 16
     targets: tuple[str, ...] = ()
+    layers: int | None = None
+    forget: float = 0.3
     widths: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

@@ -83,6 +83,7 @@ class Tuning:
             self.identity,
             rank=settings.rank,
             targets=settings.targets,
+            layers=settings.layers,
             device=self.dataset.encoder.device,
         )
         texts = ChoiceTexts(
