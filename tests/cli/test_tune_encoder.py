@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from intake.workspace import open_workspace
 from tests.conftest import Project, open_project
 from tests.datasets import make_films
+from tests.training.encoder_tuning.conftest import prepare
 from transformations.embedder import Embedder, identify
 from transformations.names import ITEMS
 from transformations.prepared_sources import write_sources
@@ -51,12 +52,12 @@ def require_served_as_theirs(project: Project, folder: Path, encoder_id: str) ->
 
 
 def test_an_unfinished_tuning_of_other_settings_is_said(tmp_path: Path) -> None:
-    project = open_project(make_films(tmp_path / "data"), tmp_path / "home")
-    write_sources(project.workspace)
-    kept = project.workspace.encoder_checkpoints
+    workspace = prepare(tmp_path)
+    kept = workspace.encoder_checkpoints
     kept.mkdir(parents=True)
     (kept / "choices.safetensors").write_bytes(b"of another time")
-    said = project.run("tune-encoder", "--steps", "1", "--target", "query").stdout
+    options = ("--steps", "1", "--target", "query", "--layers", "1")
+    said = Project(workspace).run("tune-encoder", *options).stdout
     assert "starting again" in said
     assert not kept.exists()
-    assert (project.workspace.tuned_encoder / "model.safetensors").is_file()
+    assert (workspace.tuned_encoder / "model.safetensors").is_file()

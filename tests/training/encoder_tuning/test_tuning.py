@@ -24,7 +24,9 @@ from training.encoder_tuning.tuning import Tuning, fingerprint
 from transformations.embedder import identify
 
 TEXTS = ["Film number 7 (1957). Genres: Drama.", "love and war", "星际穿越", "a"]
-QUICK = TuningSettings(steps=6, slate=24, behaviours=4, learning_rate=5e-3, rank=4)
+QUICK = TuningSettings(
+    steps=6, slate=24, behaviours=4, learning_rate=5e-3, rank=4, temperature=0.1, forget=0.0
+)
 
 
 def plan(workspace: Workspace, folder: Path, settings: TuningSettings, seed: int = 0) -> Tuning:
@@ -161,6 +163,25 @@ def test_unknown_layers_are_refused(tiny: Workspace, tmp_path: Path) -> None:
     tuning = plan(tiny, tmp_path / "kept", replace(QUICK, targets=("query", "quarry")))
     with pytest.raises(SchemaError, match=r"quarry.*dense, key, query, value"):
         write(tuning, tmp_path / "out")
+
+
+def test_words_are_left_out_by_the_number_of_the_step(tiny: Workspace, tmp_path: Path) -> None:
+    def losses(forget: float) -> list[float]:
+        learner = plan(tiny, tmp_path / "kept", replace(QUICK, forget=forget)).open_learner()
+        with torch.no_grad():
+            return [float(learner.choice_loss(number)) for number in (0, 0, 1)]
+
+    some, none = losses(0.5), losses(0.0)
+    assert some[0] == some[1] != some[2]
+    assert none[0] != some[0] and none[2] != some[2]
+
+
+def test_only_the_last_layers_change_where_they_are_asked_to(tmp_path: Path) -> None:
+    base = save_model(tmp_path / "base", "bert", pooling={"pooling_mode_mean_tokens": True})
+    for rank in (None, 2):
+        network = AdaptedNetwork(base, describe_encoder(base), rank=rank, layers=1)
+        assert network.learned
+        assert all(".layer.1." in name for name in network.learned)
 
 
 def test_only_transformers_that_are_computed_here_are_tuned() -> None:
