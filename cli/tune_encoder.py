@@ -58,9 +58,11 @@ _Steps = click.IntRange(min=0)
 )
 @click.option(
     "--layers",
+    default=_DEFAULT.layers,
+    show_default=True,
     type=click.IntRange(min=1),
     metavar="N",
-    help="Only the last N layers change: less time and memory. Default: all.",
+    help="The last N layers change; more than there are: all.",
 )
 @click.option(
     "--forget",
@@ -119,7 +121,7 @@ def tune_encoder(
     full: bool,
     rank: int,
     targets: tuple[str, ...],
-    layers: int | None,
+    layers: int,
     forget: float,
     widths: tuple[int, ...],
     learning_rate: float,

@@ -27,6 +27,7 @@ _NOT_COPIED = (
     "onnx", "openvino", "README.md", ".*", "tuning.json",
 )  # fmt: skip
 _BATCH_TOKENS = {"cpu": 2048}
+ALL_LAYERS = 1_000_000
 _LAYER = re.compile(r"\.(\d+)\.")  # of "encoder.layer.5.attention.self.query.weight" the 5
 
 
@@ -54,7 +55,7 @@ class AdaptedNetwork:
         *,
         rank: int | None,
         targets: Sequence[str] = (),
-        layers: int | None = None,
+        layers: int = ALL_LAYERS,
         device: str | None = None,
     ) -> None:
         self.modules = require_modules(identity)
@@ -67,8 +68,7 @@ class AdaptedNetwork:
             self.transformer.requires_grad_(True)
         else:
             self._network.transformer = _with_adapters(self.transformer, rank, targets)
-        if layers is not None:
-            _freeze_below(self.transformer, layers)
+        _freeze_below(self.transformer, layers)
         self._network.to(self.device).eval()
         self.dtype = fast_dtype(self.device)
 
@@ -172,9 +172,11 @@ def _with_adapters(transformer: Any, rank: int, targets: Sequence[str]) -> Any:
 
 
 def _freeze_below(transformer: Any, n_layers: int) -> None:
-    """Let only the last layers learn: neither embeddings nor the layers before."""
+    """Let only the last layers learn, and no embeddings; everything if there are fewer layers."""
     found = {name: _LAYER.search(name) for name, _ in transformer.named_parameters()}
     n_all = 1 + max((int(layer[1]) for layer in found.values() if layer), default=-1)
+    if n_layers > n_all:
+        return
     for name, weight in transformer.named_parameters():
         layer = found[name]
         if layer is None or int(layer[1]) < n_all - n_layers:

@@ -19,23 +19,24 @@ class TuningSettings:
     learning_rate : the highest, of AdamW
     rank : of the low-rank changes (LoRA; Hu 2021, arXiv:2106.09685); None: all weights change
     targets : linear layers that they change, by the last part of their names; empty for all
-    layers : of the transformer's layers those nearest to its end learn, so many; None: all
+    layers : how many of the transformer's layers learn, those nearest to its end; more than it has:
+        all, and its embeddings
     forget : share of the words of an item's text that a step leaves out, so that no word alone
         tells the item
     widths : leading numbers of a vector that must serve too (Matryoshka; Kusupati 2022,
         arXiv:2205.13147, equation 1)
     """
 
-    steps: int = 200
+    steps: int = 60
     masked_steps: int = 0
     slate: int = 96
     behaviours: int = 16
     n_together: int = 2048
     temperature: float = 0.2
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     rank: int | None = 16
     targets: tuple[str, ...] = ()
-    layers: int | None = None
+    layers: int = 2
     forget: float = 0.3
     widths: tuple[int, ...] = ()
 

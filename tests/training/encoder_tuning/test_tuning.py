@@ -25,7 +25,14 @@ from transformations.embedder import identify
 
 TEXTS = ["Film number 7 (1957). Genres: Drama.", "love and war", "星际穿越", "a"]
 QUICK = TuningSettings(
-    steps=6, slate=24, behaviours=4, learning_rate=5e-3, rank=4, temperature=0.1, forget=0.0
+    steps=6,
+    slate=24,
+    behaviours=4,
+    learning_rate=5e-3,
+    rank=4,
+    layers=9,
+    temperature=0.1,
+    forget=0.0,
 )
 
 
