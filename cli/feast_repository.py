@@ -21,7 +21,7 @@ from feast_fusion.errors import FeastFusionError, StoreUnavailableError
 from intake.workspace import Workspace
 
 if TYPE_CHECKING:
-    from feast import FeatureStore
+    from feast import FeatureStore, RepoConfig
 
 REPOSITORY = Path(feature_repo.__file__).parent
 
@@ -77,7 +77,16 @@ def open_store(workspace: Workspace, redis: str = NO_REDIS) -> "FeatureStore":
             f"{workspace.registry}: got no such file, expected Feast's registry. "
             "Run feast-fusion run, or feast apply."
         )
-    from feast import FeatureStore, RepoConfig  # seconds to import: only where it is used
+    from feast import FeatureStore  # seconds to import: only where it is used
+
+    store = FeatureStore(config=repo_config(workspace, redis))
+    _refuse_another_home(store, workspace)
+    return store
+
+
+def repo_config(workspace: Workspace, redis: str = NO_REDIS) -> "RepoConfig":
+    """feature_store.yaml with the variables of this workspace."""
+    from feast import RepoConfig
 
     # Feast's notices that these views are alpha; its import puts them before all other filters.
     warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")
@@ -85,9 +94,7 @@ def open_store(workspace: Workspace, redis: str = NO_REDIS) -> "FeatureStore":
     known = yaml.safe_load(Template(text).substitute(environment(workspace, redis)))
     config = RepoConfig(**known)
     config.repo_path = REPOSITORY
-    store = FeatureStore(config=config)
-    _refuse_another_home(store, workspace)
-    return store
+    return config
 
 
 def _refuse_another_home(store: "FeatureStore", workspace: Workspace) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ for name in ("FUSION_DATASET", "FUSION_HOME", "REDIS_URL"):
 # The same examples in every run and on every machine, however busy it is.
 settings.register_profile("suite", derandomize=True, database=None, deadline=None)
 settings.load_profile("suite")
+from cli import main  # noqa: E402
 from intake.workspace import Workspace, open_workspace  # noqa: E402
 from tests.datasets import make_films, make_shop  # noqa: E402
 
@@ -51,20 +53,23 @@ class Project:
     ) -> subprocess.CompletedProcess[str]:
         """`feast-fusion ARGUMENTS` on this data set, in a process of its own."""
         command = [str(Path(sys.executable).parent / "feast-fusion"), *arguments]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ
-            | {
-                "FUSION_DATASET": str(self.workspace.dataset.path),
-                "FUSION_HOME": str(self.workspace.home),
-            }
-            | variables,
-        )
+        env = os.environ | self._variables | variables
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
         assert (done.returncode != 0) is fails, done.stdout + done.stderr
         return done
+
+    def here(self, *arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
+        """The same in this process, which need not import for five seconds what is here."""
+        said = CliRunner().invoke(main, arguments, env=self._variables)
+        if said.exception is not None and not isinstance(said.exception, SystemExit):
+            raise said.exception
+        assert (said.exit_code != 0) is fails, said.output
+        return subprocess.CompletedProcess(arguments, said.exit_code, said.stdout, said.stderr)
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        workspace = self.workspace
+        return {"FUSION_DATASET": str(workspace.dataset.path), "FUSION_HOME": str(workspace.home)}
 
 
 def open_project(description: Path, home: Path) -> Project:

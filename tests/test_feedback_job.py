@@ -9,9 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from click.testing import CliRunner
 
-from cli import main
 from cli.embedded_redis import embedded_redis
 from cli.feast_repository import open_store
 from cli.redis_url import connection_string
@@ -171,12 +169,7 @@ def test_a_request_is_answered_by_its_context_which_the_log_keeps(news: Project)
             ranked = recommender.rank("u1", [f"i{i}" for i in range(30)], context=PHONE)
         with open_recommender(buying(workspace), store, SERVICE) as recommender:
             only_bought = recommender.recommend("u1", N_ITEMS, context=PHONE)
-        environment = {
-            "FUSION_DATASET": str(workspace.dataset.path),
-            "FUSION_HOME": str(workspace.home),
-        }
-        said = CliRunner().invoke(main, ["audit", "skew"], env=environment)
-        assert said.exit_code == 0, said.output
+        news.here("audit", "skew")
     for answer, sign in ((phone, 1), (desktop, -1), (ranked, 1)):
         even, odd = even_and_odd(answer)
         assert sign * (even - odd) > 0.3
@@ -220,7 +213,7 @@ def test_a_context_that_requests_never_give_is_found(news: Project) -> None:
 
 
 def test_an_unknown_name_of_the_command_is_refused(news: Project) -> None:
-    done = news.run("recommend", "u1", "--context", "devise=phone", fails=True)
+    done = news.here("recommend", "u1", "--context", "devise=phone", fails=True)
     assert "context 'devise': got an unknown key, expected device" in done.stderr
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from cli.feast_repository import REPOSITORY, open_store
 from cli.redis import running_redis
-from tests.conftest import Project, open_project
-from tests.datasets import make_films
+from tests.conftest import Project
+from tests.serving.http.service_process import copy_project
 from training.retrieval import build_training_set
 from transformations.embedder import Embedder
 from transformations.names import SERVICE
@@ -53,7 +53,7 @@ def test_any_data_set_runs_to_a_recommendation(name: str, request: pytest.Fixtur
     assert 0.5 < numbers["test_auc"] <= 1.0
     events = pl.read_parquet(project.workspace.sources / "interactions.parquet")
     user = events["user_id"][-1]
-    answer = json.loads(project.run("recommend", user, "-n", "5", "--json").stdout)
+    answer = json.loads(project.here("recommend", user, "-n", "5", "--json").stdout)
     seen = set(events.filter(pl.col("user_id") == user)["item_id"])
     assert answer["user_id"] == user
     assert answer["user"] == "known"
@@ -65,39 +65,18 @@ def test_any_data_set_runs_to_a_recommendation(name: str, request: pytest.Fixtur
 
 
 def test_an_unknown_user_gets_popular_items_and_is_told_so(films: Project) -> None:
-    printed = films.run("recommend", "nobody", "-n", "3").stdout
+    printed = films.here("recommend", "nobody", "-n", "3").stdout
     assert "nothing known of this user" in printed
-    answer = json.loads(films.run("recommend", "nobody", "-n", "3", "--json").stdout)
+    answer = json.loads(films.here("recommend", "nobody", "-n", "3", "--json").stdout)
     assert answer["user"] == "unknown"
     assert len(answer["items"]) == 3
 
 
-def test_running_again_encodes_nothing_and_changes_nothing(films: Project) -> None:
-    before = sink(films, "user_interest").sort("user_id", "event_timestamp")
-    answer = films.run("recommend", "u1", "--json").stdout
-    printed = films.run("run").stdout
-    assert "Unchanged since the last training" in printed
-    assert summary(films)["encoder_calls"] == 0
-    after = sink(films, "user_interest").sort("user_id", "event_timestamp")
-    assert after.equals(before)
-    again = json.loads(films.run("recommend", "u1", "--json").stdout)
-    assert [i["item_id"] for i in again["items"]] == [
-        i["item_id"] for i in json.loads(answer)["items"]
-    ]
-
-
-def test_evaluate_prints_the_same_numbers_as_the_run(films: Project) -> None:
-    path = films.workspace.root / "report.json"
-    films.run("evaluate", "--json", str(path))
-    measured = json.loads(path.read_text())["pointwise"]["metrics"]
-    assert round(measured["ranker"]["auc"], 4) == summary(films)["test_auc"]
-    assert round(measured["popularity"]["auc"], 4) == summary(films)["popularity_auc"]
-
-
-def test_a_changed_text_is_a_second_version_with_its_own_vector(tmp_path: Path) -> None:
+def test_a_changed_text_is_a_second_version_with_its_own_vector(
+    films: Project, tmp_path: Path
+) -> None:
     """Issue A, acceptance 3: both versions offline, the old one for a label in between."""
-    project = open_project(make_films(tmp_path / "data", n_events=600), tmp_path / "home")
-    project.run("run")
+    project = copy_project(films, tmp_path / "home", tmp_path / "data")
     items_path = project.workspace.dataset.items.path
     items = pl.read_parquet(items_path)
     changed_at = datetime.now(UTC)
@@ -106,9 +85,9 @@ def test_a_changed_text_is_a_second_version_with_its_own_vector(tmp_path: Path) 
         title=pl.lit("A completely different story about whales"),
     )
     pl.concat([items, second]).write_parquet(items_path)
-    project.run("prepare")
+    project.here("prepare")
     cached = vectors_cached(project)
-    project.run("redis", "start")
+    project.here("redis", "start")
     try:
         until = (changed_at + timedelta(minutes=1)).isoformat()
         feast(project, "materialize-incremental", until)
@@ -119,14 +98,14 @@ def test_a_changed_text_is_a_second_version_with_its_own_vector(tmp_path: Path) 
         assert vector_online(project, "f7") == pytest.approx(new)
         assert vectors_cached(project) == cached + 1
     finally:
-        project.run("redis", "stop")
+        project.here("redis", "stop")
     assert vector_of_label(project, changed_at - timedelta(hours=1)) == pytest.approx(old)
     assert vector_of_label(project, changed_at + timedelta(hours=1)) == pytest.approx(new)
 
 
 def feast(project: Project, *arguments: str) -> None:
     """The real `feast` in feature_repo/, with what `feast-fusion env` exports, as a user would."""
-    exports = project.run("env").stdout
+    exports = project.here("env").stdout
     command = f"{exports}\n{Path(sys.executable).parent / 'feast'} {' '.join(arguments)}"
     done = subprocess.run(
         ["sh", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, check=False

@@ -1,14 +1,22 @@
 """A home that was copied or moved: nothing reads or writes that of another."""
 
+import json
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from cli.embedded_redis import embedded_redis, redis_status, stop_redis
 from cli.feast_repository import open_store
 from feast_fusion.errors import FeastFusionError
 from tests.conftest import Project, open_project
+
+
+def sink(project: Project, view: str) -> pl.DataFrame:
+    (folder,) = project.workspace.sinks.glob(f"{view}__*")
+    rows = pl.read_parquet(folder / "*.parquet")
+    return rows.sort(rows.columns[0], "event_timestamp")
 
 
 def test_a_copied_home_is_refused_until_it_is_run(films: Project, tmp_path: Path) -> None:
@@ -24,8 +32,15 @@ def test_a_copied_home_is_refused_until_it_is_run(films: Project, tmp_path: Path
     refused = copied.run("recommend", "u1", fails=True)
     assert str(films.workspace.root) in refused.stderr and "Traceback" not in refused.stderr
     printed = copied.run("run").stdout
-    assert "the artifact is kept" in printed and "Top 10 for user" in printed
+    assert "Unchanged since the last training: the artifact is kept" in printed
+    assert "Top 10 for user" in printed
+    assert json.loads(copied.workspace.summary.read_text())["encoder_calls"] == 0
+    for view in ("user_interest", "item_embedding", "user_embedding"):
+        assert sink(copied, view).equals(sink(films, view)), "running again changes nothing"
     assert copied.workspace.registry.is_file()
+    asked = ("recommend", "u1", "--json")
+    again, first = (json.loads(each.here(*asked).stdout) for each in (copied, films))
+    assert [i["item_id"] for i in again["items"]] == [i["item_id"] for i in first["items"]]
     assert "Top 10 for user" in copied.run("recommend", "u1").stdout
     sources = open_store(copied.workspace).list_data_sources()
     paths = [Path(path) for source in sources if (path := getattr(source, "path", None))]

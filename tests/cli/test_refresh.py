@@ -59,12 +59,12 @@ def test_a_late_event_is_everywhere_after_a_full_refresh(project: Project) -> No
     user = "u1"
     stamp, before = newest_interest(project, user)
     moment = post_late(project, user, "f77", "late-1")
-    printed = project.run("refresh", "incremental").stdout
+    printed = project.here("refresh", "incremental").stdout
     assert "rows computed anew" not in printed
     same_stamp, unchanged = newest_interest(project, user)
     assert same_stamp == stamp
     np.testing.assert_array_equal(unchanged, before)  # a run adds, and changes no row
-    assert "full this time" in project.run("refresh", "hybrid").stdout
+    assert "full this time" in project.here("refresh", "hybrid").stdout
     same_stamp, after = newest_interest(project, user)
     assert same_stamp == stamp
     assert not np.array_equal(after, before)
@@ -73,4 +73,4 @@ def test_a_late_event_is_everywhere_after_a_full_refresh(project: Project) -> No
     caused = moment + timedelta(microseconds=CAUSED_AFTER_US)
     assert (rows["event_timestamp"] == caused).sum() == 1
     np.testing.assert_array_equal(online_interest(project, user), after)
-    assert "incremental this time" in project.run("refresh", "hybrid").stdout
+    assert "incremental this time" in project.here("refresh", "hybrid").stdout

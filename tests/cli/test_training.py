@@ -78,7 +78,7 @@ def test_a_killed_training_goes_on_to_the_same_model(
     workspace = copied.workspace
     while not is_killed_after_an_epoch(copied, part):
         pass  # it was over before it could be killed
-    copied.run("train")
+    copied.here("train")
     assert not workspace.checkpoints.exists()
     for artifact in ("artifact", "artifact_before_test"):
         resumed = Artifact.load(workspace.root / artifact)
@@ -128,7 +128,7 @@ def test_a_killed_tuning_goes_on_and_its_line_is_that_model(copied: Project) -> 
     process.send_signal(signal.SIGKILL)
     process.communicate()
     n = n_finished(trials) + 1
-    printed = copied.run("tune", "--of", "ranker", "--trials", str(n)).stdout
+    printed = copied.here("tune", "--of", "ranker", "--trials", str(n)).stdout
     assert n_finished(trials) == n
     best, line = printed.splitlines()[-2:]
     changes = line.partition("feast-fusion train")[2].replace("--set", "").split()
@@ -170,7 +170,7 @@ def test_a_run_records_what_it_was_made_of(films: Project) -> None:
 
 
 def test_an_unknown_setting_is_refused_in_one_line(films: Project) -> None:
-    refused = films.run("train", "--set", "ranker.fusoin=gated", fails=True)
+    refused = films.here("train", "--set", "ranker.fusoin=gated", fails=True)
     assert "unknown key [ranker] fusoin; expected one of average" in refused.stderr
     assert "Traceback" not in refused.stderr
 

@@ -19,7 +19,7 @@ def written(films: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "markdown": "report.md",
         "ranks": "r.parquet",
     }
-    films.run(
+    films.here(
         "evaluate",
         *(each for name, file in names.items() for each in (f"--{name}", str(folder / file))),
     )
@@ -36,6 +36,13 @@ def test_ranks_recomputed_from_the_files_give_the_figures(films: Project, writte
     assert contender["reciprocal_rank"]["mean"] == pytest.approx(found["mrr"])
     assert contender["distinct"] == found["distinct"]
     assert first["n_queries"] == len(pl.read_parquet(written / "r.parquet")) > 20
+
+
+def test_its_pointwise_figures_are_those_of_the_run(films: Project, written: Path) -> None:
+    measured = json.loads((written / "report.json").read_text())["pointwise"]["metrics"]
+    told = json.loads(films.workspace.summary.read_text())
+    assert round(measured["ranker"]["auc"], 4) == told["test_auc"]
+    assert round(measured["popularity"]["auc"], 4) == told["popularity_auc"]
 
 
 @pytest.mark.parametrize("mistake", ["seen", "unranked", "shifted"])

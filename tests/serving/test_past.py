@@ -13,13 +13,14 @@ import pyarrow as pa
 import pytest
 
 from cli.embedded_redis import embedded_redis
-from cli.feast_repository import feast, feast_time, open_store
+from cli.feast_repository import open_store
 from cli.redis_url import connection_string
 from feast_fusion.times import TIMESTAMP
 from intake.workspace import Workspace, open_workspace
 from serving.assembly import open_recommender
 from serving.past import PastRecommender
 from serving.recommender import Recommender
+from tests.applying import apply_here
 from tests.conftest import Project
 from tests.feast_fusion.online.online_repo import PATIENT
 from training.ranker.artifact import Artifact
@@ -72,10 +73,9 @@ def open_stopped(films: Workspace, folder: Path, events: pl.DataFrame) -> Iterat
     stopped = stop_at(films, folder, instant)
     with embedded_redis(folder / "redis") as redis:
         connection = connection_string(redis.url)
-        feast(stopped, connection, "apply", "--skip-source-validation")
-        window = (feast_time(instant - WARM_UP * 20), feast_time(instant))
-        feast(stopped, connection, "materialize", *window)
+        apply_here(stopped)
         store = open_store(stopped, connection)
+        store.materialize(instant - WARM_UP * 20, instant)
         store.config._online_store = store.config.online_store.model_copy(update=PATIENT)
         past = PastRecommender(films, open_store(films), SERVICE, Artifact.load(films.artifact))
         with open_recommender(stopped, store, SERVICE, clock=lambda: instant) as then:

@@ -17,11 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from feast import FeatureStore
 from feast.protos.feast.types.Value_pb2 import Value
 
-from cli import main
 from cli.embedded_redis import embedded_redis
 from cli.feast_repository import open_store
 from cli.redis_url import connection_string
@@ -279,11 +277,9 @@ def project(films: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
 
 
 def audit_here(workspace: Workspace, *options: str) -> str:
-    """What `feast-fusion audit OPTIONS` says in this process; it must find something wrong."""
-    variables = {"FUSION_DATASET": str(workspace.dataset.path), "FUSION_HOME": str(workspace.home)}
-    audited = CliRunner().invoke(main, ["audit", *options], env=variables)
-    assert audited.exit_code == 1, audited.output
-    return audited.output
+    """What `feast-fusion audit OPTIONS` says; it must find something wrong."""
+    done = Project(workspace).here("audit", *options, fails=True)
+    return done.stdout + done.stderr
 
 
 def test_without_a_log_there_is_nothing_to_audit(project: Project) -> None:
@@ -299,7 +295,7 @@ def test_the_audit_finds_what_was_corrupted_and_nothing_before(project: Project)
             service.serve(request, user)
             service.rate(request, user, wait=request % 3 > 0)
             service.serve(1000 + request, user)
-    found = json.loads(project.run("audit", "skew", "--json").stdout.splitlines()[-1])
+    found = json.loads(project.here("audit", "skew", "--json").stdout.splitlines()[-1])
     assert (found["n_rows"], found["n_other"], found["mismatches"]) == (10_000, 0, 0)
     by_name = {f["feature"]: f for view in found["views"] for f in view["features"]}
     assert by_name["user_stats__user_n_events"]["equal"] > 9_900

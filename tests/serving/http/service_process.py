@@ -17,7 +17,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from cli.feast_repository import NO_REDIS, feast
+from tests.applying import apply_here
 from tests.conftest import Project, open_project
 from tests.waiting import wait_until
 
@@ -105,12 +105,18 @@ class ServiceProcess:
         return self.process.wait(_END_S)
 
 
-def copy_project(project: Project, home: Path) -> Project:
-    """The project with all it has made, applied in a home of its own; its Redis does not run."""
+def copy_project(project: Project, home: Path, data: Path | None = None) -> Project:
+    """The project with all it has made, applied in a home of its own; its Redis does not run.
+
+    Its files are those of the original, or copies in the folder `data`.
+    """
     ignored = shutil.ignore_patterns("redis.json", "redis.lock")
     shutil.copytree(project.workspace.home, home, ignore=ignored)
-    copied = open_project(project.workspace.dataset.path, home)
-    feast(copied.workspace, NO_REDIS, "apply", "--skip-source-validation")
+    description = project.workspace.dataset.path
+    if data is not None:
+        description = shutil.copytree(description.parent, data) / description.name
+    copied = open_project(description, home)
+    apply_here(copied.workspace)
     return copied
 
 

@@ -392,7 +392,7 @@ def test_the_report_for_people_and_programs(repo: Repo, honest: TrainingSet) -> 
 @pytest.mark.parametrize("name", ["films", "shop"])
 def test_the_command_is_clean_on_what_was_built(name: str, request: pytest.FixtureRequest) -> None:
     project: Project = request.getfixturevalue(name)
-    said = project.run("audit", "leakage", "--rows", "300").stdout
+    said = project.here("audit", "leakage", "--rows", "300").stdout
     assert said.startswith("Leakage audit: 0 findings in 300 of "), said
 
 
@@ -401,7 +401,7 @@ def test_the_command_fails_on_a_leak(films: Project, tmp_path: Path) -> None:
     training_set = TrainingSet.open(films.workspace.training_set)
     counts = pc.add(training_set.table["user_stats__user_n_events"], 1).to_pylist()
     folder = with_column(training_set, "user_stats__user_n_events", counts).save(tmp_path / "leaky")
-    done = films.run("audit", "leakage", str(folder), "--rows", "300", "--json", fails=True)
+    done = films.here("audit", "leakage", str(folder), "--rows", "300", "--json", fails=True)
     found = json.loads(done.stdout)
     assert not found["is_clean"]
     kinds = {f["kind"] for f in found["findings"] if f["feature"] == "user_stats__user_n_events"}
