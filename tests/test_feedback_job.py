@@ -110,7 +110,7 @@ def make_news(folder: Path) -> Path:
 def news(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("news")
     project = open_project(make_news(folder / "data"), folder / "home")
-    said = project.run("run").stdout
+    said = project.here("run").stdout
     assert said.count("Leakage audit: 0 findings") == 2, said
     return project
 

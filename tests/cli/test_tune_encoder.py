@@ -20,18 +20,18 @@ from transformations.text import render_items
 def test_the_real_model_is_tuned_and_used(tmp_path: Path) -> None:
     toml = make_films(tmp_path / "data")
     project = open_project(toml, tmp_path / "home")
-    assert "feast-fusion prepare" in project.run("tune-encoder", fails=True).stderr
+    assert "feast-fusion prepare" in project.here("tune-encoder", fails=True).stderr
     write_sources(project.workspace)
     out = tmp_path / "tuned"
     options = ("--steps", "2", "--masked-steps", "1", "--hold-out", "0")
-    said = project.run(
+    said = project.here(
         "tune-encoder", "--out", str(out), "--json", str(tmp_path / "figures.json"), *options
     ).stdout
     assert f'[encoder] model = "{out}"' in said
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["all items"]["before"]["recall_50"] > 0
     assert figures["held-out items"]["after"]["n_queries"] > 0
-    refused = project.run("tune-encoder", "--out", str(out), *options, fails=True).stderr
+    refused = project.here("tune-encoder", "--out", str(out), *options, fails=True).stderr
     assert "exists" in refused and "--out" in refused
     before = identify(project.workspace.dataset).encoder_id
     toml.write_text(toml.read_text().replace("sentence-transformers/all-MiniLM-L6-v2", str(out)))
@@ -57,7 +57,7 @@ def test_an_unfinished_tuning_of_other_settings_is_said(tmp_path: Path) -> None:
     kept.mkdir(parents=True)
     (kept / "choices.safetensors").write_bytes(b"of another time")
     options = ("--steps", "1", "--target", "query", "--layers", "1")
-    said = Project(workspace).run("tune-encoder", *options).stdout
+    said = Project(workspace).here("tune-encoder", *options).stdout
     assert "starting again" in said
     assert not kept.exists()
     assert (workspace.tuned_encoder / "model.safetensors").is_file()

@@ -100,7 +100,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
     folder, server = tmp_path_factory.mktemp("written"), Behaviour()
     with chat_server(server) as url:
         project = open_project(describe(folder / "data", url), folder / "home")
-        printed = project.run("run").stdout
+        printed = project.here("run").stdout
         yield Written(project, server, printed)
 
 
@@ -272,5 +272,5 @@ def test_a_killed_run_goes_on_where_it_was_once_the_cost_is_agreed_to(
 
 def test_without_a_writer_the_command_says_what_is_missing(tmp_path: Path) -> None:
     project = open_project(make_films(tmp_path / "data"), tmp_path / "home")
-    done = project.run("write", fails=True)
+    done = project.here("write", fails=True)
     assert "got no [writer]" in done.stderr and "Traceback" not in done.stderr

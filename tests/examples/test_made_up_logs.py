@@ -18,7 +18,7 @@ EXAMPLES_OF = Path(__file__).resolve().parents[2] / "examples"
 def run(name: str, folder: Path) -> tuple[Project, str]:
     shutil.copy(EXAMPLES_OF / name / "dataset.toml", folder / "dataset.toml")
     project = open_project(folder / "dataset.toml", folder / "home")
-    return project, project.run("run").stdout
+    return project, project.here("run").stdout
 
 
 @pytest.fixture(scope="module")

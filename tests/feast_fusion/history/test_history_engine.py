@@ -76,7 +76,8 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
         steps = {}
 
         def step(name: str, *command: str) -> None:
-            done = repo.command(*command)
+            run = repo.here if steps.keys() >= {"applied", "first"} else repo.command
+            done = run(*command)
             steps[name] = _step(repo, done.stdout + done.stderr)
 
         step("applied", "apply")
@@ -203,15 +204,15 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failures]:
     with embedded_redis(folder / "redis") as server:
         repo = make_repo(folder / "repo", online_store=redis_store(server), offline_store="file")
         repo.write_pages([page(f"p{i % 9}", i / 10, i) for i in range(100)])
-        repo.command("apply")
+        repo.store_apply()
         repo.store.materialize(DAY_0, SUCCEEDED)
         window = ("materialize", day(0), day(20))
-        done = repo.command(*window, fails=True, UDF_RAISE_ON="text-45")
+        done = repo.here(*window, fails=True, UDF_RAISE_ON="text-45")
         raised, raised_state = _step(repo, done.stdout + done.stderr), _state(repo)
         _kill_in_batch_of(repo, "text-75", window)
         killed, killed_state = _step(repo, ""), _state(repo)
         (repo.sink / ".part-0a.tmp").write_bytes(b"what a kill in the middle of a write leaves")
-        repo.command(*window)
+        repo.here(*window)
         yield Failures(repo, raised, raised_state, killed, killed_state)
 
 
@@ -284,7 +285,7 @@ def test_a_stopped_redis_fails_the_command_after_the_history_is_kept(tmp_path: P
         repo = make_repo(tmp_path / "repo", online_store=redis_store(server))
     repo.write_pages([page("p1", 1, 1), page("p1", 2, 2)])
     repo.store_apply()
-    done = repo.command("materialize", day(0), day(9), fails=True)
+    done = repo.here("materialize", day(0), day(9), fails=True)
     assert f"connecting to {server.host}:{server.port}" in done.stderr
     assert repo.stored().height == 2
     assert repo.watermark() is None

@@ -63,7 +63,7 @@ def test_one_that_is_killed_among_its_renames_is_finished_or_undone(
         building.mkdir()
     else:
         retired.mkdir()
-    repo.command("materialize", day(-1), day(30))
+    repo.here("materialize", day(-1), day(30))
     assert sorted(numbers(repo)) == [float(i) for i in range(25)]
     assert not building.exists() and not retired.exists()
 

@@ -46,7 +46,7 @@ def test_apply_materialize_serve_and_read(repo: FeastRepo) -> None:
     assert found.present["page_vector"].tolist() == [True, False]
     # A corrected page of the same event time, created later, replaces the vector online.
     repo.write_pages([page("p3", 3, 333, created=5)])
-    repo.command("materialize", day(-1), day(30))
+    repo.here("materialize", day(-1), day(30))
     assert repo.online(["p3"]) == [333.0]
     online_store_of(store).disconnect()
     with served(repo) as url:
@@ -62,13 +62,13 @@ def test_a_redis_without_room_fails_the_command_and_a_rerun_completes(repo: Feas
     with redis.Redis(host, int(port)) as client:
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", client.info("memory")["used_memory"] + 100_000)
-        failed = repo.command("materialize", day(-1), day(3000), fails=True)
+        failed = repo.here("materialize", day(-1), day(3000), fails=True)
         assert "OOM" in failed.stdout + failed.stderr
         assert repo.watermark() is None
         n_written = client.dbsize()
         assert n_written < 2_000
         client.config_set("maxmemory", 0)
-        repo.command("materialize", day(-1), day(3000))
+        repo.here("materialize", day(-1), day(3000))
         assert client.dbsize() == 2_000
     assert repo.online(["p0000", "p1999"]) == [0.0, 1999.0]
 

@@ -179,12 +179,12 @@ def test_products_without_times_are_liked_by_their_kind(tmp_path: Path) -> None:
     """The usual case: no time of an item. By the rule its features are there, and decide."""
     workspace = proposed("amazon", tmp_path)
     project = open_project(workspace.dataset.path, workspace.home)
-    said = project.run("run").stdout
+    said = project.here("run").stdout
     summary = json.loads(workspace.summary.read_text())
     assert summary["test_auc"] > 0.9
     assert "0 findings" in said or "clean" in said.lower()
     user = f"A{3:013d}"
-    answers = project.run("recommend", user).stdout
+    answers = project.here("recommend", user).stdout
     assert KINDS[3] in answers.splitlines()[1]
 
 
