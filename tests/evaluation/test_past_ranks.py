@@ -35,7 +35,7 @@ def log(films: Project) -> StoredLog:
 
 @pytest.fixture(scope="module")
 def queries(log: StoredLog) -> Queries:
-    return next_positives(log.events, limit=60)
+    return next_positives(log.events, limit=40)
 
 
 @pytest.fixture(scope="module")
