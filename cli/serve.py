@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from serving.http.settings import ServiceSettings
 
 _KEY_VARIABLE = "FUSION_API_KEY"
+_OF_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 _FINISH_S = 30  # for what is in flight when asked to stop
 
 
@@ -41,6 +42,14 @@ _FINISH_S = 30  # for what is in flight when asked to stop
     "--api-key-env",
     metavar="NAME",
     help=f"The variable that holds the API key. Default: {_KEY_VARIABLE}, if there is one.",
+)
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which it may be called; repeat for more. Default: without a key those of this "
+    "machine, so that no web page can reach it by a name of its own; with a key any.",
 )
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine without an API key.")
 @click.option("--rank-threads", type=click.IntRange(1, 64), help="Default: cores, at most 4.")
@@ -67,6 +76,7 @@ def serve(
     host: str,
     port: int,
     api_key_env: str | None,
+    allowed_hosts: tuple[str, ...],
     insecure: bool,
     log_served: float,
     **options: Any,
@@ -77,6 +87,9 @@ def serve(
     with the same --home and REDIS_URL: the events of all of them meet there.
     """
     settings = _settings(api_key_env, options)
+    if allowed_hosts or (settings.api_key is None and _is_loopback(host)):
+        hosts = allowed_hosts or (*_OF_THIS_MACHINE, host)
+        settings = settings.model_copy(update={"allowed_hosts": hosts})
     _check_exposure(host, settings, insecure)
     stop = _StopSignals()
     with stop.caught(), _listener(host, port) as listener:
@@ -92,7 +105,9 @@ def serve(
                 app = create_app(*parts, settings)
                 gc.collect()
                 gc.freeze()  # what is loaded stays: collecting among it would only delay requests
-                _Server(_configure(app), workspace.dataset.name, stop).run(sockets=[listener])
+                _Server(_configure(app, settings), workspace.dataset.name, stop).run(
+                    sockets=[listener]
+                )
 
 
 class _StopSignals:
@@ -137,7 +152,9 @@ class _Server(uvicorn.Server):
             say(f"Serving {self._name} at {at} (documentation: /docs; stop: Ctrl-C)")
 
 
-def _configure(app: "FastAPI") -> uvicorn.Config:
+def _configure(app: "FastAPI", settings: "ServiceSettings") -> uvicorn.Config:
+    from serving.http.guarded_connection import guarded
+
     return uvicorn.Config(
         app,
         log_config=None,
@@ -146,7 +163,7 @@ def _configure(app: "FastAPI") -> uvicorn.Config:
         proxy_headers=False,
         ws="none",
         lifespan="on",
-        http="h11",  # the faster parser takes headers of any length into memory
+        http=guarded(settings),  # on h11: the faster parser takes headers of any length
         timeout_graceful_shutdown=_FINISH_S,
     )
 

@@ -7,7 +7,9 @@ import json
 import logging
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -20,7 +22,13 @@ from serving.http.settings import ServiceSettings
 HEALTH = ("/health/live", "/health/ready")
 DOCS = ("/docs", "/openapi.json")
 
-_UNCOUNTED = (*HEALTH, "/metrics")  # a full service must still say that it is full
+_UNCOUNTED = "uncounted"  # a full service must still say that it is full
+_KINDS = {
+    **dict.fromkeys((*HEALTH, "/metrics"), _UNCOUNTED),
+    "/events": "events",
+    "/v1/embeddings": "embeddings",
+}
+_CLIENT_LEFT = 499
 _log = logging.getLogger("serving.http.requests")
 
 
@@ -33,7 +41,7 @@ class RequestGate:
         self._metrics = metrics
         key = settings.api_key
         self._key = None if key is None else _digest(key.get_secret_value().encode())
-        self._in_flight = 0
+        self._in_flight: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
@@ -42,32 +50,47 @@ class RequestGate:
             return
         started = time.perf_counter()
         answer = _Answer(send)
-        is_counted = scope["path"] not in _UNCOUNTED
-        self._in_flight += is_counted
+        kind = _kind(scope["path"])
+        self._in_flight[kind] += 1
         with self._metrics.one_in_flight():
+            body = _BoundedBody(receive, self._settings)
             try:
-                body = _BoundedBody(receive, self._settings)
-                await (self._refusal(scope) or self._app)(scope, body.receive, answer)
+                await (self._refusal(scope, kind) or self._app)(scope, body.receive, answer)
+            except asyncio.CancelledError:
+                if not body.client_left:
+                    raise
+                if not answer.is_started:
+                    answer.status = _CLIENT_LEFT
             except Exception as error:
                 await self._fail(scope, receive, answer, error)
             finally:
-                self._in_flight -= is_counted
+                body.close()
+                self._in_flight[kind] -= 1
                 self._record(scope, answer.status, time.perf_counter() - started)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    def _refusal(self, scope: Scope, kind: str) -> Response | None:
         """Why the request is not let in, decided before its body is read."""
         path, headers, settings = scope["path"], scope["headers"], self._settings
+        hosts = settings.allowed_hosts
+        if hosts is not None and (host := _host(headers)) not in hosts:
+            expected = ", ".join(hosts)
+            return problem_response(
+                400,
+                f"Host: got {host!r}, expected one of {expected}. Call the service by one, or "
+                "start it with --allowed-host.",
+            )
         if self._key is not None and path not in (*HEALTH, *DOCS) and not self._knows_key(headers):
             return problem_response(
                 401,
                 "Got no valid API key, expected it as Authorization: Bearer KEY or X-API-Key: KEY.",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        if self._in_flight > settings.max_concurrency and path not in _UNCOUNTED:
+        n_at_once = self._in_flight[kind]
+        if n_at_once > settings.max_concurrency and kind != _UNCOUNTED:
             return busy_response(
                 429,
-                f"Got request {self._in_flight} at once, expected at most "
-                f"{settings.max_concurrency}. Try again later.",
+                f"Got request {n_at_once} at once, expected at most {settings.max_concurrency}. "
+                "Try again later.",
             )
         length = _content_length(headers)
         if length is not None and length > settings.max_body_bytes:
@@ -129,7 +152,14 @@ class _Answer:
 
 
 class _BoundedBody:
-    """The `receive` of a request, which ends a body that is too large or too slow."""
+    """The `receive` of a request, which ends a body that is too large or too slow.
+
+    When the body is whole, the request is cancelled as soon as its client leaves.
+
+    Attributes
+    ----------
+    client_left : whether it was
+    """
 
     def __init__(self, receive: Receive, settings: ServiceSettings) -> None:
         self._receive = receive
@@ -137,10 +167,23 @@ class _BoundedBody:
         self._until = time.monotonic() + settings.body_timeout_ms / 1000
         self._n_bytes = 0
         self._is_whole = False
+        self._watch: asyncio.Task[None] | None = None
+        self.client_left = False
+
+    def close(self) -> None:
+        """Stop watching the client."""
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _cancel_when_left(self, request: "asyncio.Task[Any]") -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.client_left = True
+        request.cancel()
 
     async def receive(self) -> Message:
         if self._is_whole:
-            return await self._receive()  # only a disconnection can follow
+            await asyncio.Event().wait()  # only a disconnection can follow, which cancels this
         try:
             async with asyncio.timeout(self._until - time.monotonic()):
                 message = await self._receive()
@@ -152,12 +195,27 @@ class _BoundedBody:
         self._is_whole = not message.get("more_body", False)
         if self._n_bytes > self._settings.max_body_bytes:
             raise HTTPException(413, _too_large("more", self._settings))
+        request = asyncio.current_task()
+        if self._is_whole and request is not None:
+            self._watch = asyncio.create_task(self._cancel_when_left(request))
         return message
 
 
 def _too_large(got: str, settings: ServiceSettings) -> str:
     limit = settings.max_body_bytes
     return f"The body: got {got} bytes, expected at most {limit:,}. Send it in parts."
+
+
+def _kind(path: str) -> str:
+    """Whose capacity a request takes: one kind must not shut out another."""
+    return _KINDS.get(path, "answers")
+
+
+def _host(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The name without the port."""
+    said = next((value for name, value in headers if name == b"host"), b"").decode("latin-1")
+    name, _, port = said.rpartition(":")
+    return (name if name and port.isdigit() else said).lower()
 
 
 def _content_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:

@@ -17,6 +17,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from serving.http.guarded_connection import guarded
+from serving.http.settings import ServiceSettings
 from tests.applying import apply_here
 from tests.conftest import Project, open_project
 from tests.waiting import wait_until
@@ -153,10 +155,11 @@ def service_process(
 
 
 @contextmanager
-def serving_here(app: FastAPI) -> Iterator[Service]:
+def serving_here(app: FastAPI, settings: ServiceSettings | None = None) -> Iterator[Service]:
     """The application behind a real socket of this process."""
+    http = guarded(settings or ServiceSettings())
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, http="h11", lifespan="on"))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, http=http, lifespan="on"))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
