@@ -1,11 +1,13 @@
 """Blocking calls on a few threads, each with a deadline, for asynchronous callers."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 _T = TypeVar("_T")
+_NEWEST = 0.1  # weight of a call in the mean of all
 
 
 class DeadlineExceededError(Exception):
@@ -21,6 +23,9 @@ class WorkQueue:
 
     def __init__(self, name: str, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._n_threads = threads
+        self._n_callers = 0
+        self._mean_s = 0.0  # that a call takes; the newest weigh most
 
     async def run(
         self, deadline_s: float, call: Callable[[], _T], *, begin_s: float | None = None
@@ -34,10 +39,21 @@ class WorkQueue:
         Raises
         ------
         DeadlineExceededError
-            Not begun `begin_s` or not done `deadline_s` from now. A call that has not begun is
-            never begun; one that has goes on, its result is dropped.
+            Not begun `begin_s` or not done `deadline_s` from now, or too many are before it for
+            that. A call that has not begun is never begun; one that has goes on, its result is
+            dropped.
         """
-        future = self._executor.submit(call)
+        n_before = self._n_callers + 1 - self._n_threads
+        if begin_s is not None and n_before * self._mean_s / self._n_threads > begin_s:
+            raise DeadlineExceededError(f"not to be begun within {begin_s * 1000:.0f} ms")
+        self._n_callers += 1
+        try:
+            return await self._done(deadline_s, call, begin_s)
+        finally:
+            self._n_callers -= 1
+
+    async def _done(self, deadline_s: float, call: Callable[[], _T], begin_s: float | None) -> _T:
+        future = self._executor.submit(self._timed, call)
         work = asyncio.wrap_future(future)
         if begin_s is not None:
             await asyncio.wait([work], timeout=begin_s)
@@ -51,6 +67,13 @@ class WorkQueue:
             if not timeout.expired():
                 raise  # it is the call's own
             raise DeadlineExceededError(f"not done within {deadline_s * 1000:.0f} ms") from None
+
+    def _timed(self, call: Callable[[], _T]) -> _T:
+        began = time.perf_counter()
+        try:
+            return call()
+        finally:
+            self._mean_s += _NEWEST * (time.perf_counter() - began - self._mean_s)
 
     def close(self) -> None:
         """Finish what was taken on, then end the threads."""

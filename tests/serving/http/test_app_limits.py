@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -24,7 +25,7 @@ from serving.http.settings import ServiceSettings
 from serving.http.work_queue import DeadlineExceededError, WorkQueue
 from serving.recommender import Recommender
 from tests.serving.http.service_process import Service, serving_here
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 LONG_TEXT = "x" * (MAX_TEXT_CHARACTERS + 1)
 LONG_ID = "i" * (MAX_ID_CHARACTERS + 1)
@@ -188,6 +189,32 @@ def test_work_that_is_late_is_never_begun() -> None:
     asyncio.run(fill())
     queue.close()
     assert not begun.is_set()
+
+
+def test_work_is_refused_at_once_where_too_much_is_before_it() -> None:
+    queue = WorkQueue("test", 1)
+    may_end, is_busy = threading.Event(), threading.Event()
+
+    def occupy() -> bool:
+        is_busy.set()
+        return may_end.wait(60)
+
+    async def crowd() -> None:
+        for _ in range(30):  # it learns that a call takes some 20 ms
+            await queue.run(60, lambda: time.sleep(0.02), begin_s=30)
+        first = asyncio.create_task(queue.run(60, occupy))
+        await asyncio.to_thread(is_busy.wait, 60)
+        behind = [asyncio.create_task(queue.run(60, bool, begin_s=50)) for _ in range(1000)]
+        await asyncio.sleep(0)
+        with pytest.raises(DeadlineExceededError, match="not to be begun within 5000 ms"):
+            await asyncio.wait_for(queue.run(60, bool, begin_s=5), timeout=PATIENCE_S)
+        assert not first.done()  # nothing had to end for that
+        may_end.set()
+        assert await first
+        assert not any(await asyncio.gather(*behind))
+
+    asyncio.run(crowd())
+    queue.close()
 
 
 def test_an_error_of_the_work_itself_is_no_deadline() -> None:
