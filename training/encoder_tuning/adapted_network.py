@@ -125,6 +125,8 @@ class AdaptedNetwork:
             merged = merged.merge_and_unload()
         with no_progress_bar():
             merged.cpu().save_pretrained(place)
+        for path in place.glob("*.safetensors"):
+            path.chmod(0o644)  # safetensors lets nobody else read what it writes
 
 
 def require_modules(identity: EncoderIdentity) -> Modules:

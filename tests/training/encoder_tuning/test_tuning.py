@@ -1,6 +1,7 @@
 """Encoders that learn: tiny ones of random weights, and the folder that comes of it."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 
 from feast_fusion.encoding.encoder import load_encoder
 from feast_fusion.encoding.identity import describe_encoder
-from feast_fusion.errors import SchemaError
+from feast_fusion.errors import MissingExtraError, SchemaError
 from intake.workspace import Workspace
 from tests.feast_fusion.encoding.tiny_models import save_model
 from training.checkpoint import Checkpoints
@@ -189,6 +190,16 @@ def test_only_the_last_layers_change_where_they_are_asked_to(tmp_path: Path) -> 
         network = AdaptedNetwork(base, describe_encoder(base), rank=rank, layers=1)
         assert network.learned
         assert all(".layer.1." in name for name in network.learned)
+
+
+def test_without_peft_all_weights_can_still_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = save_model(tmp_path / "base", "bert", pooling={"pooling_mode_mean_tokens": True})
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(MissingExtraError, match=r"feast-fusion\[tune\]"):
+        AdaptedNetwork(base, describe_encoder(base), rank=2)
+    assert AdaptedNetwork(base, describe_encoder(base), rank=None).learned
 
 
 def test_only_transformers_that_are_computed_here_are_tuned() -> None:
