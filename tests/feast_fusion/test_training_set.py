@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError
 from feast_fusion.training_set import MANIFEST, Indexed, TrainingSet
+from tests.feast_fusion.feast_repo import FEAST
 from tests.feast_fusion.retrieval.offline_repo import OURS, STOCK
 
 INDEX = np.array([1, -1, 0, 1], np.int32)
@@ -144,7 +145,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("template")
     feast = str(Path(sys.executable).parent / "feast")
     environment = os.environ | {"IS_TEST": "True"}
-    subprocess.run([feast, "init", "-t", "local", "taxi"], cwd=folder, env=environment, check=True)
+    subprocess.run([*FEAST, "init", "-t", "local", "taxi"], cwd=folder, env=environment, check=True)
     repo = folder / "taxi" / "feature_repo"
     with (repo / "feature_store.yaml").open("a") as config:
         config.write(f"\noffline_store: {{type: {OURS}}}\n")

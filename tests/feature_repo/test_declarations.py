@@ -20,6 +20,7 @@ from cli.feast_repository import REPOSITORY, environment, open_store
 from cli.redis_url import connection_string
 from tests.conftest import Project
 from tests.datasets import START
+from tests.feast_fusion.feast_repo import FEAST as LIGHT
 from tests.waiting import wait_until
 from transformations.embedder import Embedder
 from transformations.names import NEXT_ITEM_SERVICE, SERVICE
@@ -109,7 +110,7 @@ def test_a_history_needs_no_full_feature_names(films: Project, name: str) -> Non
 
 def test_without_the_exports_the_missing_variable_is_named() -> None:
     done = subprocess.run(
-        [FEAST, "apply"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        [*LIGHT, "apply"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
     assert 'run eval "$(feast-fusion env)" in this shell' in done.stderr
@@ -120,7 +121,7 @@ def test_the_page_of_feast_shows_views_and_their_services(films: Project) -> Non
         free.bind(("127.0.0.1", 0))
         host, port = free.getsockname()
     page = subprocess.Popen(
-        [FEAST, "ui", "--host", host, "--port", str(port)],
+        [*LIGHT, "ui", "--host", host, "--port", str(port)],
         cwd=REPOSITORY,
         env=os.environ | environment(films.workspace),
         stdout=subprocess.DEVNULL,
