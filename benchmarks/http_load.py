@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import re
 import signal
 import subprocess
@@ -25,14 +24,11 @@ EVENTS_PER_REQUEST = 20
 
 
 @contextmanager
-def served(workspace: Workspace, redis: str) -> Iterator[int]:
-    """The port of a `feast-fusion serve` of this workspace, on the Redis of that address."""
+def served(workspace: Workspace) -> Iterator[int]:
+    """The port of a `feast-fusion serve` of this workspace."""
     command = [str(Path(sys.executable).parent / "feast-fusion"), "serve", "--port", "0"]
     command += ["--dataset", str(workspace.dataset.path), "--home", str(workspace.home)]
-    variables = os.environ | {"REDIS_URL": f"redis://{redis.split(',')[0]}/0"}
-    process = subprocess.Popen(
-        [*command, "--no-log-requests"], stdout=subprocess.PIPE, text=True, env=variables
-    )
+    process = subprocess.Popen([*command, "--no-log-requests"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         for line in process.stdout:

@@ -105,7 +105,7 @@ def open_store(folder: Path, case: str, n: int, server: RunningRedis) -> Feature
         schema=[Field(name="item_id", dtype=Int64), vector_field("emb", WIDTH)],
         source=source,
     )
-    online = {"connection_string": f"{server.host}:{server.port}", **online}
+    online = {"connection_string": server.connection, **online}
     return new_store(folder / f"{case}-{n}", online, [item, view], **config)
 
 
@@ -117,7 +117,7 @@ def materialize(store: FeatureStore) -> None:
 
 @contextlib.contextmanager
 def client_of(server: RunningRedis) -> Iterator[Redis]:
-    client = Redis(server.host, server.port)
+    client = Redis.from_url(server.url)
     try:
         yield client
     finally:
@@ -191,7 +191,8 @@ def measure_child(
     with client_of(server) as client:
         client.flushall()
         empty = client.info("memory")["used_memory"]
-        added = child_memory_mb("materialize", case, folder, n, small, server.host, server.port)
+        where = (server.host, server.port, server.password)
+        added = child_memory_mb("materialize", case, folder, n, small, *where)
         assert client.dbsize() == n
         return added, (client.info("memory")["used_memory"] - empty) / 2**20
 
@@ -243,5 +244,6 @@ def _results(size: Size, rates: dict[str, float], added: Measured, stored: Measu
 
 
 if __name__ == "__main__":  # the child whose memory is measured
-    _case, _folder, _n, _small, _host, _port = sys.argv[1:]
-    child(_case, Path(_folder), int(_n), int(_small), RunningRedis(_host, int(_port), 0))
+    _case, _folder, _n, _small, _host, _port, _password = sys.argv[1:]
+    _server = RunningRedis(_host, int(_port), 0, _password)
+    child(_case, Path(_folder), int(_n), int(_small), _server)

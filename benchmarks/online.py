@@ -74,7 +74,7 @@ def rows(name: str, n: int) -> pa.Table:
 
 def open_store(folder: Path, server: RunningRedis, project: str, **online: Any) -> FeatureStore:
     """A repository with the four views; repositories of one project share their rows."""
-    options = {"connection_string": f"{server.host}:{server.port}", **online}
+    options = {"connection_string": server.connection, **online}
     return new_store(folder, options, [ITEM, USER, *views()], project=project)
 
 
@@ -106,7 +106,7 @@ def by_hand(store: FeatureStore, server: RunningRedis, items: list[str]) -> Call
             store.project,
         )
     ]
-    client = redis.Redis(server.host, server.port)
+    client = redis.Redis.from_url(server.url)
 
     def read() -> Any:
         with client.pipeline(transaction=False) as pipe:

@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 import redis
 from feast import FeatureStore
+from feast.infra.online_stores.redis import RedisOnlineStore
 
 from benchmarks.demo import measured_workspace
 from benchmarks.http_load import (
@@ -69,8 +70,8 @@ QUICK = Size(10, 2_000, 1.0)
 
 def by_hand(address: str, commands: list[tuple[bytes, list[bytes]]]) -> Call:
     """The floor: the replies as bytes."""
-    host, port = address.split(",")[0].split(":")
-    client = redis.Redis(host, int(port))
+    (node,), options = RedisOnlineStore._parse_connection_string(address)
+    client = redis.Redis(node["host"], int(node["port"]), **options)
 
     def read() -> Any:
         with client.pipeline(transaction=False) as pipe:
@@ -146,7 +147,7 @@ def measure(size: Size) -> list[Case]:
                 calls = {"floor": floor, "rank": lambda: recommender.rank(user, items)}
                 cases += _cases("rank", alternate(calls, size.rounds, callers), callers)
             online_store_of(store).disconnect()
-            with served(workspace, address) as port:
+            with served(workspace) as port:
                 body = {"user_id": user, "item_ids": items}
                 calls = {"floor": floor, "rank over HTTP": posting(port, "/rank", lambda: body)}
                 cases += _cases("rank over HTTP", alternate(calls, size.rounds), 1)
@@ -179,7 +180,7 @@ def measure_events(workspace: Workspace, home: Path, size: Size) -> Case:
     users = pl.read_parquet(copy.source(INTERACTIONS), columns=["user_id"])["user_id"]
     with redis_of(copy) as address:
         online_store_of(_filled(copy, address)).disconnect()
-        with served(copy, address) as port:
+        with served(copy) as port:
             users, items = users.unique(), _some_items(copy)
             rate = events_per_second(port, users.to_list(), items, size.seconds)
     name = f"events by {EVENT_CLIENTS} clients, {EVENTS_PER_REQUEST} a request"

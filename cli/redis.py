@@ -65,7 +65,7 @@ def redis_of(workspace: Workspace) -> Iterator[str]:
         yield connection_string(url)
         return
     with embedded_redis(workspace.redis) as running:
-        yield connection_string(running.url)
+        yield running.connection
 
 
 def running_redis(workspace: Workspace) -> str | None:

@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
 
 _HOST = "127.0.0.1"
@@ -40,14 +41,20 @@ class RunningRedis:
     host: str
     port: int
     pid: int
-    password: str = field(repr=False)
-    version: str
+    password: str = field(default="", repr=False)
+    version: str = ""
     is_kept: bool = False
 
     @property
     def url(self) -> str:
         """Address in URL form, with the password, database 0."""
-        return f"redis://:{self.password}@{self.address}/0"
+        password = f":{self.password}@" if self.password else ""
+        return f"redis://{password}{self.address}/0"
+
+    @property
+    def connection(self) -> str:
+        """Feast's connection string."""
+        return connection_string(self.url)
 
     @property
     def address(self) -> str:
@@ -158,7 +165,7 @@ def launch_redis(folder: Path, former: RunningRedis | None) -> RunningRedis:
     # Another process may take a free port before Redis does.
     for port in [*ports, *(_free_port() for _ in range(_PORT_ATTEMPTS))]:
         child = _spawn(binary, folder, port, password)
-        running = RunningRedis(_HOST, port, child.pid, password, version="")
+        running = RunningRedis(_HOST, port, child.pid, password)
         if _is_ready(running, child):
             child.returncode = 0  # it outlives this handle, which must not warn of that
             return replace(running, version=running.ask_version())

@@ -17,7 +17,7 @@ def copy_example(folder: Path, redis: RunningRedis) -> None:
     config = folder / "feature_store.yaml"
     text = config.read_text()
     assert "localhost:6379" in text
-    config.write_text(text.replace("localhost:6379", f"{redis.host}:{redis.port}"))
+    config.write_text(text.replace("localhost:6379", redis.connection))
 
 
 def run_example(folder: Path, scripts: Path) -> list[str]:

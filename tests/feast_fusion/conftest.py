@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from feast import utils
 
-from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
+from tests.feast_fusion.online.redis_faults import open_redis
 
 
 @pytest.fixture(autouse=True)
@@ -18,5 +18,5 @@ def forget_other_registries() -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRedis]:
     """A Redis for the tests of a module."""
-    with embedded_redis(tmp_path_factory.mktemp("redis")) as running:
+    with open_redis(tmp_path_factory.mktemp("redis")) as running:
         yield running

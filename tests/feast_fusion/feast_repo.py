@@ -209,4 +209,4 @@ def day(number: float) -> str:
 
 
 def redis_store(server: RunningRedis) -> str:
-    return f'{{type: redis, connection_string: "{server.host}:{server.port}"}}'
+    return f'{{type: redis, connection_string: "{server.connection}"}}'

@@ -9,11 +9,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from cli.embedded_redis import embedded_redis
 from feast_fusion import VectorCache
 from feast_fusion.times import TIMESTAMP
 from tests.examples.embedding_example import copy_example, run_example
 from tests.feast_fusion.bare_environment import BareEnvironment, build_wheel, make_environment
+from tests.feast_fusion.online.redis_faults import open_redis
 
 OWN_PACKAGES = ("transformations", "training", "serving", "evaluation", "intake", "cli")
 
@@ -123,7 +123,7 @@ def test_the_plug_ins_load_beside_folders_of_the_same_names(
     plain: BareEnvironment, tmp_path: Path
 ) -> None:
     folder = tmp_path / "repo"
-    with embedded_redis(tmp_path / "redis") as redis:
+    with open_redis(tmp_path / "redis") as redis:
         make_repo(folder, redis.host, redis.port)
         plain.run(folder, "feast", "apply")
         plain.run(folder, "feast", "materialize", "2024-01-01T00:00:00", "2024-02-01T00:00:00")
@@ -167,7 +167,7 @@ def test_the_example_runs_with_the_extra_encoder_alone(wheel: Path, tmp_path: Pa
     """It gives vectors online and in history, each text encoded once."""
     environment = make_environment(tmp_path / "env", wheel, extra="encoder")
     assert not environment.has("faiss")
-    with embedded_redis(tmp_path / "redis") as redis:
+    with open_redis(tmp_path / "redis") as redis:
         copy_example(tmp_path / "embedding", redis)
         printed = run_example(tmp_path / "embedding", environment.scripts)
     cosines = dict(line.split(" ", 1) for line in printed)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from tests.feast_fusion.conformance.engines import ENGINES, Repo
+from tests.feast_fusion.online.redis_faults import open_redis
 
 _numbers = count()
 
 
 @pytest.fixture(scope="session")
 def conformance_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRedis]:
-    with embedded_redis(tmp_path_factory.mktemp("conformance") / "redis") as server:
+    with open_redis(tmp_path_factory.mktemp("conformance") / "redis") as server:
         yield server
 
 

@@ -76,7 +76,7 @@ class Repo:
         self._write_config()
 
     def _write_config(self) -> None:
-        address = f"{self.server.host}:{self.server.port}"
+        address = self.server.connection
         config = {
             "project": self.project,
             "provider": self.engine.provider,

@@ -20,7 +20,6 @@ from feast.infra.online_stores.online_store import OnlineStore
 from feast.repo_config import get_batch_engine_config_from_type
 from feast.utils import _convert_arrow_to_proto
 
-from cli.embedded_redis import embedded_redis
 from feast_fusion.history_engine import HistoryEngine, HistoryEngineConfig
 from tests.feast_fusion.feast_repo import (
     DAY_0,
@@ -31,6 +30,7 @@ from tests.feast_fusion.feast_repo import (
     page,
     redis_store,
 )
+from tests.feast_fusion.online.redis_faults import open_redis
 
 SUCCEEDED = DAY_0 + timedelta(days=0.9)
 
@@ -69,7 +69,7 @@ class Life:
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     folder = tmp_path_factory.mktemp("life")
-    with embedded_redis(folder / "redis") as server:
+    with open_redis(folder / "redis") as server:
         repo = make_repo(folder / "repo", online_store=redis_store(server))
         rows = [page(f"p{i % 7}", i, i) for i in range(35)]
         repo.write_pages(rows)
@@ -201,7 +201,7 @@ class Failures:
 def failures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failures]:
     """100 rows in 10 batches: the first succeeds, the fifth raises, the eighth is killed."""
     folder = tmp_path_factory.mktemp("failures")
-    with embedded_redis(folder / "redis") as server:
+    with open_redis(folder / "redis") as server:
         repo = make_repo(folder / "repo", online_store=redis_store(server), offline_store="file")
         repo.write_pages([page(f"p{i % 9}", i / 10, i) for i in range(100)])
         repo.store_apply()
@@ -281,7 +281,7 @@ def test_the_run_after_a_kill_completes_with_no_row_doubled_or_lost(failures: Fa
 
 
 def test_a_stopped_redis_fails_the_command_after_the_history_is_kept(tmp_path: Path) -> None:
-    with embedded_redis(tmp_path / "redis") as server:
+    with open_redis(tmp_path / "redis") as server:
         repo = make_repo(tmp_path / "repo", online_store=redis_store(server))
     repo.write_pages([page("p1", 1, 1), page("p1", 2, 2)])
     repo.store_apply()

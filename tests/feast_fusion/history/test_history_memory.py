@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from tests.feast_fusion.feast_repo import DAY_0, day, make_repo, redis_store
+from tests.feast_fusion.online.redis_faults import open_redis
 
 pytestmark = pytest.mark.filterwarnings("ignore:Batch feature views are experimental")
 
@@ -88,7 +88,7 @@ def _peak_kib(folder: Path, server: RunningRedis, n_rows: int) -> int:
 
 
 def test_peak_memory_does_not_grow_with_the_window(tmp_path: Path) -> None:
-    with embedded_redis(tmp_path / "redis") as server:
+    with open_redis(tmp_path / "redis") as server:
         few = _peak_kib(tmp_path / "few", server, 50_000)
         many = _peak_kib(tmp_path / "many", server, 200_000)
     assert many < 1.2 * few, f"{few} KiB with 50,000 rows, {many} KiB with 200,000"

@@ -32,7 +32,7 @@ def open_store(
             project=project,
             provider="local",
             registry=RegistryConfig(path=str(folder / "registry.db"), cache_ttl_seconds=3600),
-            online_store={"connection_string": f"{server.host}:{server.port}", **online},
+            online_store={"connection_string": server.connection, **online},
             offline_store={"type": "duckdb"},
             entity_key_serialization_version=3,
             repo_path=folder,

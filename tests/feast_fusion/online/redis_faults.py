@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from cli.redis_process import find_redis_server
+from cli.redis_process import RunningRedis, find_redis_server
 from tests.waiting import PATIENCE_S, wait_until
 
 HOST = "127.0.0.1"
@@ -40,6 +40,10 @@ class RedisProcess:
     @property
     def address(self) -> str:
         return f"{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return 0 if self._process is None else self._process.pid
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -248,6 +252,13 @@ def proxy(target: int, context: ssl.SSLContext | None = None) -> Iterator[Proxy]
         yield running
     finally:
         running.close()
+
+
+@contextmanager
+def open_redis(folder: Path) -> Iterator[RunningRedis]:
+    """A Redis that asks for no password and lets its settings be changed."""
+    with redis_process(folder) as started:
+        yield RunningRedis(HOST, started.port, started.pid)
 
 
 def free_port() -> int:

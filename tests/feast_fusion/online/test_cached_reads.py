@@ -27,7 +27,7 @@ N_ITEMS = 20
 
 @pytest.fixture
 def pair(server: RunningRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with redis.Redis(server.host, server.port) as client:
+    with redis.Redis.from_url(server.url) as client:
         client.flushall()
     folder = tmp_path_factory.mktemp("repo")
     pair = open_pair(folder, server, cache_mb=8, cache_join_keys=["item_id"])
@@ -60,7 +60,7 @@ def read(pair: Pair) -> list[int]:
 
 
 def calls(server: RunningRedis) -> int:
-    with redis.Redis(server.host, server.port) as client:
+    with redis.Redis.from_url(server.url) as client:
         return int(client.info("commandstats").get("cmdstat_hmget", {"calls": 0})["calls"])
 
 
@@ -120,7 +120,7 @@ def test_a_lost_connection_drops_the_cache_and_it_comes_back(
     set_version(pair, 1)
     until(pair, 1)
     drops = cache(pair).stats.drops
-    with redis.Redis(server.host, server.port) as client:
+    with redis.Redis.from_url(server.url) as client:
         for each in client.client_list():
             if "t" in each["flags"] or each["flags"] == "B":
                 client.client_kill_filter(_id=each["id"])

@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import RedisCluster
 
-from cli.embedded_redis import embedded_redis
 from feast_fusion.online.entity_scan import delete_entities, delete_fields, scan_entities
-from tests.feast_fusion.online.redis_faults import redis_cluster
+from tests.feast_fusion.online.redis_faults import open_redis, redis_cluster
 
 # The length of a name is a byte of the key: 42, 63, 91 and 92 are *, ?, [ and \ of a pattern.
 NAMES = st.sampled_from(["id", "a" * 42, "b" * 63, "c" * 91, "d" * 92, "user_id", "*", "[x]"])
@@ -31,8 +30,8 @@ ENTITIES = st.dictionaries(NAMES, VALUES, min_size=1, max_size=3)
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator["redis.Redis"]:
     with (
-        embedded_redis(tmp_path_factory.mktemp("redis")) as server,
-        redis.Redis(server.host, server.port) as opened,
+        open_redis(tmp_path_factory.mktemp("redis")) as server,
+        redis.Redis.from_url(server.url) as opened,
     ):
         yield opened
 

@@ -85,7 +85,7 @@ def pair(applied: Pair, server: RunningRedis) -> Pair:
 
 
 def empty(server: RunningRedis) -> None:
-    with redis.Redis(server.host, server.port) as client:
+    with redis.Redis.from_url(server.url) as client:
         client.flushall()
 
 
@@ -135,7 +135,7 @@ def test_columns_of_several_views_from_one_round_trip(pair: Pair, server: Runnin
         ],
     )
     write(pair.ours, PRICES, [({"item_id": 2}, {"cents": 7}, NOW, None)])
-    with redis.Redis(server.host, server.port) as client:
+    with redis.Redis.from_url(server.url) as client:
         before = client.info("commandstats")["cmdstat_hmget"]["calls"]
         found = read_online(
             pair.ours,
@@ -289,13 +289,13 @@ def test_a_deleted_view_leaves_nothing(pair: Pair, server: RunningRedis) -> None
     write(pair.ours, VECTORS, [({"item_id": 1}, {"price": 1.0}, NOW, NOW)])
     write(pair.ours, PRICES, [({"item_id": 1}, {"cents": 1}, NOW, NOW)])
     online(pair.ours).delete_table(pair.ours.config, VECTORS)
-    with redis.Redis(server.host, server.port) as client:
+    with redis.Redis.from_url(server.url) as client:
         (key,) = client.keys()
         fields = set(client.hkeys(key))
     assert b"_created:prices" in fields and b"_created:vectors" not in fields
     assert not any(b"vectors" in field for field in fields)
     online(pair.ours).delete_table(pair.ours.config, PRICES)
-    with redis.Redis(server.host, server.port) as client:
+    with redis.Redis.from_url(server.url) as client:
         assert client.keys() == []
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from cli.embedded_redis import embedded_redis
 from feast_fusion.redis_matrix import online_store_of, read_online
 from tests.feast_fusion.feast_repo import FEAST, FeastRepo, day, make_repo, page
+from tests.feast_fusion.online.redis_faults import open_redis
 from tests.waiting import wait_until
 
 OURS = "feast_fusion.redis_matrix.MatrixRedisOnlineStore"
@@ -22,10 +22,10 @@ OURS = "feast_fusion.redis_matrix.MatrixRedisOnlineStore"
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Iterator[FeastRepo]:
-    with embedded_redis(tmp_path / "redis") as server:
+    with open_redis(tmp_path / "redis") as server:
         options = {
             "type": OURS,
-            "connection_string": f"{server.host}:{server.port}",
+            "connection_string": server.connection,
             "connect_timeout_ms": 5_000,
             "read_timeout_ms": 5_000,
             "deadline_ms": 20_000,
@@ -58,8 +58,8 @@ def test_apply_materialize_serve_and_read(repo: FeastRepo) -> None:
 def test_a_redis_without_room_fails_the_command_and_a_rerun_completes(repo: FeastRepo) -> None:
     repo.write_pages([page(f"p{i:04}", i, i) for i in range(2_000)])
     repo.store_apply()
-    host, port = repo.store.config.online_store.connection_string.split(":")
-    with redis.Redis(host, int(port)) as client:
+    address = repo.store.config.online_store.connection_string.split(",")[0]
+    with redis.Redis.from_url(f"redis://{address}") as client:
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", client.info("memory")["used_memory"] + 100_000)
         failed = repo.here("materialize", day(-1), day(3000), fails=True)

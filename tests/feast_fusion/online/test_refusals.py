@@ -15,12 +15,12 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Int64
 
-from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from feast_fusion.errors import FeatureNotFoundError, SchemaError, StoreUnavailableError
 from feast_fusion.online.refusals import RefusedRequestError, RefusedRowsError
 from feast_fusion.redis_matrix import read_online
 from tests.feast_fusion.online.online_repo import NOW, Pair, online, open_pair, view_of, write
+from tests.feast_fusion.online.redis_faults import open_redis
 
 ITEM = Entity(name="item", join_keys=["item_id"], value_type=ValueType.INT64)
 SHOP = Entity(name="shop", join_keys=["shop_id"], value_type=ValueType.INT64)
@@ -46,7 +46,7 @@ def price(item: int, cents: int) -> Any:
 def damage(pair: Pair, server: RunningRedis, item: int, stamp: bytes) -> None:
     """Give a stored row another event timestamp, as a faulty writer would."""
     entity = EntityKey(join_keys=["item_id"], entity_values=[Value(int64_val=item)])
-    with redis.Redis(server.host, server.port) as client:
+    with redis.Redis.from_url(server.url) as client:
         client.hset(_redis_key(pair.ours.project, entity), "_ts:prices", stamp)
 
 
@@ -161,7 +161,7 @@ def test_a_missing_or_wrong_password_is_named_alike_by_every_call(
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRedis]:
     """A Redis that asks for a password."""
-    with embedded_redis(tmp_path_factory.mktemp("locked")) as running:
+    with open_redis(tmp_path_factory.mktemp("locked")) as running:
         with redis.Redis(running.host, running.port) as client:
             client.config_set("requirepass", "hunter2")
         yield running

@@ -99,7 +99,7 @@ class Stores:
 
     def __init__(self, server: RunningRedis, **options: Any) -> None:
         self.online_store = MatrixRedisOnlineStoreConfig(
-            connection_string=f"{server.host}:{server.port}",
+            connection_string=server.connection,
             connect_timeout_ms=5_000,  # a busy machine is no dead Redis
             **options,
         )
@@ -109,7 +109,7 @@ class Stores:
             entity_key_serialization_version=3,
             registry=SimpleNamespace(enable_online_feature_view_versioning=False),
         )
-        self.client = Redis(server.host, server.port)
+        self.client = Redis.from_url(server.url)
         self.transport = Transport(self.online_store)
         self.stock = RedisOnlineStore()
         self.writer = RowWriter(self.transport, self.config)
@@ -205,7 +205,7 @@ def test_tables_of_many_chunks_and_batches_are_written_whole(stores: Stores) -> 
 def test_the_engine_gives_tables_to_a_store_that_takes_them(
     server: RunningRedis, stores: Stores
 ) -> None:
-    address = f"{server.host}:{server.port}"
+    address = server.connection
     ours = MatrixRedisOnlineStore()
     options = MatrixRedisOnlineStoreConfig(connection_string=address, connect_timeout_ms=5_000)
     table = rows_of(range(1_500), [5] * 1_500, [None] * 1_500)

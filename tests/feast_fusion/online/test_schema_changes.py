@@ -103,11 +103,11 @@ def test_a_row_that_is_not_written_renews_the_life_of_its_entity(
     for seconds in (None, 1_000, 50, None):
         pair = open_pair(tmp_path / str(len(lives)), server, key_ttl_seconds=seconds)
         put(pair, NARROW, NOW if not lives else at, x=1)
-        with redis.Redis(server.host, server.port) as client:
+        with redis.Redis.from_url(server.url) as client:
             [key] = client.scan_iter(b"*shop")
             lives.append(client.ttl(key))
         pair.close()
-    with redis.Redis(server.host, server.port) as client:
+    with redis.Redis.from_url(server.url) as client:
         client.delete(key)
     assert lives[0] == lives[3] == -1  # for ever
     assert 50 < lives[1] <= 1_000 and 0 < lives[2] <= 50
