@@ -70,6 +70,11 @@ def redis_of(workspace: Workspace) -> Iterator[str]:
 
 def running_redis(workspace: Workspace) -> str | None:
     """Feast's connection string of REDIS_URL or of a running embedded Redis, else None."""
-    running = redis_status(workspace.redis)
-    url = os.environ.get("REDIS_URL") or (running and running.url)
+    url = redis_url(workspace)
     return connection_string(url) if url else None
+
+
+def redis_url(workspace: Workspace) -> str | None:
+    """REDIS_URL, or the URL of a running embedded Redis, else None."""
+    running = redis_status(workspace.redis)
+    return os.environ.get("REDIS_URL") or (running.url if running else None)

@@ -107,6 +107,16 @@ class OnlineFeatures:
         user, items = self._replies([(USER, [user_id]), (ITEM, item_ids)])
         return UserFeatures(user_id, decode_group(self._group(USER), user, _instant(now))), items
 
+    def are_there(self, key: str, ids: Sequence[str]) -> list[bool]:
+        """Whether the store has anything of each user or item. Raises as `read_user`.
+
+        Parameters
+        ----------
+        key : "user_id" or "item_id"
+        """
+        replies = self._replies([(key, ids)])[0]
+        return [any(value is not None for value in reply) for reply in replies]
+
     def decode_items(self, replies: Sequence[Reply], now: datetime) -> list[ViewRows]:
         """The views of stored rows of items, at the time `now`."""
         return decode_group(self._group(ITEM), replies, _instant(now))

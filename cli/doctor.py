@@ -1,0 +1,194 @@
+"""`feast-fusion doctor`: what a data set stands on, one line each, and whether all is well."""
+
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import click
+from redis import Redis
+from redis.exceptions import RedisError
+
+from cli.feast_repository import open_store
+from cli.redis import redis_url
+from cli.terminal import say
+from cli.workspace_options import with_workspace
+from feast_fusion.errors import FeastFusionError
+from intake.workspace import Workspace
+
+_SCARCE_BYTES = 1 << 30
+_OLD_REDIS = 7
+_SAMPLE = 100  # items and users that are looked up online
+
+Verdict = Literal["ok", "warning", "broken"]
+Finding = tuple[Verdict, str]
+_COLOURS = {"ok": "green", "warning": "yellow", "broken": "red"}
+
+
+@click.command()
+@with_workspace
+def doctor(workspace: Workspace) -> None:
+    """Look at home, disk, sources, journal, registry, encoder, model, Redis and its rows.
+
+    One line each, with what to do; exit code 1 where something is broken.
+    """
+    verdicts = set()
+    for name, look in _CHECKS.items():
+        for verdict, what in _looked(look, workspace):
+            verdicts.add(verdict)
+            mark = click.style(f"{verdict:8}", fg=_COLOURS[verdict])
+            say(f"{mark} {name:9} {what}")
+    sys.exit("broken" in verdicts)
+
+
+def _looked(look: Callable[[Workspace], Iterator[Finding]], workspace: Workspace) -> list[Finding]:
+    try:
+        return list(look(workspace))
+    except (FeastFusionError, OSError, RedisError) as error:
+        return [("broken", " ".join(str(error).split()))]
+
+
+def _home(workspace: Workspace) -> Iterator[Finding]:
+    home = workspace.home
+    if not home.is_dir():
+        yield "broken", f"{home}: not there. Run feast-fusion run."
+        return
+    if not os.access(home, os.W_OK):
+        yield "broken", f"{home}: cannot be written to. Give this user the right to, or use --home."
+    others = stat.S_IMODE(home.stat().st_mode) & 0o077
+    if others:
+        yield "warning", f"{home}: other users of this machine may read it. Run chmod 700 {home}."
+    else:
+        yield "ok", f"{home}"
+
+
+def _disk(workspace: Workspace) -> Iterator[Finding]:
+    free = shutil.disk_usage(workspace.home).free
+    said = f"{free / (1 << 30):.1f} GB free"
+    if free < _SCARCE_BYTES:
+        yield "warning", f"{said}: events are refused when it is full. Free some."
+    else:
+        yield "ok", said
+
+
+def _sources(workspace: Workspace) -> Iterator[Finding]:
+    from transformations.names import INTERACTIONS, ITEMS
+
+    if workspace.read_stamp() is None:
+        yield "broken", f"{workspace.sources}: nothing is prepared. Run feast-fusion prepare."
+        return
+    counts = {name: _n_rows(workspace, name) for name in (INTERACTIONS, ITEMS)}
+    yield "ok", ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def _journal(workspace: Workspace) -> Iterator[Finding]:
+    from intake.journal import read_events
+
+    n_events = len(read_events(workspace.events))
+    yield "ok", f"{n_events:,} live events"
+
+
+def _registry(workspace: Workspace) -> Iterator[Finding]:
+    store = open_store(workspace)
+    yield "ok", f"{len(store.list_all_feature_views())} feature views are applied"
+
+
+def _encoder(workspace: Workspace) -> Iterator[Finding]:
+    from feast_fusion.feature_service import encoder_of, open_service
+    from transformations.embedder import identify
+    from transformations.names import SERVICE
+
+    found = identify(workspace.dataset).encoder_id
+    applied = encoder_of(open_service(open_store(workspace), SERVICE))
+    if applied is not None and applied != found:
+        yield "broken", f"{found}; the vectors in store are of {applied}. Run feast-fusion run."
+    else:
+        yield "ok", found
+
+
+def _model(workspace: Workspace) -> Iterator[Finding]:
+    from feast_fusion.feature_service import encoder_of, open_service
+    from training.ranker.artifact import Artifact
+    from transformations.names import SERVICE
+
+    artifact = Artifact.load(workspace.artifact)
+    encoder_id = encoder_of(open_service(open_store(workspace), SERVICE))
+    if encoder_id is not None:
+        artifact.require_encoder(encoder_id)
+    artifact.require_next_item()
+    yield "ok", f"{workspace.artifact}"
+
+
+def _redis(workspace: Workspace) -> Iterator[Finding]:
+    url = redis_url(workspace)
+    if url is None:
+        yield "warning", "not running; commands start it. To keep it: feast-fusion redis start."
+        return
+    with Redis.from_url(url) as client:
+        info: Any = client.info()
+    version = str(info["redis_version"])
+    used, limit = info["used_memory"], info["maxmemory"]
+    policy = str(info["maxmemory_policy"])
+    of = f" of {limit / 1e6:,.0f}" if limit else ""
+    said = f"{version}, {used / 1e6:,.0f}{of} MB, {policy}"
+    if limit and policy != "noeviction":
+        yield "warning", f"{said}: rows may vanish. Set maxmemory-policy noeviction."
+    elif limit and used > 0.9 * limit:
+        yield "warning", f"{said}: nearly full. Raise maxmemory."
+    elif int(version.split(".")[0]) < _OLD_REDIS:
+        yield "warning", f"{said}: a version with known holes. Put a newer redis-server on PATH."
+    else:
+        yield "ok", said
+
+
+def _rows(workspace: Workspace) -> Iterator[Finding]:
+    import polars as pl
+
+    from cli.redis import running_redis
+    from feast_fusion.redis_matrix import online_store_of
+    from serving.online_features import OnlineFeatures
+    from transformations.names import ITEMS, SERVICE, USER_STATS
+
+    connection = running_redis(workspace)
+    if connection is None:
+        return
+    store = open_store(workspace, connection)
+    features = OnlineFeatures(store, SERVICE)
+
+    def sample(name: str, key: str) -> list[str]:
+        ids = pl.scan_parquet(workspace.source(name)).select(pl.col(key).unique()).collect()[key]
+        return ids.sample(min(_SAMPLE, len(ids)), seed=0).to_list()
+
+    try:
+        for name, key in ((ITEMS, "item_id"), (USER_STATS, "user_id")):
+            ids = sample(name, key)
+            found = features.are_there(key, ids)
+            missing = [one for one, is_there in zip(ids, found, strict=True) if not is_there]
+            said = f"{len(ids) - len(missing)} of {len(ids)} by {key}"
+            if missing:
+                yield "broken", f"{said}; not {missing[0]!r}. Run feast-fusion refresh full."
+            else:
+                yield "ok", said
+    finally:
+        online_store_of(store).disconnect()
+
+
+def _n_rows(workspace: Workspace, name: str) -> int:
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(workspace.source(name)).num_rows)
+
+
+_CHECKS = {
+    "home": _home,
+    "disk": _disk,
+    "sources": _sources,
+    "journal": _journal,
+    "registry": _registry,
+    "encoder": _encoder,
+    "model": _model,
+    "Redis": _redis,
+    "rows": _rows,
+}
