@@ -90,5 +90,5 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Implicit purchases in two languages without users, run the whole way once."""
     folder = tmp_path_factory.mktemp("shop")
     project = open_project(make_shop(folder / "data"), folder / "home")
-    project.run("run")
+    project.here("run")
     return project

@@ -31,7 +31,7 @@ def test_a_copied_home_is_refused_until_it_is_run(films: Project, tmp_path: Path
         open_store(copied.workspace)
     refused = copied.run("recommend", "u1", fails=True)
     assert str(films.workspace.root) in refused.stderr and "Traceback" not in refused.stderr
-    printed = copied.run("run").stdout
+    printed = copied.here("run").stdout
     assert "Unchanged since the last training: the artifact is kept" in printed
     assert "Top 10 for user" in printed
     assert json.loads(copied.workspace.summary.read_text())["encoder_calls"] == 0
