@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from cli.redis_process import RunningRedis, launch_redis
 from feast_fusion.errors import StoreUnavailableError
-from feast_fusion.files import replaced_file
+from feast_fusion.files import private_folder, replaced_file
 
 _STATE, _LOCK, _USERS = "redis.json", "redis.lock", "users"
 _LOOK_EVERY_S = 0.5
@@ -149,8 +149,7 @@ def _has_users(folder: Path) -> bool:
 def _private(folder: Path) -> Path:
     """The folder, which nobody but its owner may enter."""
     folder = Path(folder).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    private_folder(folder).chmod(0o700)
     return folder
 
 

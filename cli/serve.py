@@ -108,6 +108,7 @@ def serve(
                 _Server(_configure(app, settings), workspace.dataset.name, stop).run(
                     sockets=[listener]
                 )
+                gc.unfreeze()  # else what is frozen is reported as leaked when this process ends
 
 
 class _StopSignals:

@@ -10,6 +10,14 @@ from pathlib import Path
 from filelock import FileLock
 
 
+def private_folder(folder: Path) -> Path:
+    """The folder, created where it is absent; one that is created is its owner's only to enter."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    return folder
+
+
 @contextmanager
 def replaced_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """A hidden path to write to, which takes the place of `path` when the block succeeds.

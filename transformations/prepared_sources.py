@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from feast_fusion.errors import schema_error
-from feast_fusion.files import recover_folder, replaced_folder
+from feast_fusion.files import private_folder, recover_folder, replaced_folder
 from intake.dataset import Dataset
 from intake.event_types import without_history
 from intake.journal import read_journal
@@ -86,7 +86,8 @@ def write_sources(
     """
     began = time.perf_counter()
     now = now or datetime.now(UTC)
-    workspace.root.mkdir(parents=True, exist_ok=True)
+    private_folder(workspace.home)
+    workspace.root.mkdir(exist_ok=True)
     with FileLock(workspace.root / "sources.lock"):
         recover_folder(workspace.sources)
         journal = read_journal(workspace.events)

@@ -163,8 +163,8 @@ class TransformerEncoder:
             rows = order[at : at + max(1, budget // length)]
             try:
                 launched.append((rows, self._forward(tokens, rows, n_prompt)))
-            except torch.OutOfMemoryError:
-                if len(rows) == 1:
+            except RuntimeError as error:
+                if len(rows) == 1 or not _is_lack_of_memory(error):
                     raise
                 budget = len(rows) * length // 2
                 torch.cuda.empty_cache()
@@ -189,3 +189,8 @@ class TransformerEncoder:
         if self.device.type == "cuda":
             tensor = tensor.pin_memory()
         return tensor.to(self.device, non_blocking=True)
+
+
+def _is_lack_of_memory(error: RuntimeError) -> bool:
+    """A GPU has a class for it, a CPU only words."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -201,7 +201,7 @@ class BoundedMemory(torch.nn.Module):
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, **options: object) -> object:
         if ids.numel() > self.room:
             self.n_refused += 1
-            raise torch.OutOfMemoryError(f"{ids.numel()} tokens, room for {self.room}")
+            torch.empty(10**15)  # more than there is: what a CPU says of that
         return self.model(ids, mask, **options)
 
 
@@ -215,7 +215,7 @@ def test_running_out_of_memory_halves_the_batch(
     np.testing.assert_allclose(minilm.encode(texts), expected, atol=2e-6)
     assert 0 < bounded.n_refused < 10
     bounded.room = 5
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
         minilm.encode(texts)
 
 

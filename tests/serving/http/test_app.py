@@ -212,6 +212,7 @@ def test_asked_to_stop_it_finishes_what_it_accepted(films: Project, tmp_path: Pa
             wait_until(lambda: _is_refused(service.port))
             answer = finish()
         assert started.process.wait(60) == 0, started.log.read_text()
+        assert "leaked" not in started.log.read_text()
     assert answer.json()["outcomes"][0]["status"] == "accepted"
     assert "last-1" in read_journal(project.workspace.events)["event_id"].to_pylist()
     assert redis_status(project.workspace.redis) is None
