@@ -203,7 +203,7 @@ def _plan(
         workspace.encoder_checkpoints, fingerprint(workspace, identity, choices, settings, seed)
     )
     folder = find_model_folder(encoder.model, partial(read_modules, pooling=encoder.pooling))
-    tuning = Tuning(folder, identity, choices, workspace.dataset, settings, seed, kept)
+    tuning = Tuning(folder, identity, choices, workspace, settings, seed, kept)
     say(f"{len(choices):,} choices before the split, by {identity.encoder_id}.")
     taken = tuning.steps_taken()
     if taken is None:

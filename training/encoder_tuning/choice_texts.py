@@ -7,17 +7,18 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from intake.dataset import Dataset
+from intake.workspace import Workspace
 from training.encoder_tuning.choices import Choices
 from transformations.behaviour_snapshots import titles_of
 from transformations.cleaning import clean
 from transformations.collaborative.histories import Ints
-from transformations.text import CountTokens, render_behaviours, render_items
+from transformations.text import CountTokens, render_behaviours
+from transformations.writing import ItemTexts
 
 
 @dataclass(frozen=True)
 class ChoiceTexts:
-    """Texts by the template and the cleaning of a data set.
+    """Texts as a data set's encoder gets them.
 
     Attributes
     ----------
@@ -25,7 +26,7 @@ class ChoiceTexts:
     """
 
     choices: Choices
-    dataset: Dataset
+    workspace: Workspace
     count_tokens: CountTokens
     n_special_tokens: int
     max_tokens: int
@@ -33,7 +34,7 @@ class ChoiceTexts:
     @cached_property
     def items(self) -> list[str]:
         """(v,) the text of each version of each item; may be empty."""
-        return self._cleaned(render_items(self.dataset.items.text, self.choices.versions.table))
+        return self._cleaned(ItemTexts(self.workspace).render(self.choices.versions.table))
 
     @cached_property
     def known(self) -> list[str]:
@@ -44,7 +45,7 @@ class ChoiceTexts:
 
     def behaviours(self, rows: Ints) -> list[str]:
         """What the users of some choices had liked and disliked strictly before; "" for nothing."""
-        history = self.dataset.activity.history
+        history = self.workspace.dataset.activity.history
         choices = self.choices
         found = choices.events.histories(choices.user[rows], choices.time[rows], history)
         sides: tuple[list[list[str]], list[list[str]]] = ([], [])
@@ -60,7 +61,7 @@ class ChoiceTexts:
                 side.append(self._titles_at(items, int(now)))
         return render_behaviours(
             *sides,
-            max_tokens=min(self.dataset.activity.behaviour_tokens, self.max_tokens),
+            max_tokens=min(self.workspace.dataset.activity.behaviour_tokens, self.max_tokens),
             count_tokens=self.count_tokens,
             n_special_tokens=self.n_special_tokens,
         )
@@ -71,8 +72,8 @@ class ChoiceTexts:
 
     @cached_property
     def _titles(self) -> list[str]:
-        titles: pa.Array = titles_of(self.choices.versions, self.dataset)
+        titles: pa.Array = titles_of(self.choices.versions, self.workspace.dataset)
         return self._cleaned([title or "" for title in titles.to_pylist()])
 
     def _cleaned(self, texts: Sequence[str]) -> list[str]:
-        return [clean(text, self.dataset.cleaning) for text in texts]
+        return [clean(text, self.workspace.dataset.cleaning) for text in texts]

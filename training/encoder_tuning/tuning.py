@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from feast_fusion.encoding.identity import EncoderIdentity
-from intake.dataset import Dataset
 from intake.workspace import Workspace
 from training.checkpoint import Checkpoints
 from training.encoder_tuning.adapted_network import AdaptedNetwork
@@ -43,7 +42,7 @@ class Tuning:
     folder: Path
     identity: EncoderIdentity
     choices: Choices
-    dataset: Dataset
+    workspace: Workspace
     settings: TuningSettings
     seed: int
     checkpoints: Checkpoints
@@ -84,11 +83,11 @@ class Tuning:
             rank=settings.rank,
             targets=settings.targets,
             layers=settings.layers,
-            device=self.dataset.encoder.device,
+            device=self.workspace.dataset.encoder.device,
         )
         texts = ChoiceTexts(
             self.choices,
-            self.dataset,
+            self.workspace,
             network.tokenizer.count,
             network.tokenizer.n_special_tokens,
             self.identity.max_tokens,

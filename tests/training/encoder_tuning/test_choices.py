@@ -115,7 +115,7 @@ def test_nothing_after_the_split_is_read(tiny: Workspace, tmp_path: Path) -> Non
 
 
 def texts_of(choices: Choices, workspace: Workspace) -> ChoiceTexts:
-    return ChoiceTexts(choices, workspace.dataset, lambda texts: [len(t) for t in texts], 2, 200)
+    return ChoiceTexts(choices, workspace, lambda texts: [len(t) for t in texts], 2, 200)
 
 
 def test_behaviours_hold_what_was_done_strictly_before(tiny: Workspace) -> None:

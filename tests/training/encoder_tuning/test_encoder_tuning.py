@@ -42,7 +42,7 @@ def plan(workspace: Workspace, folder: Path, settings: TuningSettings, seed: int
     choices = read_choices(workspace)
     kept = Checkpoints(folder, fingerprint(workspace, identity, choices, settings, seed))
     model = Path(workspace.dataset.encoder.model)
-    return Tuning(model, identity, choices, workspace.dataset, settings, seed, kept)
+    return Tuning(model, identity, choices, workspace, settings, seed, kept)
 
 
 def write(tuning: Tuning, folder: Path, **options: Any) -> dict[str, list[float]]:
