@@ -121,7 +121,7 @@ class Encoder(Section):
     pooling : how token vectors become one; None: as the model says
     prompts : what stands before each text
     dimension : leading numbers of a vector that are kept, of a model trained for it; None: all
-    device : "cpu", "cuda", "cuda:1"; None: CUDA where there is one
+    device : "cpu", "cuda", "cuda:1"; several, as "cuda:0, cuda:1"; None: CUDA where there is one
     dtype : numbers of the computation; None: the fastest that is precise enough
     batch_tokens : padded tokens of one forward pass; None: as the device likes it
     """

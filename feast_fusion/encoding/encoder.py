@@ -51,7 +51,8 @@ class Placement(TypedDict, total=False):
 
     Attributes
     ----------
-    device : "cpu", "cuda", "cuda:1"; None for CUDA where there is one, else the CPU
+    device : "cpu", "cuda", "cuda:1"; "cuda:0, cuda:1" for a share of the texts on each; None for
+        CUDA where there is one, else the CPU
     dtype : "float32", "bfloat16", "float16"; None for bfloat16 where the device computes in it and
         the model's vectors keep a cosine of 0.9999 with those in float32, else float32 on a CPU
         and float16 on CUDA
@@ -111,8 +112,14 @@ def open_encoder(identity: EncoderIdentity, **placement: Unpack[Placement]) -> T
     model = identity.model
     with extra_required("encoder"):
         if isinstance(model, Modules):
+            from feast_fusion.encoding.many_devices import ManyDevices
             from feast_fusion.encoding.transformer_encoder import TransformerEncoder
 
+            device = placement.get("device")
+            if isinstance(device, str) and "," in device:
+                devices = device.replace(" ", "").split(",")
+                others = placement.get("dtype"), placement.get("batch_tokens")
+                return ManyDevices(identity, model, devices, *others)
             return TransformerEncoder(identity, model, **placement)
         if isinstance(model, RemoteModel):
             from feast_fusion.encoding.remote_encoder import RemoteEncoder

@@ -83,7 +83,7 @@ class Tuning:
             rank=settings.rank,
             targets=settings.targets,
             layers=settings.layers,
-            device=self.workspace.dataset.encoder.device,
+            device=(self.workspace.dataset.encoder.device or "").split(",")[0] or None,
         )
         texts = ChoiceTexts(
             self.choices,

@@ -22,6 +22,7 @@ from feast_fusion.encoding.model_folder import find_model_folder
 from feast_fusion.encoding.modules import POOLINGS
 from feast_fusion.encoding.pooling import pool
 from feast_fusion.encoding.transformer_encoder import TransformerEncoder
+from feast_fusion.errors import SchemaError
 from tests.feast_fusion.encoding.conftest import MINILM, SaveDecoder
 from tests.oracles.pooling import encode_one_by_one, mean_over_padding, pool_by_hand
 
@@ -217,6 +218,17 @@ def test_running_out_of_memory_halves_the_batch(
     bounded.room = 5
     with pytest.raises(RuntimeError, match="can't allocate memory"):
         minilm.encode(texts)
+
+
+def test_several_devices_share_the_texts(minilm: TransformerEncoder) -> None:
+    shared = load_encoder(MINILM, device="cpu, cpu,cpu", dtype="float32")
+    texts = [f"film {n} " * (1 + n % 7) for n in range(20)]
+    for some in (texts, texts[:2], []):
+        np.testing.assert_allclose(shared.encode(some), minilm.encode(some), atol=2e-6)
+    assert shared.count_tokens(texts) == minilm.count_tokens(texts)
+    assert shared.encoder_id == minilm.encoder_id
+    with pytest.raises(SchemaError, match=r"device.*cuda:77.*expected one of cpu"):
+        load_encoder(MINILM, device="cpu,cuda:77")
 
 
 @pytest.mark.parametrize("padding_side", ["left", "right"])
