@@ -2,24 +2,29 @@
 
 Each line carries a checksum, and the offset in its file at which its group began: the events that
 were written and synced together. A group that begins after a damaged line proves that the line had
-been synced, so it is damage, and an error. Without one the line belongs to the last write before a
-crash, which nobody was told about: the file ends before it.
+been synced, so it is damage, and an error. Without one the line most likely belongs to the last
+write before a crash, which nobody was told about: the file ends before it, and what is cut off is
+kept beside it and told, because it may as well have been damaged later.
 """
 
 import fcntl
 import json
+import logging
 import os
 import re
 import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from feast_fusion.errors import schema_error
-from feast_fusion.files import sync_path
+from feast_fusion.files import replaced_file, sync_path
 from intake.event import Event
 
 _SUFFIX = ".jsonl"
+_log = logging.getLogger(__name__)
+
 _LINE = re.compile(rb'\{"crc":"([0-9a-f]{8})","group":(\d+),"event":(\{.*\})\}\n')
 
 
@@ -87,7 +92,10 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
 
 
 def repair_file(path: Path) -> list[Event]:
-    """The events of a file; a torn end is cut off, unless its writer lives and is at it."""
+    """The events of a file; a torn end is cut off, unless its writer lives and is at it.
+
+    What is cut off is in a file of its own, whose name ends in .cut.
+    """
     with path.open("r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,9 +103,28 @@ def repair_file(path: Path) -> list[Event]:
             return scan_file(path)[0]
         events, length = scan_file(path)
         if length < path.stat().st_size:
-            file.truncate(length)
-            os.fsync(file.fileno())
+            _cut(path, file, length)
         return events
+
+
+def _cut(path: Path, file: BinaryIO, length: int) -> None:
+    file.seek(length)
+    cut, aside = file.read(), path.with_name(f"{path.stem}-{length}.cut")
+    told = f"{path}: got {len(cut)} bytes at its end that are no whole event, expected an event"
+    try:
+        with replaced_file(aside, sync=True) as building:
+            building.write_bytes(cut)
+        file.truncate(length)
+        os.fsync(file.fileno())
+    except OSError as error:  # they do no harm where they are: nobody writes to this file any more
+        _log.warning("%s. They could not be moved to %s: %s", told, aside.name, error)
+    else:
+        _log.warning(
+            "%s. They are now in %s. A crash in the middle of a write leaves such bytes; if an "
+            "event is missed, look there.",
+            told,
+            aside.name,
+        )
 
 
 def create_file(folder: Path) -> int:

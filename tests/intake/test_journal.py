@@ -191,7 +191,7 @@ def zero(data: bytes, cut: int) -> bytes:
 
 @pytest.mark.parametrize("tear", [truncate, zero])
 def test_a_torn_last_group_is_ignored_and_cut_off(
-    tmp_path: Path, tear: Callable[[bytes, int], bytes]
+    tmp_path: Path, tear: Callable[[bytes, int], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     with Journal(tmp_path) as journal:
         journal.append([event(1), event(2)])
@@ -202,13 +202,18 @@ def test_a_torn_last_group_is_ignored_and_cut_off(
     synced, kept = sum(map(len, lines[:2])), sum(map(len, lines[:3]))
     for cut in (synced + 3, kept + 30, len(whole) - 25):
         path.write_bytes(tear(whole, cut))
+        caplog.clear()
         expected = [f"e{n}" for n in range(1, 6)][: whole[:cut].count(b"\n")]
         assert ids(tmp_path) == expected
         with Journal(tmp_path) as journal:
             assert path.read_bytes() == b"".join(lines[: len(expected)])
+            # said, and kept: it may have been an event that was damaged later
+            (aside,) = tmp_path.glob("*.cut")
+            assert aside.read_bytes() == tear(whole, cut)[path.stat().st_size :]
+            assert [aside.name in record.message for record in caplog.records] == [True]
             assert journal.append([event(1), event(5)]) == [False, True]
         assert sorted(ids(tmp_path)) == sorted({*expected, "e5"})
-        for other in set(tmp_path.glob("*.jsonl")) - {path}:
+        for other in set(tmp_path.iterdir()) - {path}:
             other.unlink()
 
 
