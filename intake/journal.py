@@ -5,8 +5,12 @@ deletes. To rotate: stop the service, append `read_journal` to the interactions 
 event_ids are folded once, so an overlap does no harm), then move the journal's files away.
 """
 
+import logging
+import math
 import os
+import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -25,12 +29,21 @@ from intake.journal_file import (
     scan_file,
 )
 
+_WARN_EVERY_S = 60.0
+_TRIED_BYTES = 1 << 20  # that must be free again after the disk was full
+
+_log = logging.getLogger(__name__)
+
 
 class Journal(AbstractContextManager["Journal"]):
     """The journal in `folder`, open for appending by any number of threads.
 
     The folder may have other writers: each has its own file. The ids of all events that were
     there when it was opened or came through this object are kept in memory.
+
+    Attributes
+    ----------
+    last_error : why the last write failed; None after one that went well
 
     Raises
     ------
@@ -49,6 +62,8 @@ class Journal(AbstractContextManager["Journal"]):
         self._file: int | None = None
         self._size = 0
         self._is_closed = False
+        self._warn_again_at = -math.inf
+        self.last_error: str | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             sync_path(folder.parent)
@@ -88,6 +103,31 @@ class Journal(AbstractContextManager["Journal"]):
                 raise self._unavailable(joined.error) from joined.error
         return is_new
 
+    def check(self) -> None:
+        """Whether the last write went well.
+
+        Raises
+        ------
+        StoreUnavailableError
+            It did not, and nobody has found since that the next one will.
+        """
+        if self.last_error is not None:
+            raise StoreUnavailableError(self.last_error)
+
+    def try_again(self) -> None:
+        """After a failed write: find out whether there is room again, by a file that is removed."""
+        if self.last_error is None:
+            return
+        try:
+            with tempfile.TemporaryFile(dir=self.folder) as file:
+                file.write(bytes(_TRIED_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self._note(error)
+        else:
+            self._note(None)
+
     def close(self) -> None:
         """Waits for what is being written; later appends are refused. Safe to repeat."""
         with self._commit:
@@ -124,8 +164,11 @@ class Journal(AbstractContextManager["Journal"]):
             if is_closed:
                 raise OSError("the journal is closed")
             self._write(list(group.bodies.values()))
+            self._note(None)
         except BaseException as error:
             group.error = error
+            if not is_closed:
+                self._note(error)
             if not isinstance(error, OSError):
                 raise
         finally:
@@ -153,6 +196,18 @@ class Journal(AbstractContextManager["Journal"]):
             self._file = None
             raise
         self._size += len(data)
+
+    def _note(self, error: BaseException | None) -> None:
+        """How writing went; the log is told of failures once a minute, and of the end of them."""
+        if error is None:
+            if self.last_error is not None:
+                _log.warning("event journal %s: it can be written again", self.folder)
+            self.last_error, self._warn_again_at = None, -math.inf
+            return
+        self.last_error = str(self._unavailable(error))
+        if time.monotonic() >= self._warn_again_at:
+            self._warn_again_at = time.monotonic() + _WARN_EVERY_S
+            _log.warning("%s", self.last_error)
 
     def _unavailable(self, error: BaseException) -> StoreUnavailableError:
         return StoreUnavailableError(

@@ -11,6 +11,7 @@ ReasonKind = Literal["source", "liked", "signal", "fact"]
 
 STORE_UNAVAILABLE = "online store unavailable"
 STORE_EMPTY = "online store empty"
+STORE_INCOMPLETE = "online store incomplete"  # of the user it lost rows, or has older ones
 QUERY_NOT_ENCODED = "query not encoded"
 OVERLOADED = "service overloaded"
 MODEL_FROM_LATER = "model fitted to later events"
@@ -74,8 +75,8 @@ class Recommendations:
     n_candidates : items that were ranked
     user : what was known of the user
     degraded : whether the answer lacks something that was asked for or is normally there
-    reasons : what it lacks: `STORE_UNAVAILABLE`, `STORE_EMPTY`, `QUERY_NOT_ENCODED`,
-        `OVERLOADED`; of the past also `MODEL_FROM_LATER`
+    reasons : what it lacks: `STORE_UNAVAILABLE`, `STORE_EMPTY`, `STORE_INCOMPLETE`,
+        `QUERY_NOT_ENCODED`, `OVERLOADED`; of the past also `MODEL_FROM_LATER`
     portrait : what a language model wrote of the user, where there is one; filled when asked to
         explain
     """

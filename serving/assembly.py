@@ -12,10 +12,11 @@ from feast_fusion.redis_matrix import online_store_of
 from intake.event_types import objectives_of
 from intake.workspace import Workspace
 from serving.catalogue_watch import CatalogueWatch, Clock
+from serving.live_users import LiveUsers
 from serving.online_features import OnlineFeatures
 from serving.past import open_as_of
 from serving.portraits import Portraits
-from serving.recommender import LiveItems, Recommender
+from serving.recommender import NO_LIVE_EVENTS, Recommender
 from serving.served_log import ServedLog
 from training.ranker.artifact import Artifact
 from transformations.embedder import Embedder
@@ -27,7 +28,7 @@ def open_recommender(
     store: FeatureStore,
     service: str,
     *,
-    live_items: LiveItems = lambda user_id: (),
+    live: LiveUsers = NO_LIVE_EVENTS,
     served_log: ServedLog | None = None,
     clock: Clock = lambda: datetime.now(UTC),
 ) -> Iterator[Recommender]:
@@ -36,7 +37,7 @@ def open_recommender(
     Parameters
     ----------
     service : name of the feature service whose features the artifact was trained on
-    live_items, served_log, clock : see `Recommender`
+    live, served_log, clock : see `Recommender`
 
     Raises
     ------
@@ -71,7 +72,7 @@ def open_recommender(
             outcomes=objectives_of(dataset.interactions.types),
             repeats=dataset.candidates.repeats,
             context=dataset.interactions.context,
-            live_items=live_items,
+            live=live,
             served_log=served_log,
             portrait_of=Portraits(store).now,
             clock=clock,

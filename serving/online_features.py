@@ -49,6 +49,14 @@ class UserFeatures:
             return "known"
         return "profile_only" if self.has(names.USER_PROFILE) else "unknown"
 
+    def since(self, view: str) -> int | None:
+        """Event time of the user's row of the view, microseconds; -1 for none, None for no view."""
+        for rows in self.views:
+            if split_view(rows.plan.name)[0] == view:
+                stamp = rows.event_timestamps[0]
+                return -1 if np.isnat(stamp) else int(stamp.astype(np.int64))
+        return None
+
     @property
     def recent_items(self) -> set[str]:
         """The items of `user_recent`, which has live events before any preparation folds them."""
@@ -61,6 +69,13 @@ class UserFeatures:
                 if logical_name(name) == feature and rows.valid[name][0]:
                     return column
         return None
+
+
+def views_of_each(views: Sequence[ViewRows]) -> list[frozenset[str]]:
+    """By entity the views that have a row of it, also one that has expired."""
+    there = [(rows.plan.name, (rows.present | rows.expired).tolist()) for rows in views]
+    n = len(there[0][1])
+    return [frozenset(name for name, flags in there if flags[at]) for at in range(n)]
 
 
 class OnlineFeatures:
@@ -117,9 +132,24 @@ class OnlineFeatures:
         replies = self._replies([(key, ids)])[0]
         return [any(value is not None for value in reply) for reply in replies]
 
+    def read_all(
+        self, user_ids: Sequence[str], item_ids: Sequence[str], now: datetime
+    ) -> list[list[ViewRows]]:
+        """The views of users and those of items, in one round trip; raises as `read_user`."""
+        users, items = self._replies([(USER, user_ids), (ITEM, item_ids)])
+        return [
+            decode_group(self._group(USER), users, _instant(now)),
+            self.decode_items(items, now),
+        ]
+
     def decode_items(self, replies: Sequence[Reply], now: datetime) -> list[ViewRows]:
         """The views of stored rows of items, at the time `now`."""
         return decode_group(self._group(ITEM), replies, _instant(now))
+
+    @property
+    def keys_expire(self) -> bool:
+        """Whether Redis drops an entity that was not written to for a time."""
+        return bool(self._store.config.online_store.key_ttl_seconds)
 
     @property
     def items_expire(self) -> bool:

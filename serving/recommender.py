@@ -22,13 +22,16 @@ from intake.model_settings import RankerConfig
 from serving.answers import (
     QUERY_NOT_ENCODED,
     STORE_EMPTY,
+    STORE_INCOMPLETE,
     STORE_UNAVAILABLE,
     Recommendations,
     SimilarItem,
 )
 from serving.candidates import Candidates, Search
 from serving.catalogue_watch import CatalogueWatch, Clock
-from serving.online_features import OnlineFeatures
+from serving.known_rows import KnownRows
+from serving.live_users import LiveUsers
+from serving.online_features import OnlineFeatures, UserFeatures
 from serving.past import AsOf
 from serving.query import read_query
 from serving.ranking import Ranking, list_items, rank_by_popularity
@@ -39,6 +42,7 @@ from serving.served_table import served_table
 from serving.similar_items import find_similar
 from serving.slate import Slate, Slates
 from training.ranker.artifact import Artifact
+from transformations import names
 from transformations.embedder import Embedder
 
 _log = logging.getLogger(__name__)
@@ -49,10 +53,9 @@ _WARN_EVERY_S = 10.0
 _RANKED_AT_ONCE = 2
 _CHECKED = 3
 DEFAULT = RankerConfig()
+NO_LIVE_EVENTS = LiveUsers()
 _LOGGED = 10  # items of an answer whose features are logged
 _NOBODY = "feast-fusion:check"
-
-LiveItems = Callable[[str], Iterable[str]]
 
 
 class Recommender:
@@ -63,8 +66,7 @@ class Recommender:
     embedder : of the encoder of the item vectors, for queries
     past : opens the answers of an instant, see `serving.past`
     n_candidates : how many items a recommendation ranks
-    live_items : user id -> items that the user has acted on since the last prepare; the prepared
-        history and the user's recent items are seen in any case
+    live : what live events say of users
     served_log : where the features of a sample of answers are kept for `audit skew`
     objective, outcomes : what the order serves beside the next choice, see `Ranking`
     repeats : whether what a user has had may be recommended again
@@ -82,7 +84,7 @@ class Recommender:
         past: Callable[[datetime], AsOf],
         *,
         n_candidates: int = 500,
-        live_items: LiveItems = lambda user_id: (),
+        live: LiveUsers = NO_LIVE_EVENTS,
         served_log: ServedLog | None = None,
         objective: RankerConfig = DEFAULT,
         outcomes: Mapping[str, float] | None = None,
@@ -101,16 +103,18 @@ class Recommender:
         self._past, self._n_candidates = past, n_candidates
         self._warn_again_at = -math.inf
         self._turns = threading.Semaphore(_RANKED_AT_ONCE)
-        self._live_items, self._portrait_of = live_items, portrait_of
+        self._live, self._portrait_of = live, portrait_of
+        self._known = KnownRows(features)
         self._served_log = served_log
 
     def check(self) -> None:
-        """Read the most popular items from the online store.
+        """Read the most popular items from the online store, and a sample of what it had.
 
         Raises
         ------
         StoreUnavailableError
-            It does not answer in time, or has none of them, as after a restart without its data.
+            It does not answer in time, has none of them, as after a restart without its data, or
+            has lost part of the sample.
         """
         catalogue = self._watch.current
         items = catalogue.item_ids[:_CHECKED]
@@ -120,6 +124,7 @@ class Recommender:
                 f"online store: got no row of {', '.join(items)}, expected rows of the most "
                 "popular items. Run feast materialize."
             )
+        self._known.check(catalogue, self._clock())
 
     def recommend(
         self,
@@ -165,7 +170,7 @@ class Recommender:
         of `recommend`.
         """
         request = self._request(user_id, query, explain, context)
-        distinct = list(dict.fromkeys(item_ids))
+        distinct, since = list(dict.fromkeys(item_ids)), self._live.known_since(user_id)
         try:
             slate = self._slates.read(user_id, distinct, request.now, request.context)
         except StoreUnavailableError as error:
@@ -174,7 +179,7 @@ class Recommender:
             return _by_popularity(request, candidates, len(candidates), STORE_UNAVAILABLE)
         recent = set() if self._repeats else slate.user.recent_items
         candidates = self._search(request, slate.user_row, recent).named(distinct)
-        return self._answer(request, candidates, slate, len(candidates))
+        return self._answer(request, candidates, slate, len(candidates), since)
 
     def recommend_popular(
         self, user_id: str, n: int, exclude: Iterable[str], reason: str
@@ -207,7 +212,7 @@ class Recommender:
 
     def _excluded(self, user_id: str, exclude: Iterable[str]) -> set[str]:
         """What a caller excludes, and, without repeats, the live items of the user."""
-        return {*exclude} if self._repeats else {*self._live_items(user_id), *exclude}
+        return {*exclude} if self._repeats else {*self._live.acted_on(user_id), *exclude}
 
     def _request(
         self, user_id: str, query: str | None, explain: bool, context: Context = NOTHING
@@ -229,13 +234,14 @@ class Recommender:
             _log.warning("online store: answering by popularity: %s", error)
 
     def _recommend(self, request: Request, n: int, seen: set[str]) -> Recommendations:
+        since = self._live.known_since(request.user_id)  # before its row is read
         user = self._features.read_user(request.user_id)
         row = self._features.user_row(user, request.now)
         recent = set() if self._repeats else user.recent_items
         search = self._search(request, row, seen | recent)
         candidates = search.best(max(n, self._n_candidates))
         slate = self._slates.of(user, candidates.item_ids, request.now, request.context)
-        return self._answer(request, candidates, slate, n)
+        return self._answer(request, candidates, slate, n, since)
 
     def _popular(self, request: Request, n: int, seen: set[str], reason: str) -> Recommendations:
         candidates = self._search(request, None, seen).best(max(n, self._n_candidates))
@@ -249,10 +255,12 @@ class Recommender:
         return Search.of(catalogue, user, [seen, catalogue.rows_of(excluded)], query)
 
     def _answer(
-        self, request: Request, candidates: Candidates, slate: Slate, n: int
+        self, request: Request, candidates: Candidates, slate: Slate, n: int, since: int | None
     ) -> Recommendations:
         if (candidates.rows >= 0).any() and not slate.items.known.any():
             return _by_popularity(request, candidates, n, STORE_EMPTY)
+        if not self._is_whole(slate.user, since):
+            request.failures.append(STORE_INCOMPLETE)
         with self._turns:
             ordered = self._ranking.order(request.catalogue, candidates, slate)
             items = list_items(
@@ -264,6 +272,14 @@ class Recommender:
             self._served_log.offer(uuid.uuid4().hex, partial(served_table, slate, at))
         portrait = self._portrait_of(request.user_id) if request.explain else None
         return request.answer(items, len(candidates), slate.user.kind, portrait)
+
+    def _is_whole(self, user: UserFeatures, since: int | None) -> bool:
+        """Whether the store has of the user what it had, and nothing older than `since`."""
+        found = user.since(names.USER_RECENT)
+        if since is not None and found is not None and found < since:
+            self._live.note_loss(user.user_id)
+            return False
+        return self._known.is_whole(user)
 
 
 def _by_popularity(

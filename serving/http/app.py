@@ -33,7 +33,7 @@ from serving.http.requests import (
 from serving.http.service_metrics import ServiceMetrics
 from serving.http.settings import ServiceSettings
 from serving.http.work_queue import DeadlineExceededError, WorkQueue
-from serving.live.event_intake import EventIntake, Submission
+from serving.live.event_intake import Acceptance, EventIntake, Submission
 from serving.recommender import Recommender
 from serving.request_context import Context
 
@@ -127,16 +127,7 @@ class _Service:
         self._embedding = WorkQueue("embed", _EMBEDDING_THREADS)
         self._probing = WorkQueue("ready", 1)
         self._probe: asyncio.Task[None] | None = None
-        self.metrics.watch(
-            "fusion_events_pending",
-            "Accepted events that are not in the features yet.",
-            lambda: intake.n_pending,
-        )
-        self.metrics.watch(
-            "fusion_events_stuck",
-            "1 while accepted events cannot be applied.",
-            lambda: float(intake.last_error is not None),
-        )
+        self.metrics.watch_events(intake)
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -193,15 +184,22 @@ class _Service:
 
     async def post_events(self, body: EventsRequest) -> Response:
         """Interactions that happened: on disk when this answers, then in the features."""
-        submit = partial(self._intake.submit, body.events, body.wait_ms / 1000)
-        deadline_ms = self._settings.event_deadline_ms + body.wait_ms
-        taken = await self._within(self._taking, deadline_ms, submit)
+        # Not begun is not written, so a client may try again; what has begun is waited for.
+        taken = await self._within(
+            self._taking,
+            None,
+            partial(self._intake.accept, body.events),
+            begin_ms=self._settings.event_deadline_ms,
+        )
         self.metrics.add_events(Counter(outcome.status for outcome in taken.outcomes))
         if all(outcome.status == "rejected" for outcome in taken.outcomes):
             raise _nothing_accepted(taken)
+        if body.wait_ms and not taken.applied.done():
+            # here, where it takes no thread from those that write
+            await asyncio.wait([asyncio.wrap_future(taken.applied)], timeout=body.wait_ms / 1000)
         # not by pydantic: a rejected event_id may be half of a surrogate pair
         outcomes = [vars(outcome) for outcome in taken.outcomes]
-        return _json(json.dumps({"outcomes": outcomes, "applied": taken.applied}))
+        return _json(json.dumps({"outcomes": outcomes, "applied": taken.applied.done()}))
 
     async def embed(self, body: EmbeddingsRequest) -> Response:
         """Vectors of texts, by the encoder of the item vectors."""
@@ -215,16 +213,20 @@ class _Service:
         return JSONResponse({"status": "live"})
 
     async def ready(self) -> Response:
-        """Whether answers are whole: a real read of the online store."""
+        """Whether answers are whole and events accepted: a real read of the online store."""
         # One probe at a time serves all who ask: checks must not pile up on a store that hangs.
         if self._probe is None or self._probe.done():
-            check = partial(self._probing.run, _READY_DEADLINE_S, self._recommender.check)
+            check = partial(self._probing.run, _READY_DEADLINE_S, self._check)
             self._probe = asyncio.create_task(check())
         try:
             await asyncio.shield(self._probe)
         except (DeadlineExceededError, StoreUnavailableError) as error:
             return busy_response(503, f"Not ready: {error}")
         return JSONResponse({"status": "ready"})
+
+    def _check(self) -> None:
+        self._recommender.check()
+        self._intake.check()
 
     async def show_metrics(self) -> Response:
         """Counts and times in Prometheus' format."""
@@ -264,15 +266,24 @@ class _Service:
             self.metrics.add_degraded(found.reasons)
         return _json(body)
 
-    async def _within(self, queue: WorkQueue, deadline_ms: int, call: Callable[[], _T]) -> _T:
+    async def _within(
+        self,
+        queue: WorkQueue,
+        deadline_ms: int | None,
+        call: Callable[[], _T],
+        begin_ms: int | None = None,
+    ) -> _T:
+        def seconds(ms: int | None) -> float | None:
+            return None if ms is None else ms / 1000
+
         try:
-            return await queue.run(deadline_ms / 1000, call)
+            return await queue.run(seconds(deadline_ms), call, begin_s=seconds(begin_ms))
         except DeadlineExceededError as error:
             detail = f"The answer was {error}: the service is overloaded. Try again later."
             raise ProblemError(503, detail, headers={"Retry-After": "1"}) from None
 
 
-def _nothing_accepted(taken: Submission) -> ProblemError:
+def _nothing_accepted(taken: Acceptance) -> ProblemError:
     errors = [
         {"field": f"body.events.{at}", "detail": outcome.reason}
         for at, outcome in enumerate(taken.outcomes)

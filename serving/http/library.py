@@ -12,6 +12,7 @@ from serving.assembly import open_recommender
 from serving.http.embeddings import TextEncoding
 from serving.live.event_intake import EventIntake
 from serving.live.live_features import LiveFeatures
+from serving.live_users import LiveUsers
 from serving.recommender import Recommender
 from serving.served_log import ServedLog
 
@@ -43,10 +44,9 @@ def open_library(
         log = None
         if log_served:
             log = stack.enter_context(ServedLog(workspace.served, log_served))
+        live = LiveUsers(features.acted_on, features.known_since, features.note_loss)
         recommender = stack.enter_context(
-            open_recommender(
-                workspace, store, service, live_items=features.acted_on, served_log=log
-            )
+            open_recommender(workspace, store, service, live=live, served_log=log)
         )
         intake = stack.enter_context(EventIntake(Journal(workspace.events), features))
         recommender.recommend(_WARM_UP, query="warm up")  # loads the encoder

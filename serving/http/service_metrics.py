@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from serving.live.event_intake import EventIntake
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -64,6 +66,24 @@ class ServiceMetrics:
     def watch(self, name: str, description: str, read: Callable[[], float]) -> None:
         """Publishes a number that someone else keeps."""
         Gauge(name, description, registry=self.registry).set_function(read)
+
+    def watch_events(self, intake: EventIntake) -> None:
+        """Publishes how the intake of events is doing."""
+        self.watch(
+            "fusion_events_pending",
+            "Accepted events that are not in the features yet.",
+            lambda: intake.n_pending,
+        )
+        self.watch(
+            "fusion_events_stuck",
+            "1 while accepted events cannot be applied.",
+            lambda: float(intake.last_error is not None),
+        )
+        self.watch(
+            "fusion_journal_failing",
+            "1 while the journal of events cannot be written, as on a full disk.",
+            lambda: float(intake.is_refusing),
+        )
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format."""

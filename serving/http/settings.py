@@ -35,7 +35,7 @@ class ServiceSettings(BaseModel):
         whose answer is not read, by then
     deadline_ms, embedding_deadline_ms, event_deadline_ms : from the arrival of the whole request
         to the answer, waiting included; then 503, or for recommendations and rankings an answer
-        by popularity
+        by popularity. Events that are being written by then are waited for
     queue_ms : a recommendation or ranking that has not begun by then is answered by popularity,
         from memory and flagged
     max_body_bytes : a larger body is answered 413 before it is read to the end

@@ -28,12 +28,13 @@ class WorkQueue:
         self._mean_s = 0.0  # that a call takes; the newest weigh most
 
     async def run(
-        self, deadline_s: float, call: Callable[[], _T], *, begin_s: float | None = None
+        self, deadline_s: float | None, call: Callable[[], _T], *, begin_s: float | None = None
     ) -> _T:
         """The result of `call()`.
 
         Parameters
         ----------
+        deadline_s : None waits for what has begun, however long
         begin_s : by when it has to have begun, where the caller has another answer to give
 
         Raises
@@ -52,21 +53,25 @@ class WorkQueue:
         finally:
             self._n_callers -= 1
 
-    async def _done(self, deadline_s: float, call: Callable[[], _T], begin_s: float | None) -> _T:
+    async def _done(
+        self, deadline_s: float | None, call: Callable[[], _T], begin_s: float | None
+    ) -> _T:
         future = self._executor.submit(self._timed, call)
         work = asyncio.wrap_future(future)
         if begin_s is not None:
             await asyncio.wait([work], timeout=begin_s)
             if future.cancel():
                 raise DeadlineExceededError(f"not begun within {begin_s * 1000:.0f} ms")
-            deadline_s -= begin_s
+        if deadline_s is None:
+            return await work
+        rest_s = deadline_s - (begin_s or 0.0)
         try:
-            async with asyncio.timeout(deadline_s) as timeout:
+            async with asyncio.timeout(rest_s) as timeout:
                 return await work
         except TimeoutError:
             if not timeout.expired():
                 raise  # it is the call's own
-            raise DeadlineExceededError(f"not done within {deadline_s * 1000:.0f} ms") from None
+            raise DeadlineExceededError(f"not done within {rest_s * 1000:.0f} ms") from None
 
     def _timed(self, call: Callable[[], _T]) -> _T:
         began = time.perf_counter()

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,20 @@ _GATHER_S = 0.05
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 5.0
 
 _log = logging.getLogger(__name__)
+
+
+Batch = Sequence[tuple[list[LiveEvent], "Future[None]"]]
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """The outcome of each event, and what is done when all accepted ones are in the online store.
+
+    Where there is no room to wait for that in memory, it is never done.
+    """
+
+    outcomes: list[Outcome]
+    applied: "Future[None]"
 
 
 @dataclass(frozen=True)
@@ -58,7 +73,7 @@ class EventIntake(AbstractContextManager["EventIntake"]):
         self._max_pending = max_pending
         self._clock = clock
         self._changed = threading.Condition()
-        self._pending: deque[tuple[list[LiveEvent], threading.Event]] = deque()
+        self._pending: deque[tuple[list[LiveEvent], Future[None]]] = deque()
         self._n_pending = 0
         # The journal has events that are not pending: at first, events of a former process.
         self._is_behind = True
@@ -79,15 +94,20 @@ class EventIntake(AbstractContextManager["EventIntake"]):
     def submit(
         self, events: Sequence[Mapping[str, Any]], apply_timeout_s: float = 0.0
     ) -> Submission:
+        """What `accept` says, after a wait of at most `apply_timeout_s` for the online store.
+
+        It being down is no error. Raises as `accept`.
+        """
+        taken = self.accept(events)
+        wait([taken.applied], apply_timeout_s)
+        return Submission(taken.outcomes, taken.applied.done())
+
+    def accept(self, events: Sequence[Mapping[str, Any]]) -> Acceptance:
         """What became of each event; accepted ones survive a loss of power from here on.
 
         An event has the string fields user_id and item_id, an event_timestamp (ISO 8601 with its
         zone, or an aware datetime) at most five minutes ahead, and optionally event_id (given one
         if it has none), event_type and value (a number). Others are rejected, not the batch.
-
-        Parameters
-        ----------
-        apply_timeout_s : how long to wait for the online store; it being down is no error
 
         Raises
         ------
@@ -111,8 +131,23 @@ class EventIntake(AbstractContextManager["EventIntake"]):
                 outcomes.append(Outcome("accepted", each.event.event_id))
             else:
                 outcomes.append(Outcome("duplicate", each.event.event_id))
-        applied = not accepted or self._enqueue(accepted).wait(apply_timeout_s)
-        return Submission(outcomes, applied)
+        return Acceptance(outcomes, self._enqueue(accepted))
+
+    def check(self) -> None:
+        """Whether events can be accepted, and rows follow those that were.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The journal cannot be written, or Redis lost something that is not made good yet.
+        """
+        self._journal.check()
+        self._features.check()
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether the journal could not be written when it last was to be."""
+        return self._journal.last_error is not None
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Applies what was accepted, for at most `timeout_s`, and closes the journal.
@@ -128,10 +163,13 @@ class EventIntake(AbstractContextManager["EventIntake"]):
         if self._n_pending:
             _log.warning("%d accepted events are left to the next start", self._n_pending)
 
-    def _enqueue(self, events: list[LiveEvent]) -> threading.Event:
-        applied = threading.Event()
+    def _enqueue(self, events: list[LiveEvent]) -> "Future[None]":
+        applied: Future[None] = Future()
+        applied.set_running_or_notify_cancel()  # nobody who waits for it can cancel it
         with self._changed:
-            if self._n_pending + len(events) > self._max_pending:
+            if not events:
+                applied.set_result(None)
+            elif self._n_pending + len(events) > self._max_pending:
                 self._is_behind = True
             else:
                 self._pending.append((events, applied))
@@ -142,6 +180,7 @@ class EventIntake(AbstractContextManager["EventIntake"]):
     def _run(self) -> None:
         retry_s = _FIRST_RETRY_S
         while self._wait_for_work():
+            self._journal.try_again()
             batch = self._next_batch()
             began = time.monotonic()
             try:
@@ -163,7 +202,7 @@ class EventIntake(AbstractContextManager["EventIntake"]):
             self._pause(retry_s)
             retry_s = min(2 * retry_s, _LAST_RETRY_S)
 
-    def _apply(self, batch: Sequence[tuple[list[LiveEvent], threading.Event]]) -> None:
+    def _apply(self, batch: Batch) -> None:
         with self._changed:
             was_behind, self._is_behind = self._is_behind, False
         try:
@@ -186,7 +225,7 @@ class EventIntake(AbstractContextManager["EventIntake"]):
             is_done = not (self._pending or self._is_behind)
             return not self._is_closing or not (is_done or time.monotonic() >= self._stop_at)
 
-    def _next_batch(self) -> list[tuple[list[LiveEvent], threading.Event]]:
+    def _next_batch(self) -> Batch:
         """The oldest pending events; they stay pending until `_finish`."""
         batch, n_events = [], 0
         with self._changed:
@@ -197,12 +236,12 @@ class EventIntake(AbstractContextManager["EventIntake"]):
                     break
         return batch
 
-    def _finish(self, batch: Sequence[tuple[list[LiveEvent], threading.Event]]) -> None:
+    def _finish(self, batch: Batch) -> None:
         with self._changed:
             for events, applied in batch:
                 self._pending.popleft()
                 self._n_pending -= len(events)
-                applied.set()
+                applied.set_result(None)
 
     def _gather(self, seconds: float) -> None:
         """Lets events gather for as long as the last batch took.

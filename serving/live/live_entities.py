@@ -1,7 +1,8 @@
 """The users and items that have live events: their states in memory, in step with Redis."""
 
+import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from feast_fusion.errors import StoreUnavailableError
 from serving.live.live_entity import LiveEntity
@@ -18,16 +19,21 @@ from serving.live.live_log import (
 from serving.live.prepared_history import PreparedHistory
 from transformations.running_activity import Occurrence
 
+# The events of some keys that the journal has and that are not prepared.
+OfJournal = Callable[[Collection[LiveKey]], list[LiveEvent]]
+
 _MAX_ENTITIES = 100_000  # states kept in memory; a state that was dropped is derived again
+
+_log = logging.getLogger(__name__)
 
 
 class EmptiedError(StoreUnavailableError):
-    """The live events that Redis had are gone, or were never put there."""
+    """Redis was emptied, or its server is another one: what it had may be gone."""
 
     def __init__(self) -> None:
         super().__init__(
-            "Redis: got none of the live events it had, expected it to keep them. It was emptied; "
-            "apply again."
+            "Redis: got an empty or another server, expected the one that live events were put "
+            "into. Apply again."
         )
 
 
@@ -45,20 +51,31 @@ class LiveEntities:
     adds c                      a, b, c at 12      b and c               12
     adds c once more            a, b, c            nothing               12
     ==========================  =================  ====================  ====
+
+    A key that has less than was read of it before has lost events (or prepare folded them in): its
+    events are put there again from the journal, before a row is derived from the rest.
     """
 
-    def __init__(self, history: PreparedHistory, log: LiveLog, epoch: str) -> None:
+    def __init__(
+        self, history: PreparedHistory, log: LiveLog, epoch: str, of_journal: OfJournal
+    ) -> None:
         self.history = history
         self.epoch = epoch
         self._log = log
+        self._of_journal = of_journal
         self._states: OrderedDict[LiveKey, LiveEntity] = OrderedDict()
+        self._n_dropped: dict[int, int] = {}  # events that keys without a state had, by their hash
 
     def acted_on(self, user_id: str) -> set[str]:
         """Items of the user's live events that were read here. Safe beside `add`."""
-        state = self._states.get(LiveKey("user", user_id))
+        state = self.state(LiveKey("user", user_id))
         if state is None:
             return set()
         return {self.history.items.ids[code].as_py() for code in state.live_items}
+
+    def state(self, key: LiveKey) -> LiveEntity | None:
+        """The state of a key whose events were read here. Safe beside `add`."""
+        return self._states.get(key)
 
     def add(self, events: Sequence[LiveEvent], *, touch: bool = False) -> list[LiveEntity]:
         """Puts events into Redis; the states of their users and items after that, if not empty.
@@ -75,44 +92,67 @@ class LiveEntities:
         StoreUnavailableError
             Redis cannot be reached or refused. Adding the same events again completes it.
         """
-        own: dict[bytes, Occurrence] = {}
-        members: dict[LiveKey, list[bytes]] = {}
-        for each in events:
-            member = encode_member(each.event)
-            own[member] = each.occurrence
-            for key in keys_of(each.event):
-                members.setdefault(key, []).append(member)
-        if not members:
-            return []
+        members, own = _by_key(events)
+        return self._advance(members, own, touch) if members else []
+
+    def restore(self, keys: Collection[LiveKey]) -> list[LiveEntity]:
+        """The states of keys anew, after all their events of the journal; raises as `add`."""
+        for key in keys:
+            self._states.pop(key, None)
+        members, own = self._journaled(keys)
+        return self._advance(members, own, touch=False)
+
+    def _advance(
+        self, members: Mapping[LiveKey, Sequence[bytes]], own: dict[bytes, Occurrence], touch: bool
+    ) -> list[LiveEntity]:
         try:
-            reads = self._read(members, touch)
+            reads, own = self._read(members, own, touch)
             occurrences = own | self._of_others(reads, own)
             for key, read in reads.items():
                 self._states[key].advance(read, occurrences)
         except BaseException:
             for key in members:
-                self._states.pop(key, None)  # what is half done is derived again
+                self._drop(key)  # what is half done is derived again
             raise
         states = [self._states[key] for key in reads if self._states[key].has_events]
         while len(self._states) > _MAX_ENTITIES:
-            self._states.popitem(last=False)
+            self._drop(next(iter(self._states)))
         return states
 
-    def _read(self, members: Mapping[LiveKey, Sequence[bytes]], touch: bool) -> dict[LiveKey, Read]:
-        """Adds `members`; what is new of each key since it was last read here."""
+    def _drop(self, key: LiveKey) -> None:
+        if state := self._states.pop(key, None):
+            self._n_dropped[hash(key)] = state.n_least
+
+    def _read(
+        self, members: Mapping[LiveKey, Sequence[bytes]], own: dict[bytes, Occurrence], touch: bool
+    ) -> tuple[dict[LiveKey, Read], dict[bytes, Occurrence]]:
+        """Adds `members`; what is new of each key since it was last read here.
+
+        `own` comes back with the events that were put in again.
+        """
         for key in members:
             if key not in self._states:
-                self._states[key] = LiveEntity(self.history, key)
+                n_least = self._n_dropped.pop(hash(key), 0)
+                self._states[key] = LiveEntity(self.history, key, n_least)
             self._states.move_to_end(key)
         additions = {key: Addition(new, self._states[key].seen) for key, new in members.items()}
         reads = self._exchange(additions, touch)
-        # Fewer events than were read before: some were removed since, so all are read again.
         torn = [key for key, read in reads.items() if not self._states[key].continues(read)]
         if torn:
+            _log.warning("Redis lost live events of %d keys: put there again", len(torn))
             for key in torn:
-                self._states[key] = LiveEntity(self.history, key)
-            reads |= self._exchange({key: Addition((), 0) for key in torn}, touch)
-        return reads
+                self._states[key] = LiveEntity(self.history, key, self._states[key].n_least)
+            journaled, of_journal = self._journaled(torn)
+            own = own | of_journal
+            again = {key: Addition(journaled[key], 0) for key in torn}
+            reads |= self._exchange(again, touch)
+        return reads, own
+
+    def _journaled(
+        self, keys: Collection[LiveKey]
+    ) -> tuple[dict[LiveKey, list[bytes]], dict[bytes, Occurrence]]:
+        found, own = _by_key(self._of_journal(keys))
+        return {key: found.get(key, []) for key in keys}, own
 
     def _exchange(self, additions: Mapping[LiveKey, Addition], touch: bool) -> dict[LiveKey, Read]:
         epoch, reads = self._log.add(additions, touch=touch)
@@ -132,3 +172,17 @@ class LiveEntities:
             for member, each in zip(others, screened, strict=True)
             if isinstance(each, LiveEvent)
         }
+
+
+def _by_key(
+    events: Sequence[LiveEvent],
+) -> tuple[dict[LiveKey, list[bytes]], dict[bytes, Occurrence]]:
+    """The members of each key, and the occurrence of each member."""
+    members: dict[LiveKey, list[bytes]] = {}
+    own: dict[bytes, Occurrence] = {}
+    for each in events:
+        member = encode_member(each.event)
+        own[member] = each.occurrence
+        for key in keys_of(each.event):
+            members.setdefault(key, []).append(member)
+    return members, own

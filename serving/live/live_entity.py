@@ -17,13 +17,17 @@ class LiveEntity:
     Attributes
     ----------
     seen : the newest score that was read, microseconds
+    n_least : live events that the key has in Redis, unless some were lost
+    written : event time of the newest row that this process wrote, microseconds; None before
     statistics : of a user a `RunningUser`
     interest : of a user, where there are vectors
     """
 
-    def __init__(self, history: PreparedHistory, key: LiveKey) -> None:
+    def __init__(self, history: PreparedHistory, key: LiveKey, n_least: int = 0) -> None:
         self.key = key
         self.seen = 0
+        self.n_least = n_least
+        self.written: int | None = None
         self._history = history
         self._n_read = 0
         self._live: dict[str, Occurrence] = {}
@@ -34,7 +38,8 @@ class LiveEntity:
 
     def continues(self, read: Read) -> bool:
         """Whether `read` has all that came since the last one, and nothing went."""
-        return self._n_read + sum(map(bool, read.members)) == read.n_events
+        n_known = self._n_read + sum(map(bool, read.members))
+        return n_known == read.n_events and read.n_before >= self.n_least
 
     def advance(self, read: Read, occurrences: Mapping[bytes, Occurrence]) -> None:
         """Takes in what was read; a member without an occurrence does not count."""
@@ -50,7 +55,7 @@ class LiveEntity:
         elif events:
             self._start(self._live.values())  # late: averages and vectors depend on the order
         self._n_read += sum(map(bool, read.members))
-        self.seen = read.created
+        self.seen, self.n_least = read.created, self._n_read
 
     @property
     def live_items(self) -> list[int]:

@@ -6,21 +6,26 @@ them in, by the arithmetic of the offline features. Nothing is locked between pr
 - The live events of a key are a set in Redis (`serving.live.live_log`), which only grows.
 - Each row is stamped with how far the set had grown.
 - The store keeps the row of the fullest set, whoever writes last.
+
+The journal is the truth. Redis may lose all that it had (it was emptied, or came back with an older
+state), a set, or a row: each is noticed by what this process knows to have been there, and made
+good from the journal.
 """
 
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pyarrow as pa
 from feast import FeatureStore
 
-from feast_fusion.errors import FeatureNotFoundError
+from feast_fusion.errors import FeatureNotFoundError, StoreUnavailableError
 from feast_fusion.redis_matrix import online_store_of
 from intake.journal import read_events
 from intake.workspace import Workspace
 from serving.live.live_entities import EmptiedError, LiveEntities
+from serving.live.live_entity import LiveEntity
 from serving.live.live_event import LiveEvent
 from serving.live.live_log import LiveKey, LiveLog, encode_member, keys_of
 from serving.live.live_rows import row_tables
@@ -31,6 +36,7 @@ from serving.online_views import OnlineViews
 WriteRows = Callable[[str, pa.Table], None]
 
 _REPLAY_EVENTS = 2_000  # one round trip
+_MAX_LOST = 10_000  # users whose rows are made good one by one
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +70,8 @@ class LiveFeatures:
         # After a new preparation rows are written also where no event is new: what other
         # processes wrote meanwhile came on top of the old one.
         self._touches = False
+        self._is_behind = True  # the journal has events that Redis may lack
+        self._lost: dict[str, None] = {}  # users whose row was not as it was written
 
     @classmethod
     def open(
@@ -86,6 +94,36 @@ class LiveFeatures:
         """
         return set() if self._entities is None else self._entities.acted_on(user_id)
 
+    def known_since(self, user_id: str) -> int | None:
+        """How new the user's row of recent items is at least, as event time in microseconds.
+
+        It is 0 for a user of the prepared history, and None where there need not be a row.
+        """
+        entities = self._entities
+        state = None if entities is None else entities.state(LiveKey("user", user_id))
+        if state is not None and state.written is not None:
+            return state.written
+        return 0 if self._history.events.has("user", user_id) else None
+
+    def note_loss(self, user_id: str) -> None:
+        """Takes note that the user's row is missing, or older than `known_since` said before."""
+        if len(self._lost) < _MAX_LOST:
+            self._lost[user_id] = None
+
+    def check(self) -> None:
+        """Whether rows follow all events that were applied here, as far as anybody noticed.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Redis lost events or rows, or this process has just begun: they are not all made good.
+        """
+        if self._is_behind or self._lost:
+            raise StoreUnavailableError(
+                "online store: got older rows than were written, expected what live events made "
+                "of them. They are made again from the journal."
+            )
+
     def apply(self, events: Sequence[LiveEvent]) -> None:
         """Brings the rows of the events' users and items up to date.
 
@@ -103,10 +141,12 @@ class LiveFeatures:
             try:
                 self._put(entities, live)
             except EmptiedError:
-                self._put(self.replay(), live)  # nothing is new now that the journal was applied
+                entities = self._made_good()
+                self._put(entities, live)  # nothing is new now that the journal was applied
+            self._restore_lost(entities)
 
     def refresh(self) -> None:
-        """Makes good a new preparation, or a Redis that was emptied, where there was one.
+        """Makes good a new preparation, or what Redis lost, where there was any.
 
         Raises
         ------
@@ -114,7 +154,7 @@ class LiveFeatures:
             As `apply`.
         """
         with self._lock:
-            self._up_to_date(ask_redis=True)
+            self._restore_lost(self._up_to_date(ask_redis=True))
 
     def replay(self) -> LiveEntities:
         """Applies all events of the journal that are not prepared; the states after them.
@@ -127,14 +167,35 @@ class LiveFeatures:
             As `apply`.
         """
         with self._lock:
-            entities = LiveEntities(self._history, self._live, self._live.open(uuid.uuid4().hex))
+            token = self._live.open(uuid.uuid4().hex)
+            entities = LiveEntities(self._history, self._live, token, self._of_journal)
             events = self._history.live_events(read_events(self._workspace.events))
             events.sort(key=lambda each: each.event.time)
             for start in range(0, len(events), _REPLAY_EVENTS):
                 piece = events[start : start + _REPLAY_EVENTS]
                 self._put(entities, piece, touch=self._touches)
-            self._entities, self._touches = entities, False
+            self._entities, self._touches, self._is_behind = entities, False, False
             return entities
+
+    def _made_good(self) -> LiveEntities:
+        self._is_behind = True
+        _log.warning("Redis was emptied or started again: live events are applied from the journal")
+        return self.replay()
+
+    def _restore_lost(self, entities: LiveEntities) -> None:
+        """Derives rows anew that somebody found missing or older than they were written."""
+        lost = list(self._lost)
+        if lost:
+            _log.warning("Redis lost rows of %d users: made again from the journal", len(lost))
+            self._write_rows(entities, entities.restore([LiveKey("user", each) for each in lost]))
+            for user_id in lost:
+                self._lost.pop(user_id, None)
+
+    def _of_journal(self, keys: Collection[LiveKey]) -> list[LiveEvent]:
+        wanted = set(keys)
+        events = read_events(self._workspace.events)
+        live = self._history.live_events([e for e in events if not wanted.isdisjoint(keys_of(e))])
+        return [each for each in live if self._history.counts(each.event)]
 
     def _up_to_date(self, *, ask_redis: bool) -> LiveEntities:
         """States on the newest preparation; with `ask_redis` also in the epoch that Redis has."""
@@ -146,7 +207,7 @@ class LiveFeatures:
         if entities is None or entities.history is not history:
             return self.replay()
         if ask_redis and self._live.epoch() != entities.epoch:
-            return self.replay()
+            return self._made_good()
         return entities
 
     def _newest_history(self) -> PreparedHistory:
@@ -170,11 +231,15 @@ class LiveFeatures:
         self, entities: LiveEntities, events: Sequence[LiveEvent], *, touch: bool = False
     ) -> None:
         counted = [each for each in events if entities.history.counts(each.event)]
-        changed = entities.add(counted, touch=touch)
+        self._write_rows(entities, entities.add(counted, touch=touch))
+
+    def _write_rows(self, entities: LiveEntities, changed: Sequence[LiveEntity]) -> None:
         item_ids = entities.history.items.ids
         for view, table in row_tables(changed, item_ids, self._encoder_id).items():
             if len(table):
                 self._write(view, table)
+        for each in changed:
+            each.written = each.statistics.stamp
 
     def _remove_long_folded(self, previous: PreparedHistory) -> None:
         """Takes out of Redis what the previous preparation had too: every process knows it."""

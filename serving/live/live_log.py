@@ -6,11 +6,12 @@ all before. The greatest score therefore names the set of events that a row was 
 carry it as their created timestamp, and of two rows the row of the fuller set wins.
 
 Redis must not evict these keys (maxmemory-policy noeviction, or volatile-*: they never expire).
-What is lost all at once is noticed and replayed from the journal.
+What it loses, all at once or key by key, is noticed and taken from the journal again.
 """
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -30,17 +31,34 @@ for i = 3, #ARGV do
 end
 if touch == '1' then
   redis.call('ZADD', key, stamp, '')
-  added = 1
+elseif added == 0 then
+  stamp = string.format('%.0f', top)
 end
-if added == 0 then stamp = string.format('%.0f', top) end
 local count = redis.call('ZCARD', key)
 if redis.call('ZSCORE', key, '') then count = count - 1 end
-return {stamp, count, redis.call('ZRANGEBYSCORE', key, '(' .. seen, '+inf')}
+return {stamp, count - added, count, redis.call('ZRANGEBYSCORE', key, '(' .. seen, '+inf')}
 """
 
+# Names what Redis has: a token that is gone when it was emptied, and the run of the server. One
+# that was started again, or promoted, may have an older state of everything, also of the token.
+_EPOCH = """
+if ARGV[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1], 'NX') end
+local function told(section, field)
+  local info = redis.pcall('INFO', section)
+  return type(info) == 'string' and string.match(info, field .. ':([%w-]+)') or ''
+end
+local policy = ''
+if ARGV[1] ~= '' then policy = told('memory', 'maxmemory_policy') end
+return {redis.call('GET', KEYS[1]), told('server', 'run_id'), policy}
+"""
 
 _N_ALWAYS = Event._fields.index("received")  # fields that each member has
-_SHA = hashlib.sha1(_ADD.encode(), usedforsecurity=False).hexdigest()
+_SCRIPTS = (_ADD, _EPOCH)
+_ADD_SHA, _EPOCH_SHA = (
+    hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest() for script in _SCRIPTS
+)
+
+_log = logging.getLogger(__name__)
 
 
 class LiveKey(NamedTuple):
@@ -58,9 +76,13 @@ class Addition(NamedTuple):
 
 
 class Read(NamedTuple):
-    """One key after an addition: the newest score, the number of events, and the new events."""
+    """One key after an addition: the newest score, and the events that are new to the reader.
+
+    It had `n_before` events before the addition, and has `n_events` now.
+    """
 
     created: int
+    n_before: int
     n_events: int
     members: list[bytes]
 
@@ -82,21 +104,31 @@ class LiveLog:
         event is new.
         """
         calls: list[tuple[bytes | int | str, ...]] = [
-            ("EVALSHA", _SHA, 1, self._name(key), each.seen, int(touch), *each.members)
+            ("EVALSHA", _ADD_SHA, 1, self._name(key), each.seen, int(touch), *each.members)
             for key, each in additions.items()
         ]
-        epoch, *replies = self._transport.write([("GET", self._epoch), *calls], scripts=[_ADD])
-        reads = [Read(int(stamp), count, members) for stamp, count, members in replies]
-        return _text(epoch), dict(zip(additions, reads, strict=True))
+        epoch, *replies = self._transport.write([self._ask(""), *calls], scripts=_SCRIPTS)
+        reads = [Read(int(stamp), *rest) for stamp, *rest in replies]
+        return _name_epoch(epoch), dict(zip(additions, reads, strict=True))
 
     def open(self, token: str) -> str:
-        """The epoch: `token` unless there is one already."""
-        commands = [("SET", self._epoch, token, "NX"), ("GET", self._epoch)]
-        return str(_text(self._transport.write(commands)[1]))
+        """The epoch, which has `token` unless it has another one already."""
+        (reply,) = self._transport.write([self._ask(token)], scripts=_SCRIPTS)
+        policy = reply[2].decode()
+        if policy.startswith("allkeys-"):
+            _log.warning(
+                "Redis: got maxmemory-policy %s, which drops features and live events when memory "
+                "is short, expected noeviction or volatile-*. Set it, and a larger maxmemory.",
+                policy,
+            )
+        return str(_name_epoch(reply))
 
     def epoch(self) -> str | None:
         """The epoch that is there; None when Redis was emptied since it was opened."""
-        return _text(self._transport.write([("GET", self._epoch)])[0])
+        return _name_epoch(self._transport.write([self._ask("")], scripts=_SCRIPTS)[0])
+
+    def _ask(self, token: str) -> tuple[bytes | int | str, ...]:
+        return ("EVALSHA", _EPOCH_SHA, 1, self._epoch, token)
 
     def remove(self, members: Mapping[LiveKey, Sequence[bytes]]) -> None:
         """Removes events that prepare folded in so long ago that every process knows."""
@@ -130,5 +162,6 @@ def decode_members(members: Iterable[bytes]) -> list[Event]:
     ]
 
 
-def _text(reply: bytes | None) -> str | None:
-    return None if reply is None else reply.decode()
+def _name_epoch(reply: Sequence[bytes | None]) -> str | None:
+    token, run, _ = reply
+    return None if token is None or run is None else f"{token.decode()}/{run.decode()}"

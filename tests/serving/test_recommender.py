@@ -24,6 +24,7 @@ from intake.model_settings import RankerConfig
 from serving.answers import QUERY_NOT_ENCODED, STORE_UNAVAILABLE, Reason, Recommendations
 from serving.candidates import Search
 from serving.catalogue_watch import CatalogueWatch
+from serving.live_users import LiveUsers
 from serving.query import read_query
 from serving.ranking import QUERY_WEIGHT, Ordered, Ranking
 from serving.recommender import Recommender
@@ -80,7 +81,7 @@ def test_items_acted_on_since_the_last_prepare_are_seen(
 ) -> None:
     new = next(f"f{i}" for i in range(80) if f"f{i}" not in seen_by("u3", events))
     live = {"u3": {new, "unknown item"}}
-    options = {"live_items": lambda user_id: live.get(user_id, set())}
+    options = {"live": LiveUsers(acted_on=lambda user_id: live.get(user_id, set()))}
     with open_bench(films.workspace, tmp_path / "redis", **options) as bench:
         assert new in ids(bench.recommender.recommend("stranger", 80))
         assert new not in ids(bench.recommender.recommend("u3", 80))

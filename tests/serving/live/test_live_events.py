@@ -23,17 +23,15 @@ from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
 from intake.event import Event
 from intake.journal import Journal, read_events, read_journal
-from intake.workspace import Workspace, open_workspace
+from intake.workspace import Workspace
 from serving.live.event_intake import EventIntake
 from serving.live.event_screening import CLOCK_SKEW, FIELDS
 from serving.live.live_event import LiveEvent, Outcome
 from serving.live.live_features import LiveFeatures
 from serving.live.prepared_history import PreparedHistory
 from tests.serving.live.live_repo import (
-    apply_views,
     close,
     differences,
-    make_workspace,
     offline_rows,
     online_rows,
     open_features,
@@ -57,23 +55,11 @@ def redis_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory, redis_folder: Path) -> Workspace:
-    workspace = make_workspace(
-        tmp_path_factory.mktemp("template"), n_users=12, n_items=25, n_events=400
-    )
-    store = open_store(workspace, address(redis_folder))
-    apply_views(workspace, store)
-    close(store)
-    return workspace
-
-
 @pytest.fixture
-def workspace(template: Workspace, redis_folder: Path, tmp_path: Path) -> Workspace:
+def workspace(workspace: Workspace, redis_folder: Path) -> Workspace:
     with Redis.from_url(start_redis(redis_folder).url) as client:
         client.flushall()
-    shutil.copytree(template.home.parent, tmp_path / "films")
-    return open_workspace(tmp_path / "films" / "data" / "dataset.toml", tmp_path / "films/home")
+    return workspace
 
 
 @pytest.fixture

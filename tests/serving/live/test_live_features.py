@@ -1,7 +1,6 @@
 """Live events online: at any time what offline makes of the same events, to the last bit."""
 
 import random
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -13,13 +12,12 @@ import pytest
 from feast import FeatureStore
 from redis import Redis
 
-from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
 from intake.event import Event
 from intake.journal import Journal
-from intake.workspace import Workspace, open_workspace
+from intake.workspace import Workspace
 from serving.live.live_entities import LiveEntities
 from serving.live.live_entity import LiveEntity
 from serving.live.live_features import LiveFeatures
@@ -27,11 +25,9 @@ from serving.live.live_log import Addition, LiveKey, LiveLog
 from serving.online_views import OnlineViews
 from tests.datasets import START
 from tests.serving.live.live_repo import (
-    apply_views,
     close,
     differences,
     encoder_id,
-    make_workspace,
     offline_rows,
     online_rows,
     open_features,
@@ -61,28 +57,6 @@ def random_events(seed: int, n: int, tag: str = "x") -> list[Event]:
         for number in range(n)
     ]
     return events + rng.sample(events, n // 10)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory, server: RunningRedis) -> Workspace:
-    folder = tmp_path_factory.mktemp("template")
-    workspace = make_workspace(folder, n_users=12, n_items=25, n_events=600)
-    store = open_store(workspace, connection_string(server.url))
-    apply_views(workspace, store)
-    close(store)
-    return workspace
-
-
-@pytest.fixture
-def workspace(template: Workspace, tmp_path: Path) -> Workspace:
-    shutil.copytree(template.home.parent, tmp_path / "films")
-    return open_workspace(tmp_path / "films" / "data" / "dataset.toml", tmp_path / "films/home")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRedis]:
-    with embedded_redis(tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture
@@ -236,7 +210,7 @@ def test_two_processes_with_the_same_users_end_where_a_replay_ends(
     features, other = open_features(workspace, url)
     epoch = features._live.epoch()
     assert epoch is not None  # so that it does not replay first
-    features._entities = LiveEntities(features.history, features._live, epoch)
+    features._entities = LiveEntities(features.history, features._live, epoch, lambda keys: [])
     late = random_events(7, 5, tag="late")[0]._replace(user_id="u1")
     with Journal(workspace.events) as journal:
         journal.append([late])

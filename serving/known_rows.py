@@ -1,0 +1,77 @@
+"""What the online store has lost: rows that this process has seen there, and sees no longer."""
+
+import random
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+
+from feast_fusion.errors import StoreUnavailableError
+from serving.catalogue import Catalogue
+from serving.online_features import OnlineFeatures, UserFeatures, views_of_each
+
+_MAX_USERS = 100_000
+_SAMPLE = 128  # users, and as many items, whose rows are looked at again and again
+_TOLERATED = 0.01  # of the sample: somebody may have deleted a user
+
+Views = frozenset[str]
+
+
+class KnownRows:
+    """The views in which users, and a sample of users and items, had rows. Safe for many threads.
+
+    Where rows expire by `key_ttl_seconds` there is nothing to know.
+    """
+
+    def __init__(self, features: OnlineFeatures) -> None:
+        self._features = features
+        self._lock = threading.Lock()
+        self._users: OrderedDict[str, Views] = OrderedDict()
+        self._sampled: Catalogue | None = None
+        self._sample: tuple[list[str], list[str]] = ([], [])
+        self._expected: list[Views] = []
+
+    def is_whole(self, user: UserFeatures) -> bool:
+        """Whether the user has a row in each view that had one when the user was last whole."""
+        (found,) = views_of_each(user.views)
+        with self._lock:
+            known = self._users.get(user.user_id, Views())
+            if not found >= known or self._features.keys_expire:
+                return self._features.keys_expire
+            if found:
+                self._users[user.user_id] = found
+                self._users.move_to_end(user.user_id)
+                if len(self._users) > _MAX_USERS:
+                    self._users.popitem(last=False)
+            return True
+
+    def check(self, catalogue: Catalogue, now: datetime) -> None:
+        """Look at the rows of the sample, which is drawn anew for each catalogue.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The online store does not answer in time, or more than one row in a hundred is gone.
+        """
+        if catalogue is not self._sampled:
+            self._sample = (
+                _draw(catalogue.seen.users.ids.to_pylist()),
+                _draw(catalogue.item_ids),
+            )
+            self._expected, self._sampled = [], catalogue
+        groups = self._features.read_all(*self._sample, now)
+        found = [views for group in groups for views in views_of_each(group)]
+        expected = self._expected or found
+        names = [*self._sample[0], *self._sample[1]]
+        gone = [n for n, new, old in zip(names, found, expected, strict=True) if not new >= old]
+        self._expected = [new | old for new, old in zip(found, expected, strict=True)]
+        if len(gone) > _TOLERATED * len(names) and not self._features.keys_expire:
+            raise StoreUnavailableError(
+                f"online store: got no longer all rows of {len(gone)} of {len(names)} users and "
+                f"items, {gone[0]} among them, expected what was there before. Run feast-fusion "
+                "refresh full; if it happens again, look at maxmemory-policy of Redis."
+            )
+
+
+def _draw(ids: Sequence[str]) -> list[str]:
+    return random.sample(list(ids), min(_SAMPLE, len(ids)))

@@ -1,0 +1,22 @@
+"""What live events say of users, as far as answers ask."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LiveUsers:
+    """Without live events nobody has any.
+
+    Attributes
+    ----------
+    acted_on : items that the user has acted on since the last prepare; the prepared history and the
+        user's recent items are known in any case
+    known_since : how new the user's row of recent items is at least, as event time in microseconds;
+        None where there need not be one
+    note_loss : called with a user whose row was missing or older than that
+    """
+
+    acted_on: Callable[[str], Iterable[str]] = lambda user_id: ()
+    known_since: Callable[[str], int | None] = lambda user_id: None
+    note_loss: Callable[[str], object] = lambda user_id: None

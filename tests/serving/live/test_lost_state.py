@@ -1,0 +1,69 @@
+"""What Redis lost of live events is put there again: sets of single keys, or all since a while."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from intake.workspace import Workspace
+from serving.live import live_entities
+from tests.feast_fusion.online.redis_faults import RedisProcess, redis_process
+from tests.serving.live.live_repo import close, open_features
+from tests.serving.live.test_live_features import mismatches, push, random_events
+
+
+@pytest.fixture(scope="module")
+def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    with redis_process(tmp_path_factory.mktemp("redis"), "maxmemory-policy allkeys-lru") as server:
+        yield server
+
+
+def test_each_process_makes_an_older_state_good_once(
+    workspace: Workspace,
+    forgetful: RedisProcess,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    events = random_events(21, 90)
+    writers = [open_features(workspace, f"{forgetful.address},db=0") for _ in range(2)]
+    (one, store), (other, _) = writers
+    push(workspace, one, events[:30], 10)
+    with forgetful.client() as client:
+        client.save()
+    push(workspace, one, events[30:60], 10)
+    push(workspace, other, events[60:], 10)
+    forgetful.stop()
+    forgetful.start()
+    expected = tmp_path / "offline"
+    assert mismatches(workspace, store, events, expected) != []  # it is the older state
+    with caplog.at_level(logging.WARNING, "serving.live"):
+        caplog.clear()
+        for features in (one, other, one, other):
+            features.refresh()
+    said = [record.message for record in caplog.records]
+    assert sum("started again" in each for each in said) == 2
+    assert sum("allkeys-lru" in each for each in said) == 2
+    assert mismatches(workspace, store, events, tmp_path / "again") == []
+    for _, opened in writers:
+        close(opened)
+
+
+def test_sets_that_were_evicted_are_put_there_again_before_a_row_is_made_of_the_rest(
+    workspace: Workspace,
+    forgetful: RedisProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live_entities, "_MAX_ENTITIES", 10)  # of some no state is in memory
+    events = random_events(22, 90)
+    with forgetful.client() as client:
+        client.flushall()
+        features, store = open_features(workspace, f"{forgetful.address},db=0")
+        push(workspace, features, events[:60], 10)
+        for key in client.scan_iter("fusion:live:films:*:*"):
+            client.delete(key)
+    push(workspace, features, events[60:], 10)
+    touched = [event for event in events[60:] if event.event_id[0] != "r"]
+    assert mismatches(workspace, store, touched, tmp_path / "offline") == []
+    close(store)
