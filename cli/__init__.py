@@ -28,6 +28,8 @@ _COMMANDS = {
     "redis": ("cli.redis", "Start, stop or look at the embedded Redis of a data set."),
     "demo": ("cli.run", "Prepare MovieLens-100k and run everything on it."),
     "cache": ("cli.cache", "Look after the vectors that are kept."),
+    "backup": ("cli.backup", "Write what a data set cannot make again to one file."),
+    "restore": ("cli.backup", "Put back what backup wrote."),
     "doctor": ("cli.doctor", "Look at what a data set stands on, one line each."),
     "env": ("cli.feast_repository", "Print what Feast's command needs, as shell exports."),
     "audit": ("cli.audit", "Check what was built, or served, against its sources."),
