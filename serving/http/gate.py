@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.http.problems import busy_response, problem_response
+from serving.http.request_ids import HEADER, name_request
 from serving.http.service_metrics import ServiceMetrics
 from serving.http.settings import ServiceSettings
 
@@ -49,7 +50,7 @@ class RequestGate:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        answer = _Answer(send)
+        answer = _Answer(send, name_request(scope["headers"]))
         kind = _kind(scope["path"])
         self._in_flight[kind] += 1
         with self._metrics.one_in_flight():
@@ -66,7 +67,7 @@ class RequestGate:
             finally:
                 body.close()
                 self._in_flight[kind] -= 1
-                self._record(scope, answer.status, time.perf_counter() - started)
+                self._record(scope, answer, time.perf_counter() - started)
 
     def _refusal(self, scope: Scope, kind: str) -> Response | None:
         """Why the request is not let in, decided before its body is read."""
@@ -116,20 +117,22 @@ class RequestGate:
         """Log where the error arose, without its message, which may hold a user's text."""
         frames = traceback.extract_tb(error.__traceback__)
         where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-        _log.error(json.dumps({"error": type(error).__name__, "where": where[-8:]}))
+        line = {"error": type(error).__name__, "request_id": answer.request_id}
+        _log.error(json.dumps(line | {"where": where[-8:]}))
         if not answer.is_started:
             detail = "The service failed on this request; its log says where."
             await problem_response(500, detail)(scope, receive, answer)
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, answer: "_Answer", seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "(none)")
-        self._metrics.add_request(route, status, seconds)
+        self._metrics.add_request(route, answer.status, seconds)
         if self._settings.log_requests:
             line = {
                 "time": round(time.time(), 3),
                 "method": scope["method"] if route != "(none)" else "-",
                 "route": route,
-                "status": status,
+                "status": answer.status,
+                "request_id": answer.request_id,
                 "ms": round(seconds * 1000, 2),
                 "degraded": bool(scope.get("state", {}).get("degraded")),
             }
@@ -137,10 +140,11 @@ class RequestGate:
 
 
 class _Answer:
-    """The `send` of a request, which remembers the status."""
+    """The `send` of a request, which says its name and remembers the status."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
+        self.request_id = request_id
         self.is_started = False
         self.status = 500
 
@@ -148,6 +152,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.is_started = True
             self.status = message["status"]
+            message["headers"] = [*message["headers"], (HEADER, self.request_id.encode())]
         await self._send(message)
 
 

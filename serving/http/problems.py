@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from feast_fusion.errors import FeatureNotFoundError, StoreUnavailableError
+from serving.http.request_ids import request_id
 
 _MEDIA_TYPE = "application/problem+json"
 _RETRY = {"Retry-After": "1"}
@@ -33,6 +34,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str = Field(description="What was got, what was expected, and the remedy.")
+    request_id: str = Field(description="Of X-Request-ID; the service's log has it too.")
     errors: list[FieldProblem] | None = Field(
         default=None, description="Of a request that is not valid."
     )
@@ -53,8 +55,8 @@ def problem_response(
 ) -> Response:
     """A problem as an answer; `more` are further members of its body."""
     title = HTTPStatus(status).phrase
-    content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    body = json.dumps(content, ensure_ascii=True)
+    content = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    body = json.dumps({**content, "request_id": request_id.get(), **more}, ensure_ascii=True)
     return Response(body, status, headers=dict(headers or {}), media_type=_MEDIA_TYPE)
 
 

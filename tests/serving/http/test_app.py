@@ -191,7 +191,7 @@ def test_requests_are_logged_without_what_they_say(running: ServiceProcess) -> N
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     assert not [text for text in private if text in log]
     assert {"/rank", "/recommend", "(none)"} <= {line["route"] for line in lines}
-    assert {"time", "method", "route", "status", "ms", "degraded"} == set(lines[-1])
+    assert {"time", "method", "route", "status", "request_id", "ms", "degraded"} == set(lines[-1])
 
 
 def test_times_are_kept_by_route_and_status(service: Service) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -124,3 +125,25 @@ def test_a_page_elsewhere_cannot_call_it_by_a_name_of_its_own(host: str, status:
         assert answer.status == status
         if status == 400:
             assert f"got {host!r}, expected one of localhost" in answer.detail
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"x-request-id": "cart-7:ü".encode().decode("latin-1")}, r"[0-9a-f]{32}"),
+        ({"x-request-id": "cart-7/2"}, r"cart-7/2"),
+        ({"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}, TRACE),
+        ({"traceparent": "00-zz", "x-request-id": "x" * 129}, r"[0-9a-f]{32}"),
+        ({}, r"[0-9a-f]{32}"),
+    ],
+)
+def test_a_request_has_one_name(given: dict[str, str], expected: str) -> None:
+    with page(max_body_bytes=10) as (_, service):
+        too_large = service.ask("POST", "/wait", b"x" * 11, given)
+        for answer in (service.get("/events", **given), too_large):
+            assert re.fullmatch(expected, answer.headers["x-request-id"])
+    assert too_large.status == 413
+    assert too_large.json()["request_id"] == too_large.headers["x-request-id"]
