@@ -80,6 +80,11 @@ class ServiceMetrics:
             lambda: float(intake.last_error is not None),
         )
         self.watch(
+            "fusion_features_lost",
+            "1 while the online store has less than the journal of events.",
+            lambda: float(intake.is_behind),
+        )
+        self.watch(
             "fusion_journal_failing",
             "1 while the journal of events cannot be written, as on a full disk.",
             lambda: float(intake.is_refusing),

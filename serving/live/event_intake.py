@@ -142,7 +142,16 @@ class EventIntake(AbstractContextManager["EventIntake"]):
             The journal cannot be written, or Redis lost something that is not made good yet.
         """
         self._journal.check()
-        self._features.check()
+        if self.is_behind:
+            raise StoreUnavailableError(
+                "online store: got older rows than the journal of events, expected what follows "
+                "from all of it. They are being made again."
+            )
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether Redis has less than the journal: at first, and when it lost something."""
+        return self._features.is_behind
 
     @property
     def is_refusing(self) -> bool:

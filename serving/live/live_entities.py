@@ -95,12 +95,20 @@ class LiveEntities:
         members, own = _by_key(events)
         return self._advance(members, own, touch) if members else []
 
-    def restore(self, keys: Collection[LiveKey]) -> list[LiveEntity]:
-        """The states of keys anew, after all their events of the journal; raises as `add`."""
+    def restore(
+        self, keys: Collection[LiveKey], events: Sequence[LiveEvent], *, touch: bool = False
+    ) -> list[LiveEntity]:
+        """The states of keys anew, after `events` are put into Redis; raises as `add`.
+
+        Parameters
+        ----------
+        events : those of the journal that are of these keys; those of others do not count
+        touch : see `add`
+        """
         for key in keys:
             self._states.pop(key, None)
-        members, own = self._journaled(keys)
-        return self._advance(members, own, touch=False)
+        members, own = _by_key(events)
+        return self._advance({key: members.get(key, []) for key in keys}, own, touch)
 
     def _advance(
         self, members: Mapping[LiveKey, Sequence[bytes]], own: dict[bytes, Occurrence], touch: bool
@@ -142,17 +150,11 @@ class LiveEntities:
             _log.warning("Redis lost live events of %d keys: put there again", len(torn))
             for key in torn:
                 self._states[key] = LiveEntity(self.history, key, self._states[key].n_least)
-            journaled, of_journal = self._journaled(torn)
+            journaled, of_journal = _by_key(self._of_journal(torn))
             own = own | of_journal
-            again = {key: Addition(journaled[key], 0) for key in torn}
+            again = {key: Addition(journaled.get(key, []), 0) for key in torn}
             reads |= self._exchange(again, touch)
         return reads, own
-
-    def _journaled(
-        self, keys: Collection[LiveKey]
-    ) -> tuple[dict[LiveKey, list[bytes]], dict[bytes, Occurrence]]:
-        found, own = _by_key(self._of_journal(keys))
-        return {key: found.get(key, []) for key in keys}, own
 
     def _exchange(self, additions: Mapping[LiveKey, Addition], touch: bool) -> dict[LiveKey, Read]:
         epoch, reads = self._log.add(additions, touch=touch)

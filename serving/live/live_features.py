@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Sequence
 import pyarrow as pa
 from feast import FeatureStore
 
-from feast_fusion.errors import FeatureNotFoundError, StoreUnavailableError
+from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.redis_matrix import online_store_of
 from intake.journal import read_events
 from intake.workspace import Workspace
@@ -70,7 +70,7 @@ class LiveFeatures:
         # After a new preparation rows are written also where no event is new: what other
         # processes wrote meanwhile came on top of the old one.
         self._touches = False
-        self._is_behind = True  # the journal has events that Redis may lack
+        self._is_older = False  # what Redis has is an older state, not yet made good
         self._lost: dict[str, None] = {}  # users whose row was not as it was written
 
     @classmethod
@@ -110,19 +110,10 @@ class LiveFeatures:
         if len(self._lost) < _MAX_LOST:
             self._lost[user_id] = None
 
-    def check(self) -> None:
-        """Whether rows follow all events that were applied here, as far as anybody noticed.
-
-        Raises
-        ------
-        StoreUnavailableError
-            Redis lost events or rows, or this process has just begun: they are not all made good.
-        """
-        if self._is_behind or self._lost:
-            raise StoreUnavailableError(
-                "online store: got older rows than were written, expected what live events made "
-                "of them. They are made again from the journal."
-            )
+    @property
+    def is_behind(self) -> bool:
+        """Whether rows may be older than the journal: at first, and until a loss is made good."""
+        return self._entities is None or self._is_older or bool(self._lost)
 
     def apply(self, events: Sequence[LiveEvent]) -> None:
         """Brings the rows of the events' users and items up to date.
@@ -174,20 +165,35 @@ class LiveFeatures:
             for start in range(0, len(events), _REPLAY_EVENTS):
                 piece = events[start : start + _REPLAY_EVENTS]
                 self._put(entities, piece, touch=self._touches)
-            self._entities, self._touches, self._is_behind = entities, False, False
+            self._entities, self._touches = entities, False
             return entities
 
     def _made_good(self) -> LiveEntities:
-        self._is_behind = True
-        _log.warning("Redis was emptied or started again: live events are applied from the journal")
-        return self.replay()
+        """The states after a replay; also the rows that follow from prepared events are written.
+
+        Only those of events that came through the journal: the others are from files.
+        """
+        self._is_older = True
+        _log.warning(
+            "Redis was emptied or started again: live events are applied from the journal. If it "
+            "has an older state, other rows may be older, too: run feast-fusion refresh full."
+        )
+        entities = self.replay()
+        keys = {key for event in read_events(self._workspace.events) for key in keys_of(event)}
+        folded = sorted(key for key in keys if entities.state(key) is None)
+        for start in range(0, len(folded), _REPLAY_EVENTS):
+            piece = folded[start : start + _REPLAY_EVENTS]
+            self._write_rows(entities, entities.restore(piece, [], touch=True))
+        self._is_older = False
+        return entities
 
     def _restore_lost(self, entities: LiveEntities) -> None:
         """Derives rows anew that somebody found missing or older than they were written."""
         lost = list(self._lost)
         if lost:
             _log.warning("Redis lost rows of %d users: made again from the journal", len(lost))
-            self._write_rows(entities, entities.restore([LiveKey("user", each) for each in lost]))
+            keys = [LiveKey("user", user_id) for user_id in lost]
+            self._write_rows(entities, entities.restore(keys, self._of_journal(keys)))
             for user_id in lost:
                 self._lost.pop(user_id, None)
 
@@ -206,7 +212,7 @@ class LiveFeatures:
         entities = self._entities
         if entities is None or entities.history is not history:
             return self.replay()
-        if ask_redis and self._live.epoch() != entities.epoch:
+        if self._is_older or (ask_redis and self._live.epoch() != entities.epoch):
             return self._made_good()
         return entities
 

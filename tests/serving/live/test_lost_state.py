@@ -11,6 +11,7 @@ from serving.live import live_entities
 from tests.feast_fusion.online.redis_faults import RedisProcess, redis_process
 from tests.serving.live.live_repo import close, open_features
 from tests.serving.live.test_live_features import mismatches, push, random_events
+from transformations.prepared_sources import write_sources
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,8 @@ def test_each_process_makes_an_older_state_good_once(
     with forgetful.client() as client:
         client.save()
     push(workspace, one, events[30:60], 10)
+    write_sources(workspace)  # these events are part of the history now
+    one.refresh()
     push(workspace, other, events[60:], 10)
     forgetful.stop()
     forgetful.start()
