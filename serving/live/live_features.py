@@ -16,12 +16,15 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 from feast import FeatureStore
 
 from feast_fusion.errors import FeatureNotFoundError
+from feast_fusion.files import replaced_file
 from feast_fusion.redis_matrix import online_store_of
+from intake.event import Event
 from intake.journal import read_events
 from intake.workspace import Workspace
 from serving.live.live_entities import EmptiedError, LiveEntities
@@ -35,6 +38,7 @@ from serving.online_views import OnlineViews
 # Writes the rows of one view; a row that is not newer than the stored row must be left out.
 WriteRows = Callable[[str, pa.Table], None]
 
+_EPOCH_FILE = "redis.epoch"  # beside the journal, where Redis cannot lose it
 _REPLAY_EVENTS = 2_000  # one round trip
 _MAX_LOST = 10_000  # users whose rows are made good one by one
 
@@ -150,6 +154,8 @@ class LiveFeatures:
     def replay(self) -> LiveEntities:
         """Applies all events of the journal that are not prepared; the states after them.
 
+        Where Redis may have an older state, rows of events that are prepared are written, too.
+
         Raises
         ------
         SchemaError
@@ -158,34 +164,47 @@ class LiveFeatures:
             As `apply`.
         """
         with self._lock:
-            token = self._live.open(uuid.uuid4().hex)
-            entities = LiveEntities(self._history, self._live, token, self._of_journal)
-            events = self._history.live_events(read_events(self._workspace.events))
+            epoch = self._live.open(uuid.uuid4().hex)
+            entities = LiveEntities(self._history, self._live, epoch, self._of_journal)
+            self._is_older |= self._kept_epoch() not in (None, epoch)
+            journaled = read_events(self._workspace.events)
+            events = self._history.live_events(journaled)
             events.sort(key=lambda each: each.event.time)
             for start in range(0, len(events), _REPLAY_EVENTS):
                 piece = events[start : start + _REPLAY_EVENTS]
                 self._put(entities, piece, touch=self._touches)
-            self._entities, self._touches = entities, False
+            if self._is_older:
+                self._restore_folded(entities, journaled)
+            self._keep_epoch(epoch)
+            self._entities, self._touches, self._is_older = entities, False, False
             return entities
 
     def _made_good(self) -> LiveEntities:
-        """The states after a replay; also the rows that follow from prepared events are written.
-
-        Only those of events that came through the journal: the others are from files.
-        """
         self._is_older = True
         _log.warning(
-            "Redis was emptied or started again: live events are applied from the journal. If it "
-            "has an older state, other rows may be older, too: run feast-fusion refresh full."
+            "Redis was emptied or started again: what follows from live events is made again from "
+            "the journal. If it has an older state, run feast-fusion refresh full for the rest."
         )
-        entities = self.replay()
-        keys = {key for event in read_events(self._workspace.events) for key in keys_of(event)}
+        return self.replay()
+
+    def _restore_folded(self, entities: LiveEntities, journaled: Sequence[Event]) -> None:
+        """Writes the rows of users and items of which all events are prepared."""
+        keys = {key for event in journaled for key in keys_of(event)}
         folded = sorted(key for key in keys if entities.state(key) is None)
         for start in range(0, len(folded), _REPLAY_EVENTS):
             piece = folded[start : start + _REPLAY_EVENTS]
             self._write_rows(entities, entities.restore(piece, [], touch=True))
-        self._is_older = False
-        return entities
+
+    def _kept_epoch(self) -> str | None:
+        """The epoch of the Redis that last had all, of any process; None before the first."""
+        try:
+            return (self._workspace.events / _EPOCH_FILE).read_text(encoding="utf-8")
+        except OSError:
+            return None
+
+    def _keep_epoch(self, epoch: str) -> None:
+        with suppress(OSError), replaced_file(self._workspace.events / _EPOCH_FILE) as building:
+            building.write_text(epoch, encoding="utf-8")
 
     def _restore_lost(self, entities: LiveEntities) -> None:
         """Derives rows anew that somebody found missing or older than they were written."""

@@ -52,6 +52,25 @@ def test_each_process_makes_an_older_state_good_once(
         close(opened)
 
 
+def test_a_process_that_starts_after_the_loss_notices_it(
+    workspace: Workspace, forgetful: RedisProcess, tmp_path: Path
+) -> None:
+    events = random_events(23, 60)
+    with forgetful.client() as client:
+        client.flushall()
+        client.save()
+    features, store = open_features(workspace, f"{forgetful.address},db=0")
+    push(workspace, features, events, 20)
+    close(store)
+    write_sources(workspace)  # what a replay applies is nothing any more
+    forgetful.stop()
+    forgetful.start()
+    features, store = open_features(workspace, f"{forgetful.address},db=0")
+    features.replay()
+    assert mismatches(workspace, store, events, tmp_path / "offline") == []
+    close(store)
+
+
 def test_sets_that_were_evicted_are_put_there_again_before_a_row_is_made_of_the_rest(
     workspace: Workspace,
     forgetful: RedisProcess,
