@@ -20,7 +20,7 @@ Views = frozenset[str]
 class KnownRows:
     """The views in which users, and a sample of users and items, had rows. Safe for many threads.
 
-    Where rows expire by `key_ttl_seconds` there is nothing to know.
+    Where `key_ttl_seconds` lets rows end, there is nothing to know.
     """
 
     def __init__(self, features: OnlineFeatures) -> None:
@@ -36,8 +36,8 @@ class KnownRows:
         (found,) = views_of_each(user.views)
         with self._lock:
             known = self._users.get(user.user_id, Views())
-            if not found >= known or self._features.keys_expire:
-                return self._features.keys_expire
+            if not found >= known:
+                return False
             if found:
                 self._users[user.user_id] = found
                 self._users.move_to_end(user.user_id)
@@ -53,6 +53,8 @@ class KnownRows:
         StoreUnavailableError
             The online store does not answer in time, or more than one row in a hundred is gone.
         """
+        if self._features.keys_expire:
+            return
         if catalogue is not self._sampled:
             self._sample = (
                 _draw(catalogue.seen.users.ids.to_pylist()),
@@ -65,7 +67,7 @@ class KnownRows:
         names = [*self._sample[0], *self._sample[1]]
         gone = [n for n, new, old in zip(names, found, expected, strict=True) if not new >= old]
         self._expected = [new | old for new, old in zip(found, expected, strict=True)]
-        if len(gone) > _TOLERATED * len(names) and not self._features.keys_expire:
+        if len(gone) > _TOLERATED * len(names):
             raise StoreUnavailableError(
                 f"online store: got no longer all rows of {len(gone)} of {len(names)} users and "
                 f"items, {gone[0]} among them, expected what was there before. Run feast-fusion "

@@ -13,7 +13,7 @@ class LiveUsers:
     acted_on : items that the user has acted on since the last prepare; the prepared history and the
         user's recent items are known in any case
     known_since : how new the user's row of recent items is at least, as event time in microseconds;
-        None where there need not be one
+        None where no live event has made one
     note_loss : called with a user whose row was missing or older than that
     """
 

@@ -259,7 +259,7 @@ class Recommender:
     ) -> Recommendations:
         if (candidates.rows >= 0).any() and not slate.items.known.any():
             return _by_popularity(request, candidates, n, STORE_EMPTY)
-        if not self._is_whole(slate.user, since):
+        if not self._is_whole(request, slate.user, since):
             request.failures.append(STORE_INCOMPLETE)
         with self._turns:
             ordered = self._ranking.order(request.catalogue, candidates, slate)
@@ -273,8 +273,12 @@ class Recommender:
         portrait = self._portrait_of(request.user_id) if request.explain else None
         return request.answer(items, len(candidates), slate.user.kind, portrait)
 
-    def _is_whole(self, user: UserFeatures, since: int | None) -> bool:
+    def _is_whole(self, request: Request, user: UserFeatures, since: int | None) -> bool:
         """Whether the store has of the user what it had, and nothing older than `since`."""
+        if self._features.keys_expire:
+            return True
+        if since is None and user.user_id in request.catalogue.seen.users:
+            since = 0
         found = user.since(names.USER_RECENT)
         if since is not None and found is not None and found < since:
             self._live.note_loss(user.user_id)

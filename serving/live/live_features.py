@@ -75,7 +75,7 @@ class LiveFeatures:
         # processes wrote meanwhile came on top of the old one.
         self._touches = False
         self._is_older = False  # what Redis has is an older state, not yet made good
-        self._lost: dict[str, None] = {}  # users whose row was not as it was written
+        self._lost: dict[str, bool] = {}  # users without their row; whether they have live events
 
     @classmethod
     def open(
@@ -101,23 +101,27 @@ class LiveFeatures:
     def known_since(self, user_id: str) -> int | None:
         """How new the user's row of recent items is at least, as event time in microseconds.
 
-        It is 0 for a user of the prepared history, and None where there need not be a row.
+        None where this process has written none.
         """
-        entities = self._entities
-        state = None if entities is None else entities.state(LiveKey("user", user_id))
-        if state is not None and state.written is not None:
-            return state.written
-        return 0 if self._history.events.has("user", user_id) else None
+        state = self._state(user_id)
+        return None if state is None else state.written
 
     def note_loss(self, user_id: str) -> None:
         """Takes note that the user's row is missing, or older than `known_since` said before."""
         if len(self._lost) < _MAX_LOST:
-            self._lost[user_id] = None
+            self._lost[user_id] = self._state(user_id) is not None
 
     @property
     def is_behind(self) -> bool:
-        """Whether rows may be older than the journal: at first, and until a loss is made good."""
-        return self._entities is None or self._is_older or bool(self._lost)
+        """Whether rows may be older than the journal: at first, and until a loss is made good.
+
+        A missing row of a user without live events does not count: it may not be there yet.
+        """
+        return self._entities is None or self._is_older or any(list(self._lost.values()))
+
+    def _state(self, user_id: str) -> LiveEntity | None:
+        entities = self._entities
+        return None if entities is None else entities.state(LiveKey("user", user_id))
 
     def apply(self, events: Sequence[LiveEvent]) -> None:
         """Brings the rows of the events' users and items up to date.

@@ -48,10 +48,6 @@ class PreparedEvents:
         )
         return list(map(Occurrence, *columns))
 
-    def has(self, kind: str, entity_id: str) -> bool:
-        """Whether a "user" or an "item" has an interaction."""
-        return entity_id in self._by[kind].ids
-
     def contain(self, event_ids: Sequence[str]) -> list[bool]:
         """Whether an interaction has the id, per id."""
         return self._ids.contain(event_ids)
