@@ -7,6 +7,7 @@ from feast.repo_operations import apply_total
 
 from cli.feast_repository import REPOSITORY, environment, repo_config
 from intake.workspace import Workspace
+from transformations import on_demand
 
 
 def apply_here(workspace: Workspace) -> None:
@@ -15,6 +16,7 @@ def apply_here(workspace: Workspace) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment(workspace).items():
             patch.setenv(name, value)
+        patch.setattr(on_demand, "_declaring", False)  # the declarations set it for their process
         patch.syspath_prepend(REPOSITORY)
         patch.chdir(REPOSITORY)
         for name in declared:  # they were read for another data set
