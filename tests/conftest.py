@@ -1,13 +1,16 @@
 """What all tests share: no network, no settings of the caller, and two data sets run for real."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from filelock import FileLock, Timeout
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -77,18 +80,48 @@ def open_project(description: Path, home: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def films(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Explicit ratings with users, run the whole way once."""
-    folder = tmp_path_factory.mktemp("films")
-    project = open_project(make_films(folder / "data"), folder / "home")
-    project.run("run")
-    return project
+    run = WholeRun("films", make_films, tmp_path_factory)
+    if run.is_made_elsewhere():  # not waited for: the other data set is needed as well
+        request.getfixturevalue("shop")
+    return run.project()
 
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Implicit purchases in two languages without users, run the whole way once."""
-    folder = tmp_path_factory.mktemp("shop")
-    project = open_project(make_shop(folder / "data"), folder / "home")
-    project.here("run")
-    return project
+    return WholeRun("shop", make_shop, tmp_path_factory).project()
+
+
+class WholeRun:
+    """A data set run by the process that needs it first; the others go on from a copy."""
+
+    def __init__(
+        self, name: str, make: Callable[[Path], Path], factory: pytest.TempPathFactory
+    ) -> None:
+        own = factory.getbasetemp()
+        self._shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / f"{name}-run"
+        self._lock = FileLock(f"{self._shared}.lock")
+        self._make, self._own = make, factory.mktemp(name)
+
+    def is_made_elsewhere(self) -> bool:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        self._lock.release()
+        return False
+
+    def project(self) -> Project:
+        made, home = self._shared / "home", self._own / "home"
+        with self._lock:
+            if made.is_dir():
+                shutil.copytree(made, home)
+                project = open_project(self._shared / "data" / "dataset.toml", home)
+                project.here("run")  # registers the copy; nothing is encoded or trained again
+                return project
+            project = open_project(self._make(self._shared / "data"), home)
+            project.run("run")
+            shutil.copytree(home, made)
+            return project

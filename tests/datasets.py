@@ -30,7 +30,7 @@ categorical = ["category"]
 path = "purchases.parquet"
 [activity]
 history = 20
-snapshot_every = 5
+snapshot_every = 10
 [encoder]
 model = "sentence-transformers/all-MiniLM-L6-v2"
 max_tokens = 64
@@ -54,7 +54,7 @@ explicit = true
 positive = "value >= 4"
 [activity]
 history = 10
-snapshot_every = 4
+snapshot_every = 8
 [encoder]
 model = "sentence-transformers/all-MiniLM-L6-v2"
 max_tokens = 64

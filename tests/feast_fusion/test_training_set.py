@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError
 from feast_fusion.training_set import MANIFEST, Indexed, TrainingSet
-from tests.feast_fusion.feast_repo import FEAST
+from tests.feast_fusion.feast_repo import FEAST, FeastRepo
 from tests.feast_fusion.retrieval.offline_repo import OURS, STOCK
 
 INDEX = np.array([1, -1, 0, 1], np.int32)
@@ -143,13 +142,12 @@ def test_damaged_folder(tmp_path: Path, damage: Any, message: str) -> None:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository that `feast init` makes, on our store, applied by the real command."""
     folder = tmp_path_factory.mktemp("template")
-    feast = str(Path(sys.executable).parent / "feast")
     environment = os.environ | {"IS_TEST": "True"}
     subprocess.run([*FEAST, "init", "-t", "local", "taxi"], cwd=folder, env=environment, check=True)
     repo = folder / "taxi" / "feature_repo"
     with (repo / "feature_store.yaml").open("a") as config:
         config.write(f"\noffline_store: {{type: {OURS}}}\n")
-    subprocess.run([feast, "apply"], cwd=repo, env=environment, check=True)
+    FeastRepo(repo).here("apply")
     return repo
 
 

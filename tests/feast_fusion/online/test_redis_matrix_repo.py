@@ -35,8 +35,8 @@ def repo(tmp_path: Path) -> Iterator[FeastRepo]:
 
 def test_apply_materialize_serve_and_read(repo: FeastRepo) -> None:
     repo.write_pages([page(f"p{i}", i, i) for i in range(25)])
-    repo.command("apply")
-    repo.command("materialize", day(-1), day(30))
+    repo.here("apply")
+    repo.here("materialize", day(-1), day(30))
     assert repo.online(["p0", "p24", "absent"]) == [0.0, 24.0, None]
     store = repo.store
     found = read_online(

@@ -10,7 +10,7 @@ from feast.type_map import feast_value_type_to_python_type, python_values_to_pro
 from feast.types import Array, Bool, Bytes, Float32, Float64, Int64, String, from_value_type
 from feast.value_type import ValueType
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -57,6 +57,7 @@ def cell(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", TYPES)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_column_holds_what_feast_reads(name: str, data: st.DataObject) -> None:
     kind = ValueType[name]

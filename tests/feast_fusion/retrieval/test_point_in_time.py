@@ -318,7 +318,7 @@ def check(stores: Stores, n_cases: int) -> None:
 
 
 def test_agrees_with_the_nested_loop(stores: Stores) -> None:
-    check(stores, 60)
+    check(stores, 30)
 
 
 def edge_of_ttl(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,4 +362,4 @@ def test_the_oracle_catches_a_planted_bug(
 ) -> None:
     bug(monkeypatch)
     with pytest.raises(AssertionError):
-        check(stores, 60)
+        check(stores, 30)
