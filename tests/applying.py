@@ -19,7 +19,7 @@ def apply_here(workspace: Workspace) -> None:
         patch.setattr(on_demand, "_declaring", False)  # the declarations set it for their process
         patch.syspath_prepend(REPOSITORY)
         patch.chdir(REPOSITORY)
-        # set by declarations that are read, for as long as their process lasts; undone with the rest
+        # Declarations set it for the rest of their process; here it is undone with the rest.
         patch.setattr(on_demand, "_declaring", False)
         for name in declared:  # they were read for another data set
             patch.delitem(sys.modules, name)

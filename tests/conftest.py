@@ -119,7 +119,9 @@ class WholeRun:
             if made.is_dir():
                 shutil.copytree(made, home)
                 project = open_project(self._shared / "data" / "dataset.toml", home)
+                told = project.workspace.summary.read_bytes()
                 project.here("run")  # registers the copy; nothing is encoded or trained again
+                project.workspace.summary.write_bytes(told)
                 return project
             project = open_project(self._make(self._shared / "data"), home)
             project.run("run")
