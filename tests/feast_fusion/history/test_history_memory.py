@@ -63,7 +63,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
 
 def _peak_kib(folder: Path, server: RunningRedis, n_rows: int) -> int:
-    repo = make_repo(folder, online_store=redis_store(server), definitions=WIDE, batch_rows=5_000)
+    repo = make_repo(folder, online_store=redis_store(server), definitions=WIDE, batch_rows=10_000)
     numbers = np.arange(n_rows)
     times = numbers * 1_000_000 + int(DAY_0.timestamp()) * 1_000_000
     table = {
@@ -89,6 +89,6 @@ def _peak_kib(folder: Path, server: RunningRedis, n_rows: int) -> int:
 
 def test_peak_memory_does_not_grow_with_the_window(tmp_path: Path) -> None:
     with open_redis(tmp_path / "redis") as server:
-        few = _peak_kib(tmp_path / "few", server, 20_000)
-        many = _peak_kib(tmp_path / "many", server, 110_000)
-    assert many < 1.2 * few, f"{few} KiB with 20,000 rows, {many} KiB with 110,000"
+        few = _peak_kib(tmp_path / "few", server, 50_000)
+        many = _peak_kib(tmp_path / "many", server, 200_000)
+    assert many < 1.2 * few, f"{few} KiB with 50,000 rows, {many} KiB with 200,000"
