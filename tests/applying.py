@@ -19,8 +19,6 @@ def apply_here(workspace: Workspace) -> None:
         patch.setattr(on_demand, "_declaring", False)  # the declarations set it for their process
         patch.syspath_prepend(REPOSITORY)
         patch.chdir(REPOSITORY)
-        # Declarations set it for the rest of their process; here it is undone with the rest.
-        patch.setattr(on_demand, "_declaring", False)
         for name in declared:  # they were read for another data set
             patch.delitem(sys.modules, name)
         apply_total(repo_config(workspace), REPOSITORY, skip_source_validation=True)
