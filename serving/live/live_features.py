@@ -207,7 +207,10 @@ class LiveFeatures:
             return None
 
     def _keep_epoch(self, epoch: str) -> None:
-        with suppress(OSError), replaced_file(self._workspace.events / _EPOCH_FILE) as building:
+        folder = self._workspace.events
+        if not folder.is_dir():
+            return  # without a journal there is nothing to make good from
+        with suppress(OSError), replaced_file(folder / _EPOCH_FILE) as building:
             building.write_text(epoch, encoding="utf-8")
 
     def _restore_lost(self, entities: LiveEntities) -> None:
