@@ -87,9 +87,10 @@ def run(json_path: Path | None = None, quick: bool = False) -> dict[str, Any]:
     cases: list[Case] = []
     if device == "cpu" and not quick:
         workspace = measured_workspace()
-        folder = find_model_folder(workspace.dataset.encoder.model)
+        model = workspace.dataset.encoder.model
+        folder = find_model_folder(model)
         texts = texts_of(workspace, load_encoder(folder, max_tokens=MAX_TOKENS))
-        cases += measure(f"{folder.name}, the demo's texts", folder, texts, device, rate)
+        cases += measure(f"{model}, the demo's texts", folder, texts, device, rate)
         return report("encoder", cases, TARGETS, json_path, processor(device))
     for shape in shapes(quick):
         with tempfile.TemporaryDirectory() as folder:
