@@ -8,7 +8,7 @@ import pytest
 from model2vec import StaticModel
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import Dense, Normalize, StaticEmbedding
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, StaticEmbedding
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from feast_fusion.encoding.cached_encoder import CachedEncoder
