@@ -53,6 +53,7 @@ def redis_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("redis")
     with embedded_redis(folder):
         yield folder
+        stop_redis(folder)  # `start_redis` would keep it
 
 
 @pytest.fixture
@@ -267,6 +268,7 @@ def test_with_the_store_down_events_are_kept_and_applied_on_its_return(
         assert intake.submit(ratings(61)[60:], apply_timeout_s=PATIENCE_S).applied
         assert mismatches(workspace, address(folder), tmp_path / "offline") == []
     close(store)
+    stop_redis(folder)
 
 
 def test_closing_finishes_what_was_accepted(
