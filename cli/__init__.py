@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -38,13 +39,23 @@ _COMMANDS = {
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: what it started ends with it."""
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: what it started ends with it.
+
+    A signal that the caller has ignored stays so: `nohup` does that. Only the main thread of a
+    process may say what a signal does.
+    """
 
     def leave(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    is_main = threading.current_thread() is threading.main_thread()
+    ours = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if is_main and signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, leave) for number in ours}
     try:
         yield
     finally:
@@ -74,7 +85,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            with _ended_by_signals():
+            with ended_by_signals():
                 return super().invoke(ctx)
         except FeastFusionError as error:
             click.secho(f"Error ({type(error).__name__}): {error}", fg="red", err=True)

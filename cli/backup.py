@@ -92,8 +92,7 @@ def _files(workspace: Workspace) -> Iterator[Path]:
         and path.relative_to(root).parts[0] not in _LEFT_OUT
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
     )
-    yield from (path for path in found if not path.is_relative_to(workspace.events))
-    yield from sorted(workspace.events.glob("*")) if workspace.events.is_dir() else ()
+    yield from sorted(found, key=lambda path: path.is_relative_to(workspace.events))
 
 
 def _add(archive: tarfile.TarFile, name: str, path: Path) -> str:

@@ -7,16 +7,16 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
 from cli.redis_process import RunningRedis, launch_redis
 from feast_fusion.errors import StoreUnavailableError
 from feast_fusion.files import private_folder, replaced_file
+from feast_fusion.living import alive, anybody_lives
 
 _STATE, _LOCK, _USERS = "redis.json", "redis.lock", "users"
 _LOOK_EVERY_S = 0.5
@@ -71,12 +71,10 @@ def embedded_redis(folder: Path) -> Iterator[RunningRedis]:
     processes that use it stops it, also when a block raises; one that `start_redis` started goes
     on.
     """
-    folder = _private(folder)
-    (folder / _USERS).mkdir(exist_ok=True)
-    user = FileLock(folder / _USERS / uuid4().hex)
+    folder, use = _private(folder), ExitStack()
     with FileLock(folder / _LOCK):
         running = _find_or_start(folder)
-        user.acquire(timeout=0)  # the kernel lets go of it when this process dies
+        use.enter_context(alive(folder / _USERS))
     leaving = threading.Event()
     keeper = threading.Thread(target=_keep, args=(folder, leaving), name="redis", daemon=True)
     keeper.start()
@@ -86,9 +84,9 @@ def embedded_redis(folder: Path) -> Iterator[RunningRedis]:
         leaving.set()
         keeper.join()
         with FileLock(folder / _LOCK):
-            user.release()
+            use.close()
             state = _read_state(folder)
-            if state is not None and not state.is_kept and not _has_users(folder):
+            if state is not None and not state.is_kept and not anybody_lives(folder / _USERS):
                 _stop(folder)
 
 
@@ -133,17 +131,6 @@ def _stop(folder: Path) -> bool:
     if state is not None:
         _write_state(folder, replace(state, pid=0, is_kept=False))
     return running is not None
-
-
-def _has_users(folder: Path) -> bool:
-    """Whether a process that lives uses the server; what dead ones left is removed."""
-    for path in (folder / _USERS).iterdir():
-        try:
-            with FileLock(path, timeout=0):
-                path.unlink(missing_ok=True)
-        except Timeout:
-            return True
-    return False
 
 
 def _private(folder: Path) -> Path:

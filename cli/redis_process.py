@@ -160,7 +160,7 @@ def launch_redis(folder: Path, former: RunningRedis | None) -> RunningRedis:
         There is no server program, or it did not start.
     """
     binary = find_redis_server()
-    password = former.password if former else secrets.token_urlsafe(24)
+    password = (former and former.password) or secrets.token_urlsafe(24)
     ports = [former.port] if former else []
     # Another process may take a free port before Redis does.
     for port in [*ports, *(_free_port() for _ in range(_PORT_ATTEMPTS))]:

@@ -76,6 +76,7 @@ class Embedder:
         self._queries: OrderedDict[str, Vectors] = OrderedDict()
         self._queries_lock = threading.Lock()
         self._cached: CachedEncoder | None = None
+        self._queue: TextQueue | None = None
         self._opening = threading.Lock()
 
     @cached_property
@@ -112,9 +113,13 @@ class Embedder:
                 )
             return self._cached
 
-    @cached_property
-    def _queue(self) -> TextQueue:
-        return TextQueue(self.cached.encoder, "query")
+    def _open_queue(self) -> TextQueue:
+        """One for all threads: by two of them the encoder would be used at once."""
+        encoder = self.cached.encoder
+        with self._opening:
+            if self._queue is None:
+                self._queue = TextQueue(encoder, "query")
+            return self._queue
 
     def items(self, items: pa.Table) -> Embedded:
         """Vectors of item versions: of their text, see `ItemTexts`."""
@@ -184,7 +189,7 @@ class Embedder:
         # Texts of about one length are encoded with little padding.
         missing = sorted(texts - found.keys(), key=lambda text: (len(text), text))
         if missing:
-            found |= zip(missing, self._queue.encode(missing, wait_s), strict=True)
+            found |= zip(missing, self._open_queue().encode(missing, wait_s), strict=True)
         with self._queries_lock:
             self._queries |= found
             for text in found:

@@ -21,19 +21,24 @@ if TYPE_CHECKING:
 
 
 class TextEncoder(Protocol):
-    """What everything else needs of an encoder."""
+    """What everything else needs of an encoder.
 
-    @property
-    def identity(self) -> EncoderIdentity:
-        """All that decides a vector."""
+    Attributes
+    ----------
+    identity : all that decides a vector
+    """
+
+    identity: EncoderIdentity
 
     @property
     def encoder_id(self) -> str:
         """Identity of the vectors; vectors of two ids never meet."""
+        return self.identity.encoder_id
 
     @property
     def dimension(self) -> int:
         """Width d of a vector."""
+        return self.identity.dimension
 
     @property
     def n_special_tokens(self) -> int:
@@ -62,6 +67,11 @@ class Placement(TypedDict, total=False):
     device: "str | torch.device | None"
     dtype: "str | torch.dtype | None"
     batch_tokens: int | None
+
+
+def device_names(device: object) -> list[str]:
+    """The devices of "cuda:0, cuda:1"; none where nothing is said, or a device itself is given."""
+    return [name.strip() for name in device.split(",")] if isinstance(device, str) else []
 
 
 def load_encoder(
@@ -115,9 +125,8 @@ def open_encoder(identity: EncoderIdentity, **placement: Unpack[Placement]) -> T
             from feast_fusion.encoding.many_devices import ManyDevices
             from feast_fusion.encoding.transformer_encoder import TransformerEncoder
 
-            device = placement.get("device")
-            if isinstance(device, str) and "," in device:
-                devices = device.replace(" ", "").split(",")
+            devices = device_names(placement.get("device"))
+            if len(devices) > 1:
                 others = placement.get("dtype"), placement.get("batch_tokens")
                 return ManyDevices(identity, model, devices, *others)
             return TransformerEncoder(identity, model, **placement)

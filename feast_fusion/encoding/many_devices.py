@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from feast_fusion.encoding.encoder import TextEncoder
 from feast_fusion.encoding.identity import EncoderIdentity
 from feast_fusion.encoding.modules import Modules
 from feast_fusion.encoding.prompts import Role
 from feast_fusion.encoding.transformer_encoder import TransformerEncoder
 
 
-class ManyDevices:
+class ManyDevices(TextEncoder):
     """A `TextEncoder` of one `TransformerEncoder` per device.
 
     Parameters
@@ -43,16 +44,6 @@ class ManyDevices:
             )
             for device in devices
         ]
-
-    @property
-    def encoder_id(self) -> str:
-        """Identity of the vectors."""
-        return self.identity.encoder_id
-
-    @property
-    def dimension(self) -> int:
-        """Width d of a vector."""
-        return self.identity.dimension
 
     @property
     def n_special_tokens(self) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feast_fusion.encoding.embeddings_client import EmbeddingsClient, RequestTooLargeError
+from feast_fusion.encoding.encoder import TextEncoder
 from feast_fusion.encoding.identity import EncoderIdentity
 from feast_fusion.encoding.probes import PROBES, require_distinct
 from feast_fusion.encoding.prompts import Role
@@ -18,7 +19,7 @@ _CANARY = PROBES[0]
 _ASCII_PER_TOKEN = 4
 
 
-class RemoteEncoder:
+class RemoteEncoder(TextEncoder):
     """Asks a server for vectors, several requests at a time.
 
     Each request carries one probe more, so that a server whose model changes between two requests
@@ -41,16 +42,6 @@ class RemoteEncoder:
         probes = self._ask(PROBES)
         require_distinct(probes, model.name)
         self._canary = probes[0]
-
-    @property
-    def encoder_id(self) -> str:
-        """Identity of the vectors."""
-        return self.identity.encoder_id
-
-    @property
-    def dimension(self) -> int:
-        """Width d of a vector."""
-        return self.identity.dimension
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """About the tokens of each text: the server's tokenizer is not here."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
+from feast_fusion.encoding.encoder import TextEncoder
 from feast_fusion.encoding.identity import EncoderIdentity
 from feast_fusion.encoding.layers import load_layers
 from feast_fusion.encoding.modules import StaticModule
@@ -24,7 +25,7 @@ _TEXTS_AT_ONCE = 4096
 _LONGEST_TOKEN = 1_000
 
 
-class StaticEncoder:
+class StaticEncoder(TextEncoder):
     """Looks vectors up on the CPU; there is nothing for a GPU to do.
 
     Raises
@@ -48,16 +49,6 @@ class StaticEncoder:
         )
         self._layers = load_layers(module.layers)
         require_distinct(probe(self.encode), module.folder)
-
-    @property
-    def encoder_id(self) -> str:
-        """Identity of the vectors."""
-        return self.identity.encoder_id
-
-    @property
-    def dimension(self) -> int:
-        """Width d of a vector."""
-        return self.identity.dimension
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text."""

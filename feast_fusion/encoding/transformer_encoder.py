@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from feast_fusion.encoding.encoder import TextEncoder
 from feast_fusion.encoding.identity import EncoderIdentity
 from feast_fusion.encoding.modules import Modules
 from feast_fusion.encoding.network import SentenceNetwork
@@ -23,7 +24,7 @@ _PART = 4096  # texts that are tokenised together
 _LAUNCHED_AT_ONCE = {"cpu": 1, "cuda": 16}
 
 
-class TransformerEncoder:
+class TransformerEncoder(TextEncoder):
     """Encodes texts on one device.
 
     Parameters
@@ -59,16 +60,6 @@ class TransformerEncoder:
         require_distinct(exact, modules.transformer.folder)
         if is_tried:
             self._keep_if_precise(exact)
-
-    @property
-    def encoder_id(self) -> str:
-        """Identity of the vectors."""
-        return self.identity.encoder_id
-
-    @property
-    def dimension(self) -> int:
-        """Width d of a vector."""
-        return self.identity.dimension
 
     @property
     def n_special_tokens(self) -> int:

@@ -1,19 +1,15 @@
 """Who makes a record now: so that processes that need the same records share the work.
 
-A claim is a row (key, owner) in the file of the records. An owner holds the lock of a file of its
-own for as long as it lives; the kernel lets go of it when the process ends, however it ends, and
-then its claims are void.
+A claim is a row (key, owner) in the file of the records. The claims of an owner that no longer
+lives are void.
 """
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from uuid import uuid4
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
-from filelock import FileLock, Timeout
-
+from feast_fusion.living import alive, lives
 from feast_fusion.record_cache.record_file import RecordFile, select_rows
 
 _NAME = re.compile(rb"[0-9a-f]{32}")
@@ -27,17 +23,9 @@ class Claims:
         self._file = file
         self._folder = file.path.with_suffix(".owners")
 
-    @contextmanager
-    def owner(self) -> Iterator[str]:
+    def owner(self) -> AbstractContextManager[str]:
         """The name of a new owner, whose claims are void behind the block."""
-        name = uuid4().hex
-        self._folder.mkdir(exist_ok=True)
-        path = self._path(name)
-        with FileLock(path):
-            try:
-                yield name
-            finally:
-                path.unlink(missing_ok=True)
+        return alive(self._folder)
 
     def take(self, owner: str, keys: Sequence[bytes]) -> set[bytes]:
         """The keys that `owner` has to make: neither stored nor claimed by one that lives."""
@@ -64,21 +52,6 @@ class Claims:
         # No more rows than owners have records in work: a chunk each.
         rows = connection.execute("SELECT DISTINCT CAST(owner AS BLOB) FROM claim").fetchall()
         for (name,) in rows:
-            if name != me.encode() and not self._lives(name):
+            is_name = name is not None and _NAME.fullmatch(name)  # else of a damaged file
+            if name != me.encode() and not (is_name and lives(self._folder, name.decode())):
                 connection.execute("DELETE FROM claim WHERE CAST(owner AS BLOB) IS ?", (name,))
-
-    def _lives(self, owner: bytes | None) -> bool:
-        if owner is None or _NAME.fullmatch(owner) is None:
-            return False  # of a damaged file
-        path = self._path(owner.decode())
-        if not path.exists():
-            return False
-        try:
-            with FileLock(path, timeout=0):
-                path.unlink(missing_ok=True)
-        except Timeout:
-            return True
-        return False
-
-    def _path(self, owner: str) -> Path:
-        return self._folder / f"{owner}.lock"

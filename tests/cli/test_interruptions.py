@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
+from cli import ended_by_signals
 from tests.datasets import make_shop
 from tests.waiting import wait_until
 
@@ -34,3 +36,17 @@ def test_ending_a_run_leaves_no_process(tmp_path: Path, number: int) -> None:
     assert run.wait() == 128 + number
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
+
+
+def test_what_the_caller_ignores_stays_ignored() -> None:
+    """As under `nohup`; in another thread than the first nothing is changed at all."""
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_by_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+        with pytest.raises(SystemExit), ended_by_signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(ended_by_signals().__enter__).result()
+    finally:
+        assert signal.signal(signal.SIGHUP, former) is signal.SIG_IGN

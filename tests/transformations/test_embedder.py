@@ -161,7 +161,7 @@ def test_a_server_that_is_dead_or_has_another_model_is_noticed_before_anything_i
             write_sources(workspace)
     with pytest.raises(StoreUnavailableError, match="ConnectionError in 1 attempts"):
         write_sources(workspace)
-    assert workspace.read_stamp() == stamp, "the sources are those of before"
+    assert workspace.read_stamp() == stamp, "the sources have not changed"
 
 
 def test_a_server_of_dataset_toml_encodes(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from feast_fusion.encoding.encoder import device_names
 from feast_fusion.encoding.identity import EncoderIdentity
 from intake.workspace import Workspace
 from training.checkpoint import Checkpoints
@@ -83,7 +84,7 @@ class Tuning:
             rank=settings.rank,
             targets=settings.targets,
             layers=settings.layers,
-            device=(self.workspace.dataset.encoder.device or "").split(",")[0] or None,
+            device=next(iter(device_names(self.workspace.dataset.encoder.device)), None),
         )
         texts = ChoiceTexts(
             self.choices,
