@@ -18,6 +18,7 @@ from feast import Entity, FeatureStore, FeatureView
 from feast.cli.cli import cli
 
 from cli.redis_process import RunningRedis
+from tests.applying import declarations_of
 
 # Feast's command, started in half the time.
 FEAST = (sys.executable, "-m", "feast_fusion.feast_command")
@@ -121,7 +122,8 @@ class FeastRepo:
     ) -> subprocess.CompletedProcess[str]:
         """The same in this process, which need not import for seconds what is here."""
         command = ["--chdir", str(self.folder), *arguments]
-        said = CliRunner().invoke(cli, command, env=self.environment(**variables))
+        with declarations_of(self.folder):
+            said = CliRunner().invoke(cli, command, env=self.environment(**variables))
         raised = said.exception
         is_raised = raised is not None and not isinstance(raised, SystemExit)
         assert (is_raised or said.exit_code != 0) is fails, f"{said.output}{raised!r}"
