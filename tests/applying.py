@@ -10,7 +10,6 @@ from feast.repo_operations import apply_total
 
 from cli.feast_repository import REPOSITORY, environment, repo_config
 from intake.workspace import Workspace
-from transformations import on_demand
 
 
 def apply_here(workspace: Workspace) -> None:
@@ -18,7 +17,6 @@ def apply_here(workspace: Workspace) -> None:
     with declarations_of(REPOSITORY) as patch:
         for name, value in environment(workspace).items():
             patch.setenv(name, value)
-        patch.setattr(on_demand, "_declaring", False)  # the declarations set it for their process
         patch.chdir(REPOSITORY)
         apply_total(repo_config(workspace), REPOSITORY, skip_source_validation=True)
 

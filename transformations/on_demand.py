@@ -10,13 +10,7 @@ from transformations.names import ITEM_EMBEDDING, QUERY_EMBEDDING, USER_EMBEDDIN
 
 Columns = dict[str, list[Any]]
 
-_declaring = False
-
-
-def declare_only() -> None:
-    """From now on this process only declares views: dummy requests get a constant, no model."""
-    global _declaring
-    _declaring = True
+AFFINITIES = ("behaviour_cosine", "interest_cosine", "query_cosine")
 
 
 def embed_query(inputs: Columns, *, dataset: str, home: str, encoder_id: str) -> Columns:
@@ -25,8 +19,6 @@ def embed_query(inputs: Columns, *, dataset: str, home: str, encoder_id: str) ->
     A text that is null, or empty once it is cleaned, has the embedding None.
     """
     embedder, texts = open_embedder(dataset, home, encoder_id), inputs["query_text"]
-    if _declaring:
-        return {QUERY_EMBEDDING: [[0.0] * embedder.identity.dimension for _ in texts]}
     vectors, present = embedder.queries(texts)
     rows = zip(vectors.tolist(), present, strict=True)
     return {QUERY_EMBEDDING: [vector if known else None for vector, known in rows]}
@@ -39,11 +31,9 @@ def measure_affinity(inputs: Columns, *, dataset: str, home: str, encoder_id: st
     """
     items = inputs[ITEM_EMBEDDING]
     queries = embed_query(inputs, dataset=dataset, home=home, encoder_id=encoder_id)
-    return {
-        "behaviour_cosine": _cosines(items, inputs[USER_EMBEDDING]),
-        "interest_cosine": _cosines(items, inputs[USER_INTEREST]),
-        "query_cosine": _cosines(items, queries[QUERY_EMBEDDING]),
-    }
+    others = (inputs[USER_EMBEDDING], inputs[USER_INTEREST], queries[QUERY_EMBEDDING])
+    cosines = [_cosines(items, vectors) for vectors in others]
+    return dict(zip(AFFINITIES, cosines, strict=True))
 
 
 def _cosines(left: Sequence[Any], right: Sequence[Any]) -> list[float]:

@@ -1,5 +1,6 @@
 """The declarations as Feast's own commands see them."""
 
+import importlib
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ import pytest
 from cli.embedded_redis import embedded_redis
 from cli.feast_repository import REPOSITORY, environment, open_store
 from cli.redis_url import connection_string
+from tests.applying import declarations_of
 from tests.conftest import Project
 from tests.datasets import START
 from tests.feast_fusion.feast_repo import FEAST as LIGHT
@@ -54,6 +56,20 @@ def test_apply_loads_no_model_and_a_second_one_changes_nothing(films: Project) -
     assert not {"transformers", "safetensors", "tokenizers"} & imported
     planned = feast(films, "plan")
     assert planned.returncode == 0, planned.stderr[-2000:]
+
+
+def test_a_program_that_imports_the_declarations_gets_real_vectors(films: Project) -> None:
+    text = "a comedy about two friends"
+    with declarations_of(REPOSITORY) as patch:
+        for name, value in environment(films.workspace).items():
+            patch.setenv(name, value)
+        importlib.import_module("feature_repo.definitions")
+        read = open_store(films.workspace).get_online_features(
+            ["query_embedding:query_embedding"], [{"query_text": text}]
+        )
+    expected, _ = Embedder(films.workspace, encoder_id(films)).queries([text])
+    found = read.to_dict()["query_embedding"]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_every_view_of_the_design_is_registered(films: Project) -> None:
