@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint soak clean
 
 setup: $(STAMP)  ## the environment only
 
@@ -26,6 +26,9 @@ lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+soak: setup  ## half an hour of clients and faults on a copy of the demo's workspace
+	@$(BIN)/python -m tests.soak
 
 clean:  ## remove the environment; .fusion/ (your data) stays
 	rm -rf $(VENV)

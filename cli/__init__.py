@@ -1,5 +1,6 @@
 """The command `feast-fusion`. Only this package may import every other."""
 
+import errno
 import signal
 import sys
 import threading
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -35,6 +37,15 @@ _COMMANDS = {
     "env": ("cli.feast_repository", "Print what Feast's command needs, as shell exports."),
     "audit": ("cli.audit", "Check what was built, or served, against its sources."),
     "bench": ("cli.bench", "Measure ours, the peers and the floor in one run."),
+}
+# What the machine refuses, and a person can correct: of other errors the traceback is told.
+_OTHER_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+_CORRECTABLE = {
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "Correct the permissions of it"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free space"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Raise the limit of open files (ulimit -n)"),
+    errno.EFBIG: "Raise the limit of a file's size (ulimit -f)",
+    **dict.fromkeys(_OTHER_PATH, "Correct the path"),
 }
 
 
@@ -66,7 +77,8 @@ def ended_by_signals() -> Iterator[None]:
 class _Commands(click.Group):
     """Loads a command when it is called.
 
-    Errors raised on purpose end in one line and exit code 1; all others keep their traceback.
+    Errors raised on purpose, and what the machine refuses, end in one line and exit code 1; all
+    others keep their traceback.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -88,8 +100,18 @@ class _Commands(click.Group):
             with ended_by_signals():
                 return super().invoke(ctx)
         except FeastFusionError as error:
-            click.secho(f"Error ({type(error).__name__}): {error}", fg="red", err=True)
-            sys.exit(1)
+            _fail(type(error).__name__, str(error))
+        except OSError as error:
+            if error.errno not in _CORRECTABLE:
+                raise
+            where = "" if error.filename is None else f"{error.filename}: "
+            remedy = f"{_CORRECTABLE[error.errno]}, or name another folder with --home."
+            _fail("OSError", f"{where}got {error.strerror or error}, expected to use it. {remedy}")
+
+
+def _fail(kind: str, message: str) -> NoReturn:
+    click.secho(f"Error ({kind}): {message}", fg="red", err=True)
+    sys.exit(1)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,7 +9,7 @@ import click
 from cli.workspace_options import PROJECT
 from feast_fusion.errors import FeatureNotFoundError
 
-_BENCHMARKS = ("encoder", "materialize", "online", "query-encoding", "rank", "training-set")
+_BENCHMARKS = ("encoder", "load", "materialize", "online", "query-encoding", "rank", "training-set")
 
 
 @click.command()

@@ -99,9 +99,11 @@ def _keep(folder: Path, leaving: threading.Event) -> None:
         try:
             with FileLock(folder / _LOCK, timeout=0):
                 if _read_state(folder) == state:
-                    started = _find_or_start(folder)
-                    _log.warning("Redis of %s had ended, and runs again: %s", folder, started)
-        except (StoreUnavailableError, OSError, Timeout) as error:
+                    address = _find_or_start(folder).address
+                    _log.warning("Redis of %s had ended, and runs again at %s", folder, address)
+        except Timeout:
+            continue  # another process is at it
+        except (StoreUnavailableError, OSError) as error:
             _log.warning("Redis of %s has ended, and does not start: %s", folder, error)
 
 

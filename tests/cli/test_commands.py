@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from cli import _COMMANDS, main
 from tests.datasets import make_films
+from tests.intake.test_journal import largest_file
 
 HEAVY = {"feast", "fastapi", "pandas", "polars", "pyarrow", "sklearn", "torch", "transformers"}
 SHOW_HELP = """
@@ -65,3 +66,28 @@ def test_a_model_that_is_not_there_is_told_before_anything_is_prepared(tmp_path:
     assert answer.exit_code == 1
     assert "no-such-model" in answer.output and "Hugging Face hub" in answer.output
     assert not list(home.rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("command", ["prepare", "run", "serve", "recommend", "redis"])
+def test_a_home_that_cannot_be_used_ends_in_one_line(tmp_path: Path, command: str) -> None:
+    description = make_films(tmp_path, n_users=3, n_items=3, n_events=9)
+    (tmp_path / "home").write_text("a file where a folder should be")
+    arguments = {"recommend": ["u1"], "redis": ["start"], "serve": ["--port", "0"]}
+    group = [command, *arguments.get(command, [])]
+    options = ["--dataset", str(description), "--home", str(tmp_path / "home")]
+    answer = CliRunner().invoke(main, [*group, *options])
+    assert answer.exit_code == 1, answer.output
+    said = [line for line in answer.output.splitlines() if "Error" in line]
+    assert len(said) == 1 and str(tmp_path / "home") in said[0], answer.output
+
+
+def test_a_full_disk_ends_in_one_line(tmp_path: Path) -> None:
+    description = make_films(tmp_path, n_users=9, n_items=9, n_events=90)
+    options = ["--dataset", str(description), "--home", str(tmp_path / "home")]
+    with largest_file(100):
+        answer = CliRunner().invoke(main, ["prepare", *options])
+    assert answer.exit_code == 1, answer.output
+    assert (
+        "Error (OSError)" in answer.output and "Raise the limit of a file's size" in answer.output
+    )
+    assert CliRunner().invoke(main, ["prepare", *options]).exit_code == 0

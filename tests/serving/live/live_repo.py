@@ -3,7 +3,7 @@
 import math
 import shutil
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +108,12 @@ class Newest:
     rows: dict[str, dict[str, dict[str, Any]]]
 
 
-def offline_rows(workspace: Workspace, folder: Path) -> Newest:
+def offline_rows(workspace: Workspace, folder: Path, now: datetime | None = None) -> Newest:
     """What prepare makes of file and journal together, in a workspace of its own."""
     folded = open_workspace(workspace.dataset.path, folder)
     shutil.copytree(workspace.events, folded.events)
     shutil.copytree(workspace.vectors, folded.vectors)
-    write_sources(folded)
+    write_sources(folded, now=now)
     rows = {}
     for name, schema in VIEWS.items():
         rows[name] = _newest(pq.read_table(folded.sources / f"{name}.parquet"), schema.names[0])
