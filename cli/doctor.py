@@ -147,6 +147,7 @@ def _rows(workspace: Workspace) -> Iterator[Finding]:
     import polars as pl
 
     from cli.redis import running_redis
+    from feast_fusion.parquet.whole import read_parquet
     from feast_fusion.redis_matrix import online_store_of
     from serving.online_features import OnlineFeatures
     from transformations.names import ITEMS, SERVICE, USER_STATS
@@ -158,7 +159,7 @@ def _rows(workspace: Workspace) -> Iterator[Finding]:
     features = OnlineFeatures(store, SERVICE)
 
     def sample(name: str, key: str) -> list[str]:
-        ids = pl.scan_parquet(workspace.source(name)).select(pl.col(key).unique()).collect()[key]
+        ids = pl.DataFrame(read_parquet(workspace.source(name), [key]))[key].unique()
         return ids.sample(min(_SAMPLE, len(ids)), seed=0).to_list()
 
     try:
@@ -176,9 +177,9 @@ def _rows(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _n_rows(workspace: Workspace, name: str) -> int:
-    import pyarrow.parquet as pq
+    from feast_fusion.parquet.whole import count_rows
 
-    return int(pq.read_metadata(workspace.source(name)).num_rows)
+    return count_rows(workspace.source(name))
 
 
 _CHECKS = {

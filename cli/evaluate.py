@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import pyarrow.parquet as pq
 
 from cli.feast_repository import open_store
 from cli.ranker import open_training_set
 from cli.terminal import progress_bar, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.files import replaced_file
+from feast_fusion.parquet.seal import write_parquet
 from intake.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def evaluate(
     _write(report, json_path, html_path, markdown_path)
     if ranks_path is not None:
         with replaced_file(ranks_path) as building:
-            pq.write_table(ranks, building)
+            write_parquet(building, ranks)
     then("Next: feast-fusion recommend USER.")
 
 

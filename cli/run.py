@@ -1,11 +1,11 @@
 """`feast-fusion run` and `demo`: the main job from files to recommendations, every step real."""
 
-import json
 import os
 import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import click
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 
+from cli.damage import set_damage_aside
 from cli.data import prepare_sources, retrieve_training_set
 from cli.feast_repository import feast, feast_time, open_store
 from cli.ranker import answer_lines, recommend_to, train_artifacts
@@ -25,9 +26,11 @@ from cli.workspace_options import example_dataset, with_workspace
 from cli.write import write_all
 from evaluation.pointwise import evaluate_ranker, pointwise_lines
 from feast_fusion.column_names import vector_view
-from feast_fusion.errors import FeastFusionError
+from feast_fusion.errors import FeastFusionError, FeatureNotFoundError, SchemaError
 from feast_fusion.feature_service import open_service
 from feast_fusion.files import replaced_file
+from feast_fusion.json_file import read_json, write_json
+from feast_fusion.parquet.whole import open_dataset, read_parquet
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
 from training.audit.leakage import audit_training_set
@@ -99,6 +102,7 @@ def run_all(workspace: Workspace) -> None:
     started = time.perf_counter()
     _step("1/7 Prepare")
     prepare_sources(workspace)
+    say(*set_damage_aside(workspace))
     require_events(workspace)  # before anything is encoded
     write_all(workspace)
     cached = _vectors_cached(workspace)
@@ -112,9 +116,8 @@ def run_all(workspace: Workspace) -> None:
         _step("4/7 Training set")
         training_set = _audited_training_set(workspace)
         _step("5/7 Train")
-        _train(workspace, training_set)
+        before_test = _train(workspace, training_set)
         _step("6/7 Evaluate")
-        before_test = Artifact.load(workspace.artifact_before_test)
         evaluation = evaluate_ranker(training_set, before_test, workspace.dataset.split)
         say(*pointwise_lines(evaluation))
         _step("7/7 Recommend")
@@ -150,25 +153,25 @@ def _audited_training_set(workspace: Workspace) -> TrainingSet:
     return training_set
 
 
-def _train(workspace: Workspace, training_set: TrainingSet) -> None:
-    """Fit the artifacts of this training set and this code, unless they exist."""
-    fingerprint = digest_training(workspace, seed=0)
+def _train(workspace: Workspace, training_set: TrainingSet) -> Artifact:
+    """The artifact before the test part; both are fitted unless this set and code made them."""
+    known = {"fingerprint": digest_training(workspace, seed=0)}
     stamp = workspace.root / "trained.json"
-    if stamp.is_file() and json.loads(stamp.read_text())["fingerprint"] == fingerprint:
-        say("Unchanged since the last training: the artifact is kept.")
-        return
+    with suppress(SchemaError, FeatureNotFoundError):  # nothing was trained, or it is damaged
+        if read_json(stamp) == known and Artifact.load(workspace.artifact):
+            kept = Artifact.load(workspace.artifact_before_test)
+            say("Unchanged since the last training: the artifact is kept.")
+            return kept
     train_artifacts(workspace, training_set)
     with replaced_file(stamp) as building:
-        building.write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
+        write_json(building, known)
+    return Artifact.load(workspace.artifact_before_test)
 
 
 def _window(workspace: Workspace) -> tuple[str, str]:
     """From before the first row of any source until now, as Feast's command takes it."""
     first = min(
-        pl.scan_parquet(workspace.source(name))
-        .select(pl.col("event_timestamp").min())
-        .collect()
-        .item()
+        pc.min(read_parquet(workspace.source(name), ["event_timestamp"])[0]).as_py()
         for name in (ITEMS, USERS, INTERACTIONS)
         if workspace.source(name).is_file()
     )
@@ -186,7 +189,7 @@ def _encoder_id(workspace: Workspace) -> str:
 
 def _n_rows(workspace: Workspace, view: str) -> int:
     sink = workspace.sinks / vector_view(view, _encoder_id(workspace))
-    return int(ds.dataset(sink, format="parquet").count_rows())
+    return int(open_dataset(sink).count_rows())
 
 
 def _last_users(table: pa.Table) -> list[str]:

@@ -1,6 +1,5 @@
 """What a training run shows and records: its bar, its runs folder, and who of several tells it."""
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cli.terminal import progress_bar
+from feast_fusion.json_file import read_json
 from intake.dataset import Dataset
 from intake.workspace import Workspace
 
@@ -80,7 +80,7 @@ def training_report(
     settings = workspace.dataset.model_dump(mode="json", include={"ranker", "candidates"})
     parameters = flattened(settings) | {
         "seed": seed,
-        "data": json.loads(workspace.manifest.read_text())["fingerprint"],
+        "data": read_json(workspace.manifest)["fingerprint"],
         "service": service.name,
         "registry_version": f"{service.last_updated_timestamp:%Y-%m-%dT%H:%M:%S.%f}",
         "encoder_id": encoder_id,

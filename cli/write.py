@@ -102,11 +102,11 @@ def _write_new(
 
 
 def _prepared(workspace: Workspace, name: str) -> "pa.Table":
-    import pyarrow.parquet as pq
+    from feast_fusion.parquet.whole import read_parquet
 
     path = workspace.source(name)
     if not path.is_file():
         raise FeatureNotFoundError(
             f"{path}: got no such file, expected the prepared {name}. Run feast-fusion prepare."
         )
-    return pq.read_table(path)
+    return read_parquet(path)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from evaluation.cold_items import cosine_to_liked, hold_out, ranks_of, text_cosine
 from evaluation.measures import gains
 from evaluation.protocol import Part, next_positives, rank_by_scores
+from feast_fusion.parquet.whole import read_parquet
 from intake.workspace import Workspace
 from transformations.collaborative.histories import Events, Floats, Ints, read_prepared_events
 from transformations.embedder import Embedder, identify
@@ -69,7 +69,7 @@ def measure_text(
 
 def item_vectors(workspace: Workspace, events: Events) -> Floats:
     """(i, d) of the newest text of each item of `events`, zeros where it is empty."""
-    versions = build_item_versions(pq.read_table(workspace.source(ITEMS)))
+    versions = build_item_versions(read_parquet(workspace.source(ITEMS)))
     codes = versions.ids.codes(events.items.ids)
     newest = versions.as_of(codes, np.full(len(codes), np.iinfo(np.int64).max))
     encoder_id = identify(workspace.dataset).encoder_id

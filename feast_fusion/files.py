@@ -1,10 +1,12 @@
 """A file or folder replaced all or nothing: readers see the old one or the new one, never half."""
 
+import hashlib
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock
@@ -68,6 +70,17 @@ def recover_folder(folder: Path) -> None:
         return
     with FileLock(_hidden(folder, "lock")):
         _recover(folder)
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file, so that a new one can be made; its hidden name beside it."""
+    return path.rename(_hidden(path, f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"))
 
 
 def sync_path(path: Path) -> None:

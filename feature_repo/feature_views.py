@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from feast import BatchFeatureView, Entity, FeatureView, Field, FileSource
 from feast.types import Array, ComplexFeastType, Float32, Float64, Int64, PrimitiveFeastType, String
 
+from feast_fusion.parquet.whole import read_schema
 from feast_fusion.writing.identity import WriterIdentity
 from feature_repo import sources
 from feature_repo.declared_dataset import DATASET, ENCODER, ITEM_WRITER, USER_WRITER
@@ -37,7 +37,7 @@ def _feast_type(column: pa.DataType) -> PrimitiveFeastType | ComplexFeastType:
 
 def _columns_of(source: FileSource) -> list[Field]:
     """One feature per column of a prepared file: the data set decides what there is."""
-    schema = pq.read_schema(source.path)
+    schema = read_schema(source.path)
     return [
         Field(name=column.name, dtype=_feast_type(column.type))
         for column in schema

@@ -1,6 +1,5 @@
 """Where the rows lie: prepared Parquet files, and one folder per batch-transformed view."""
 
-import pyarrow.parquet as pq
 from feast import FileSource, RequestSource
 from feast.data_format import ParquetFormat
 from feast.field import Field
@@ -8,6 +7,7 @@ from feast.types import String
 
 from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeatureNotFoundError
+from feast_fusion.parquet.whole import read_schema
 from feature_repo.declared_dataset import DATASET, ENCODER, ITEM_WRITER, USER_WRITER, WORKSPACE
 from transformations import names
 
@@ -19,7 +19,7 @@ def _prepared(name: str) -> FileSource:
             f"{path}: got no such file, expected the prepared source {name!r}. "
             "Run feast-fusion prepare first."
         )
-    has_created = "created" in pq.read_schema(path).names
+    has_created = "created" in read_schema(path).names
     return FileSource(
         name=name,
         path=str(path),

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import replaced_file
 from feast_fusion.parquet.column_types import is_text
+from feast_fusion.parquet.seal import write_parquet
 from feast_fusion.times import TIMESTAMP, from_micros, to_micros
 from intake.id_column import not_an_id
 from intake.missing_columns import missing_columns
@@ -221,7 +221,7 @@ class Screening:
             unread = self._unread.append_column("reason", reasons)
             rejected = pa.concat_tables([rejected, unread], promote_options="default")
         with replaced_file(folder / f"{self.name}.parquet") as building:
-            pq.write_table(rejected, building, compression="zstd")
+            write_parquet(building, rejected)
 
     def _cast(self, name: str, expected: pa.DataType) -> pa.Array | pa.ChunkedArray:
         if name in self.columns:

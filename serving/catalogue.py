@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from feast_fusion.column_names import feature_column, vector_view
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.feature_service import encoder_of, open_service
+from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.times import TIMESTAMP, to_micros
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
@@ -157,12 +158,11 @@ def _first_versions(workspace: Workspace, at: datetime) -> pl.DataFrame:
             f"{path}: got no such file, expected the prepared items. Run feast-fusion prepare."
         )
     return (
-        pl.scan_parquet(path)
+        pl.DataFrame(read_parquet(path, ["item_id", "event_timestamp"]))
         .group_by("item_id")
         .agg(first_version=pl.col("event_timestamp").min())
         .filter(pl.col("first_version") <= at)
         .sort("item_id")
-        .collect()
     )
 
 

@@ -1,6 +1,5 @@
 """What a full refresh does beside `feast materialize`: history anew, corrected rows online."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,12 +7,15 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
 from feast import FeatureStore
 
+from feast_fusion.errors import SchemaError
 from feast_fusion.files import replaced_file
 from feast_fusion.history.derivation import is_derived
 from feast_fusion.history.rebuild import rebuild_sink
+from feast_fusion.json_file import read_json, write_json
+from feast_fusion.parquet.parquet_file import named_errors
+from feast_fusion.parquet.whole import open_dataset
 from feast_fusion.times import TIMESTAMP
 from intake.workspace import Workspace
 from serving.online_views import OnlineViews
@@ -54,28 +56,29 @@ def rewrite_online(store: FeatureStore, created: datetime) -> int:
 
 
 def is_full_refresh_due(workspace: Workspace, max_age: timedelta) -> bool:
-    """Whether no full refresh began within `max_age`."""
-    stamp = _stamp(workspace)
-    if not stamp.is_file():
+    """Whether no full refresh that is known of began within `max_age`."""
+    try:
+        began = datetime.fromisoformat(read_json(_stamp(workspace))["full"])
+    except SchemaError:
         return True
-    began = datetime.fromisoformat(json.loads(stamp.read_text())["full"])
     return datetime.now(UTC) - began >= max_age
 
 
 def note_full_refresh(workspace: Workspace, began: datetime) -> None:
     """Keep when the last full refresh began."""
     with replaced_file(_stamp(workspace)) as path:
-        path.write_text(json.dumps({"full": began.isoformat()}) + "\n")
+        write_json(path, {"full": began.isoformat()})
 
 
 def _newest_rows(view: Any) -> pa.Table:
     """The newest row of each entity in the view's source, without a created timestamp."""
     (key,) = view.join_keys
-    rows = ds.dataset(view.batch_source.path, format="parquet")
-    keys = pl.DataFrame(rows.to_table(columns=[key, "event_timestamp"])).with_row_index("at")
-    newest = keys.sort("event_timestamp", maintain_order=True).unique(key, keep="last")
-    names = [name for name in rows.schema.names if name != "created"]
-    return rows.take(newest["at"].sort().to_numpy(), columns=names)
+    rows = open_dataset(view.batch_source.path)
+    with named_errors(view.batch_source.path):
+        keys = pl.DataFrame(rows.to_table(columns=[key, "event_timestamp"])).with_row_index("at")
+        newest = keys.sort("event_timestamp", maintain_order=True).unique(key, keep="last")
+        names = [name for name in rows.schema.names if name != "created"]
+        return rows.take(newest["at"].sort().to_numpy(), columns=names)
 
 
 def _stamp(workspace: Workspace) -> Path:

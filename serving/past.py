@@ -12,9 +12,9 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from feast import FeatureStore
 
+from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.times import TIMESTAMP, from_micros, to_micros
 from feast_fusion.training_set import TrainingSet
 from intake.context import context_column
@@ -146,7 +146,7 @@ class PastRecommender:
         """`context__...` of the prepared events in these rows, as their requests had it."""
         path = self._workspace.source(names.INTERACTIONS)
         columns = self._workspace.dataset.interactions.context.given
-        table = pq.read_table(path, columns=[*map(context_column, columns)])
+        table = read_parquet(path, [*map(context_column, columns)])
         return table.take(pa.array(rows)) if columns else table.select([])
 
     def answers(
@@ -187,7 +187,7 @@ class PastRecommender:
         sink = item_sink(self._workspace, self._artifact.encoder_id)
         sources = [self._workspace.source(name) for name in (names.ITEMS, names.ITEM_NEIGHBOURS)]
         found = [
-            pq.read_table(path, columns=["event_timestamp"])["event_timestamp"]
+            read_parquet(path, ["event_timestamp"])["event_timestamp"]
             for path in [*sources, *([sink] if sink and any(sink.glob("*.parquet")) else [])]
         ]
         micros = [pc.unique(each.cast(TIMESTAMP).cast(pa.int64())).to_numpy() for each in found]

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.times import to_micros
 from serving.vector_index import Rows
 from transformations.id_map import IdMap
@@ -47,10 +48,9 @@ def load_seen_items(interactions: Path, catalogue: IdMap) -> SeenItems:
     Items that are no longer in the catalogue are left out: they cannot be recommended.
     """
     pairs = (
-        pl.scan_parquet(interactions)
+        pl.DataFrame(read_parquet(interactions, ["user_id", "item_id", "event_timestamp"]))
         .group_by("user_id", "item_id")
         .agg(first=pl.col("event_timestamp").min())
-        .collect()
     )
     users = IdMap.of(_arrow(pairs["user_id"]))
     user, row = users.codes(_arrow(pairs["user_id"])), catalogue.codes(_arrow(pairs["item_id"]))

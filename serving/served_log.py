@@ -16,10 +16,10 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from feast_fusion.errors import schema_error
 from feast_fusion.files import replaced_file
+from feast_fusion.parquet.seal import write_parquet
 from transformations.served_files import new_served_file, served_files
 
 # Reads what was served in one answer, see `serving.served_table`.
@@ -147,8 +147,7 @@ class ServedLog(AbstractContextManager["ServedLog"]):
             with replaced_file(
                 new_served_file(self._folder, next(self._numbers)), sync=True
             ) as path:
-                table = pa.concat_tables(tables, promote_options="permissive")
-                pq.write_table(table, path, compression="zstd")
+                write_parquet(path, pa.concat_tables(tables, promote_options="permissive"))
             _trim(self._folder, self._max_bytes)
         except Exception:
             self._fail(len(tables))

@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 
 import training
+from feast_fusion.files import digest_file
+from feast_fusion.training_set import MANIFEST
 from intake.workspace import Workspace
 
 
@@ -15,10 +17,9 @@ def digest_training(workspace: Workspace, seed: int) -> str:
     digest = hashlib.sha256(f"{torch.__version__} {seed} {settings}".encode())
     files = [
         workspace.manifest,
-        *workspace.training_set.rglob("*"),
+        workspace.training_set / MANIFEST,  # which has the digests of the other files
         *Path(training.__file__).parent.rglob("*.py"),
     ]
     for path in sorted(path for path in files if path.is_file()):
-        with path.open("rb") as file:
-            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+        digest.update(f"{path.name} {digest_file(path)}".encode())
     return digest.hexdigest()

@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
+from feast_fusion.parquet.whole import count_rows, read_parquet
 from intake.context import ContextColumns, context_column
 from intake.event_types import objectives_of, without_history
 from intake.workspace import Workspace
@@ -47,7 +47,7 @@ def build_spine(workspace: Workspace, *, seed: int = 0) -> pa.Table:
     require_events(workspace)
     dataset, events = workspace.dataset, _read_events(workspace)
     if is_implicit(events):
-        items = pl.read_parquet(workspace.source(ITEMS), columns=["item_id", "event_timestamp"])
+        items = pl.DataFrame(read_parquet(workspace.source(ITEMS), ["item_id", "event_timestamp"]))
         rng = np.random.default_rng(seed)
         events = _with_negatives(events, items, dataset.ranker.negatives, rng)
         _require_known(events, workspace)
@@ -70,12 +70,12 @@ def _read_events(workspace: Workspace) -> pl.DataFrame:
     """The events that are history, then those that are examples only, as the columns of a spine."""
     interactions = workspace.dataset.interactions
     return pl.concat(
-        pl.read_parquet(path).select(
+        events.select(
             "user_id",
             "item_id",
             "event_timestamp",
             pl.col("positive").cast(pl.Int64).alias("label"),
-            (pl.col(WEIGHT) if WEIGHT in pl.read_parquet_schema(path) else pl.lit(1.0))
+            (pl.col(WEIGHT) if WEIGHT in events.columns else pl.lit(1.0))
             .cast(pl.Float32)
             .alias(WEIGHT),
             *map(context_column, interactions.context.given),
@@ -84,7 +84,7 @@ def _read_events(workspace: Workspace) -> pl.DataFrame:
                 for name in objectives_of(interactions.types)
             ),
         )
-        for path in _sources(workspace)
+        for events in (pl.DataFrame(read_parquet(path)) for path in _sources(workspace))
     )
 
 
@@ -109,7 +109,7 @@ def require_events(workspace: Workspace) -> None:
     SchemaError
         There are fewer than `MIN_EVENTS`.
     """
-    n_events = sum(pq.read_metadata(path).num_rows for path in _sources(workspace))
+    n_events = sum(count_rows(path) for path in _sources(workspace))
     if n_events < MIN_EVENTS:
         raise schema_error(
             f"{workspace.dataset.interactions.where}",

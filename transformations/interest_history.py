@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from feast_fusion.encoding.vector_cache import Vectors
+from feast_fusion.parquet.whole import read_parquet
 from transformations.embedder import Embedder
 from transformations.interest import InterestRule, replay
 from transformations.item_versions import ItemVersions, build_item_versions
@@ -66,7 +65,7 @@ def _rules(
 
 def _events_of(path: Path, users: pl.Series) -> pl.DataFrame:
     """One row per event of these users, oldest first; rows of an instant share its timestamp."""
-    table = ds.dataset(path).to_table(filter=pc.field("user_id").isin(users.to_arrow()))
+    table = read_parquet(path, where=pc.field("user_id").isin(users.to_arrow()))
     events = pl.DataFrame(table).sort("user_id", "event_timestamp", maintain_order=True)
     return events.explode("item_ids", "positives", "types").rename({"item_ids": "item_id"})
 
@@ -102,5 +101,5 @@ def embed_item_versions(embedder: Embedder) -> tuple[ItemVersions, Vectors, NDAr
 def _embed_versions(
     embedder: Embedder, path: Path, _changed_ns: int
 ) -> tuple[ItemVersions, Vectors, NDArray[np.bool_]]:
-    versions = build_item_versions(pq.read_table(path))
+    versions = build_item_versions(read_parquet(path))
     return versions, *embedder.items(versions.table)

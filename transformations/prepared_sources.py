@@ -1,6 +1,5 @@
 """From the three files of a data set to its prepared point-in-time sources, all or nothing."""
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -11,11 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from filelock import FileLock
 
-from feast_fusion.errors import schema_error
-from feast_fusion.files import private_folder, recover_folder, replaced_folder
+from feast_fusion.errors import SchemaError, schema_error
+from feast_fusion.files import digest_file, private_folder, recover_folder, replaced_folder
+from feast_fusion.json_file import read_json, write_json
+from feast_fusion.parquet.seal import parquet_writer
 from intake.dataset import Dataset
 from intake.event_types import without_history
 from intake.journal import read_journal
@@ -45,7 +45,8 @@ class SourcesReport:
     read, rejects, examples, notes, users_without_profile : as in `ValidationReport`
     rows : rows per prepared source
     seconds : how long it took
-    is_unchanged : the inputs were the same as last time, so nothing was written
+    is_unchanged : the inputs were the same as last time and their sources are whole, so nothing
+        was written
     """
 
     read: dict[str, int]
@@ -69,8 +70,9 @@ def write_sources(
     The sources are items, users (where there is a table of users), interactions, and the tables of
     `build_activity`, each a file `<name>.parquet`. All appear together, and an interrupted run
     leaves the old ones. Nothing is done when the files, what dataset.toml says of them, and
-    `SOURCES_VERSION` are the same as last time. Rejected rows go to `rejects/`, also when
-    validation fails. The server of the encoder is asked first, where there is one.
+    `SOURCES_VERSION` are the same as last time, and what was written is undamaged. Rejected rows
+    go to `rejects/`, also when validation fails. The server of the encoder is asked first, where
+    there is one.
 
     Parameters
     ----------
@@ -111,10 +113,12 @@ def _prepare(
         for table in _tables(dataset, data):
             _write(building / workspace.source(table.name).name, table, progress)
             rows[table.name] = table.n_rows
-        manifest = {**asdict(data.report), "fingerprint": fingerprint, "rows": rows}
-        text = json.dumps(manifest, indent=2, default=datetime.isoformat)
-        (building / workspace.manifest.name).write_text(text, encoding="utf-8")
         (sources / "rejects").rename(building / "rejects")
+        written = sorted(building.rglob("*.parquet"))
+        digests = {str(path.relative_to(building)): digest_file(path) for path in written}
+        known = {"fingerprint": fingerprint, "rows": rows, "sha256": digests}
+        manifest = {**asdict(data.report), **known}
+        write_json(building / workspace.manifest.name, manifest)
     return manifest
 
 
@@ -167,7 +171,7 @@ def _whole(name: str, table: pa.Table, *order: str) -> ActivityTable:
 def _write(path: Path, table: ActivityTable, progress: Progress) -> None:
     progress(table.name, 0, table.n_rows)
     done = 0
-    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+    with parquet_writer(path, table.schema) as writer:
         for group in _row_groups(table.chunks):
             writer.write_table(group)
             done += len(group)
@@ -188,11 +192,16 @@ def _row_groups(chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _read_manifest(workspace: Workspace) -> dict[str, Any] | None:
-    if not workspace.manifest.is_file():
+    """What was prepared; None where nothing was, or a file of it is missing or damaged."""
+    try:
+        manifest = read_json(workspace.manifest)
+    except SchemaError:
         return None
-    manifest: dict[str, Any] = json.loads(workspace.manifest.read_text(encoding="utf-8"))
-    is_whole = all(workspace.source(name).is_file() for name in manifest["rows"])
-    return manifest if is_whole else None
+    for name, digest in manifest["sha256"].items():
+        path = workspace.sources / name
+        if not path.is_file() or digest_file(path) != digest:
+            return None
+    return manifest
 
 
 def _still_holds(manifest: dict[str, Any], fingerprint: str, now: datetime) -> bool:

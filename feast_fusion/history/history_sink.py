@@ -10,7 +10,6 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from feast_fusion.errors import schema_error
@@ -19,9 +18,9 @@ from feast_fusion.history.row_keys import read_keys
 from feast_fusion.history.view_schema import ViewSchema
 from feast_fusion.parquet.location import local_path
 from feast_fusion.parquet.opening import local_files
-from feast_fusion.parquet.parquet_file import named_errors
 from feast_fusion.parquet.parquet_source import POSITION, ParquetSource
 from feast_fusion.parquet.parts import append_part
+from feast_fusion.parquet.whole import read_schema
 
 _log = logging.getLogger(__name__)
 
@@ -140,8 +139,7 @@ class HistorySink:
     def _has_schema(self) -> bool:
         """Whether the newest file has the columns of the view; other keys or types are refused."""
         newest = self.folder / self._parts()[-1]
-        with named_errors(str(newest)):
-            found = pq.read_schema(newest).remove_metadata()
+        found = read_schema(newest)
         wanted = self.schema.arrow
         types = {field.name: field.type for field in found}
         gained = [name for name in wanted.names if name not in types]

@@ -13,6 +13,7 @@ from pyarrow import fs
 
 from feast_fusion.errors import StoreUnavailableError, schema_error
 from feast_fusion.parquet.column_types import plain_type
+from feast_fusion.parquet.seal import REMEDY, require_seal
 from feast_fusion.times import to_micros
 
 _BUFFER_BYTES = 1 << 20  # without a buffer a column chunk is read whole, which can be gigabytes
@@ -165,6 +166,7 @@ class ParquetFile:
             buffer_size=_BUFFER_BYTES,
             pre_buffer=False,
             coerce_int96_timestamp_unit="us",
+            page_checksum_verification=True,
         )
 
 
@@ -174,6 +176,8 @@ def read_footer(
     """The file at `info`; errors as `ParquetFile.scan`."""
     with named_errors(info.path):
         _refuse_other_format(filesystem, info)
+        if isinstance(filesystem, fs.LocalFileSystem):
+            require_seal(info.path)
         metadata = pq.read_metadata(info.path, filesystem=filesystem)
     return ParquetFile(filesystem, info.path, stamp_of(info), metadata, partition)
 
@@ -210,7 +214,7 @@ def named_errors(path: str) -> Iterator[None]:
             path,
             got=" ".join(f"{type(error).__name__}: {error}".split()),
             expected="a whole, readable Parquet file",
-            remedy="The file is truncated or damaged: write it again, or remove it.",
+            remedy=REMEDY,
         ) from error
 
 

@@ -15,6 +15,8 @@ from feast_fusion.files import replaced_file
 from feast_fusion.parquet.location import SUFFIXES, local_path
 from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parquet_file import named_errors
+from feast_fusion.parquet.seal import WRITTEN, parquet_writer, seal, write_parquet
+from feast_fusion.parquet.whole import read_schema
 
 _PART = re.compile(r"part-(\d{10})-\w+\.parquet")
 
@@ -34,13 +36,13 @@ def append_part(folder: Path, table: pa.Table, *, sync: bool = False) -> Path:
 
 def _write_file(path: Path, table: pa.Table, *, sync: bool = False) -> None:
     with replaced_file(path, sync=sync) as building:
-        pq.write_table(table, building, **_options(table.schema))
+        write_parquet(building, table, **_options(table.schema))
 
 
 def _options(schema: pa.Schema) -> dict[str, Any]:
     """Numbers in vectors seldom repeat, so that a dictionary of them would only cost."""
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
-    return {"compression": "zstd", "use_dictionary": texts}
+    return {"use_dictionary": texts}
 
 
 def save_table(
@@ -76,7 +78,14 @@ def save_logged(
         append_part(folder, table)
         return
     name = f"part-{uuid.uuid4().hex}-{{i}}.parquet"
-    pq.write_to_dataset(table, folder, partition_by, basename_template=name)
+    pq.write_to_dataset(
+        table,
+        folder,
+        partition_by,
+        basename_template=name,
+        file_visitor=lambda written: seal(Path(written.path)),
+        **WRITTEN,
+    )
 
 
 def append_table(
@@ -116,13 +125,13 @@ def append_table(
         schema = open_source(target, repo_path, what).schema
         append_part(path, _conformed(table, schema, mapping, str(path)))
         return
-    with named_errors(str(path)):
-        schema = pq.read_schema(path).remove_metadata()
+    schema = read_schema(path)
     addition = _conformed(table, schema, mapping, str(path))
     with (
         replaced_file(path) as building,
-        pq.ParquetFile(path) as earlier,
-        pq.ParquetWriter(building, schema, **_options(schema)) as writer,
+        named_errors(str(path)),
+        pq.ParquetFile(path, page_checksum_verification=True) as earlier,
+        parquet_writer(building, schema, **_options(schema)) as writer,
     ):
         for batch in earlier.iter_batches():
             writer.write_batch(batch.cast(schema))

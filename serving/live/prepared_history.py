@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from math import nan
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from feast_fusion.errors import FeatureNotFoundError
+from feast_fusion.parquet.whole import read_parquet, read_schema
 from intake.event import Event
 from intake.event_bounds import defect_of_time, defect_of_value
 from intake.event_types import UNLISTED, without_history
@@ -51,8 +51,8 @@ class PreparedHistory:
         self.stamp = read_stamp(workspace)
         self._dataset = dataset = workspace.dataset
         try:
-            items = pq.read_table(workspace.source(names.ITEMS))
-            interactions = pq.read_table(workspace.source(names.INTERACTIONS))
+            items = read_parquet(workspace.source(names.ITEMS))
+            interactions = read_parquet(workspace.source(names.INTERACTIONS))
         except OSError as error:
             raise _nothing_prepared(workspace) from error
         versions = build_item_versions(items)
@@ -150,6 +150,6 @@ def _nothing_prepared(workspace: Workspace) -> FeatureNotFoundError:
 def _columns_of_file(workspace: Workspace) -> pa.Schema:
     """What `positive` may name, as prepare has read it: rejected rows keep all their columns."""
     try:
-        return pq.read_schema(workspace.sources / "rejects" / "interactions.parquet")
-    except (OSError, pa.ArrowException):
+        return read_schema(workspace.sources / "rejects" / "interactions.parquet")
+    except OSError:
         return pa.schema([])

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feast_fusion.errors import SchemaError
+from feast_fusion.parquet.seal import require_seal
 from feast_fusion.times import TIMESTAMP
 from transformations.served_files import served_files
 
@@ -61,7 +62,8 @@ def read_served(
 def _read(path: Path, columns: Collection[str]) -> pa.Table | int:
     """The rows of a file, or how many there are where it lacks one of the columns."""
     try:
-        with pq.ParquetFile(path) as file:
+        require_seal(path)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if not set(columns) <= set(file.schema_arrow.names):
                 return int(file.metadata.num_rows)
             return file.read(list(columns))

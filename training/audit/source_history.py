@@ -20,6 +20,8 @@ from feast.feature_view import DUMMY_ENTITY_ID
 from feast.feature_view_projection import FeatureViewProjection
 
 from feast_fusion.errors import StoreUnavailableError, schema_error
+from feast_fusion.parquet.parquet_file import named_errors
+from feast_fusion.parquet.whole import VERIFIED
 
 Key = tuple[Hashable, ...]
 UNKNOWN = (1 << 63) - 1  # a created time that was not recorded: no label sees the row
@@ -178,11 +180,12 @@ class SourceHistory:
     def _batches(self, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
         """The rows in order, each batch with the position of its first row."""
         first = 0
-        for batch in self.dataset.to_batches(
-            columns=columns, batch_size=_BATCH_ROWS, batch_readahead=2, fragment_readahead=1
-        ):
-            yield first, batch
-            first += len(batch)
+        with named_errors(self.view.batch_source.path):
+            for batch in self.dataset.to_batches(
+                columns=columns, batch_size=_BATCH_ROWS, batch_readahead=2, fragment_readahead=1
+            ):
+                yield first, batch
+                first += len(batch)
 
 
 def fingerprints(array: pa.Array, kind: pa.DataType | None) -> list[Hashable]:
@@ -240,4 +243,4 @@ def _visible_files(root: Path) -> list[str]:
 
 def _layout(root: Path) -> dict[str, Any]:
     hive = ds.partitioning(flavor="hive")
-    return {"format": "parquet", "partitioning": hive, "partition_base_dir": str(root)}
+    return {"format": VERIFIED, "partitioning": hive, "partition_base_dir": str(root)}

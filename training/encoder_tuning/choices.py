@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from feast_fusion.errors import schema_error
+from feast_fusion.parquet.whole import read_parquet
 from intake.workspace import Workspace
 from training.split import split_events
 from transformations.collaborative.histories import (
@@ -101,7 +101,7 @@ def read_choices(workspace: Workspace, without: Ints | None = None) -> Choices:
     SchemaError
         See `build_choices`.
     """
-    items, interactions = (pq.read_table(workspace.source(name)) for name in (ITEMS, INTERACTIONS))
+    items, interactions = (read_parquet(workspace.source(name)) for name in (ITEMS, INTERACTIONS))
     events = build_events(items, interactions)
     rows = np.sort(split_events(events, workspace.dataset.split).train)
     if without is not None:

@@ -4,8 +4,6 @@
 array. A reader sees the old model or the new model, never half of one.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -20,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError, SchemaError
-from feast_fusion.files import recover_folder, replaced_folder
+from feast_fusion.files import digest_file, recover_folder, replaced_folder
+from feast_fusion.json_file import read_json, write_json
 from feast_fusion.training_set import TrainingSet
 from intake.model_settings import RankerConfig
 from training.next_item.model import NextItemModel
@@ -33,7 +32,7 @@ from training.ranker.model import InputShape, Ranker
 from training.ranker.text_projection import TextProjection
 from transformations.id_map import IdMap
 
-FORMAT = 5
+FORMAT = 6
 _DESCRIPTION = "artifact.json"
 _ARRAYS = "arrays.safetensors"
 _RANKER, _NEXT_ITEM = "ranker.", "next_item."  # before the name of a weight
@@ -103,8 +102,8 @@ class Artifact:
         folder = Path(folder).expanduser().absolute()
         with replaced_folder(folder) as building:
             save_file(self._arrays(), building / _ARRAYS)
-            described = self._description() | {"sha256": _digest(building / _ARRAYS)}
-            (building / _DESCRIPTION).write_text(json.dumps(described, indent=1), encoding="utf-8")
+            described = self._description() | {"sha256": digest_file(building / _ARRAYS)}
+            write_json(building / _DESCRIPTION, described)
         return folder
 
     @classmethod
@@ -210,7 +209,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
                 "Run feast-fusion train first."
             )
     try:
-        description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+        description = read_json(folder / _DESCRIPTION)
         arrays = load_file(folder / _ARRAYS)
     except (ValueError, SafetensorError) as error:
         raise SchemaError(
@@ -222,7 +221,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             f"{folder}: got an artifact of format {description.get('format')}, expected {FORMAT}. "
             "Run feast-fusion train again."
         )
-    if description.get("sha256") != _digest(folder / _ARRAYS):
+    if description.get("sha256") != digest_file(folder / _ARRAYS):
         raise SchemaError(
             f"{folder / _ARRAYS}: got bytes of another digest than {_DESCRIPTION} names, expected "
             "the file written with it. Run feast-fusion train again."
@@ -232,11 +231,6 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 def _under(prefix: str, arrays: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): of for name, of in arrays.items() if name.startswith(prefix)}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _features(known: dict[str, Any], arrays: dict[str, torch.Tensor]) -> FeatureEncoder:

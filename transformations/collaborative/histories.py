@@ -10,11 +10,11 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from feast_fusion.column_names import feature_column
+from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
@@ -280,7 +280,7 @@ def build_events(items: pa.Table, interactions: pa.Table) -> Events:
 def read_prepared_events(workspace: Workspace) -> Events:
     """The events of a workspace as last prepared."""
     items, interactions = (
-        pq.read_table(workspace.source(name)) for name in (names.ITEMS, names.INTERACTIONS)
+        read_parquet(workspace.source(name)) for name in (names.ITEMS, names.INTERACTIONS)
     )
     return build_events(items, interactions)
 

@@ -14,11 +14,12 @@ from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.times import TIMESTAMP, from_micros
 from transformations import names
 from transformations.activity import ActivityTable
@@ -143,7 +144,7 @@ class Versions(Generic[_V]):
 
     def __init__(self, source: Path, items: IdMap, kind: type[_V]) -> None:
         self._source, self._items, self._kind = source, items, kind
-        times = pq.read_table(source, columns=["event_timestamp"])["event_timestamp"]
+        times = read_parquet(source, ["event_timestamp"])["event_timestamp"]
         self.stamps: Ints = np.unique(times.cast(pa.int64()).to_numpy())
         self._read: _V | None = None
 
@@ -159,7 +160,7 @@ class Versions(Generic[_V]):
         stamp = int(self.stamps[place])
         if self._read is None or self._read.stamp != stamp:
             instant = from_micros(stamp)
-            rows = pq.read_table(self._source, filters=[("event_timestamp", "=", instant)])
+            rows = read_parquet(self._source, where=pc.field("event_timestamp") == instant)
             self._read = self._kind.of(rows, self._items)
         return self._read
 

@@ -1,0 +1,61 @@
+"""What earlier commands left and is damaged now: set aside, so that `run` makes it anew."""
+
+import sqlite3
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from cli.feast_repository import repo_config
+from feast_fusion.errors import SchemaError
+from feast_fusion.files import set_aside
+from feast_fusion.parquet.opening import local_files
+from intake.workspace import Workspace
+
+_READ_ROWS = 4096
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def set_damage_aside(workspace: Workspace) -> Iterator[str]:
+    """A line per damaged file of the sinks, and for the registry where it is damaged.
+
+    `feast apply` makes the registry again. `feast materialize` makes the rows that a sink lacks;
+    nothing is encoded again for them. Nothing is deleted.
+    """
+    for path in sorted(workspace.sinks.glob("*/[!._]*.parquet")):
+        if _is_damaged_part(path):
+            yield _set_aside(path)
+    if workspace.registry.is_file() and _is_damaged_registry(workspace):
+        yield _set_aside(workspace.registry)
+
+
+def _set_aside(path: Path) -> str:
+    return f"{path} was damaged: it is made anew. The damaged file is {set_aside(path).name}."
+
+
+def _is_damaged_part(path: Path) -> bool:
+    try:
+        (file,) = local_files(path, str(path)).files
+        read = file.scan(file.groups, file.schema.names, _READ_ROWS, use_threads=False)
+        deque(read, maxlen=0)
+    except SchemaError:
+        return True
+    return False
+
+
+def _is_damaged_registry(workspace: Workspace) -> bool:
+    from feast import FeatureStore
+    from google.protobuf.message import DecodeError
+
+    try:
+        with closing(sqlite3.connect(workspace.registry)) as connection:
+            if connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+                return True
+        FeatureStore(config=repo_config(workspace)).registry.proto()  # reads every object
+    except DecodeError:
+        return True
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in _DAMAGE:
+            raise
+        return True
+    return False
