@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,16 +14,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
-from feast_fusion.files import digest_file, recover_folder, replaced_folder
-from feast_fusion.json_file import read_json, write_json
+from feast_fusion.files import recover_folder, replaced_folder
 from feast_fusion.pandas_rows import to_frame
+from feast_fusion.training_set_files import (
+    map_list,
+    map_table,
+    verified_manifest,
+    write_manifest,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from feast_fusion.torch_rows import TorchRows
-
-FORMAT = 2
-MANIFEST = "manifest.json"
-_REMEDY = "Write the training set again, with feast-fusion training-set or TrainingSet.save."
 
 _T = TypeVar("_T")
 
@@ -172,10 +174,9 @@ class TrainingSet:
         """Write to `folder`, replacing what is there; it appears complete or not at all."""
         folder = Path(folder).expanduser().absolute()
         with replaced_folder(folder) as building:
-            _write_table(building / "table.arrow", self.table)
+            write_table(building / "table.arrow", self.table)
             files = _once_per_array(partial(_save_index, building, count()))
             manifest = {
-                "format": FORMAT,
                 "n_rows": len(self),
                 "vectors": [
                     _save_vectors(building, i, name, column, files(column.index))
@@ -186,8 +187,7 @@ class TrainingSet:
                     for i, (name, column) in enumerate(self.lists.items())
                 ],
             }
-            digests = {path.name: digest_file(path) for path in sorted(building.iterdir())}
-            write_json(building / MANIFEST, manifest | {"sha256": digests})
+            write_manifest(building, manifest)
         return folder
 
     @classmethod
@@ -205,19 +205,17 @@ class TrainingSet:
         """
         folder = Path(folder).expanduser().absolute()
         recover_folder(folder)
-        manifest = _verified_manifest(folder)
+        manifest = verified_manifest(folder)
         load = cache(lambda name: np.load(folder / name, mmap_mode="r", allow_pickle=False))
         try:
             return cls(
-                _map_table(folder / "table.arrow"),
+                map_table(folder / "table.arrow"),
                 {
                     entry["name"]: Indexed(load(entry["values"]), load(entry["index"]))
                     for entry in manifest["vectors"]
                 },
                 {
-                    entry["name"]: Indexed(
-                        _map_list(folder / entry["values"]), load(entry["index"])
-                    )
+                    entry["name"]: Indexed(map_list(folder / entry["values"]), load(entry["index"]))
                     for entry in manifest["lists"]
                 },
             )
@@ -244,44 +242,8 @@ def _save_vectors(
 def _save_lists(folder: Path, i: int, name: str, column: Indexed, index: str) -> dict[str, str]:
     values = f"lists-{i}.arrow"
     table = pa.table({"values": column.values})
-    _write_table(folder / values, table)
+    write_table(folder / values, table)
     return {"name": name, "values": values, "index": index, "type": str(table.schema.field(0).type)}
-
-
-def _write_table(path: Path, table: pa.Table) -> None:
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-
-
-def _map_table(path: Path) -> pa.Table:
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all()
-
-
-def _map_list(path: Path) -> pa.ListArray:
-    column = _map_table(path).column("values")
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _verified_manifest(folder: Path) -> dict[str, Any]:
-    manifest = read_json(folder / MANIFEST)
-    if manifest.get("format") != FORMAT:
-        raise schema_error(
-            f"{folder}",
-            got=f"format {manifest.get('format')}",
-            expected=f"format {FORMAT}",
-            remedy=_REMEDY,
-        )
-    for name, digest in manifest["sha256"].items():
-        path = folder / name
-        if not path.is_file() or digest_file(path) != digest:
-            raise schema_error(
-                f"{path}",
-                got="a damaged file" if path.is_file() else "no such file",
-                expected=f"the bytes whose digest {MANIFEST} names",
-                remedy=_REMEDY,
-            )
-    return manifest
 
 
 def _once_per_array(

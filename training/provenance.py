@@ -7,7 +7,7 @@ import torch
 
 import training
 from feast_fusion.files import digest_file
-from feast_fusion.training_set import MANIFEST
+from feast_fusion.training_set_files import MANIFEST
 from intake.workspace import Workspace
 
 
