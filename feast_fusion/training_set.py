@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from feast_fusion.errors import SchemaError, schema_error
+from feast_fusion.errors import schema_error
 from feast_fusion.files import recover_folder, replaced_folder
 from feast_fusion.pandas_rows import to_frame
 from feast_fusion.training_set_files import (
@@ -207,22 +207,17 @@ class TrainingSet:
         recover_folder(folder)
         manifest = verified_manifest(folder)
         load = cache(lambda name: np.load(folder / name, mmap_mode="r", allow_pickle=False))
-        try:
-            return cls(
-                map_table(folder / "table.arrow"),
-                {
-                    entry["name"]: Indexed(load(entry["values"]), load(entry["index"]))
-                    for entry in manifest["vectors"]
-                },
-                {
-                    entry["name"]: Indexed(map_list(folder / entry["values"]), load(entry["index"]))
-                    for entry in manifest["lists"]
-                },
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise SchemaError(
-                f"{folder}: not a readable training set: {error}. Write it again."
-            ) from error
+        return cls(
+            map_table(folder / "table.arrow"),
+            {
+                entry["name"]: Indexed(load(entry["values"]), load(entry["index"]))
+                for entry in manifest["vectors"]
+            },
+            {
+                entry["name"]: Indexed(map_list(folder / entry["values"]), load(entry["index"]))
+                for entry in manifest["lists"]
+            },
+        )
 
 
 def _save_index(folder: Path, numbers: Iterator[int], index: NDArray[np.int32]) -> str:

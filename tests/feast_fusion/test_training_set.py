@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError
-from feast_fusion.training_set import MANIFEST, Indexed, TrainingSet
+from feast_fusion.json_file import write_json
+from feast_fusion.training_set import Indexed, TrainingSet
+from feast_fusion.training_set_files import MANIFEST
 from tests.feast_fusion.feast_repo import FEAST, FeastRepo
 from tests.feast_fusion.retrieval.offline_repo import OURS, STOCK
 
@@ -127,9 +129,9 @@ def test_wrong_parts_are_refused() -> None:
     [
         (lambda folder: (folder / MANIFEST).unlink(), "expected a folder written by"),
         (lambda folder: (folder / MANIFEST).write_text("{"), "expected a folder written by"),
-        (lambda folder: (folder / MANIFEST).write_text('{"format": 99}'), "format 99"),
+        (lambda folder: write_json(folder / MANIFEST, {"format": 99}), "format 99"),
         (lambda folder: (folder / "vectors-0.npy").unlink(), r"vectors-0\.npy"),
-        (lambda folder: (folder / "table.arrow").write_bytes(b"ARROW1"), "not a readable"),
+        (lambda folder: (folder / "table.arrow").write_bytes(b"ARROW1"), r"table.*a damaged file"),
     ],
 )
 def test_damaged_folder(tmp_path: Path, damage: Any, message: str) -> None:
