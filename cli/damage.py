@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 from cli.feast_repository import repo_config
+from cli.redis import redis_url
+from cli.redis_process import SNAPSHOT, is_damaged_snapshot
 from feast_fusion.errors import SchemaError
 from feast_fusion.files import set_aside
 from feast_fusion.parquet.opening import local_files
@@ -17,16 +19,19 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def set_damage_aside(workspace: Workspace) -> Iterator[str]:
-    """A line per damaged file of the sinks, and for the registry where it is damaged.
+    """A line per damaged file: of the sinks, the registry, the snapshot of the embedded Redis.
 
-    `feast apply` makes the registry again. `feast materialize` makes the rows that a sink lacks;
-    nothing is encoded again for them. Nothing is deleted.
+    `feast apply` makes the registry again. `feast materialize` makes the rows that a sink or Redis
+    lacks; nothing is encoded again for them. Nothing is deleted.
     """
     for path in sorted(workspace.sinks.glob("*/[!._]*.parquet")):
         if _is_damaged_part(path):
             yield _set_aside(path)
     if workspace.registry.is_file() and _is_damaged_registry(workspace):
         yield _set_aside(workspace.registry)
+    snapshot = workspace.redis / SNAPSHOT
+    if snapshot.is_file() and redis_url(workspace) is None and is_damaged_snapshot(snapshot):
+        yield _set_aside(snapshot)
 
 
 def _set_aside(path: Path) -> str:

@@ -22,6 +22,7 @@ from redis.retry import Retry
 from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
 
+SNAPSHOT = "dump.rdb"
 _HOST = "127.0.0.1"
 _START_TIMEOUT_S = 120.0  # it answers only when its data are loaded
 _STOP_TIMEOUT_S = 30.0
@@ -145,6 +146,14 @@ def find_redis_server() -> Path:
     )
 
 
+def is_damaged_snapshot(path: Path) -> bool:
+    """Whether a Redis would refuse to start on the snapshot at `path`."""
+    server = find_redis_server()  # which is the checker under another name
+    name = f"{server.name.removesuffix('server')}check-rdb"
+    check = subprocess.run([name, str(path)], executable=server, capture_output=True, check=False)
+    return b"RDB ERROR DETECTED" in check.stdout
+
+
 def launch_redis(folder: Path, former: RunningRedis | None) -> RunningRedis:
     """A new server whose data and log are in `folder`, in a session of its own.
 
@@ -186,7 +195,7 @@ def _spawn(binary: Path, folder: Path, port: int, password: str) -> subprocess.P
         "bind": _HOST,
         "port": str(port),
         "dir": _quoted(folder),
-        "dbfilename": "dump.rdb",
+        "dbfilename": SNAPSHOT,
         "save": "900 1",
         "appendonly": "no",
         # The journal has every event: a snapshot that fails must not stop them from being applied.

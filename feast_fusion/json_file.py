@@ -35,7 +35,7 @@ def read_json(path: Path) -> dict[str, Any]:
             str(path),
             got=f"no readable JSON ({error})",
             expected="the file as it was written",
-            remedy="feast-fusion run makes it anew.",
+            remedy="Run feast-fusion run, which makes it anew.",
         ) from error
     return content
 

@@ -18,8 +18,8 @@ from feast_fusion.errors import schema_error
 
 WRITTEN: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 REMEDY = (
-    "The file is truncated or damaged: write it again, or remove it. What feast-fusion has made, "
-    "feast-fusion run makes anew."
+    "The file is truncated or damaged: write it again, or remove it. Run feast-fusion run for one "
+    "that feast-fusion has made."
 )
 _MARK = b"sha256 of footer"
 _SEAL_BYTES = len(_MARK) + hashlib.sha256().digest_size

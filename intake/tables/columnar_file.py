@@ -22,7 +22,11 @@ def read_columnar(file: DataFile, kind: str) -> pa.Table:
             with pa.input_stream(str(file.path), compression="detect") as stream:
                 source = pa.BufferReader(stream.read())
         is_parquet = kind == "parquet"
-        table = pq.ParquetFile(source).read() if is_parquet else feather.read_table(source)
+        table = (
+            pq.ParquetFile(source, page_checksum_verification=True).read()
+            if is_parquet
+            else feather.read_table(source)
+        )
         table.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         raise unreadable(file, error) from error

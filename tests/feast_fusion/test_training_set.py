@@ -19,6 +19,7 @@ from feast_fusion.errors import SchemaError
 from feast_fusion.json_file import write_json
 from feast_fusion.training_set import Indexed, TrainingSet
 from feast_fusion.training_set_files import MANIFEST
+from tests.damages import Damage, emptied, flipped, halved, overwritten
 from tests.feast_fusion.feast_repo import FEAST, FeastRepo
 from tests.feast_fusion.retrieval.offline_repo import OURS, STOCK
 
@@ -138,6 +139,17 @@ def test_damaged_folder(tmp_path: Path, damage: Any, message: str) -> None:
     damage(example().save(tmp_path / "set"))
     with pytest.raises(SchemaError, match=message):
         TrainingSet.open(tmp_path / "set")
+
+
+@pytest.mark.parametrize("damage", [emptied, halved, flipped, *map(overwritten, range(4))])
+def test_a_damaged_file_is_named_before_arrow_touches_it(tmp_path: Path, damage: Damage) -> None:
+    for path in example().save(tmp_path / "set").iterdir():
+        whole = path.read_bytes()
+        path.write_bytes(damage(whole))
+        with pytest.raises(SchemaError, match=rf"{path.name}.*feast-fusion training-set"):
+            TrainingSet.open(tmp_path / "set")
+        path.write_bytes(whole)
+    assert rows(TrainingSet.open(tmp_path / "set")) == rows(example())
 
 
 @pytest.fixture(scope="module")

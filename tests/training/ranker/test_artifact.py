@@ -1,12 +1,13 @@
 """An artifact scores the same after a round trip, and refuses what it does not fit."""
 
-import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError, SchemaError
+from feast_fusion.json_file import read_json, write_json
 from feast_fusion.training_set import TrainingSet
 from intake.model_settings import RankerConfig
 from tests.training.synthetic import make_dataset, make_training_set, without
@@ -76,7 +77,7 @@ def test_a_missing_file_is_named(artifact: Artifact, tmp_path: Path, name: str) 
 
 
 @pytest.mark.parametrize("name", ["artifact.json", "arrays.safetensors"])
-@pytest.mark.parametrize("damage", ["cut", "flipped"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "a digit"])
 def test_a_damaged_file_is_refused(
     artifact: Artifact, tmp_path: Path, name: str, damage: str
 ) -> None:
@@ -84,6 +85,9 @@ def test_a_damaged_file_is_refused(
     content = bytearray((folder / name).read_bytes())
     if damage == "cut":
         content = content[: len(content) // 2]
+    elif damage == "a digit":  # which is JSON still, and a number in an array
+        (at,) = [m.start() for m in re.finditer(rb"[1-8](?=\D)", bytes(content))][-1:]
+        content[at] += 1
     else:
         content[0 if name.endswith("json") else -1] ^= 1
     (folder / name).write_bytes(content)
@@ -96,16 +100,15 @@ def test_a_description_without_a_part_is_refused(
     artifact: Artifact, tmp_path: Path, key: str
 ) -> None:
     folder = artifact.save(tmp_path / "artifact")
-    description = json.loads((folder / "artifact.json").read_text())
+    description = read_json(folder / "artifact.json")
     del description[key]
-    (folder / "artifact.json").write_text(json.dumps(description))
+    write_json(folder / "artifact.json", description)
     with pytest.raises(SchemaError, match="does not fit together"):
         Artifact.load(folder)
 
 
 def test_another_format_is_refused(artifact: Artifact, tmp_path: Path) -> None:
     folder = artifact.save(tmp_path / "artifact")
-    description = json.loads((folder / "artifact.json").read_text()) | {"format": 0}
-    (folder / "artifact.json").write_text(json.dumps(description))
-    with pytest.raises(SchemaError, match="artifact of format 0, expected 5"):
+    write_json(folder / "artifact.json", read_json(folder / "artifact.json") | {"format": 0})
+    with pytest.raises(SchemaError, match="artifact of format 0, expected 6"):
         Artifact.load(folder)
