@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _KEY_VARIABLE = "FUSION_API_KEY"
 _OF_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 _FINISH_S = 30  # for what is in flight when asked to stop
+_SWITCH_S = 0.0005  # the thread that takes requests waits this long for one that computes
 
 
 @click.command()
@@ -91,6 +92,7 @@ def serve(
         hosts = allowed_hosts or (*_OF_THIS_MACHINE, host)
         settings = settings.model_copy(update={"allowed_hosts": hosts})
     _check_exposure(host, settings, insecure)
+    sys.setswitchinterval(_SWITCH_S)
     stop = _StopSignals()
     with stop.caught(), _listener(host, port) as listener:
         _send_logs_to_stderr()

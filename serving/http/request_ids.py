@@ -1,7 +1,7 @@
 """The name of a request: in its answer, its line of the log, its problem, and the caller's logs."""
 
+import random
 import re
-import uuid
 from collections.abc import Iterable
 from contextvars import ContextVar
 
@@ -20,6 +20,6 @@ def name_request(headers: Iterable[tuple[bytes, bytes]]) -> str:
     if _SOUND.fullmatch(name):
         found = name.decode()
     else:
-        found = parent[1].decode() if parent else uuid.uuid4().hex
+        found = parent[1].decode() if parent else f"{random.getrandbits(128):032x}"
     request_id.set(found)
     return found
