@@ -12,6 +12,8 @@ from typing import Any
 
 import typeguard
 
+from feast_fusion.errors import FeastFusionError
+
 
 def _unchecked(target: Any = None, **_options: Any) -> Any:
     return _unchecked if target is None else target
@@ -30,12 +32,16 @@ def import_torch_when_asked() -> None:
 
 
 def main() -> None:
-    """Feast's command line."""
+    """Feast's command line; an error of ours is one line, and what was noted of it."""
     leave_out_type_checks()
     import_torch_when_asked()
     from feast.cli.cli import cli
 
-    cli()
+    try:
+        cli()
+    except FeastFusionError as error:
+        notes = getattr(error, "__notes__", [])
+        sys.exit("\n".join([f"Error ({type(error).__name__}): {error}", *notes]))
 
 
 if __name__ == "__main__":

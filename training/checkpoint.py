@@ -1,5 +1,6 @@
 """Where a fit stands after its last epoch, so that one that was killed goes on from there."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,12 +10,12 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, uint8
 from torch.optim import Optimizer
 
 from feast_fusion.files import replaced_file
 
-_DESCRIPTION, _FINGERPRINT = "description", "fingerprint"
+_DESCRIPTION, _FINGERPRINT, _DIGEST = "description", "fingerprint", "sha256"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Checkpoint:
     def save(self, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
         """Replace what was saved before. `description` : anything that JSON can hold."""
         held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        known = {_DESCRIPTION: json.dumps(description), _FINGERPRINT: self.fingerprint}
+        text = json.dumps(description)
+        known = {_DESCRIPTION: text, _FINGERPRINT: self.fingerprint, _DIGEST: _digest(held, text)}
         with replaced_file(self.path) as building:
             save_file(held, building, metadata=known)
 
@@ -42,13 +44,14 @@ class Checkpoint:
             return None
         try:
             with safe_open(self.path, "pt") as file:
-                known = file.metadata()
+                known = file.metadata() or {}
                 if known.get(_FINGERPRINT) != self.fingerprint:
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError:
             return None
-        return tensors, json.loads(known[_DESCRIPTION])
+        text = known.get(_DESCRIPTION, "")
+        return (tensors, json.loads(text)) if known.get(_DIGEST) == _digest(tensors, text) else None
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,15 @@ class Checkpoints:
     def remove(self) -> None:
         """The training is over."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _digest(tensors: Mapping[str, Tensor], description: str) -> str:
+    """SHA-256 of what is kept; the format itself has no checksum."""
+    digest = hashlib.sha256(description.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

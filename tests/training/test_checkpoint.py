@@ -8,6 +8,7 @@ import torch
 
 from feast_fusion.training_set import TrainingSet
 from intake.model_settings import RankerConfig
+from tests.damages import emptied, flipped, halved, overwritten
 from tests.training.synthetic import make_dataset, make_training_set
 from training.checkpoint import Checkpoint
 from training.fitting import Epoch
@@ -31,8 +32,10 @@ def test_what_was_kept_comes_back_to_the_same_fit_only(tmp_path: Path) -> None:
     assert all(torch.equal(kept[0][name], tensor) for name, tensor in tensors.items())
     assert kept[1] == {"epochs": [{"auc": 0.1 + 0.2}]}
     assert Checkpoint(checkpoint.path, "other").load() is None
-    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:40])
-    assert checkpoint.load() is None, "a damaged one is none"
+    whole = checkpoint.path.read_bytes()
+    for damage in (emptied, halved, flipped, *map(overwritten, range(20))):
+        checkpoint.path.write_bytes(damage(whole))
+        assert checkpoint.load() is None, "a damaged one is none"
 
 
 class Stopped(Exception):
