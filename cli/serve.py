@@ -2,13 +2,12 @@
 
 import gc
 import ipaddress
-import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from cli.redis import redis_of
 from cli.terminal import say
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError, schema_error
+from feast_fusion.tracing import exported_spans
 from intake.workspace import Workspace
 from transformations.names import SERVICE
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from serving.http.settings import ServiceSettings
 
 _KEY_VARIABLE = "FUSION_API_KEY"
+_TRACE_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _OF_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 _FINISH_S = 30  # for what is in flight when asked to stop
 _SWITCH_S = 0.0005  # the thread that takes requests waits this long for one that computes
@@ -95,8 +96,10 @@ def serve(
     sys.setswitchinterval(_SWITCH_S)
     stop = _StopSignals()
     with stop.caught(), _listener(host, port) as listener:
-        _send_logs_to_stderr()
-        with redis_of(workspace) as redis:
+        from serving.http.json_lines import log_json_lines
+
+        log_json_lines()
+        with _traces(), redis_of(workspace) as redis:
             # seconds to import: only where they are used
             from serving.http.app import create_app
             from serving.http.library import open_library
@@ -105,6 +108,7 @@ def serve(
                 workspace, open_store(workspace, redis), SERVICE, log_served
             ) as parts:
                 app = create_app(*parts, settings)
+                log_json_lines()  # also of libraries that were loaded since
                 gc.collect()
                 gc.freeze()  # what is loaded stays: collecting among it would only delay requests
                 _Server(_configure(app, settings), workspace.dataset.name, stop).run(
@@ -223,14 +227,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _send_logs_to_stderr() -> None:
-    """Warnings of everyone in words; requests as JSON, one a line."""
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    requests = logging.getLogger("serving.http.requests")
-    requests.setLevel(logging.INFO)
-    requests.propagate = False
-    lines = logging.StreamHandler()
-    lines.setFormatter(logging.Formatter("%(message)s"))
-    requests.addHandler(lines)
+def _traces() -> AbstractContextManager[None]:
+    """Spans, where a variable of OpenTelemetry names somebody who takes them."""
+    return exported_spans() if any(map(os.environ.get, _TRACE_VARIABLES)) else nullcontext()

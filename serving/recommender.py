@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 
 from feast_fusion.errors import StoreUnavailableError
+from feast_fusion.tracing import span
 from feast_fusion.training_set import TrainingSet
 from intake.context import NO_CONTEXT, ContextColumns
 from intake.model_settings import RankerConfig
@@ -238,8 +239,9 @@ class Recommender:
         user = self._features.read_user(request.user_id)
         row = self._features.user_row(user, request.now)
         recent = set() if self._repeats else user.recent_items
-        search = self._search(request, row, seen | recent)
-        candidates = search.best(max(n, self._n_candidates))
+        with span("candidates"):
+            search = self._search(request, row, seen | recent)
+            candidates = search.best(max(n, self._n_candidates))
         slate = self._slates.of(user, candidates.item_ids, request.now, request.context)
         return self._answer(request, candidates, slate, n, since)
 
@@ -261,7 +263,7 @@ class Recommender:
             return _by_popularity(request, candidates, n, STORE_EMPTY)
         if not self._is_whole(request, slate.user, since):
             request.failures.append(STORE_INCOMPLETE)
-        with self._turns:
+        with span("rank"), self._turns:
             ordered = self._ranking.order(request.catalogue, candidates, slate)
             items = list_items(
                 request.catalogue, candidates, slate, ordered, n, explain=request.explain

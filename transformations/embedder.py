@@ -13,9 +13,10 @@ from feast_fusion.encoding.cached_encoder import CachedEncoder
 from feast_fusion.encoding.identity import EncoderIdentity, describe_encoder
 from feast_fusion.encoding.prompts import Role
 from feast_fusion.encoding.remote_model import RemoteModel
-from feast_fusion.encoding.text_queue import TextQueue
+from feast_fusion.encoding.text_queue import TextQueue, TextQueueStats
 from feast_fusion.encoding.vector_cache import Vectors
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError
+from feast_fusion.tracing import span
 from intake.dataset import Dataset
 from intake.workspace import Workspace, open_workspace
 from transformations.cleaning import clean
@@ -121,6 +122,12 @@ class Embedder:
                 self._queue = TextQueue(encoder, "query")
             return self._queue
 
+    @property
+    def query_stats(self) -> TextQueueStats:
+        """What the encoder did for queries."""
+        queue = self._queue
+        return TextQueueStats() if queue is None else queue.stats
+
     def items(self, items: pa.Table) -> Embedded:
         """Vectors of item versions: of their text, see `ItemTexts`."""
         return self.cached.embed(self._cleaned(self._item_texts.render(items)))
@@ -189,7 +196,8 @@ class Embedder:
         # Texts of about one length are encoded with little padding.
         missing = sorted(texts - found.keys(), key=lambda text: (len(text), text))
         if missing:
-            found |= zip(missing, self._open_queue().encode(missing, wait_s), strict=True)
+            with span("encode"):
+                found |= zip(missing, self._open_queue().encode(missing, wait_s), strict=True)
         with self._queries_lock:
             self._queries |= found
             for text in found:

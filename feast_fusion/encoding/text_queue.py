@@ -4,6 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,22 @@ _BATCH_TOKENS = 512
 _MOST_WAITING = 1024
 # No text is at fault, so encoding each alone would only ask again.
 _FAULTS_OF_ALL = (StoreUnavailableError, EncoderMismatchError)
+
+
+@dataclass(frozen=True)
+class TextQueueStats:
+    """What a `TextQueue` did since it was made, and holds now.
+
+    Attributes
+    ----------
+    n_waiting : texts that are in no batch yet
+    n_batches, n_texts, encode_s : batches, distinct texts in them, seconds that they took
+    """
+
+    n_waiting: int = 0
+    n_batches: int = 0
+    n_texts: int = 0
+    encode_s: float = 0.0
 
 
 class TextQueue:
@@ -54,6 +71,15 @@ class TextQueue:
         self._lock = threading.Lock()
         self._calls: deque[_Call] = deque()  # that have texts in no batch yet
         self._is_led = False
+        self._n_batches = self._n_texts = 0
+        self._encode_s = 0.0
+
+    @property
+    def stats(self) -> TextQueueStats:
+        """Counts since the queue was made, and what waits now."""
+        with self._lock:
+            n_waiting = sum(each.n_left for each in self._calls)
+            return TextQueueStats(n_waiting, self._n_batches, self._n_texts, self._encode_s)
 
     def encode(self, texts: Sequence[str], wait_s: float) -> Vector:
         """(n, d) L2-normalised vectors in the order of `texts`.
@@ -135,6 +161,7 @@ class TextQueue:
                 return
             batch = self._take()
         distinct = list(dict.fromkeys(call.texts[row] for call, row in batch))
+        began = time.perf_counter()
         try:
             found = dict(zip(distinct, self._encode_apart(distinct), strict=True))
         except BaseException:  # the leader is interrupted, the others are not
@@ -142,6 +169,9 @@ class TextQueue:
                 self._put_back(batch)
             raise
         with self._lock:
+            self._n_batches += 1
+            self._n_texts += len(distinct)
+            self._encode_s += time.perf_counter() - began
             for call, row in batch:
                 call.put(row, found[call.texts[row]])
                 if call.is_done and call in self._calls:  # failed before its last text

@@ -3,24 +3,27 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from feast_fusion.errors import SchemaError, StoreUnavailableError
+from feast_fusion.tracing import span
 from serving.answers import OVERLOADED, Recommendations, SimilarItem
 from serving.http.embeddings import EmbeddingsAnswer, TextEncoding
 from serving.http.gate import RequestGate
 from serving.http.problems import ProblemError, busy_response, describe_problems, install_problems
+from serving.http.readiness import Readiness
 from serving.http.requests import (
     Count,
     EmbeddingsRequest,
@@ -38,7 +41,6 @@ from serving.recommender import Recommender
 from serving.request_context import Context
 
 _EMBEDDING_THREADS = 16  # they wait for each other, so that their texts are encoded together
-_READY_DEADLINE_S = 2.0
 _T = TypeVar("_T")
 
 
@@ -55,15 +57,21 @@ class SimilarItems(BaseModel):
 
 
 def create_app(
-    recommender: Recommender, intake: EventIntake, encoding: TextEncoding, settings: ServiceSettings
+    recommender: Recommender,
+    intake: EventIntake,
+    encoding: TextEncoding,
+    below: Collector,
+    settings: ServiceSettings,
 ) -> FastAPI:
     """The ASGI application on a recommender and an intake, which the caller opens and closes.
 
     Parameters
     ----------
     encoding : what /v1/embeddings answers with
+    below : the metrics of all this
     """
     service = _Service(recommender, intake, encoding, settings)
+    service.metrics.watch_library(below, settings.deadline_ms)
     app = FastAPI(
         title="feast-fusion",
         description="Top N from Redis, with features that follow events as they happen.",
@@ -118,15 +126,13 @@ class _Service:
         settings: ServiceSettings,
     ) -> None:
         self.metrics = ServiceMetrics()
-        self._recommender = recommender
-        self._intake = intake
-        self._encoding = encoding
-        self._settings = settings
-        self._ranking = WorkQueue("rank", settings.rank_threads)
-        self._taking = WorkQueue("events", settings.event_threads)
-        self._embedding = WorkQueue("embed", _EMBEDDING_THREADS)
-        self._probing = WorkQueue("ready", 1)
-        self._probe: asyncio.Task[None] | None = None
+        self._recommender, self._intake = recommender, intake
+        self._encoding, self._settings = encoding, settings
+        self._ranking = self.metrics.new_queue("rank", settings.rank_threads)
+        self._taking = self.metrics.new_queue("events", settings.event_threads)
+        self._embedding = self.metrics.new_queue("embed", _EMBEDDING_THREADS)
+        self._probing = self.metrics.new_queue("ready", 1)
+        self._readiness = Readiness(recommender, intake, self._probing)
         self.metrics.watch_events(intake)
 
     @asynccontextmanager
@@ -180,7 +186,7 @@ class _Service:
             found = self._recommender.similar(item_id=body.item_id, text=body.text, n=body.n)
             return to_json({"items": found})
 
-        return _json(await self._within(self._ranking, self._settings.deadline_ms, find))
+        return _json(await self._within(self._ranking, self._settings.deadline_ms / 1000, find))
 
     async def post_events(self, body: EventsRequest) -> Response:
         """Interactions that happened: on disk when this answers, then in the features."""
@@ -188,8 +194,8 @@ class _Service:
         taken = await self._within(
             self._taking,
             None,
-            partial(self._intake.accept, body.events),
-            begin_ms=self._settings.event_deadline_ms,
+            partial(self._accept, body.events),
+            begin_s=self._settings.event_deadline_ms / 1000,
         )
         self.metrics.add_events(Counter(outcome.status for outcome in taken.outcomes))
         if all(outcome.status == "rejected" for outcome in taken.outcomes):
@@ -201,12 +207,20 @@ class _Service:
         outcomes = [vars(outcome) for outcome in taken.outcomes]
         return _json(json.dumps({"outcomes": outcomes, "applied": taken.applied.done()}))
 
+    def _accept(self, events: Sequence[Mapping[str, Any]]) -> Acceptance:
+        try:
+            with span("journal"):
+                return self._intake.accept(events)
+        except StoreUnavailableError:
+            self.metrics.add_unwritten()
+            raise
+
     async def embed(self, body: EmbeddingsRequest) -> Response:
         """Vectors of texts, by the encoder of the item vectors."""
         self._encoding.require(body)
-        deadline_ms = self._settings.embedding_deadline_ms
-        answer = partial(self._encoding.answer, body, deadline_ms / 1000)
-        return _json(await self._within(self._embedding, deadline_ms, answer))
+        deadline_s = self._settings.embedding_deadline_ms / 1000
+        answer = partial(self._encoding.answer, body, deadline_s)
+        return _json(await self._within(self._embedding, deadline_s, answer))
 
     async def live(self) -> Response:
         """Whether the process answers at all."""
@@ -214,23 +228,15 @@ class _Service:
 
     async def ready(self) -> Response:
         """Whether answers are whole and events accepted: a real read of the online store."""
-        # One probe at a time serves all who ask: checks must not pile up on a store that hangs.
-        if self._probe is None or self._probe.done():
-            check = partial(self._probing.run, _READY_DEADLINE_S, self._check)
-            self._probe = asyncio.create_task(check())
-        try:
-            await asyncio.shield(self._probe)
-        except (DeadlineExceededError, StoreUnavailableError) as error:
-            return busy_response(503, f"Not ready: {error}")
+        missing = await self._readiness.missing()
+        if missing is not None:
+            return busy_response(503, f"Not ready: {missing}")
         return JSONResponse({"status": "ready"})
-
-    def _check(self) -> None:
-        self._recommender.check()
-        self._intake.check()
 
     async def show_metrics(self) -> Response:
         """Counts and times in Prometheus' format."""
-        return Response(self.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+        body = await asyncio.to_thread(self.metrics.render)  # it looks at files
+        return Response(body, media_type=CONTENT_TYPE_LATEST)
 
     def _context_of(self, body: RecommendRequest | RankRequest) -> Context:
         try:
@@ -269,15 +275,12 @@ class _Service:
     async def _within(
         self,
         queue: WorkQueue,
-        deadline_ms: int | None,
+        deadline_s: float | None,
         call: Callable[[], _T],
-        begin_ms: int | None = None,
+        begin_s: float | None = None,
     ) -> _T:
-        def seconds(ms: int | None) -> float | None:
-            return None if ms is None else ms / 1000
-
         try:
-            return await queue.run(seconds(deadline_ms), call, begin_s=seconds(begin_ms))
+            return await queue.run(deadline_s, call, begin_s=begin_s)
         except DeadlineExceededError as error:
             detail = f"The answer was {error}: the service is overloaded. Try again later."
             raise ProblemError(503, detail, headers={"Retry-After": "1"}) from None

@@ -3,10 +3,8 @@
 import asyncio
 import hashlib
 import hmac
-import json
 import logging
 import time
-import traceback
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -15,8 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.http.json_lines import describe_error
 from serving.http.problems import busy_response, problem_response
 from serving.http.request_ids import HEADER, name_request
+from serving.http.request_spans import describe_answer, request_span
 from serving.http.service_metrics import ServiceMetrics
 from serving.http.settings import ServiceSettings
 
@@ -53,7 +53,7 @@ class RequestGate:
         answer = _Answer(send, name_request(scope["headers"]))
         kind = _kind(scope["path"])
         self._in_flight[kind] += 1
-        with self._metrics.one_in_flight():
+        with self._metrics.one_in_flight(), request_span(scope["headers"]) as span:
             body = _BoundedBody(receive, self._settings)
             try:
                 await (self._refusal(scope, kind) or self._app)(scope, body.receive, answer)
@@ -67,7 +67,7 @@ class RequestGate:
             finally:
                 body.close()
                 self._in_flight[kind] -= 1
-                self._record(scope, answer, time.perf_counter() - started)
+                self._record(scope, answer, time.perf_counter() - started, span)
 
     def _refusal(self, scope: Scope, kind: str) -> Response | None:
         """Why the request is not let in, decided before its body is read."""
@@ -115,28 +115,26 @@ class RequestGate:
         self, scope: Scope, receive: Receive, answer: "_Answer", error: Exception
     ) -> None:
         """Log where the error arose, without its message, which may hold a user's text."""
-        frames = traceback.extract_tb(error.__traceback__)
-        where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-        line = {"error": type(error).__name__, "request_id": answer.request_id}
-        _log.error(json.dumps(line | {"where": where[-8:]}))
+        found = describe_error(error)
+        _log.error("%s at %s", found["error"], found["where"][-1], extra={"fields": found})
         if not answer.is_started:
             detail = "The service failed on this request; its log says where."
             await problem_response(500, detail)(scope, receive, answer)
 
-    def _record(self, scope: Scope, answer: "_Answer", seconds: float) -> None:
+    def _record(self, scope: Scope, answer: "_Answer", seconds: float, span: Any) -> None:
         route = getattr(scope.get("route"), "path", "(none)")
+        method = scope["method"] if route != "(none)" else "-"
         self._metrics.add_request(route, answer.status, seconds)
+        describe_answer(span, method, route, answer.status)
         if self._settings.log_requests:
             line = {
-                "time": round(time.time(), 3),
-                "method": scope["method"] if route != "(none)" else "-",
+                "method": method,
                 "route": route,
                 "status": answer.status,
-                "request_id": answer.request_id,
                 "ms": round(seconds * 1000, 2),
                 "degraded": bool(scope.get("state", {}).get("degraded")),
             }
-            _log.info(json.dumps(line))
+            _log.info("answered", extra={"fields": line})
 
 
 class _Answer:

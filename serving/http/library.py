@@ -10,13 +10,14 @@ from intake.journal import Journal
 from intake.workspace import Workspace
 from serving.assembly import open_recommender
 from serving.http.embeddings import TextEncoding
+from serving.http.library_metrics import LibraryMetrics
 from serving.live.event_intake import EventIntake
 from serving.live.live_features import LiveFeatures
 from serving.live_users import LiveUsers
 from serving.recommender import Recommender
 from serving.served_log import ServedLog
 
-Library = tuple[Recommender, EventIntake, TextEncoding]
+Library = tuple[Recommender, EventIntake, TextEncoding, LibraryMetrics]
 
 _WARM_UP = "feast-fusion:warm-up"
 
@@ -50,4 +51,5 @@ def open_library(
         )
         intake = stack.enter_context(EventIntake(Journal(workspace.events), features))
         recommender.recommend(_WARM_UP, query="warm up")  # loads the encoder
-        yield recommender, intake, TextEncoding(recommender.embedder)
+        metrics = LibraryMetrics(workspace, store, service, recommender.embedder, log)
+        yield recommender, intake, TextEncoding(recommender.embedder), metrics

@@ -3,10 +3,30 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.registry import Collector
 
+from serving.answers import (
+    OVERLOADED,
+    QUERY_NOT_ENCODED,
+    STORE_EMPTY,
+    STORE_INCOMPLETE,
+    STORE_UNAVAILABLE,
+)
+from serving.http.work_queue import WorkQueue
 from serving.live.event_intake import EventIntake
 
+disable_created_metrics()  # type: ignore[no-untyped-call]  # as many series again
+_REASONS = (OVERLOADED, QUERY_NOT_ENCODED, STORE_EMPTY, STORE_INCOMPLETE, STORE_UNAVAILABLE)
+_OUTCOMES = ("accepted", "duplicate", "rejected")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -30,8 +50,30 @@ class ServiceMetrics:
         )
         self._events = Counter(
             "fusion_events",
-            "Posted events by outcome.",
+            "Posted events by outcome (accepted, duplicate, rejected).",
             ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in _OUTCOMES:
+            self._events.labels(outcome)  # a rate needs the 0 before the first
+        for reason in _REASONS:
+            self._degraded.labels(reason)
+        self._unwritten = Counter(
+            "fusion_journal_write_errors",
+            "Requests with events that the journal did not take.",
+            registry=self.registry,
+        )
+        self._waits = Histogram(
+            "fusion_queue_wait_seconds",
+            "Time for which a call had waited for a thread when it began, by queue.",
+            ["queue"],
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self._waiting = Gauge(
+            "fusion_queue_waiting",
+            "Calls that wait for a thread, by queue (rank, events, embed, ready).",
+            ["queue"],
             registry=self.registry,
         )
         self._in_flight = Gauge(
@@ -39,6 +81,7 @@ class ServiceMetrics:
             "Requests being answered or waiting for a thread.",
             registry=self.registry,
         )
+        ProcessCollector(registry=self.registry)
 
     @contextmanager
     def one_in_flight(self) -> Iterator[None]:
@@ -62,6 +105,25 @@ class ServiceMetrics:
         """Events of one request by outcome."""
         for outcome, count in outcomes.items():
             self._events.labels(outcome).inc(count)
+
+    def add_unwritten(self) -> None:
+        """One request whose events are not in the journal."""
+        self._unwritten.inc()
+
+    def new_queue(self, name: str, threads: int) -> WorkQueue:
+        """A queue whose length and waiting are published."""
+        queue = WorkQueue(name, threads, self._waits.labels(name).observe)
+        self._waiting.labels(name).set_function(lambda: queue.n_waiting)
+        return queue
+
+    def watch_library(self, collector: Collector, deadline_ms: int) -> None:
+        """Publishes what the parts under the application know, and what they are measured by."""
+        self.registry.register(collector)
+        self.watch(
+            "fusion_deadline_seconds",
+            "By when a recommendation or ranking is answered (--deadline-ms).",
+            lambda: deadline_ms / 1000,
+        )
 
     def watch(self, name: str, description: str, read: Callable[[], float]) -> None:
         """Publishes a number that someone else keeps."""

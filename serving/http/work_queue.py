@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -18,14 +19,27 @@ class WorkQueue:
     """Threads of one kind of work.
 
     The callers bound what waits: the gate limits the requests in flight, and each request has at
-    most one call here.
+    most one call here. A call runs in the context of its caller: its log lines and spans are those
+    of the request.
+
+    Parameters
+    ----------
+    note_wait : told the seconds for which a call had waited when it began
     """
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(
+        self, name: str, threads: int, note_wait: Callable[[float], None] = lambda seconds: None
+    ) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._n_threads = threads
+        self._note_wait = note_wait
         self._n_callers = 0
         self._mean_s = 0.0  # that a call takes; the newest weigh most
+
+    @property
+    def n_waiting(self) -> int:
+        """Calls for which there is no thread."""
+        return max(0, self._n_callers - self._n_threads)
 
     async def run(
         self, deadline_s: float | None, call: Callable[[], _T], *, begin_s: float | None = None
@@ -56,7 +70,7 @@ class WorkQueue:
     async def _done(
         self, deadline_s: float | None, call: Callable[[], _T], begin_s: float | None
     ) -> _T:
-        future = self._executor.submit(self._timed, call)
+        future = self._executor.submit(copy_context().run, self._timed, call, time.perf_counter())
         work = asyncio.wrap_future(future)
         if begin_s is not None:
             await asyncio.wait([work], timeout=begin_s)
@@ -73,8 +87,9 @@ class WorkQueue:
                 raise  # it is the call's own
             raise DeadlineExceededError(f"not done within {rest_s * 1000:.0f} ms") from None
 
-    def _timed(self, call: Callable[[], _T]) -> _T:
+    def _timed(self, call: Callable[[], _T], submitted: float) -> _T:
         began = time.perf_counter()
+        self._note_wait(began - submitted)
         try:
             return call()
         finally:

@@ -37,6 +37,7 @@ _DESCRIPTION = "artifact.json"
 _ARRAYS = "arrays.safetensors"
 _RANKER, _NEXT_ITEM = "ranker.", "next_item."  # before the name of a weight
 _SCORED_TOGETHER = 4096
+_VERSION_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,12 @@ class Artifact:
                 "text_spread": projection.spread if projection else None,
             },
         }
+
+
+def read_version(folder: Path) -> str:
+    """What tells the artifact in `folder` from others: the first digits of its digest."""
+    described = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+    return str(described["sha256"][:_VERSION_DIGITS])
 
 
 def probabilities(ranker: Ranker, inputs: RankerInputs) -> NDArray[np.float32]:

@@ -6,7 +6,8 @@ A `Transport` either returns every reply, whole and in order, or raises `StoreUn
 import os
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
@@ -27,6 +28,7 @@ from feast_fusion.online.redis.resp import (
     pack_batches,
     pack_hash_reads,
 )
+from feast_fusion.tracing import span
 
 Reply = list[bytes | None]
 
@@ -67,6 +69,10 @@ class Transport:
     Parameters
     ----------
     options : where Redis is (of any of Feast's three types), and all limits
+
+    Attributes
+    ----------
+    observe : told of each exchange: "read" or "write", "answered" or "failed", seconds
     """
 
     def __init__(self, options: OnlineStoreOptions) -> None:
@@ -75,6 +81,7 @@ class Transport:
         _, given = RedisOnlineStore._parse_connection_string(options.connection_string)
         self._password = str(given.get("password") or "")
         self._last_failure = ""
+        self.observe: Callable[[str, str, float], None] = lambda operation, outcome, seconds: None
         self._start()
         _transports.add(self)
 
@@ -95,6 +102,11 @@ class Transport:
             timeout_s=options.read_timeout_ms / 1000, is_hopeless=lambda: breaker.is_open
         )
         self._writers = pool(timeout_s=options.write_timeout_ms / 1000, is_hopeless=lambda: False)
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether reads are refused for a while, since too many in a row failed."""
+        return self._breaker.is_open
 
     def read(self, groups: Sequence[ReadGroup]) -> list[list[Reply]]:
         """The fields of every hash of every group, in one pipelined round trip.
@@ -162,7 +174,8 @@ class Transport:
                 _DOWN,
             )
         try:
-            replies = self._read_with_retries(payload, n_replies)
+            with span("online_read"), self._observed("read"):
+                replies = self._read_with_retries(payload, n_replies)
         except ExchangeError as error:
             self._last_failure = error.got
             if error.was_crowded:  # no connection was free, which says nothing of the server
@@ -175,6 +188,15 @@ class Transport:
             raise
         self._breaker.succeed(permit)
         return replies
+
+    @contextmanager
+    def _observed(self, operation: str) -> Iterator[None]:
+        began, outcome = time.perf_counter(), "failed"
+        try:
+            yield
+            outcome = "answered"
+        finally:
+            self.observe(operation, outcome, time.perf_counter() - began)
 
     def _read_with_retries(self, payload: bytes, n_replies: int) -> list[Any]:
         idle_s = self._options.read_timeout_ms / 1000
@@ -202,7 +224,8 @@ class Transport:
         def exchange(connection: Connection, idle_s: float, deadline: float) -> list[Any]:
             return connection.exchange(payload, n_replies, idle_s, deadline)
 
-        replies = self._write_with_retries(exchange)
+        with self._observed("write"):
+            replies = self._write_with_retries(exchange)
         if scripts and first_error(replies).startswith("NOSCRIPT"):
             for source in scripts:
                 self._load_script(source)

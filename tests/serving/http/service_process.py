@@ -102,6 +102,10 @@ class ServiceProcess:
     process: subprocess.Popen[str]
     log: Path
 
+    def lines(self) -> list[dict[str, Any]]:
+        """Of the log; all of them are JSON."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
     def stop(self) -> int:
         self.process.terminate()
         return self.process.wait(_END_S)

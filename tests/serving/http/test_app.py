@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from cli import main
 from cli.embedded_redis import redis_status
 from cli.redis_process import RunningRedis
 from intake.journal import read_journal
 from tests.conftest import Project
+from tests.serving.http.operate_pages import FOLDER, Exported, alerts, expressions, panels
 from tests.serving.http.service_process import (
     KEY,
     Service,
@@ -25,17 +24,32 @@ from tests.serving.http.service_process import (
     copy_project,
     service_process,
 )
+from tests.serving.http.trace_collector import Collector, attributes, collecting
 from tests.waiting import wait_until
 
 QUERY = "a western with an unmistakable title"
 
 
 @pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with collecting() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
 def running(
-    served_films: Project, films_redis: RunningRedis, tmp_path_factory: pytest.TempPathFactory
+    served_films: Project,
+    films_redis: RunningRedis,
+    collector: Collector,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[ServiceProcess]:
     log = tmp_path_factory.mktemp("service") / "log"
-    variables = {"REDIS_URL": films_redis.url, "FUSION_API_KEY": KEY}
+    variables = {
+        "REDIS_URL": films_redis.url,
+        "FUSION_API_KEY": KEY,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
     with service_process(served_films, log, **variables) as started:
         yield started
         assert started.stop() == 0, log.read_text()
@@ -158,12 +172,13 @@ def test_a_key_is_asked_of_all_but_health_and_documentation(service: Service) ->
 
 
 def test_a_paused_redis_degrades_answers_until_it_goes_on(
-    service: Service, films_redis: RunningRedis
+    running: ServiceProcess, service: Service, films_redis: RunningRedis
 ) -> None:
     before = service.metric("fusion_degraded_answers_total")
     os.kill(films_redis.pid, signal.SIGSTOP)
     try:
-        answer = service.post("/recommend", {"user_id": "u3", "n": 5})  # 503 after the deadline
+        named = {"x-request-id": "while-paused"}
+        answer = service.post("/recommend", {"user_id": "u3", "n": 5}, **named)
         ready = service.get("/health/ready")
         kept = service.post("/events", {"events": [liked("u9", "f2", event_id="paused-1")]})
     finally:
@@ -176,6 +191,9 @@ def test_a_paused_redis_degrades_answers_until_it_goes_on(
     assert "Not ready" in ready.detail
     assert service.metric("fusion_degraded_answers_total") > before
     assert kept.json()["outcomes"][0]["status"] == "accepted"
+    warned = [line for line in running.lines() if line["logger"] == "serving.recommender"]
+    assert [line["request_id"] for line in warned] == ["while-paused"]
+    assert service.metric('fusion_redis_exchange_seconds_count{operation="read",outcome="failed"')
     wait_until(lambda: service.get("/health/ready").status == 200)
     wait_until(lambda: not service.post("/recommend", {"user_id": "u3"}).json()["degraded"])
     wait_until(lambda: service.metric("fusion_events_pending") == 0)
@@ -187,11 +205,52 @@ def test_requests_are_logged_without_what_they_say(running: ServiceProcess) -> N
     running.service.get(f"/recommend/{private[0]}")
     running.service.post("/rank", {"user_id": private[0], "item_ids": [private[1]], "n": QUERY})
     running.service.get("/no%20such%20route?q=private-film")
-    log = running.log.read_text()
-    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    wait_until(lambda: any(line.get("route") == "(none)" for line in running.lines()))
+    lines, log = running.lines(), running.log.read_text()
     assert not [text for text in private if text in log]
-    assert {"/rank", "/recommend", "(none)"} <= {line["route"] for line in lines}
-    assert {"time", "method", "route", "status", "request_id", "ms", "degraded"} == set(lines[-1])
+    answered = [line for line in lines if line["logger"] == "serving.http.requests"]
+    of_each = {"time", "level", "logger", "message"}
+    assert all(of_each <= line.keys() for line in lines)
+    of_each |= {"method", "route", "status", "request_id", "ms", "degraded"}
+    assert all(of_each == line.keys() for line in answered)
+    assert {"/rank", "/recommend", "(none)"} <= {line["route"] for line in answered}
+
+
+def test_a_request_is_a_part_of_its_callers_trace(service: Service, collector: Collector) -> None:
+    trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    caller = {"traceparent": f"00-{trace}-{parent}-01"}
+    words = "a private wish that nobody has encoded before"
+    service.post("/recommend", {"user_id": "private-user", "query": words}, **caller)
+    service.post("/events", {"events": [liked("private-user", "f3")]}, **caller)
+    wait_until(lambda: len([s for s in collector.of_trace(trace) if s.kind == 2]) == 2)
+    spans = collector.of_trace(trace)
+    asked, posted = (s for s in spans if s.parent_span_id.hex() == parent)
+    assert (asked.name, posted.name) == ("POST /recommend", "POST /events")
+    assert attributes(asked)["http.response.status_code"] == 200
+    assert {s.name for s in spans if s.parent_span_id == asked.span_id} == {
+        "encode",
+        "online_read",
+        "candidates",
+        "rank",
+    }
+    assert [s.name for s in spans if s.parent_span_id == posted.span_id] == ["journal"]
+    assert all(b"private" not in body for body in collector.bodies)
+    assert "feast-fusion" in str(collector.messages[0].resource_spans[0].resource)
+
+
+def test_the_pages_for_operators_name_what_is_there(service: Service) -> None:
+    service.post("/rank", {"user_id": "u1", "item_ids": ["f1"]})
+    service.post("/recommend", {"user_id": "u1", "query": QUERY})
+    service.post("/events", {"events": []})
+    service.get("/health/ready")
+    exported = Exported(service.get("/metrics").body.decode())
+    page = (FOLDER / "observability.md").read_text()
+    assert [row for row in page.splitlines() if row.startswith("| `fusion_")] == exported.rows()
+    assert not [fault for asked in expressions() for fault in exported.faults(asked)]
+    assert exported.faults('sum by (rout) (fusion_request{route="/rank"} + fusion_events_total)')
+    assert exported.faults('fusion_events_total{outcome="kept"}')
+    assert all(f"`{name}`" in page for name in alerts())
+    assert len({panel["id"] for panel in panels()}) == len(panels())
 
 
 def test_times_are_kept_by_route_and_status(service: Service) -> None:
@@ -221,28 +280,3 @@ def test_asked_to_stop_it_finishes_what_it_accepted(films: Project, tmp_path: Pa
 def _is_refused(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
-def test_refuses_to_listen_beyond_this_machine_without_a_key(films: Project) -> None:
-    for host in ("0.0.0.0", "::", "", "example.org"):
-        refused = serve(films, "--host", host)
-        assert "others can reach" in refused
-        assert "--insecure" in refused
-    assert "ABSENT_KEY" in serve(films, "--api-key-env", "ABSENT_KEY")
-
-
-def test_a_taken_port_is_named(films: Project) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        refused = serve(films, "--port", port)
-    assert f"127.0.0.1:{port}" in refused
-    assert "Address already in use" in refused
-
-
-def serve(project: Project, *options: str) -> str:
-    """What `feast-fusion serve` says before it ends with an error."""
-    workspace = project.workspace
-    where = ["--dataset", str(workspace.dataset.path), "--home", str(workspace.home)]
-    done = CliRunner().invoke(main, ["serve", *where, *options])
-    assert done.exit_code == 1
-    return done.stderr

@@ -1,0 +1,199 @@
+"""What the parts under the application know of themselves, asked when Prometheus asks."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+from feast import FeatureStore
+from prometheus_client import Histogram, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    SummaryMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from feast_fusion.column_names import split_view
+from feast_fusion.feature_service import encoder_of, open_service
+from feast_fusion.redis_matrix import online_store_of
+from intake.workspace import Workspace
+from serving.served_log import ServedLog
+from training.ranker.artifact import read_version
+from transformations.embedder import Embedder
+
+_EXCHANGE_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+_SHOWN = 12  # characters of a digest
+
+
+class LibraryMetrics(Collector):
+    """Redis, the item cache, the encoder, files and versions, for any number of registries.
+
+    Parameters
+    ----------
+    service : the feature service that is read
+    served_log : None where no answers are logged
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        store: FeatureStore,
+        service: str,
+        embedder: Embedder,
+        served_log: ServedLog | None,
+    ) -> None:
+        self._workspace, self._store, self._service = workspace, store, service
+        self._embedder, self._served_log = embedder, served_log
+        self._model = read_version(workspace.artifact)
+        self._encoder = encoder_of(open_service(store, service)) or ""
+        self._online = online_store_of(store)
+        self._transport = self._online.transport(store.config.online_store)
+        self._exchanges = Histogram(
+            "fusion_redis_exchange_seconds",
+            "Time of an exchange with Redis, waiting for a connection included, by operation "
+            "(read, write) and outcome (answered, failed).",
+            ["operation", "outcome"],
+            registry=None,
+            buckets=_EXCHANGE_S,
+        )
+        self._transport.observe = self._observe
+
+    def _observe(self, operation: str, outcome: str, seconds: float) -> None:
+        self._exchanges.labels(operation, outcome).observe(seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything as it is now; takes a few milliseconds."""
+        yield from self._exchanges.collect()
+        yield GaugeMetricFamily(
+            "fusion_redis_breaker_open",
+            "1 while Redis is not read for a moment, since reads failed in a row.",
+            float(self._transport.is_refusing),
+        )
+        yield from self._of_cache()
+        yield from self._of_encoder()
+        yield from self._of_files()
+        yield from self._of_versions()
+
+    def _of_cache(self) -> Iterator[Metric]:
+        cached = self._online.cached_reads(self._store.config)
+        if cached is None:
+            return
+        stats = cached.stats
+        reads = CounterMetricFamily(
+            "fusion_item_cache_rows",
+            "Rows of items asked of the cache in this process, by outcome (hit, miss).",
+            labels=["outcome"],
+        )
+        reads.add_metric(["hit"], stats.hits)
+        reads.add_metric(["miss"], stats.misses)
+        yield reads
+        yield CounterMetricFamily(
+            "fusion_item_cache_evictions",
+            "Rows that left the cache for want of room.",
+            stats.evicted,
+        )
+        yield CounterMetricFamily(
+            "fusion_item_cache_drops",
+            "Times that the whole cache was thrown away, as when Redis went away.",
+            stats.drops,
+        )
+        yield GaugeMetricFamily(
+            "fusion_item_cache_bytes", "Memory that the cache takes.", stats.n_bytes
+        )
+
+    def _of_encoder(self) -> Iterator[Metric]:
+        stats = self._embedder.query_stats
+        yield GaugeMetricFamily(
+            "fusion_encode_waiting_texts", "Texts that wait for the encoder.", stats.n_waiting
+        )
+        yield SummaryMetricFamily(
+            "fusion_encode_seconds",
+            "Time of a batch in the encoder.",
+            count_value=stats.n_batches,
+            sum_value=stats.encode_s,
+        )
+        yield SummaryMetricFamily(
+            "fusion_encode_texts",
+            "Texts of a batch in the encoder.",
+            count_value=stats.n_batches,
+            sum_value=stats.n_texts,
+        )
+
+    def _of_files(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "fusion_journal_bytes",
+            "Size of the journal of events.",
+            _size_of(self._workspace.events),
+        )
+        yield GaugeMetricFamily(
+            "fusion_disk_free_bytes",
+            "Room on the disk of the home folder, where the journal is.",
+            shutil.disk_usage(self._workspace.home).free,
+        )
+        log = self._served_log
+        counts = (log.n_logged, log.n_dropped, log.n_failed) if log else (0, 0, 0)
+        served = CounterMetricFamily(
+            "fusion_served_log_answers",
+            "Answers whose features were to be logged (--log-served), by outcome (logged, dropped "
+            "for want of memory, failed to be read or written).",
+            labels=["outcome"],
+        )
+        for outcome, count in zip(("logged", "dropped", "failed"), counts, strict=True):
+            served.add_metric([outcome], count)
+        yield served
+
+    def _of_versions(self) -> Iterator[Metric]:
+        prepared = self._workspace.read_stamp()
+        yield InfoMetricFamily(
+            "fusion_service",
+            "What answers: version of the program, and digests of model, encoder and data.",
+            {
+                "version": version("feast-fusion"),
+                "model": self._model,
+                "encoder": self._encoder,
+                "data": self._data(),
+            },
+        )
+        if prepared is not None:
+            yield GaugeMetricFamily(
+                "fusion_data_prepared_timestamp_seconds",
+                "When the prepared data was written, seconds since 1970.",
+                prepared[0] / 1e9,
+            )
+        ages = GaugeMetricFamily(
+            "fusion_features_age_seconds",
+            "Time since the instant up to which a view was last materialized, by view; live events "
+            "come on top.",
+            labels=["view"],
+        )
+        for view, until_s in self._materialized():
+            ages.add_metric([view], time.time() - until_s)
+        yield ages
+
+    def _data(self) -> str:
+        with suppress(OSError, ValueError, KeyError):
+            return str(json.loads(self._workspace.manifest.read_text())["fingerprint"][:_SHOWN])
+        return ""
+
+    def _materialized(self) -> Iterator[tuple[str, float]]:
+        """Each view of the service with the end of its last materialization, if it had one."""
+        for projection in open_service(self._store, self._service).feature_view_projections:
+            view = self._store.registry.get_any_feature_view(
+                projection.name, self._store.project, allow_cache=True
+            )
+            until = getattr(view, "most_recent_end_time", None)
+            if until is not None:
+                yield split_view(projection.name)[0], until.timestamp()
+
+
+def _size_of(folder: Path) -> int:
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # it may go meanwhile
+            size += path.stat().st_size if path.is_file() else 0
+    return size
