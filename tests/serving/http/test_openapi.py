@@ -1,6 +1,7 @@
 """Whatever fits the published schema, and much that does not, is answered without a failure."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import schemathesis
@@ -27,6 +28,22 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
+USER, ITEM = "$response.body#/user_id", "$response.body#/items/0/item_id"
+ACTED, ACTED_ON = "$request.body#/events/0/user_id", "$request.body#/events/0/item_id"
+EVENT = {
+    "user_id": USER,
+    "item_id": ITEM,
+    "event_timestamp": "2024-05-01T00:00:00Z",
+    "value": 4,
+}
+# What a client does next with an answer: the path, and its body or parameters.
+LINKS: dict[str, dict[str, dict[str, Any]]] = {
+    "/recommend": {
+        "/events": {"events": [EVENT]},
+        "/rank": {"user_id": USER, "item_ids": [ITEM]},
+    },
+    "/events": {"/recommend": {"user_id": ACTED, "exclude": [ACTED_ON]}},
+}
 SETTINGS = ServiceSettings(deadline_ms=60_000, event_deadline_ms=60_000, log_requests=False)
 
 
@@ -66,6 +83,46 @@ def test_no_request_makes_the_service_fail(library: Library) -> None:
         "GET /health/ready",
         "GET /metrics",
     } <= set(sent)
+
+
+def follow_links(app: FastAPI, n_examples: int) -> list[str]:
+    """Send chains of requests, each with what the answer before it named; the links followed."""
+    published, followed = app.openapi(), []
+    for path, links in LINKS.items():
+        published["paths"][path]["post"]["responses"]["200"]["links"] = {
+            f"to {target}": {
+                "operationId": published["paths"][target]["post"]["operationId"],
+                "requestBody": body,
+            }
+            for target, body in links.items()
+        }
+
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+    paths = [*LINKS, *(target for links in LINKS.values() for target in links)]
+
+    class Client(schema.include(path=paths).as_state_machine()):  # type: ignore[misc]
+        def step(self, input: Any) -> Any:
+            output = super().step(input)
+            if input.transition is not None:
+                followed.append(input.transition.id)
+            return output
+
+        def validate_response(self, response: Any, case: Case, **_: Any) -> None:
+            case.validate_response(response, checks=CHECKS)
+
+    Client.run(
+        settings=settings(max_examples=n_examples, stateful_step_count=6, phases=[Phase.generate])
+    )
+    return followed
+
+
+def test_what_an_answer_names_can_be_asked_for(library: Library) -> None:
+    followed = follow_links(create_app(*library, SETTINGS), n_examples=25)
+    assert set(followed) == {
+        f"POST {path} -> [200] to {target} -> POST {target}"
+        for path, links in LINKS.items()
+        for target in links
+    }
 
 
 def test_a_planted_failure_is_found(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
