@@ -1,6 +1,5 @@
 """What the parts under the application know of themselves, asked when Prometheus asks."""
 
-import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,7 +18,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from feast_fusion.column_names import split_view
+from feast_fusion.errors import SchemaError
 from feast_fusion.feature_service import encoder_of, open_service
+from feast_fusion.json_file import read_json
 from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace
 from serving.served_log import ServedLog
@@ -176,8 +177,8 @@ class LibraryMetrics(Collector):
         yield ages
 
     def _data(self) -> str:
-        with suppress(OSError, ValueError, KeyError):
-            return str(json.loads(self._workspace.manifest.read_text())["fingerprint"][:_SHOWN])
+        with suppress(SchemaError):  # while a preparation replaces it
+            return str(read_json(self._workspace.manifest)["fingerprint"][:_SHOWN])
         return ""
 
     def _materialized(self) -> Iterator[tuple[str, float]]:

@@ -187,8 +187,7 @@ class Artifact:
 
 def read_version(folder: Path) -> str:
     """What tells the artifact in `folder` from others: the first digits of its digest."""
-    described = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
-    return str(described["sha256"][:_VERSION_DIGITS])
+    return str(read_json(folder / _DESCRIPTION)["sha256"][:_VERSION_DIGITS])
 
 
 def probabilities(ranker: Ranker, inputs: RankerInputs) -> NDArray[np.float32]:
