@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
+import pyarrow.compute as pc
 
 from cli.data import prepare_sources
 from cli.feast_repository import feast, feast_time, open_store
@@ -11,9 +12,8 @@ from cli.redis import redis_of
 from cli.terminal import report_and_exit
 from cli.workspace_options import with_workspace
 from feast_fusion.feature_service import open_service
-from feast_fusion.times import from_micros
 from feast_fusion.training_set import TrainingSet
-from intake.journal import read_events
+from intake.journal_content import read_journal
 from intake.workspace import Workspace
 from transformations.names import SERVICE
 
@@ -115,11 +115,11 @@ def skew(workspace: Workspace, limit: int, fold: bool, service: str, as_json: bo
 def fold_events(workspace: Workspace) -> datetime:
     """Bring live events into the offline stores; every event before the result is there."""
     began = datetime.now(UTC)
-    times = [event.time for event in read_events(workspace.events)]
-    if times:
+    oldest = pc.min(read_journal(workspace.events)["event_timestamp"]).as_py()
+    if oldest is not None:
         prepare_sources(workspace)
         # Not incremental: an event may come late, before what was materialized last.
-        start = from_micros(min(times)) - timedelta(days=1)
+        start = oldest - timedelta(days=1)
         with redis_of(workspace) as redis:
             feast(workspace, redis, "materialize", feast_time(start), feast_time())
     return began

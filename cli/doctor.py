@@ -84,9 +84,9 @@ def _sources(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _journal(workspace: Workspace) -> Iterator[Finding]:
-    from intake.journal import read_events
+    from intake.journal_content import read_journal
 
-    n_events = len(read_events(workspace.events))
+    n_events = len(read_journal(workspace.events))
     yield "ok", f"{n_events:,} live events"
 
 

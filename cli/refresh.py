@@ -52,6 +52,15 @@ def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float) -> 
             _refresh_fully(workspace, redis, began)
         else:
             feast(workspace, redis, "materialize-incremental", feast_time())
+    _archive_journal(workspace)
+
+
+def _archive_journal(workspace: Workspace) -> None:
+    """Archives live events that are prepared; a running service has begun another file by now."""
+    from intake.journal_index import JournalIndex
+
+    if n_files := JournalIndex(workspace.events).archive(workspace.read_prepared_journal()):
+        say(f"{n_files} file(s) of prepared live events are in {workspace.events / 'archive'}.")
 
 
 def _refresh_fully(workspace: Workspace, redis: str, began: datetime) -> None:

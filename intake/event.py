@@ -62,3 +62,12 @@ def events_to_table(events: Sequence[Event]) -> pa.Table:
         for field, column in zip(EVENTS, columns, strict=True)
     ]
     return pa.table(arrays, schema=EVENTS)
+
+
+def table_to_events(table: pa.Table) -> list[Event]:
+    """The events of a table of the schema `EVENTS`."""
+    columns = [
+        column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+        for column in table.columns
+    ]
+    return list(map(Event, *(column.to_pylist() for column in columns)))

@@ -1,8 +1,7 @@
 """The journal of live events: what a service has acknowledged is here, once, whatever happens next.
 
-A folder of append-only files (`intake.journal_file`), one per writer. Nothing here
-deletes. To rotate: stop the service, append `read_journal` to the interactions file (equal
-event_ids are folded once, so an overlap does no harm), then move the journal's files away.
+A folder of append-only files (`intake.journal_file`), one writer each, an archive of those that are
+prepared (`intake.journal_archive`), and an index of what is where (`intake.journal_index`).
 """
 
 import logging
@@ -11,26 +10,29 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
-import pyarrow as pa
-
-from feast_fusion.errors import StoreUnavailableError
+from feast_fusion.errors import FeastFusionError, StoreUnavailableError
 from feast_fusion.files import sync_path
-from intake.event import Event, events_to_table
+from intake.event import Event
 from intake.journal_file import (
     create_file,
+    cut_file,
     encode_event,
     format_line,
     journal_files,
-    repair_file,
-    scan_file,
+    try_lock,
 )
+from intake.journal_index import JournalIndex
+from intake.recent_ids import RecentIds
 
 _WARN_EVERY_S = 60.0
 _TRIED_BYTES = 1 << 20  # that must be free again after the disk was full
+_FILE_BYTES = 16 << 20  # a file that has grown so far is followed by another
+_N_ENDS = 8  # files that are told of
+_INDEX_EVENTS = 2_000  # that are taken into the index at a time
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +40,8 @@ _log = logging.getLogger(__name__)
 class Journal(AbstractContextManager["Journal"]):
     """The journal in `folder`, open for appending by any number of threads.
 
-    The folder may have other writers: each has its own file. The ids of all events that were
-    there when it was opened or came through this object are kept in memory.
+    The folder may have other writers: each has its own file. Events that were there when it was
+    opened, or came through this object, are known by the index, and the last of them by memory.
 
     Attributes
     ----------
@@ -60,18 +62,29 @@ class Journal(AbstractContextManager["Journal"]):
         self._next = _Group()
         self._in_flight: dict[str, _Group] = {}
         self._file: int | None = None
-        self._size = 0
+        self._name, self._size = "", 0
+        self._ends: dict[str, int] = {}
         self._is_closed = False
+        self._index = JournalIndex(folder)
+        self._n_unindexed, self._index_at = 0, _INDEX_EVENTS
         self._warn_again_at = -math.inf
         self.last_error: str | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             sync_path(folder.parent)
-            self._ids = {
-                event.event_id for path in journal_files(folder) for event in repair_file(path)
-            }
+            self._index.catch_up()
+            self._recent = RecentIds(self._foreign_ids())
         except OSError as error:
             raise self._unavailable(error) from error
+
+    def _foreign_ids(self) -> Iterator[str]:
+        """Events of writers that live, behind what is indexed; torn ends of others are cut off."""
+        for path in journal_files(self.folder):
+            with path.open("r+b") as file:
+                if not try_lock(file):
+                    yield from self._index.ids_behind(path)
+                elif (end := self._index.add_file(path)) < path.stat().st_size:
+                    cut_file(path, file, end)
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -89,11 +102,17 @@ class Journal(AbstractContextManager["Journal"]):
             written. The next call starts a new file.
         """
         bodies = [encode_event(event) for event in events]
-        with self._lock:
-            is_new, groups = self._join(events, bodies)
-            group = self._next
-            leads = bool(group.bodies) and not group.has_leader
-            group.has_leader |= leads
+        while True:
+            asked_at = self._recent.n_added
+            known = self._indexed([event.event_id for event in events])
+            with self._lock:
+                if not self._recent.has_all_since(asked_at):
+                    continue  # an id may have gone from memory into the index meanwhile
+                is_new, groups = self._join(events, bodies, known)
+                group = self._next
+                leads = bool(group.bodies) and not group.has_leader
+                group.has_leader |= leads
+                break
         if leads:
             with self._commit:
                 self._commit_group(group)
@@ -128,17 +147,52 @@ class Journal(AbstractContextManager["Journal"]):
         else:
             self._note(None)
 
+    @property
+    def ends(self) -> dict[str, int]:
+        """How long the last files are that this object has written, up to what is synced."""
+        with self._lock:
+            return dict(self._ends)
+
+    def begin_file(self) -> None:
+        """What follows goes into a new file, so that the last one can be archived."""
+        with self._commit:
+            self._end_file()
+
     def close(self) -> None:
         """Waits for what is being written; later appends are refused. Safe to repeat."""
         with self._commit:
             with self._lock:
                 self._is_closed = True
-            if self._file is not None:
-                os.close(self._file)
-                self._file = None
+            self._end_file()
+            self._index.close()
+
+    def _end_file(self) -> None:
+        if self._file is not None:
+            self._take_in()
+            os.close(self._file)
+            self._file = None
+
+    def _take_in(self) -> None:
+        """Brings the index up to what is synced; where it cannot be written, later."""
+        try:
+            self._index.add_file(self.folder / self._name, self._size)
+            self._n_unindexed, self._index_at = 0, _INDEX_EVENTS
+        except (OSError, FeastFusionError) as error:
+            self._index_at = 2 * self._n_unindexed
+            self._note_index(error)
+
+    def _note_index(self, error: Exception) -> None:
+        _log.warning("event journal %s: it is not indexed for now: %s", self.folder, error)
+
+    def _indexed(self, event_ids: list[str]) -> list[bool]:
+        try:
+            return self._index.contains(event_ids)
+        except StoreUnavailableError as error:  # what is there twice counts once all the same
+            self._note_index(error)
+            return [False] * len(event_ids)
 
     def _join(
-        self, events: Sequence[Event], bodies: list[bytes]
+        self, events: Sequence[Event], bodies: list[bytes], known: list[bool]
     ) -> tuple[list[bool], "set[_Group]"]:
         """Adds new events to the next group; which are new, and the groups to wait for.
 
@@ -146,9 +200,9 @@ class Journal(AbstractContextManager["Journal"]):
         on the word of a write that may still fail.
         """
         is_new, groups = [], set()
-        for event, body in zip(events, bodies, strict=True):
+        for event, body, is_known in zip(events, bodies, known, strict=True):
             group = self._in_flight.get(event.event_id)
-            is_new.append(group is None and event.event_id not in self._ids)
+            is_new.append(group is None and not is_known and event.event_id not in self._recent)
             if is_new[-1]:
                 group = self._in_flight[event.event_id] = self._next
                 group.bodies[event.event_id] = body
@@ -176,12 +230,22 @@ class Journal(AbstractContextManager["Journal"]):
                 for event_id in group.bodies:
                     del self._in_flight[event_id]
                 if group.error is None:
-                    self._ids.update(group.bodies)
+                    self._recent.add(group.bodies)
+                    self._ends[self._name] = self._size
+                    while len(self._ends) > _N_ENDS:
+                        del self._ends[next(iter(self._ends))]
             group.done.set()
+        self._n_unindexed += len(group.bodies)
+        if self._file is not None:
+            if self._size >= _FILE_BYTES:
+                self._end_file()
+            elif self._n_unindexed >= self._index_at:
+                self._take_in()
 
     def _write(self, bodies: list[bytes]) -> None:
         if self._file is None:
-            self._file, self._size = create_file(self.folder), 0
+            self._name, self._file = create_file(self.folder)
+            self._size = 0
         data = b"".join(format_line(self._size, body) for body in bodies)
         try:
             rest = memoryview(data)
@@ -224,31 +288,3 @@ class _Group:
         self.has_leader = False
         self.done = threading.Event()
         self.error: BaseException | None = None
-
-
-def read_journal(folder: Path) -> pa.Table:
-    """All events of the journal in `folder`, each event_id once, in the order they were received.
-
-    Of several lines with one event_id the first received stays. A file that is being written is
-    read up to its last whole line. Without a journal the table is empty.
-
-    Returns
-    -------
-    Table of the schema `intake.event.EVENTS`.
-
-    Raises
-    ------
-    SchemaError
-        A line that had been synced is damaged; the message names the file and the line.
-    """
-    return events_to_table(read_events(folder))
-
-
-def read_events(folder: Path) -> list[Event]:
-    """What `read_journal` gives, as events."""
-    events = [event for path in journal_files(folder) for event in scan_file(path)[0]]
-    events.sort(key=lambda event: event.received)
-    first: dict[str, Event] = {}
-    for event in events:
-        first.setdefault(event.event_id, event)
-    return list(first.values())

@@ -16,9 +16,9 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from feast_fusion.errors import schema_error
+from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import replaced_file, sync_path
 from intake.event import Event
 
@@ -28,10 +28,23 @@ _log = logging.getLogger(__name__)
 _LINE = re.compile(rb'\{"crc":"([0-9a-f]{8})","group":(\d+),"event":(\{.*\})\}\n')
 
 
+class Line(NamedTuple):
+    """An encoded event, which lies between two offsets of its file."""
+
+    start: int
+    end: int
+    body: bytes
+
+
 def encode_event(event: Event) -> bytes:
     """The event as its line has it."""
     fields = event._asdict()
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def decode_event(body: bytes) -> Event:
+    """The event that was encoded."""
+    return Event(**json.loads(body))
 
 
 def format_line(group: int, body: bytes) -> bytes:
@@ -57,57 +70,58 @@ def journal_files(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{_SUFFIX}"))
 
 
-def scan_file(path: Path) -> tuple[list[Event], int]:
-    """The events of a file, and the length of the part that is sound.
+def sound_lines(path: Path, start: int = 0) -> Iterator[Line]:
+    """The lines of a file from the offset `start` on, up to the end of the part that is sound.
 
     Raises
     ------
     SchemaError
         A line that had been synced is damaged.
     """
-    events: list[Event] = []
-    damage: tuple[int, int] | None = None  # number and offset of the first line that is not sound
-    for number, offset, line in _lines(path):
-        parsed = _parse(line)
-        if parsed is None:
-            damage = damage or (number, offset)
-        elif damage is None:
-            events.append(Event(**json.loads(parsed[1])))
-        elif parsed[0] > damage[1]:
-            raise schema_error(
-                f"{path}: line {damage[0]}",
-                got="a line that does not match its checksum, with later events behind it",
-                expected="the line as it was written",
-                remedy="Restore the file from a backup, or remove that line if it is lost.",
-            )
-    return events, path.stat().st_size if damage is None else damage[1]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    offset = 0
+    damage: int | None = None  # offset of the first line that is not sound
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            yield number, offset, line
-            offset += len(line)
+        file.seek(start)
+        for line in file:
+            parsed = _parse(line)
+            if parsed is None:
+                damage = start if damage is None else damage
+            elif damage is None:
+                yield Line(start, start + len(line), parsed[1])
+            elif parsed[0] > damage:
+                raise _damaged(path, damage)
+            start += len(line)
 
 
-def repair_file(path: Path) -> list[Event]:
-    """The events of a file; a torn end is cut off, unless its writer lives and is at it.
-
-    What is cut off is in a file of its own, whose name ends in .cut.
-    """
-    with path.open("r+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return scan_file(path)[0]
-        events, length = scan_file(path)
-        if length < path.stat().st_size:
-            _cut(path, file, length)
-        return events
+def read_line(path: Path, file: BinaryIO, start: int) -> bytes:
+    """The encoded event at an offset of the file, which was sound; raises as `sound_lines`."""
+    file.seek(start)
+    parsed = _parse(file.readline())
+    if parsed is None:
+        raise _damaged(path, start)
+    return parsed[1]
 
 
-def _cut(path: Path, file: BinaryIO, length: int) -> None:
+def _damaged(path: Path, start: int) -> SchemaError:
+    number = path.read_bytes()[:start].count(b"\n") + 1
+    return schema_error(
+        f"{path}: line {number}",
+        got="a line that does not match its checksum, with later events behind it",
+        expected="the line as it was written",
+        remedy="Restore the file from a backup, or remove that line if it is lost.",
+    )
+
+
+def try_lock(file: BinaryIO) -> bool:
+    """Whether no writer of the file lives; it is locked then until it is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def cut_file(path: Path, file: BinaryIO, length: int) -> None:
+    """Cut off what is torn behind `length`; it goes into a file whose name ends in .cut."""
     file.seek(length)
     cut, aside = file.read(), path.with_name(f"{path.stem}-{length}.cut")
     told = f"{path}: got {len(cut)} bytes at its end that are no whole event, expected an event"
@@ -127,10 +141,10 @@ def _cut(path: Path, file: BinaryIO, length: int) -> None:
         )
 
 
-def create_file(folder: Path) -> int:
-    """The descriptor of a new empty file, locked as long as its writer lives."""
+def create_file(folder: Path) -> tuple[str, int]:
+    """The name and descriptor of a new empty file, locked as long as its writer lives."""
     path = folder / f"{time.time_ns():020d}-{os.getpid()}{_SUFFIX}"
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     fcntl.flock(file, fcntl.LOCK_EX)
     sync_path(folder)
-    return file
+    return path.name, file

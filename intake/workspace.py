@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from feast_fusion.json_file import read_json
 from intake.dataset import Dataset
 from intake.dataset_file import load_dataset
 
@@ -40,6 +41,11 @@ class Workspace:
         except OSError:
             return None
         return found.st_mtime_ns, found.st_ino
+
+    def read_prepared_journal(self) -> dict[str, int]:
+        """By file of the journal, how many of its bytes are in the sources; {} if none is known."""
+        prepared: dict[str, int] = read_json(self.manifest).get("journal", {})
+        return prepared
 
     @property
     def events(self) -> Path:

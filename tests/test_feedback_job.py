@@ -15,7 +15,7 @@ from cli.feast_repository import open_store
 from cli.redis_url import connection_string
 from evaluation.protocol import next_positives
 from feast_fusion.training_set import TrainingSet
-from intake.journal import read_journal
+from intake.journal_content import read_journal
 from intake.workspace import Workspace
 from serving.answers import Recommendations
 from serving.assembly import open_recommender

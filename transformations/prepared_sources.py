@@ -16,9 +16,10 @@ from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import digest_file, private_folder, recover_folder, replaced_folder
 from feast_fusion.json_file import read_json, write_json
 from feast_fusion.parquet.seal import parquet_writer
+from feast_fusion.times import to_micros
 from intake.dataset import Dataset
 from intake.event_types import without_history
-from intake.journal import read_journal
+from intake.journal_content import JournalContent, read_content
 from intake.validation import ValidatedData, validate_dataset
 from intake.workspace import Workspace
 from transformations import names
@@ -92,8 +93,8 @@ def write_sources(
     workspace.root.mkdir(exist_ok=True)
     with FileLock(workspace.root / "sources.lock"):
         recover_folder(workspace.sources)
-        journal = read_journal(workspace.events)
-        fingerprint = fingerprint_inputs(workspace.dataset, journal)
+        journal = read_content(workspace.events)
+        fingerprint = fingerprint_inputs(workspace.dataset, journal.events)
         manifest = _read_manifest(workspace)
         is_unchanged = manifest is not None and _still_holds(manifest, fingerprint, now)
         if manifest is None or not is_unchanged:
@@ -104,10 +105,14 @@ def write_sources(
 
 
 def _prepare(
-    workspace: Workspace, journal: pa.Table, fingerprint: str, now: datetime, progress: Progress
+    workspace: Workspace,
+    journal: JournalContent,
+    fingerprint: str,
+    now: datetime,
+    progress: Progress,
 ) -> dict[str, Any]:
     dataset, sources = workspace.dataset, workspace.sources
-    data = validate_dataset(dataset, sources / "rejects", journal=journal, now=now)
+    data = validate_dataset(dataset, sources / "rejects", journal=journal.events, now=now)
     rows = {}
     with replaced_folder(sources) as building:
         for table in _tables(dataset, data):
@@ -116,10 +121,21 @@ def _prepare(
         (sources / "rejects").rename(building / "rejects")
         written = sorted(building.rglob("*.parquet"))
         digests = {str(path.relative_to(building)): digest_file(path) for path in written}
-        known = {"fingerprint": fingerprint, "rows": rows, "sha256": digests}
-        manifest = {**asdict(data.report), **known}
+        manifest = {
+            **asdict(data.report),
+            "fingerprint": fingerprint,
+            "rows": rows,
+            "sha256": digests,
+            "journal": _prepared_bytes(journal, now),
+        }
         write_json(building / workspace.manifest.name, manifest)
     return manifest
+
+
+def _prepared_bytes(journal: JournalContent, now: datetime) -> dict[str, int]:
+    """By file of the journal, how much of it is prepared; none while an event lies ahead of now."""
+    newest = pc.max(journal.events["event_timestamp"].cast(pa.int64())).as_py()
+    return {} if newest is not None and newest > to_micros(now) else journal.ends
 
 
 def _tables(dataset: Dataset, data: ValidatedData) -> Iterator[ActivityTable]:

@@ -8,6 +8,7 @@ import math
 from array import array
 from bisect import bisect_right
 from collections import Counter, deque
+from copy import copy
 from heapq import nsmallest
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from transformations.event_log import DAY_US, SECOND_US
 from transformations.interest import InterestRule, Vector, step
 from transformations.item_versions import ItemVersions
 from transformations.schema import CAUSED_AFTER_US
+
+_NOT_KEPT = {"_windows", "_limit", "_lookup", "_times"}
 
 
 class Occurrence(NamedTuple):
@@ -63,6 +66,15 @@ class RunningStatistics:
         if event.value == event.value:  # not NaN
             self._n_values += 1
             self._total += event.value
+
+    def keep(self) -> dict[str, Any]:
+        """What `go_back` needs to come back to the events until now; small, however many."""
+        return {key: copy(value) for key, value in vars(self).items() if key not in _NOT_KEPT}
+
+    def go_back(self, n_events: int, kept: dict[str, Any]) -> None:
+        """Forgets the events since the first `n_events`, after which the state was kept."""
+        del self._times[n_events:]
+        vars(self).update((key, copy(value)) for key, value in kept.items())
 
     @property
     def stamp(self) -> int:

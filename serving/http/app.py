@@ -36,7 +36,8 @@ from serving.http.requests import (
 from serving.http.service_metrics import ServiceMetrics
 from serving.http.settings import ServiceSettings
 from serving.http.work_queue import DeadlineExceededError, WorkQueue
-from serving.live.event_intake import Acceptance, EventIntake, Submission
+from serving.live.acceptance import Acceptance, Submission
+from serving.live.event_intake import EventIntake
 from serving.recommender import Recommender
 from serving.request_context import Context
 

@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from feast_fusion.errors import FeastFusionError, StoreUnavailableError
 from intake.journal import Journal
+from serving.live.acceptance import Acceptance, Submission
 from serving.live.event_screening import screen_events
 from serving.live.live_event import LiveEvent, Outcome
 from serving.live.live_features import LiveFeatures
@@ -27,25 +27,6 @@ _log = logging.getLogger(__name__)
 
 
 Batch = Sequence[tuple[list[LiveEvent], "Future[None]"]]
-
-
-@dataclass(frozen=True)
-class Acceptance:
-    """The outcome of each event, and what is done when all accepted ones are in the online store.
-
-    Where there is no room to wait for that in memory, it is never done.
-    """
-
-    outcomes: list[Outcome]
-    applied: "Future[None]"
-
-
-@dataclass(frozen=True)
-class Submission:
-    """The outcome of each event, and whether all accepted events are in the online store by now."""
-
-    outcomes: list[Outcome]
-    applied: bool
 
 
 class EventIntake(AbstractContextManager["EventIntake"]):
@@ -75,8 +56,13 @@ class EventIntake(AbstractContextManager["EventIntake"]):
         self._changed = threading.Condition()
         self._pending: deque[tuple[list[LiveEvent], Future[None]]] = deque()
         self._n_pending = 0
+        # Where the journal's files ended before events that are not applied; by call, in order.
+        self._unapplied: dict[object, dict[str, int]] = {}
         # The journal has events that are not pending: at first, events of a former process.
         self._is_behind = True
+        self._leaves_out = False  # events that could not be applied
+        self._stamp = features.history.stamp
+        self._keep_at = -math.inf
         self._is_closing = False
         self._stop_at = math.inf
         self.last_error: str | None = None
@@ -121,7 +107,15 @@ class EventIntake(AbstractContextManager["EventIntake"]):
             )
         screened = screen_events(events, self._features.history, self._clock())
         usable = [each.event for each in screened if isinstance(each, LiveEvent)]
-        is_new = iter(self._journal.append(usable))
+        call = Future[None]()
+        with self._changed:
+            self._unapplied[call] = self._journal.ends
+        try:
+            is_new = iter(self._journal.append(usable))
+        except BaseException:
+            with self._changed:
+                self._unapplied.pop(call)
+            raise
         accepted, outcomes = [], []
         for each in screened:
             if isinstance(each, Outcome):
@@ -131,7 +125,7 @@ class EventIntake(AbstractContextManager["EventIntake"]):
                 outcomes.append(Outcome("accepted", each.event.event_id))
             else:
                 outcomes.append(Outcome("duplicate", each.event.event_id))
-        return Acceptance(outcomes, self._enqueue(accepted))
+        return Acceptance(outcomes, self._enqueue(accepted, call))
 
     def check(self) -> None:
         """Whether events can be accepted, and rows follow those that were.
@@ -172,13 +166,14 @@ class EventIntake(AbstractContextManager["EventIntake"]):
         if self._n_pending:
             _log.warning("%d accepted events are left to the next start", self._n_pending)
 
-    def _enqueue(self, events: list[LiveEvent]) -> "Future[None]":
-        applied: Future[None] = Future()
+    def _enqueue(self, events: list[LiveEvent], applied: "Future[None]") -> "Future[None]":
         applied.set_running_or_notify_cancel()  # nobody who waits for it can cancel it
         with self._changed:
             if not events:
+                self._unapplied.pop(applied)
                 applied.set_result(None)
             elif self._n_pending + len(events) > self._max_pending:
+                self._unapplied.pop(applied)
                 self._is_behind = True
             else:
                 self._pending.append((events, applied))
@@ -202,14 +197,36 @@ class EventIntake(AbstractContextManager["EventIntake"]):
                 # It must not stop all that follow; the events stay in the journal.
                 _log.exception("A batch of live events could not be applied")
                 self.last_error = "a batch of live events could not be applied; see the log"
+                self._leaves_out = True
                 self._finish(batch)
             else:
                 self.last_error, retry_s = None, _FIRST_RETRY_S
                 self._finish(batch)
+                if began >= self._keep_at:
+                    self._keep_place()
                 self._gather(time.monotonic() - began)
                 continue
             self._pause(retry_s)
             retry_s = min(2 * retry_s, _LAST_RETRY_S)
+        self._keep_place()
+
+    def _keep_place(self) -> None:
+        """Keeps how much of the journal is applied; after a preparation a new file begins.
+
+        The next process goes on from there, and what is prepared can be archived.
+        """
+        self._keep_at = time.monotonic() + _IDLE_S
+        if self._features.history.stamp != self._stamp:
+            self._stamp = self._features.history.stamp
+            self._journal.begin_file()
+        with self._changed:
+            if self._is_behind or self._leaves_out:
+                return
+            ends = next(iter(self._unapplied.values()), self._journal.ends)
+        try:
+            self._features.keep_place(ends)
+        except FeastFusionError as error:
+            _log.warning("The next start applies events once more: %s", error)
 
     def _apply(self, batch: Batch) -> None:
         with self._changed:
@@ -217,6 +234,7 @@ class EventIntake(AbstractContextManager["EventIntake"]):
         try:
             if was_behind:
                 self._features.replay()
+                self._leaves_out = False
             elif batch:
                 self._features.apply([event for events, _ in batch for event in events])
             else:
@@ -250,6 +268,7 @@ class EventIntake(AbstractContextManager["EventIntake"]):
             for events, applied in batch:
                 self._pending.popleft()
                 self._n_pending -= len(events)
+                self._unapplied.pop(applied)
                 applied.set_result(None)
 
     def _gather(self, seconds: float) -> None:

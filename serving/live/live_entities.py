@@ -21,6 +21,8 @@ from transformations.running_activity import Occurrence
 
 # The events of some keys that the journal has and that are not prepared.
 OfJournal = Callable[[Collection[LiveKey]], list[LiveEvent]]
+# How many events of each key are in Redis, unless some were lost; an upper bound.
+CountApplied = Callable[[Sequence[LiveKey]], list[int]]
 
 _MAX_ENTITIES = 100_000  # states kept in memory; a state that was dropped is derived again
 
@@ -53,24 +55,31 @@ class LiveEntities:
     ==========================  =================  ====================  ====
 
     A key that has less than was read of it before has lost events (or prepare folded them in): its
-    events are put there again from the journal, before a row is derived from the rest.
+    events are put there again from the journal, before a row is derived from the rest. Before this
+    process has read a key, `count_applied` says what it must have.
     """
 
     def __init__(
-        self, history: PreparedHistory, log: LiveLog, epoch: str, of_journal: OfJournal
+        self,
+        history: PreparedHistory,
+        log: LiveLog,
+        epoch: str,
+        of_journal: OfJournal,
+        count_applied: CountApplied = lambda keys: [0] * len(keys),
     ) -> None:
         self.history = history
         self.epoch = epoch
         self._log = log
         self._of_journal = of_journal
+        self._count_applied = count_applied
         self._states: OrderedDict[LiveKey, LiveEntity] = OrderedDict()
         self._n_dropped: dict[int, int] = {}  # events that keys without a state had, by their hash
 
-    def acted_on(self, user_id: str) -> set[str]:
-        """Items of the user's live events that were read here. Safe beside `add`."""
+    def acted_on(self, user_id: str) -> set[str] | None:
+        """Items of the user's live events; None where none was read here. Safe beside `add`."""
         state = self.state(LiveKey("user", user_id))
         if state is None:
-            return set()
+            return None
         return {self.history.items.ids[code].as_py() for code in state.live_items}
 
     def state(self, key: LiveKey) -> LiveEntity | None:
@@ -138,23 +147,35 @@ class LiveEntities:
 
         `own` comes back with the events that were put in again.
         """
+        fresh = [key for key in members if key not in self._states]
+        n_applied = dict(zip(fresh, self._count_applied(fresh) if fresh else [], strict=True))
+        for key in fresh:
+            n_least = self._n_dropped.pop(hash(key), 0)
+            self._states[key] = LiveEntity(self.history, key, n_least)
         for key in members:
-            if key not in self._states:
-                n_least = self._n_dropped.pop(hash(key), 0)
-                self._states[key] = LiveEntity(self.history, key, n_least)
             self._states.move_to_end(key)
         additions = {key: Addition(new, self._states[key].seen) for key, new in members.items()}
         reads = self._exchange(additions, touch)
-        torn = [key for key, read in reads.items() if not self._states[key].continues(read)]
-        if torn:
-            _log.warning("Redis lost live events of %d keys: put there again", len(torn))
-            for key in torn:
-                self._states[key] = LiveEntity(self.history, key, self._states[key].n_least)
-            journaled, of_journal = _by_key(self._of_journal(torn))
+        torn = {key for key, read in reads.items() if not self._states[key].continues(read)}
+        fewer = {
+            key for key, n in n_applied.items() if reads[key].n_events < n + len({*members[key]})
+        }
+        if torn or fewer:
+            journaled, of_journal = _by_key(self._of_journal(torn | fewer))
+            # not all that is journaled counts
+            torn |= {key for key in fewer if reads[key].n_events < len({*journaled.get(key, [])})}
             own = own | of_journal
             again = {key: Addition(journaled.get(key, []), 0) for key in torn}
-            reads |= self._exchange(again, touch)
+            reads |= self._put_again(again, touch)
         return reads, own
+
+    def _put_again(self, again: Mapping[LiveKey, Addition], touch: bool) -> dict[LiveKey, Read]:
+        if not again:
+            return {}
+        _log.warning("Redis lost live events of %d keys: put there again", len(again))
+        for key in again:
+            self._states[key] = LiveEntity(self.history, key, self._states[key].n_least)
+        return self._exchange(again, touch)
 
     def _exchange(self, additions: Mapping[LiveKey, Addition], touch: bool) -> dict[LiveKey, Read]:
         epoch, reads = self._log.add(additions, touch=touch)

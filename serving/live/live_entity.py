@@ -1,18 +1,38 @@
 """One user or item with live events: its state after them."""
 
+from bisect import bisect_right, insort
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from serving.live.live_log import LiveKey, Read
 from serving.live.prepared_history import PreparedHistory
+from transformations.interest import Vector
 from transformations.running_activity import (
     Occurrence,
     RunningInterest,
     RunningStatistics,
 )
 
+_EVERY = 256  # events between two states that are kept
+
+Order = tuple[int, int, str]
+
+
+class _Kept(NamedTuple):
+    """The state after the first events, of which `n_live` were live; the last one had `order`."""
+
+    n_events: int
+    n_live: int
+    order: Order
+    statistics: dict[str, Any]
+    interest: Vector | None
+
 
 class LiveEntity:
     """The state of `key` after its prepared events and the live events that were read.
+
+    Averages and vectors depend on the order of events. So that a late one needs no replay of them
+    all, some former states are kept: about as far apart as they are back.
 
     Attributes
     ----------
@@ -31,7 +51,10 @@ class LiveEntity:
         self._history = history
         self._n_read = 0
         self._live: dict[str, Occurrence] = {}
-        self._last: tuple[int, int, str] | None = None
+        self._in_order: list[Occurrence] = []  # the live events
+        self._n_events = 0
+        self._last: Order | None = None
+        self._kept: list[_Kept] = []
         self.statistics: RunningStatistics
         self.interest: RunningInterest | None
         self._start([])
@@ -50,10 +73,12 @@ class LiveEntity:
                 fresh.setdefault(event.event_id, event)
         self._live |= fresh
         events = sorted(fresh.values())
+        for event in events:
+            insort(self._in_order, event)
         if events and (self._last is None or events[0].order > self._last):
             self._add(events)
         elif events:
-            self._start(self._live.values())  # late: averages and vectors depend on the order
+            self._go_back(events[0].order)
         self._n_read += sum(map(bool, read.members))
         self.seen, self.n_least = read.created, self._n_read
 
@@ -71,18 +96,52 @@ class LiveEntity:
         history, is_user = self._history, self.key.kind == "user"
         self.statistics = history.new_user() if is_user else history.new_item()
         self.interest = history.new_interest() if is_user else None
-        self._last = None
-        events = history.events.of(self.key.kind, self.key.entity_id)
-        if live:
-            # stable: prepared events without an id keep their order
-            events = sorted([*events, *live], key=lambda event: event.order)
-        self._add(events)
+        self._n_events, self._last, self._kept = 0, None, []
+        self._add(_merged(history.events.of(*self.key), live))
+
+    def _go_back(self, order: Order) -> None:
+        """To the last state that was kept of the events before `order`, and on from there."""
+        while self._kept and self._kept[-1].order >= order:
+            self._kept.pop()
+        if not self._kept:
+            self._start(self._in_order)
+            return
+        kept = self._kept[-1]
+        self.statistics.go_back(kept.n_events, kept.statistics)
+        if self.interest is not None:
+            self.interest.state = kept.interest
+        self._n_events, self._last = kept.n_events, kept.order
+        prepared = self._history.events.of(*self.key, first=kept.n_events - kept.n_live)
+        self._add(_merged(prepared, self._in_order[kept.n_live :]))
 
     def _add(self, events: Sequence[Occurrence]) -> None:
-        for event in events:
-            self.statistics.add(event)
-        if self.interest is not None:
-            for event in events:
-                self.interest.add(event)
-        if events:
-            self._last = events[-1].order
+        for start in range(0, len(events), _EVERY):
+            piece = events[start : start + _EVERY]
+            for event in piece:
+                self.statistics.add(event)
+            if self.interest is not None:
+                for event in piece:
+                    self.interest.add(event)
+            self._n_events += len(piece)
+            self._last = piece[-1].order
+            if self._n_events >= (self._kept[-1].n_events if self._kept else 0) + _EVERY:
+                self._keep(self._last)
+
+    def _keep(self, order: Order) -> None:
+        kept = _Kept(
+            self._n_events,
+            bisect_right(self._in_order, order, key=lambda event: event.order),
+            order,
+            self.statistics.keep(),
+            None if self.interest is None else self.interest.state,
+        )
+        self._kept.append(kept)
+        for at in range(len(self._kept) - 2, 0, -1):
+            before, after = self._kept[at - 1].n_events, self._kept[at + 1].n_events
+            if after - before <= self._n_events - after:
+                del self._kept[at]
+
+
+def _merged(prepared: list[Occurrence], live: Collection[Occurrence]) -> list[Occurrence]:
+    """Both by order; stable, so that prepared events without an id keep theirs."""
+    return sorted([*prepared, *live], key=lambda event: event.order) if live else prepared

@@ -15,22 +15,22 @@ good from the journal.
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 
 import pyarrow as pa
 from feast import FeatureStore
 
 from feast_fusion.errors import FeatureNotFoundError
-from feast_fusion.files import replaced_file
 from feast_fusion.redis_matrix import online_store_of
-from intake.event import Event
-from intake.journal import read_events
+from intake.journal_content import journal_keys
+from intake.journal_index import JournalIndex
 from intake.workspace import Workspace
+from serving.live.kept_epoch import keep_epoch, kept_epoch
 from serving.live.live_entities import EmptiedError, LiveEntities
 from serving.live.live_entity import LiveEntity
 from serving.live.live_event import LiveEvent
-from serving.live.live_log import LiveKey, LiveLog, encode_member, keys_of
+from serving.live.live_log import LiveKey, LiveLog, members_by_key
 from serving.live.live_rows import row_tables
 from serving.live.prepared_history import PreparedHistory, read_stamp
 from serving.online_views import OnlineViews
@@ -38,8 +38,8 @@ from serving.online_views import OnlineViews
 # Writes the rows of one view; a row that is not newer than the stored row must be left out.
 WriteRows = Callable[[str, pa.Table], None]
 
-_EPOCH_FILE = "redis.epoch"  # beside the journal, where Redis cannot lose it
 _REPLAY_EVENTS = 2_000  # one round trip
+_MAX_FORMER = 100_000  # users whose events of former processes are kept in memory
 _MAX_LOST = 10_000  # users whose rows are made good one by one
 
 _log = logging.getLogger(__name__)
@@ -70,6 +70,8 @@ class LiveFeatures:
         self._encoder_id = encoder_id
         self._lock = threading.RLock()
         self._history = PreparedHistory(workspace, encoder_id)
+        self._index = JournalIndex(workspace.events)
+        self._former = lru_cache(_MAX_FORMER)(self._acted_on_before)
         self._entities: LiveEntities | None = None  # until the first replay
         # After a new preparation rows are written also where no event is new: what other
         # processes wrote meanwhile came on top of the old one.
@@ -92,11 +94,19 @@ class LiveFeatures:
         return self._history
 
     def acted_on(self, user_id: str) -> set[str]:
-        """Items of the user's live events, as far as this process has applied any of them.
+        """Items of the user's live events, which this process or one before it has applied.
 
         Asked while others apply events, it knows of all that were applied before.
         """
-        return set() if self._entities is None else self._entities.acted_on(user_id)
+        if (entities := self._entities) is None:
+            return set()
+        found = entities.acted_on(user_id)
+        return set(self._former(user_id)) if found is None else found
+
+    def _acted_on_before(self, user_id: str) -> frozenset[str]:
+        """The same by what is in the index, where this process has applied none."""
+        found = self._of_journal([LiveKey("user", user_id)], tails=False)
+        return frozenset(each.event.item_id for each in found)
 
     def known_since(self, user_id: str) -> int | None:
         """How new the user's row of recent items is at least, as event time in microseconds.
@@ -109,7 +119,7 @@ class LiveFeatures:
     def note_loss(self, user_id: str) -> None:
         """Takes note that the user's row is missing, or older than `known_since` said before."""
         if len(self._lost) < _MAX_LOST:
-            self._lost[user_id] = self._state(user_id) is not None
+            self._lost[user_id] = bool(self.acted_on(user_id))
 
     @property
     def is_behind(self) -> bool:
@@ -136,7 +146,7 @@ class LiveFeatures:
         """
         with self._lock:
             entities = self._up_to_date(ask_redis=False)
-            live = self._screened_anew(events)
+            live = self._history.screened_anew(events)
             try:
                 self._put(entities, live)
             except EmptiedError:
@@ -158,6 +168,7 @@ class LiveFeatures:
     def replay(self) -> LiveEntities:
         """Applies all events of the journal that are not prepared; the states after them.
 
+        What a process has applied already, to this Redis and on this preparation, is left out.
         Where Redis may have an older state, rows of events that are prepared are written, too.
 
         Raises
@@ -169,19 +180,39 @@ class LiveFeatures:
         """
         with self._lock:
             epoch = self._live.open(uuid.uuid4().hex)
-            entities = LiveEntities(self._history, self._live, epoch, self._of_journal)
-            self._is_older |= self._kept_epoch() not in (None, epoch)
-            journaled = read_events(self._workspace.events)
-            events = self._history.live_events(journaled)
-            events.sort(key=lambda each: each.event.time)
-            for start in range(0, len(events), _REPLAY_EVENTS):
-                piece = events[start : start + _REPLAY_EVENTS]
-                self._put(entities, piece, touch=self._touches)
+            self._is_older |= kept_epoch(self._workspace.events) not in (None, epoch)
+            to = str(self._history.stamp)
+            place = None if self._touches else self._live.place(to)
+            self._is_older &= place is None
+            self._index.catch_up()
+            entities = self._new_entities(epoch, place or {})
+            ends = dict(place or {})
+            for piece in self._index.pieces_behind(_further(self._history.of_journal, ends), ends):
+                events = self._history.live_events(piece)
+                events.sort(key=lambda each: each.event.time)
+                for at in range(0, len(events), _REPLAY_EVENTS):
+                    self._put(entities, events[at : at + _REPLAY_EVENTS], touch=self._touches)
             if self._is_older:
-                self._restore_folded(entities, journaled)
-            self._keep_epoch(epoch)
+                self._restore_folded(entities)
+            self._live.keep_place(to, ends, anew=True)
+            keep_epoch(self._workspace.events, epoch)
             self._entities, self._touches, self._is_older = entities, False, False
+            self._former.cache_clear()
             return entities
+
+    def keep_place(self, ends: Mapping[str, int]) -> None:
+        """Keeps that this much of files is applied, for the next process; raises as `apply`."""
+        with self._lock:
+            if self._entities is not None and not self._is_older:
+                self._live.keep_place(str(self._history.stamp), ends)
+
+    def _new_entities(self, epoch: str, place: Mapping[str, int]) -> LiveEntities:
+        prepared = self._history.of_journal
+
+        def count_applied(keys: Sequence[LiveKey]) -> list[int]:
+            return self._index.count_between(keys, prepared, place)
+
+        return LiveEntities(self._history, self._live, epoch, self._of_journal, count_applied)
 
     def _made_good(self) -> LiveEntities:
         self._is_older = True
@@ -191,27 +222,13 @@ class LiveFeatures:
         )
         return self.replay()
 
-    def _restore_folded(self, entities: LiveEntities, journaled: Sequence[Event]) -> None:
+    def _restore_folded(self, entities: LiveEntities) -> None:
         """Writes the rows of users and items of which all events are prepared."""
-        keys = {key for event in journaled for key in keys_of(event)}
-        folded = sorted(key for key in keys if entities.state(key) is None)
-        for start in range(0, len(folded), _REPLAY_EVENTS):
-            piece = folded[start : start + _REPLAY_EVENTS]
+        keys = map(LiveKey._make, journal_keys(self._workspace.events))
+        folded = [key for key in keys if entities.state(key) is None]
+        for at in range(0, len(folded), _REPLAY_EVENTS):
+            piece = folded[at : at + _REPLAY_EVENTS]
             self._write_rows(entities, entities.restore(piece, [], touch=True))
-
-    def _kept_epoch(self) -> str | None:
-        """The epoch of the Redis that last had all, of any process; None before the first."""
-        try:
-            return (self._workspace.events / _EPOCH_FILE).read_text(encoding="utf-8")
-        except OSError:
-            return None
-
-    def _keep_epoch(self, epoch: str) -> None:
-        folder = self._workspace.events
-        if not folder.is_dir():
-            return  # without a journal there is nothing to make good from
-        with suppress(OSError), replaced_file(folder / _EPOCH_FILE) as building:
-            building.write_text(epoch, encoding="utf-8")
 
     def _restore_lost(self, entities: LiveEntities) -> None:
         """Derives rows anew that somebody found missing or older than they were written."""
@@ -223,10 +240,9 @@ class LiveFeatures:
             for user_id in lost:
                 self._lost.pop(user_id, None)
 
-    def _of_journal(self, keys: Collection[LiveKey]) -> list[LiveEvent]:
-        wanted = set(keys)
-        events = read_events(self._workspace.events)
-        live = self._history.live_events([e for e in events if not wanted.isdisjoint(keys_of(e))])
+    def _of_journal(self, keys: Collection[LiveKey], *, tails: bool = True) -> list[LiveEvent]:
+        events = self._index.events_of(keys, self._history.of_journal, tails=tails)
+        live = self._history.live_events(events)
         return [each for each in live if self._history.counts(each.event)]
 
     def _up_to_date(self, *, ask_redis: bool) -> LiveEntities:
@@ -252,13 +268,6 @@ class LiveFeatures:
             _log.info("Live events stay on the preparation in memory: %s", error)
             return self._history
 
-    def _screened_anew(self, events: Sequence[LiveEvent]) -> list[LiveEvent]:
-        """The events by the history in use: it may have come after they were screened."""
-        stamp = self._history.stamp
-        outdated = [each.event for each in events if each.stamp != stamp]
-        current = [each for each in events if each.stamp == stamp]
-        return current + self._history.live_events(outdated) if outdated else current
-
     def _put(
         self, entities: LiveEntities, events: Sequence[LiveEvent], *, touch: bool = False
     ) -> None:
@@ -275,12 +284,13 @@ class LiveFeatures:
 
     def _remove_long_folded(self, previous: PreparedHistory) -> None:
         """Takes out of Redis what the previous preparation had too: every process knows it."""
-        events = read_events(self._workspace.events)
-        ids = [event.event_id for event in events]
-        gone: dict[LiveKey, list[bytes]] = {}
-        before, now = previous.events.contain(ids), self._history.events.contain(ids)
-        for event, was_folded, is_folded in zip(events, before, now, strict=True):
-            if was_folded and is_folded:
-                for key in keys_of(event):
-                    gone.setdefault(key, []).append(encode_member(event))
-        self._live.remove(gone)
+        now, before = self._history.of_journal, previous.of_journal
+        ends = {name: min(end, before[name]) for name, end in now.items() if name in before}
+        for piece in self._index.pieces_between(self._index.removed(), ends):
+            self._live.remove(members_by_key(piece))
+        self._index.note_removed(ends)
+
+
+def _further(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """By file the greater of two offsets."""
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in {*one, *other}}

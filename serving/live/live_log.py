@@ -52,9 +52,25 @@ if ARGV[1] ~= '' then policy = told('memory', 'maxmemory_policy') end
 return {redis.call('GET', KEYS[1]), told('server', 'run_id'), policy}
 """
 
+# How much of each file of the journal what Redis has follows from, on one preparation. Redis has it
+# beside the rest, so that an older state has the place that it followed from.
+_PLACE = """
+local key, to, anew = KEYS[1], ARGV[1], ARGV[2]
+if redis.call('HGET', key, 'to') ~= to then
+  if anew ~= '1' then return end
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'to', to)
+end
+for i = 3, #ARGV, 2 do
+  if tonumber(redis.call('HGET', key, ARGV[i]) or '0') < tonumber(ARGV[i + 1]) then
+    redis.call('HSET', key, ARGV[i], ARGV[i + 1])
+  end
+end
+"""
+
 _N_ALWAYS = Event._fields.index("received")  # fields that each member has
-_SCRIPTS = (_ADD, _EPOCH)
-_ADD_SHA, _EPOCH_SHA = (
+_SCRIPTS = (_ADD, _EPOCH, _PLACE)
+_ADD_SHA, _EPOCH_SHA, _PLACE_SHA = (
     hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest() for script in _SCRIPTS
 )
 
@@ -94,6 +110,7 @@ class LiveLog:
         self._transport = transport
         self._prefix = f"fusion:live:{project}:"
         self._epoch = f"{self._prefix}epoch"
+        self._place = f"{self._prefix}place"
 
     def add(
         self, additions: Mapping[LiveKey, Addition], *, touch: bool = False
@@ -130,6 +147,27 @@ class LiveLog:
     def _ask(self, token: str) -> tuple[bytes | int | str, ...]:
         return ("EVALSHA", _EPOCH_SHA, 1, self._epoch, token)
 
+    def place(self, to: str) -> dict[str, int] | None:
+        """By file of the journal, how much of it has been applied on the preparation `to`.
+
+        None where nothing is known, or what is there is on another preparation.
+        """
+        (reply,) = self._transport.write([("HGETALL", self._place)])
+        fields = [field.decode() for field in reply]
+        place = dict(zip(fields[::2], fields[1::2], strict=True))
+        if place.pop("to", None) != to:
+            return None
+        return {name: int(end) for name, end in place.items()}
+
+    def keep_place(self, to: str, ends: Mapping[str, int], *, anew: bool = False) -> None:
+        """Keeps how much of files is applied on the preparation `to`.
+
+        anew : `to` takes the place of another preparation; else nothing is kept beside another
+        """
+        pairs = [each for pair in ends.items() for each in pair]
+        call = ("EVALSHA", _PLACE_SHA, 1, self._place, to, int(anew), *pairs)
+        self._transport.write([call], scripts=_SCRIPTS)
+
     def remove(self, members: Mapping[LiveKey, Sequence[bytes]]) -> None:
         """Removes events that prepare folded in so long ago that every process knows."""
         if members:
@@ -151,6 +189,15 @@ def encode_member(event: Event) -> bytes:
     context = [] if event.context is None else [event.context]
     kept = [*event[:_N_ALWAYS], *context]
     return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def members_by_key(events: Iterable[Event]) -> dict[LiveKey, list[bytes]]:
+    """The members of each user and item of the events."""
+    members: dict[LiveKey, list[bytes]] = {}
+    for event in events:
+        for key in keys_of(event):
+            members.setdefault(key, []).append(encode_member(event))
+    return members
 
 
 def decode_members(members: Iterable[bytes]) -> list[Event]:

@@ -34,9 +34,11 @@ class PreparedEvents:
         self._by = {kind: _Groups.of(table, f"{kind}_id") for kind in ("user", "item")}
         self._ids = _EventIds(self._event_id)
 
-    def of(self, kind: str, entity_id: str) -> list[Occurrence]:
-        """The interactions of a "user" or an "item", in replay order."""
-        rows = self._by[kind].rows_of(entity_id)
+    def of(self, kind: str, entity_id: str, first: int = 0) -> list[Occurrence]:
+        """The interactions of a "user" or an "item", in replay order, from `first` on."""
+        rows = self._by[kind].rows_of(entity_id)[first:]
+        if not len(rows):
+            return []
         at = pa.array(rows)
         columns = (
             self._time[rows].tolist(),

@@ -39,6 +39,7 @@ class PreparedHistory:
     stamp : names the preparation
     items : all items; an `Occurrence` has the code of its item
     events : the prepared events
+    of_journal : by file of the journal, how many of its bytes are prepared
     context : what events may say of what was around them
 
     Raises
@@ -51,6 +52,7 @@ class PreparedHistory:
         self.stamp = read_stamp(workspace)
         self._dataset = dataset = workspace.dataset
         try:
+            self.of_journal = workspace.read_prepared_journal()
             items = read_parquet(workspace.source(names.ITEMS))
             interactions = read_parquet(workspace.source(names.INTERACTIONS))
         except OSError as error:
@@ -84,6 +86,12 @@ class PreparedHistory:
     def live_events(self, events: Sequence[Event]) -> list[LiveEvent]:
         """The events that count beside the prepared ones."""
         return [each for each in self.screen(events) if isinstance(each, LiveEvent)]
+
+    def screened_anew(self, events: Sequence[LiveEvent]) -> list[LiveEvent]:
+        """The events that count, of some that may have been screened by another preparation."""
+        outdated = [each.event for each in events if each.stamp != self.stamp]
+        current = [each for each in events if each.stamp == self.stamp]
+        return current + self.live_events(outdated) if outdated else current
 
     def new_item(self) -> RunningStatistics:
         """An item without events."""

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
-from intake.journal import Journal, read_journal
+from intake.journal import Journal
+from intake.journal_content import read_journal
 from intake.workspace import Workspace, open_workspace
 from tests.datasets import make_films
 

@@ -10,7 +10,8 @@ import pytest
 from feast_fusion.errors import SchemaError
 from intake.context import ContextColumns, decode_context
 from intake.event import events_to_table
-from intake.journal import Journal, read_journal
+from intake.journal import Journal
+from intake.journal_content import read_journal
 from intake.positive import PositiveRule
 from intake.validation import validate_dataset
 from intake.workspace import Workspace, open_workspace

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError, StoreUnavailableError
 from intake.event import EVENTS, Event
-from intake.journal import Journal, read_events, read_journal
+from intake.journal import Journal
+from intake.journal_content import read_events, read_journal
 
 T0 = 1_700_000_000_000_000
 

@@ -170,7 +170,7 @@ def test_a_damaged_journal_stops_prepare_and_leaves_the_sources(films: Workspace
     with Journal(films.events) as journal:
         for number in (2, 3):
             journal.append([rated(number)])
-    (path,) = sorted(films.events.iterdir())[1:]
+    (path,) = sorted(films.events.glob("*.jsonl"))[1:]
     path.write_bytes(path.read_bytes().replace(b'"n2"', b'"n9"'))
     with pytest.raises(SchemaError, match=f"{path.name}: line 1"):
         write_sources(films)

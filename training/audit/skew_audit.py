@@ -14,7 +14,7 @@ from feast_fusion.errors import FeatureNotFoundError, schema_error
 from feast_fusion.training_set import TrainingSet
 from intake.context import context_column
 from intake.event import Event
-from intake.journal import read_events
+from intake.journal_content import read_events
 from intake.workspace import Workspace
 from training.audit.context_skew import find_lost_context
 from training.audit.served_rows import read_served

@@ -14,7 +14,7 @@ import pytest
 
 from cli.embedded_redis import redis_status
 from cli.redis_process import RunningRedis
-from intake.journal import read_journal
+from intake.journal_content import read_journal
 from tests.conftest import Project
 from tests.serving.http.operate_pages import FOLDER, Exported, alerts, expressions, panels
 from tests.serving.http.service_process import (

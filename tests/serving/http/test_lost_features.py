@@ -11,7 +11,7 @@ import pytest
 from feast import FeatureStore
 
 from cli.feast_repository import open_store
-from intake.journal import read_journal
+from intake.journal_content import read_journal
 from serving.answers import STORE_INCOMPLETE
 from serving.full_refresh import rewrite_online
 from serving.http.app import create_app

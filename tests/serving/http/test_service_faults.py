@@ -15,7 +15,7 @@ import pytest
 
 from cli.feast_repository import open_store
 from feast_fusion.redis_matrix import online_store_of
-from intake.journal import read_journal
+from intake.journal_content import read_journal
 from serving.answers import OVERLOADED, STORE_EMPTY, STORE_UNAVAILABLE
 from serving.full_refresh import rewrite_online
 from tests.conftest import Project

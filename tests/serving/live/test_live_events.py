@@ -22,7 +22,8 @@ from cli.embedded_redis import embedded_redis, start_redis, stop_redis
 from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
 from intake.event import Event
-from intake.journal import Journal, read_events, read_journal
+from intake.journal import Journal
+from intake.journal_content import read_events, read_journal
 from intake.workspace import Workspace
 from serving.live.event_intake import EventIntake
 from serving.live.event_screening import CLOCK_SKEW, FIELDS

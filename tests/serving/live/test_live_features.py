@@ -18,10 +18,11 @@ from feast_fusion.errors import StoreUnavailableError
 from intake.event import Event
 from intake.journal import Journal
 from intake.workspace import Workspace
+from serving.live import live_entity
 from serving.live.live_entities import LiveEntities
 from serving.live.live_entity import LiveEntity
 from serving.live.live_features import LiveFeatures
-from serving.live.live_log import Addition, LiveKey, LiveLog
+from serving.live.live_log import Addition, LiveKey, LiveLog, Read
 from serving.online_views import OnlineViews
 from tests.datasets import START
 from tests.serving.live.live_repo import (
@@ -95,18 +96,54 @@ def push(workspace: Workspace, features: LiveFeatures, events: list[Event], size
             features.apply(features.history.live_events(events[start : start + size]))
 
 
-@pytest.mark.parametrize(("seed", "size"), [(1, 1), (2, 7), (3, 400)])
+@pytest.mark.parametrize(("seed", "size", "every"), [(1, 1, 3), (2, 7, 8), (3, 400, 256)])
 def test_late_and_repeated_events_give_the_rows_of_a_replay_by_event_time(
     workspace: Workspace,
     live: tuple[LiveFeatures, FeatureStore],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     seed: int,
     size: int,
+    every: int,
 ) -> None:
+    monkeypatch.setattr(live_entity, "_EVERY", every)  # so often a state is kept to go back to
     features, store = live
     events = random_events(seed, 120)
     push(workspace, features, events, size)
     assert mismatches(workspace, store, events, tmp_path / "offline") == []
+
+
+def test_a_late_event_replays_about_as_many_as_it_is_late_by(
+    live: tuple[LiveFeatures, FeatureStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history, n = live[0].history, 20_000
+    moment = T0 + 100 * 24 * HOUR
+    occurrences = {
+        b"%d" % at: Occurrence(moment + at * HOUR, at % 25, f"{at}", at % 3 == 0, at % 7 / 3, None)
+        for at in range(n)
+    }
+    late = [n - 5, n - 700, n - 9_000, n // 7]
+    in_time = [member for at, member in enumerate(occurrences) if at not in late]
+    for kind in ("user", "item"):
+        entity, whole = (LiveEntity(history, LiveKey(kind, "none")) for _ in range(2))
+        entity.advance(Read(1, 0, len(in_time), in_time), occurrences)
+        whole.advance(Read(1, 0, n, [*occurrences]), occurrences)
+        for n_read, at in enumerate(late, start=len(in_time)):
+            added: list[Occurrence] = []
+            add = type(entity.statistics).add
+            with monkeypatch.context() as patch:
+                patch.setattr(
+                    type(entity.statistics),
+                    "add",
+                    lambda self, event, add=add, to=added: [to.append(event), add(self, event)],
+                )
+                entity.advance(Read(1, n_read, n_read + 1, [b"%d" % at]), occurrences)
+            assert n - at - len(late) <= len({*added}) <= 2 * (n - at) + 2 * live_entity._EVERY
+        assert entity.statistics.row() == whole.statistics.row()
+        assert entity.statistics.keep() == whole.statistics.keep()
+        if entity.interest is not None and whole.interest is not None:
+            assert entity.interest.state is not None
+            assert entity.interest.state.tobytes() == whole.interest.state.tobytes()
 
 
 START_ENTITY, ADD_TO_INTEREST = LiveEntity._start, RunningInterest.add
