@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import replaced_file, sync_path
@@ -94,7 +95,8 @@ def read_archived(path: Path, columns: list[str] | None = None) -> pa.Table:
 def archived_bytes(path: Path) -> int:
     """How long the file was that is archived here; raises as `read_archived`."""
     with _named(path):
-        return int(read_schema(path).metadata[_N_BYTES])
+        read_schema(path)  # says what is wrong with a damaged one
+    return int(pq.read_schema(path).metadata[_N_BYTES])
 
 
 @contextmanager
