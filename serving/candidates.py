@@ -127,6 +127,12 @@ class Search:
         item_ids = [self.catalogue.item_ids[row] for row in rows.tolist()]
         return self._candidates(item_ids, rows, is_named=False)
 
+    def popular(self, n: int) -> Candidates:
+        """At most `n` allowed items, the most popular first: what costs least."""
+        rows = np.flatnonzero(self.allowed)[:n]  # the catalogue is in that order
+        item_ids = [self.catalogue.item_ids[row] for row in rows.tolist()]
+        return self._candidates(item_ids, rows, is_named=False)
+
     def named(self, item_ids: Iterable[str]) -> Candidates:
         """The items that a caller names, each once, whether allowed or not."""
         distinct = list(dict.fromkeys(item_ids))
@@ -141,7 +147,10 @@ class Search:
     def _candidates(self, item_ids: Sequence[str], rows: Rows, *, is_named: bool) -> Candidates:
         known = np.where(rows >= 0, rows, 0)
         missing = rows < 0
-        signals = np.where(missing, np.float32(0.0), self.signals[:, known])
+        if self._recent is None:
+            signals = np.zeros((len(self.catalogue.scorer.names), len(rows)), np.float32)
+        else:
+            signals = np.where(missing, np.float32(0.0), self.signals[:, known])
         query = None if self.query is None else np.where(missing, 0.0, self.query[known])
         return Candidates(item_ids, rows, self.history, self._recent, signals, query, is_named)
 

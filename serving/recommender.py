@@ -246,7 +246,11 @@ class Recommender:
         return self._answer(request, candidates, slate, n, since)
 
     def _popular(self, request: Request, n: int, seen: set[str], reason: str) -> Recommendations:
-        candidates = self._search(request, None, seen).best(max(n, self._n_candidates))
+        search = self._search(request, None, seen)
+        if request.query is None:
+            candidates = search.popular(n)
+        else:
+            candidates = search.best(max(n, self._n_candidates))
         return _by_popularity(request, candidates, n, reason)
 
     def _search(self, request: Request, user: TrainingSet | None, excluded: set[str]) -> Search:
