@@ -64,14 +64,13 @@ class KnownRows:
         groups = self._features.read_all(*self._sample, now)
         found = [views for group in groups for views in views_of_each(group)]
         expected = self._expected or found
-        names = [*self._sample[0], *self._sample[1]]
-        gone = [n for n, new, old in zip(names, found, expected, strict=True) if not new >= old]
+        n_gone = sum(not new >= old for new, old in zip(found, expected, strict=True))
         self._expected = [new | old for new, old in zip(found, expected, strict=True)]
-        if len(gone) > _TOLERATED * len(names):
+        if n_gone > _TOLERATED * len(found):
             raise StoreUnavailableError(
-                f"online store: got no longer all rows of {len(gone)} of {len(names)} users and "
-                f"items, {gone[0]} among them, expected what was there before. Run feast-fusion "
-                "refresh full; if it happens again, look at maxmemory-policy of Redis."
+                f"online store: got no longer all rows of {n_gone} of {len(found)} users and "
+                "items, expected what was there before. Run feast-fusion refresh full; if it "
+                "happens again, look at maxmemory-policy of Redis."
             )
 
 

@@ -48,10 +48,12 @@ class LibraryMetrics(Collector):
         embedder: Embedder,
         served_log: ServedLog | None,
     ) -> None:
-        self._workspace, self._store, self._service = workspace, store, service
+        self._workspace, self._store = workspace, store
         self._embedder, self._served_log = embedder, served_log
         self._model = read_version(workspace.artifact)
-        self._encoder = encoder_of(open_service(store, service)) or ""
+        opened = open_service(store, service)
+        self._encoder = encoder_of(opened) or ""
+        self._views = [projection.name for projection in opened.feature_view_projections]
         self._online = online_store_of(store)
         self._transport = self._online.transport(store.config.online_store)
         self._exchanges = Histogram(
@@ -183,13 +185,13 @@ class LibraryMetrics(Collector):
 
     def _materialized(self) -> Iterator[tuple[str, float]]:
         """Each view of the service with the end of its last materialization, if it had one."""
-        for projection in open_service(self._store, self._service).feature_view_projections:
+        for name in self._views:
             view = self._store.registry.get_any_feature_view(
-                projection.name, self._store.project, allow_cache=True
+                name, self._store.project, allow_cache=True
             )
             until = getattr(view, "most_recent_end_time", None)
             if until is not None:
-                yield split_view(projection.name)[0], until.timestamp()
+                yield split_view(name)[0], until.timestamp()
 
 
 def _size_of(folder: Path) -> int:
