@@ -27,6 +27,8 @@ _BEGINNING = "1900-01-01T00:00:00"
 def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float) -> None:
     """Fold live events into the sources, then bring the stores up to date with them.
 
+    What is folded in of the journal is archived at the end, compressed.
+
     \b
     incremental   feast materialize-incremental: rows since the last time. Costs in proportion to
                   what is new. An event that arrived late changes the served rows at once, but
@@ -60,7 +62,10 @@ def _archive_journal(workspace: Workspace) -> None:
     from intake.journal_index import JournalIndex
 
     if n_files := JournalIndex(workspace.events).archive(workspace.read_prepared_journal()):
-        say(f"{n_files} file(s) of prepared live events are in {workspace.events / 'archive'}.")
+        files = "1 file" if n_files == 1 else f"{n_files:,} files"
+        say(
+            f"{files} of live events, which are prepared, went into {workspace.events / 'archive'}."
+        )
 
 
 def _refresh_fully(workspace: Workspace, redis: str, began: datetime) -> None:

@@ -61,6 +61,9 @@ def test_a_late_event_is_everywhere_after_a_full_refresh(project: Project) -> No
     moment = post_late(project, user, "f77", "late-1")
     printed = project.here("refresh", "incremental").stdout
     assert "rows computed anew" not in printed
+    assert "1 file of live events" in printed
+    events = project.workspace.events
+    assert [path.parent.name for path in events.rglob("*.[jp]*") if path.is_file()] == ["archive"]
     same_stamp, unchanged = newest_interest(project, user)
     assert same_stamp == stamp
     np.testing.assert_array_equal(unchanged, before)  # a run adds, and changes no row
