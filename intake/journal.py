@@ -32,7 +32,7 @@ _WARN_EVERY_S = 60.0
 _TRIED_BYTES = 1 << 20  # that must be free again after the disk was full
 _FILE_BYTES = 16 << 20  # a file that has grown so far is followed by another
 _N_ENDS = 8  # files that are told of
-_INDEX_EVENTS = 2_000  # that are taken into the index at a time
+_INDEX_EVENTS = 20_000  # taken into the index at a time: fewer write the same pages more often
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ class Journal(AbstractContextManager["Journal"]):
         self._ends: dict[str, int] = {}
         self._is_closed = False
         self._index = JournalIndex(folder)
-        self._n_unindexed, self._index_at = 0, _INDEX_EVENTS
+        self._n_unindexed = 0
+        self._indexer: threading.Thread | None = None
         self._warn_again_at = -math.inf
         self.last_error: str | None = None
         try:
@@ -164,21 +165,30 @@ class Journal(AbstractContextManager["Journal"]):
             with self._lock:
                 self._is_closed = True
             self._end_file()
+            if self._indexer is not None:
+                self._indexer.join()
+                self._take_in()
             self._index.close()
 
     def _end_file(self) -> None:
         if self._file is not None:
-            self._take_in()
             os.close(self._file)
             self._file = None
+            self._index_soon()
+
+    def _index_soon(self) -> None:
+        """Brings the index up to what is synced, while events go on."""
+        if self._indexer is None or not self._indexer.is_alive():
+            self._n_unindexed = 0
+            self._indexer = threading.Thread(target=self._take_in, name="journal-index")
+            self._indexer.start()
 
     def _take_in(self) -> None:
-        """Brings the index up to what is synced; where it cannot be written, later."""
         try:
-            self._index.add_file(self.folder / self._name, self._size)
-            self._n_unindexed, self._index_at = 0, _INDEX_EVENTS
-        except (OSError, FeastFusionError) as error:
-            self._index_at = 2 * self._n_unindexed
+            for name, end in self.ends.items():
+                if (path := self.folder / name).exists():  # else it is archived
+                    self._index.add_file(path, end)
+        except (OSError, FeastFusionError) as error:  # again when there are more events
             self._note_index(error)
 
     def _note_index(self, error: Exception) -> None:
@@ -236,11 +246,10 @@ class Journal(AbstractContextManager["Journal"]):
                         del self._ends[next(iter(self._ends))]
             group.done.set()
         self._n_unindexed += len(group.bodies)
-        if self._file is not None:
-            if self._size >= _FILE_BYTES:
-                self._end_file()
-            elif self._n_unindexed >= self._index_at:
-                self._take_in()
+        if self._size >= _FILE_BYTES:
+            self._end_file()
+        elif self._n_unindexed >= _INDEX_EVENTS:
+            self._index_soon()
 
     def _write(self, bodies: list[bytes]) -> None:
         if self._file is None:

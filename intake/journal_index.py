@@ -1,6 +1,6 @@
 """Which events a journal has, and where: on disk, derived from its files, made anew when lost.
 
-What is behind the indexed part of a file, a few thousand events of writers that live, is read from
+What is behind the indexed part of a file, some thousand events of writers that live, is read from
 the file.
 """
 
@@ -86,12 +86,11 @@ class JournalIndex:
                 self._catch_up()
                 mark = self._file.marks().get(path.name)
         start = 0 if mark is None else mark.n_bytes
+        if end is not None and start >= end:
+            return start
         crc = 0 if mark is None else mark.crc
-        lines = sound_lines(path, start)
+        lines = takewhile(lambda line: end is None or line.end <= end, sound_lines(path, start))
         while piece := list(islice(lines, _PIECE)):
-            piece = [line for line in piece if end is None or line.end <= end]
-            if not piece:
-                break
             crc = _crc(path, start, piece[-1].end, crc)
             start = piece[-1].end
             self._add(path.name, piece, (start, crc, stat.st_mtime_ns))

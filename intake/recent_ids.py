@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 
-_KEPT = 50_000  # more than the journal's index is ever behind
+_KEPT = 100_000  # more than an index that can be written is behind
 
 
 class RecentIds:
