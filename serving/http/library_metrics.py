@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,8 @@ from feast_fusion.errors import SchemaError
 from feast_fusion.feature_service import encoder_of, open_service
 from feast_fusion.json_file import read_json
 from feast_fusion.redis_matrix import online_store_of
+from intake.journal_archive import archive_files
+from intake.journal_file import journal_files
 from intake.workspace import Workspace
 from serving.served_log import ServedLog
 from training.ranker.artifact import read_version
@@ -128,11 +130,15 @@ class LibraryMetrics(Collector):
         )
 
     def _of_files(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily(
+        journal = GaugeMetricFamily(
             "fusion_journal_bytes",
-            "Size of the journal of events.",
-            _size_of(self._workspace.events),
+            "Size of the journal of events, by part (live: not prepared and archived yet, "
+            "archive).",
+            labels=["part"],
         )
+        journal.add_metric(["live"], _size_of(journal_files(self._workspace.events)))
+        journal.add_metric(["archive"], _size_of(archive_files(self._workspace.events)))
+        yield journal
         yield GaugeMetricFamily(
             "fusion_disk_free_bytes",
             "Room on the disk of the home folder, where the journal is.",
@@ -194,9 +200,9 @@ class LibraryMetrics(Collector):
                 yield split_view(name)[0], until.timestamp()
 
 
-def _size_of(folder: Path) -> int:
+def _size_of(paths: Iterable[Path]) -> int:
     size = 0
-    for path in folder.rglob("*"):
+    for path in paths:
         with suppress(FileNotFoundError):  # it may go meanwhile
-            size += path.stat().st_size if path.is_file() else 0
+            size += path.stat().st_size
     return size
