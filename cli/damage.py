@@ -1,12 +1,10 @@
 """What earlier commands left and is damaged now: set aside, so that `run` makes it anew."""
 
-import sqlite3
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
-from cli.feast_repository import repo_config
+from cli.feast_repository import is_damaged_registry
 from cli.redis import redis_url
 from cli.redis_process import SNAPSHOT, is_damaged_snapshot
 from feast_fusion.errors import SchemaError
@@ -15,7 +13,6 @@ from feast_fusion.parquet.opening import local_files
 from intake.workspace import Workspace
 
 _READ_ROWS = 4096
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def set_damage_aside(workspace: Workspace) -> Iterator[str]:
@@ -27,7 +24,7 @@ def set_damage_aside(workspace: Workspace) -> Iterator[str]:
     for path in sorted(workspace.sinks.glob("*/[!._]*.parquet")):
         if _is_damaged_part(path):
             yield _set_aside(path)
-    if workspace.registry.is_file() and _is_damaged_registry(workspace):
+    if workspace.registry.is_file() and is_damaged_registry(workspace):
         yield _set_aside(workspace.registry)
     snapshot = workspace.redis / SNAPSHOT
     if snapshot.is_file() and redis_url(workspace) is None and is_damaged_snapshot(snapshot):
@@ -44,23 +41,5 @@ def _is_damaged_part(path: Path) -> bool:
         read = file.scan(file.groups, file.schema.names, _READ_ROWS, use_threads=False)
         deque(read, maxlen=0)
     except SchemaError:
-        return True
-    return False
-
-
-def _is_damaged_registry(workspace: Workspace) -> bool:
-    from feast import FeatureStore
-    from google.protobuf.message import DecodeError
-
-    try:
-        with closing(sqlite3.connect(workspace.registry)) as connection:
-            if connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
-                return True
-        FeatureStore(config=repo_config(workspace)).registry.proto()  # reads every object
-    except DecodeError:
-        return True
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode not in _DAMAGE:
-            raise
         return True
     return False

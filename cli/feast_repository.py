@@ -2,9 +2,11 @@
 
 import os
 import shlex
+import sqlite3
 import subprocess
 import sys
 import warnings
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(feature_repo.__file__).parent
 
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 NO_REDIS = "localhost:0"  # commands that read history only never connect
 
 
@@ -68,7 +71,7 @@ def open_store(workspace: Workspace, redis: str = NO_REDIS) -> "FeatureStore":
     Raises
     ------
     StoreUnavailableError
-        Nothing was applied yet.
+        Nothing was applied yet, or the registry is damaged.
     FeastFusionError
         What was applied are the files of another home.
     """
@@ -77,11 +80,37 @@ def open_store(workspace: Workspace, redis: str = NO_REDIS) -> "FeatureStore":
             f"{workspace.registry}: got no such file, expected Feast's registry. "
             "Run feast-fusion run, or feast apply."
         )
+    if is_damaged_registry(workspace):
+        raise StoreUnavailableError(
+            f"{workspace.registry}: got a damaged file, expected Feast's registry. "
+            "Run feast-fusion run, which sets it aside and applies everything again."
+        )
     from feast import FeatureStore  # seconds to import: only where it is used
 
     store = FeatureStore(config=repo_config(workspace, redis))
     _refuse_another_home(store, workspace)
     return store
+
+
+def is_damaged_registry(workspace: Workspace) -> bool:
+    """Whether Feast cannot read all that the registry holds."""
+    from feast import FeatureStore
+    from google.protobuf.message import DecodeError
+
+    if not workspace.registry.stat().st_size:
+        return True
+    try:
+        with closing(sqlite3.connect(workspace.registry)) as connection:
+            if connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+                return True
+        FeatureStore(config=repo_config(workspace)).registry.proto()  # reads every object
+    except DecodeError:
+        return True
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in _DAMAGE:
+            raise
+        return True
+    return False
 
 
 def repo_config(workspace: Workspace, redis: str = NO_REDIS) -> "RepoConfig":
