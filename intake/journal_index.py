@@ -210,6 +210,10 @@ class JournalIndex:
                 counts = [n + more for n, more in zip(counts, found, strict=True)]
         return counts
 
+    def indexed(self) -> dict[str, int]:
+        """By file, how many of its bytes are in the index."""
+        return {mark.name: mark.n_bytes for mark in self._file.marks().values()}
+
     def removed(self) -> dict[str, int]:
         """By file, how many of its bytes are prepared and out of Redis again."""
         return {mark.name: mark.removed for mark in self._file.marks().values()}

@@ -236,6 +236,7 @@ class EventIntake(AbstractContextManager["EventIntake"]):
                 self._features.replay()
                 self._leaves_out = False
             elif batch:
+                self._features.note_own(self._journal.ends)
                 self._features.apply([event for events, _ in batch for event in events])
             else:
                 self._features.refresh()

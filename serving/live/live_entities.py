@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from feast_fusion.errors import StoreUnavailableError
+from serving.live.journal_counts import JournalCounts
 from serving.live.live_entity import LiveEntity
 from serving.live.live_event import LiveEvent
 from serving.live.live_log import (
@@ -21,8 +22,6 @@ from transformations.running_activity import Occurrence
 
 # The events of some keys that the journal has and that are not prepared.
 OfJournal = Callable[[Collection[LiveKey]], list[LiveEvent]]
-# How many events of each key are in Redis, unless some were lost; an upper bound.
-CountApplied = Callable[[Sequence[LiveKey]], list[int]]
 
 _MAX_ENTITIES = 100_000  # states kept in memory; a state that was dropped is derived again
 
@@ -56,7 +55,7 @@ class LiveEntities:
 
     A key that has less than was read of it before has lost events (or prepare folded them in): its
     events are put there again from the journal, before a row is derived from the rest. Before this
-    process has read a key, `count_applied` says what it must have.
+    process has read a key, `counts` says what it must have.
     """
 
     def __init__(
@@ -65,13 +64,13 @@ class LiveEntities:
         log: LiveLog,
         epoch: str,
         of_journal: OfJournal,
-        count_applied: CountApplied = lambda keys: [0] * len(keys),
+        counts: JournalCounts,
     ) -> None:
         self.history = history
         self.epoch = epoch
         self._log = log
         self._of_journal = of_journal
-        self._count_applied = count_applied
+        self._counts = counts
         self._states: OrderedDict[LiveKey, LiveEntity] = OrderedDict()
         self._n_dropped: dict[int, int] = {}  # events that keys without a state had, by their hash
 
@@ -148,7 +147,7 @@ class LiveEntities:
         `own` comes back with the events that were put in again.
         """
         fresh = [key for key in members if key not in self._states]
-        n_applied = dict(zip(fresh, self._count_applied(fresh) if fresh else [], strict=True))
+        n_applied = dict(zip(fresh, self._counts.applied(fresh) if fresh else [], strict=True))
         for key in fresh:
             n_least = self._n_dropped.pop(hash(key), 0)
             self._states[key] = LiveEntity(self.history, key, n_least)
@@ -157,6 +156,9 @@ class LiveEntities:
         additions = {key: Addition(new, self._states[key].seen) for key, new in members.items()}
         reads = self._exchange(additions, touch)
         torn = {key for key, read in reads.items() if not self._states[key].continues(read)}
+        if empty := [key for key in fresh if not reads[key].n_before]:
+            for key, n in zip(empty, self._counts.foreign(empty), strict=True):
+                n_applied[key] += n
         fewer = {
             key for key, n in n_applied.items() if reads[key].n_events < n + len({*members[key]})
         }

@@ -15,7 +15,7 @@ good from the journal.
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import pyarrow as pa
@@ -26,6 +26,7 @@ from feast_fusion.redis_matrix import online_store_of
 from intake.journal_content import journal_keys
 from intake.journal_index import JournalIndex
 from intake.workspace import Workspace
+from serving.live.journal_counts import JournalCounts
 from serving.live.kept_epoch import keep_epoch, kept_epoch
 from serving.live.live_entities import EmptiedError, LiveEntities
 from serving.live.live_entity import LiveEntity
@@ -73,6 +74,7 @@ class LiveFeatures:
         self._index = JournalIndex(workspace.events)
         self._former = lru_cache(_MAX_FORMER)(self._acted_on_before)
         self._entities: LiveEntities | None = None  # until the first replay
+        self._counts = JournalCounts(self._index)
         # After a new preparation rows are written also where no event is new: what other
         # processes wrote meanwhile came on top of the old one.
         self._touches = False
@@ -185,9 +187,12 @@ class LiveFeatures:
             place = None if self._touches else self._live.place(to)
             self._is_older &= place is None
             self._index.catch_up()
-            entities = self._new_entities(epoch, place or {})
-            ends = dict(place or {})
-            for piece in self._index.pieces_behind(_further(self._history.of_journal, ends), ends):
+            prepared, ends = self._history.of_journal, dict(place or {})
+            self._counts.begin(prepared, ends)
+            entities = LiveEntities(
+                self._history, self._live, epoch, self._of_journal, self._counts
+            )
+            for piece in self._index.pieces_behind(_further(prepared, ends), ends):
                 events = self._history.live_events(piece)
                 events.sort(key=lambda each: each.event.time)
                 for at in range(0, len(events), _REPLAY_EVENTS):
@@ -196,23 +201,20 @@ class LiveFeatures:
                 self._restore_folded(entities)
             self._live.keep_place(to, ends, anew=True)
             keep_epoch(self._workspace.events, epoch)
+            self._counts.end(ends)
             self._entities, self._touches, self._is_older = entities, False, False
             self._former.cache_clear()
             return entities
+
+    def note_own(self, files: Iterable[str]) -> None:
+        """Takes note of the files of the journal that this process writes."""
+        self._counts.note_own(files)
 
     def keep_place(self, ends: Mapping[str, int]) -> None:
         """Keeps that this much of files is applied, for the next process; raises as `apply`."""
         with self._lock:
             if self._entities is not None and not self._is_older:
                 self._live.keep_place(str(self._history.stamp), ends)
-
-    def _new_entities(self, epoch: str, place: Mapping[str, int]) -> LiveEntities:
-        prepared = self._history.of_journal
-
-        def count_applied(keys: Sequence[LiveKey]) -> list[int]:
-            return self._index.count_between(keys, prepared, place)
-
-        return LiveEntities(self._history, self._live, epoch, self._of_journal, count_applied)
 
     def _made_good(self) -> LiveEntities:
         self._is_older = True

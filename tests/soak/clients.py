@@ -20,6 +20,7 @@ _TEXTS = ("space", "a comedy about love", "war", "for children", "film noir", "å
 # How far an event's time is from the clock, in seconds, and how often.
 _SHIFTS = ((0.0, 0.8), (-600.0, 0.1), (-86_400.0 * 20, 0.06), (200.0, 0.03), (7_200.0, 0.01))
 _N_KEPT = 50  # of the events of a client, to send again
+_IDLE_S = 3.0  # after which the service may have closed a connection
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Client:
         self._services = services
         self._record = record
         self._rng = np.random.default_rng(seed)
-        self._sent: list[dict[str, Any]] = []
-        self._connections: dict[int, http.client.HTTPConnection] = {}
+        self._sent: list[tuple[Service, dict[str, Any]]] = []
+        self._connections: dict[int, tuple[http.client.HTTPConnection, float]] = {}
 
     def act(self) -> None:
         """One request, its answer counted and looked at."""
@@ -72,46 +73,47 @@ class Client:
         self._ask("similar", {"text": text, "n": 10})
 
     def _events(self) -> None:
-        user = self._user()
+        user, service = self._user(), self._service()
         events = [self._event(user) for _ in range(self._rng.integers(1, 6))]
-        self._post(events)
+        for event, is_new in zip(events, self._post(service, events), strict=False):
+            if is_new:
+                self._sent = [*self._sent, (service, event)][-_N_KEPT:]
 
     def _again(self) -> None:
+        """To whom it was sent: of what others have taken, a service may learn later."""
         if self._sent:
-            self._post([self._sent[int(self._rng.integers(len(self._sent)))]], is_known=True)
+            service, event = self._sent[int(self._rng.integers(len(self._sent)))]
+            if any(self._post(service, [event])):
+                self._record.add_wrong(f"{event['event_id']}: accepted twice")
 
-    def _post(self, events: list[dict[str, Any]], *, is_known: bool = False) -> None:
+    def _post(self, service: Service, events: list[dict[str, Any]]) -> list[bool]:
+        """Whether each was accepted; nothing where there was no answer."""
         wait_ms = int(self._rng.choice((0, 2_000)))
-        answer = self._ask("events", {"events": events, "wait_ms": wait_ms})
+        answer = self._ask("events", {"events": events, "wait_ms": wait_ms}, service)
         if answer is None:
-            return
+            return []
         self._record.add_events(events, answer)
-        accepted = [one["status"] == "accepted" for one in answer["outcomes"]]
-        if is_known and any(accepted):
-            self._record.add_wrong(f"{events[0]['event_id']}: accepted twice")
-        sent = [event for event, is_new in zip(events, accepted, strict=True) if is_new]
-        self._sent = [*self._sent, *sent][-_N_KEPT:]
+        return [one["status"] == "accepted" for one in answer["outcomes"]]
 
     def _is_flagged(self, answer: dict[str, Any]) -> bool:
         for reason in answer["reasons"]:
             self._record.count(f"answer lacks: {reason}")
         return bool(answer["degraded"])
 
-    def _ask(self, route: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    def _ask(
+        self, route: str, body: dict[str, Any], service: Service | None = None
+    ) -> dict[str, Any] | None:
         """The answer, None where there was none, or another than was hoped for."""
-        service = self._services[int(self._rng.integers(len(self._services)))]
+        port = (service or self._service()).port
         started = time.perf_counter()
         try:
-            connection = self._connections.get(service.port)
-            if connection is None:
-                connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
-                self._connections[service.port] = connection
+            connection = self._connection(port)
             headers = {"Content-Type": "application/json"}
             connection.request("POST", f"/{route}", json.dumps(body), headers)
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
-            self._connections.pop(service.port).close()
+            self._connections.pop(port)[0].close()
             self._record.count(f"{route}: {type(error).__name__}")
             return None
         self._record.count(f"{route}: {response.status}", time.perf_counter() - started)
@@ -132,6 +134,20 @@ class Client:
             "event_timestamp": (datetime.now(UTC) + timedelta(seconds=shift)).isoformat(),
             "value": float(self._rng.integers(1, 6)),
         }
+
+    def _connection(self, port: int) -> http.client.HTTPConnection:
+        """To a service; a new one where the last one was idle for so long that it may be closed."""
+        connection, used = self._connections.get(port, (None, 0.0))
+        now = time.monotonic()
+        if connection is None or now - used > _IDLE_S:
+            if connection is not None:
+                connection.close()
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._connections[port] = connection, now
+        return connection
+
+    def _service(self) -> Service:
+        return self._services[int(self._rng.integers(len(self._services)))]
 
     def _user(self) -> str:
         if self._rng.random() < 0.05:

@@ -19,6 +19,7 @@ from intake.event import Event
 from intake.journal import Journal
 from intake.workspace import Workspace
 from serving.live import live_entity
+from serving.live.journal_counts import JournalCounts
 from serving.live.live_entities import LiveEntities
 from serving.live.live_entity import LiveEntity
 from serving.live.live_features import LiveFeatures
@@ -247,7 +248,10 @@ def test_two_processes_with_the_same_users_end_where_a_replay_ends(
     features, other = open_features(workspace, url)
     epoch = features._live.epoch()
     assert epoch is not None  # so that it does not replay first
-    features._entities = LiveEntities(features.history, features._live, epoch, lambda keys: [])
+    knows_nothing = JournalCounts(features._index)
+    features._entities = LiveEntities(
+        features.history, features._live, epoch, lambda keys: [], knows_nothing
+    )
     late = random_events(7, 5, tag="late")[0]._replace(user_id="u1")
     with Journal(workspace.events) as journal:
         journal.append([late])

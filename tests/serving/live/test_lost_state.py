@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from intake.journal import Journal
 from intake.workspace import Workspace
 from serving.live import live_entities
 from tests.feast_fusion.online.redis_faults import RedisProcess, redis_process
@@ -89,3 +90,29 @@ def test_sets_that_were_evicted_are_put_there_again_before_a_row_is_made_of_the_
     touched = [event for event in events[60:] if event.event_id[0] != "r"]
     assert mismatches(workspace, store, touched, tmp_path / "offline") == []
     close(store)
+
+
+def test_a_process_that_never_read_a_key_knows_what_another_one_put_there(
+    workspace: Workspace, forgetful: RedisProcess, tmp_path: Path
+) -> None:
+    events = [event for event in random_events(24, 80) if event.event_id[0] != "r"]
+    with forgetful.client() as client:
+        client.flushall()
+        one, store = open_features(workspace, f"{forgetful.address},db=0")
+        other, opened = open_features(workspace, f"{forgetful.address},db=0")
+        other.refresh()
+        with Journal(workspace.events) as journal:  # its writer lives, and has not indexed it
+            journal.append(events[:60])
+            one.apply(one.history.live_events(events[:60]))
+            late, store_of_late = open_features(workspace, f"{forgetful.address},db=0")
+            late.refresh()
+            for key in client.scan_iter("fusion:live:films:*:*"):
+                client.delete(key)
+            push(workspace, other, events[60:70], 3)
+            for key in client.scan_iter("fusion:live:films:*:*"):
+                client.delete(key)
+            push(workspace, late, events[70:], 3)
+            touched = events[60:]
+            assert mismatches(workspace, store, touched, tmp_path / "offline") == []
+    for each in (store, opened, store_of_late):
+        close(each)
