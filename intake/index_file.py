@@ -34,6 +34,9 @@ CREATE TABLE IF NOT EXISTS places (entry BLOB PRIMARY KEY) WITHOUT ROWID;
 _MARKS = "SELECT id, name, bytes, crc, modified, removed FROM files"
 _EACH = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?1) "
 
+# The disk, or somebody who holds it; closed by another thread.
+_NO_DAMAGE = (sqlite3.OperationalError, sqlite3.ProgrammingError)
+
 _log = logging.getLogger(__name__)
 
 
@@ -155,7 +158,7 @@ class IndexFile:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if not isinstance(error, sqlite3.OperationalError):
+            if not isinstance(error, _NO_DAMAGE):
                 _log.warning("%s: %s; it is made anew from the journal", self._path, error)
                 self.discard()
             raise StoreUnavailableError(
