@@ -21,12 +21,13 @@ class JournalCounts:
         self._foreign: Counter[int] = Counter()
         self._ends: dict[str, int] | None = None
         self._own: set[str] = set()
+        self._skipped: frozenset[str] = frozenset()
 
     def begin(self, prepared: Mapping[str, int], place: Mapping[str, int]) -> None:
         """A replay begins: of what is not prepared, this much was applied before."""
         self._prepared, self._place = dict(prepared), dict(place)
         self._foreign.clear()
-        self._ends = None
+        self._ends, self._skipped = None, frozenset()
 
     def end(self, read: Mapping[str, int]) -> None:
         """The replay has read so far: what is behind that, or not in the index, is counted."""
@@ -37,7 +38,7 @@ class JournalCounts:
         }
 
     def note_own(self, names: Iterable[str]) -> None:
-        """The files of this process, whose events it knows."""
+        """The files of this process, whose events it knows since the replay."""
         self._own.update(names)
 
     def applied(self, keys: Sequence[LiveKey]) -> list[int]:
@@ -45,10 +46,14 @@ class JournalCounts:
         return self._index.count_between(keys, self._prepared, self._place)
 
     def foreign(self, keys: Sequence[LiveKey]) -> list[int]:
-        """How many events others have journaled meanwhile; nothing is counted during a replay."""
+        """How many events are in no index, but for those of this process since the replay.
+
+        Nothing is counted during a replay.
+        """
         if self._ends is None:
             return [0] * len(keys)
-        behind = self._ends | dict.fromkeys(self._own, sys.maxsize)
+        behind = self._ends | dict.fromkeys(self._skipped, sys.maxsize)
+        self._skipped = frozenset(self._own)  # what it had before the replay is counted now
         for piece in self._index.pieces_behind(behind, self._ends):
             self._foreign.update(hash(key) for event in piece for key in keys_of(event))
         return [self._foreign[hash(key)] for key in keys]

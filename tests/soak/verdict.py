@@ -13,16 +13,17 @@ from tests.soak.fleet import Service
 from tests.soak.record import Record
 
 _N_ASKED = 200
+_N_ALIKE = 9  # of ten: ages go on between two answers, and what is nearly equal changes places
 
 
 def judge_answers(services: list[Service], record: Record, users: list[str]) -> None:
-    """All services give the same items, none that the user has acted on."""
+    """All services give nearly the same items, none that the user has acted on."""
     for user in users[:_N_ASKED]:
         answers = [service.post("/recommend", {"user_id": user, "n": 10}) for service in services]
         items = [[each["item_id"] for each in answer["items"]] for answer in answers]  # type: ignore[index]
         if any(answer["degraded"] for answer in answers):  # type: ignore[index]
             record.add_wrong(f"{user}: still flagged: {answers[0]['reasons']}")  # type: ignore[index]
-        elif any(each != items[0] for each in items):
+        elif any(len({*each} & {*items[0]}) < _N_ALIKE for each in items):
             record.add_wrong(f"{user}: got {items[0]} from one service, {items[1]} from another")
         elif known := record.acted_on(user).intersection(items[0]):
             record.add_wrong(f"{user}: recommended {known}, acted on before")

@@ -116,3 +116,25 @@ def test_a_process_that_never_read_a_key_knows_what_another_one_put_there(
             assert mismatches(workspace, store, touched, tmp_path / "offline") == []
     for each in (store, opened, store_of_late):
         close(each)
+
+
+def test_a_process_knows_after_a_replay_what_it_had_journaled_before(
+    workspace: Workspace, forgetful: RedisProcess, tmp_path: Path
+) -> None:
+    events = [event for event in random_events(25, 40) if event.event_id[0] != "r"]
+    with forgetful.client() as client, Journal(workspace.events) as journal:
+        client.flushall()
+        features, store = open_features(workspace, f"{forgetful.address},db=0")
+        journal.append(events[:30])
+        features.note_own(journal.ends)
+        features.apply(features.history.live_events(events[:30]))
+        features.keep_place(journal.ends)
+        features.replay()  # as after a restart of Redis: what is before the place is left out
+        for key in client.scan_iter("fusion:live:films:*:*"):
+            if b":place" not in key and b":epoch" not in key:
+                client.delete(key)
+        for event in events[30:]:
+            journal.append([event])
+            features.apply(features.history.live_events([event]))
+        assert mismatches(workspace, store, events[30:], tmp_path / "offline") == []
+    close(store)
