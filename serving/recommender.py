@@ -247,10 +247,8 @@ class Recommender:
 
     def _popular(self, request: Request, n: int, seen: set[str], reason: str) -> Recommendations:
         search = self._search(request, None, seen)
-        if request.query is None:
-            candidates = search.popular(n)
-        else:
-            candidates = search.best(max(n, self._n_candidates))
+        n_best = max(n, self._n_candidates)
+        candidates = search.popular(n) if request.query is None else search.best(n_best)
         return _by_popularity(request, candidates, n, reason)
 
     def _search(self, request: Request, user: TrainingSet | None, excluded: set[str]) -> Search:

@@ -57,9 +57,7 @@ def log_json_lines() -> None:
             logger.handlers, logger.propagate = [], True
     logging.getLogger("serving.http.requests").setLevel(logging.INFO)
     logging.captureWarnings(True)
-    logging.raiseExceptions = (
-        False  # else a record that cannot be written is shown, and not as JSON
-    )
+    logging.raiseExceptions = False  # a record that cannot be written would be shown in words
     threading.excepthook = _of_thread
     sys.unraisablehook = _of_destructor
 
