@@ -6,7 +6,7 @@ import json
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -49,7 +49,11 @@ def backup(workspace: Workspace, file: Path) -> None:
         with tarfile.open(building, "w") as archive:
             for path in _files(workspace):
                 name = path.relative_to(workspace.root).as_posix()
-                digests[name] = _add(archive, name, path)
+                try:
+                    digests[name] = _add(archive, name, path)
+                except FileNotFoundError:
+                    if path.parent != workspace.events:
+                        raise  # else it was archived meanwhile, and the archive comes after it
             manifest = {"name": workspace.dataset.name, "sha256": digests}
             _add_bytes(archive, _MANIFEST, json.dumps(manifest).encode())
     say(f"{len(digests)} files, {file.stat().st_size / 1e6:,.1f} MB: {file}")
@@ -82,17 +86,25 @@ def restore(workspace: Workspace, file: Path) -> None:
 
 
 def _files(workspace: Workspace) -> Iterator[Path]:
-    """What is kept, the journal last: the others may then know less than it, never more."""
-    root = workspace.root
-    found = sorted(
+    """What is kept, the journal last: the others may then know less than it, never more.
+
+    Each part is listed when it is its turn.
+    """
+    for folder in sorted(workspace.root.iterdir()):
+        if folder.name not in _LEFT_OUT and folder != workspace.events:
+            yield from _kept([folder] if folder.is_file() else folder.rglob("*"), workspace.root)
+    yield from _kept(workspace.events.glob("*"), workspace.root)
+    yield from _kept(workspace.events.glob("*/**/*"), workspace.root)
+
+
+def _kept(paths: Iterable[Path], root: Path) -> list[Path]:
+    return sorted(
         path
-        for path in root.rglob("*")
+        for path in paths
         if path.is_file()
         and path.suffix != ".lock"
-        and path.relative_to(root).parts[0] not in _LEFT_OUT
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
     )
-    yield from sorted(found, key=lambda path: path.is_relative_to(workspace.events))
 
 
 def _add(archive: tarfile.TarFile, name: str, path: Path) -> str:

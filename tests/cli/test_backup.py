@@ -3,7 +3,9 @@
 import shutil
 import sqlite3
 import tarfile
+import threading
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,12 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from intake.journal import Journal
+from intake.journal_archive import archive_prepared
 from intake.journal_content import read_journal
+from intake.journal_file import journal_files
 from intake.workspace import Workspace, open_workspace
 from tests.datasets import make_films
+from tests.intake.test_journal import event
 
 
 @pytest.fixture
@@ -81,3 +86,27 @@ def test_a_damaged_backup_puts_nothing_in_place(workspace: Workspace, tmp_path: 
         assert not workspace.root.exists()
     file.write_bytes(whole)
     assert call("restore", workspace, str(file)).exit_code == 0
+
+
+def test_no_event_is_missing_where_the_journal_is_archived_meanwhile(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    n_files = 60
+    for number in range(n_files):
+        with Journal(workspace.events) as journal:
+            journal.append([event(number)])
+    ends = {path.name: path.stat().st_size for path in journal_files(workspace.events)}
+    names = iter(ends)
+    n_seen = []
+    while left := len(journal_files(workspace.events)):
+        some = {name: ends[name] for name in islice(names, 8)}
+        archiving = threading.Thread(
+            target=archive_prepared, args=(workspace.events, some, lambda path: None)
+        )
+        archiving.start()
+        file, home = tmp_path / f"{left}.tar", tmp_path / f"home-{left}"
+        assert call("backup", workspace, str(file)).exit_code == 0
+        archiving.join()
+        assert call("restore", workspace, str(file), home=home).exit_code == 0
+        n_seen.append(len(read_journal(home / "films" / "events")))
+    assert n_seen == [n_files] * len(n_seen) and len(n_seen) > 5
