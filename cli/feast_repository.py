@@ -146,7 +146,8 @@ def feast(workspace: Workspace, redis: str, *arguments: str) -> None:
     FeastFusionError
         It failed; its own message has been printed.
     """
-    quick = [sys.executable, "-m", "feast_fusion.feast_command"]
+    # -P: a definitions.py in the folder of the caller is not ours
+    quick = [sys.executable, "-P", "-m", "feast_fusion.feast_command"]
     command = [*quick, "--chdir", str(REPOSITORY), *arguments]
     done = subprocess.run(command, env=os.environ | environment(workspace, redis), check=False)
     if done.returncode:

@@ -21,13 +21,12 @@ class JournalCounts:
         self._foreign: Counter[int] = Counter()
         self._ends: dict[str, int] | None = None
         self._own: set[str] = set()
-        self._skipped: frozenset[str] = frozenset()
 
     def begin(self, prepared: Mapping[str, int], place: Mapping[str, int]) -> None:
         """A replay begins: of what is not prepared, this much was applied before."""
         self._prepared, self._place = dict(prepared), dict(place)
         self._foreign.clear()
-        self._ends, self._skipped = None, frozenset()
+        self._ends = None
 
     def end(self, read: Mapping[str, int]) -> None:
         """The replay has read so far: what is behind that, or not in the index, is counted."""
@@ -36,6 +35,7 @@ class JournalCounts:
             name: max(min(end, indexed.get(name, 0)), self._prepared.get(name, 0))
             for name, end in read.items()
         }
+        self._count(skipped=())
 
     def note_own(self, names: Iterable[str]) -> None:
         """The files of this process, whose events it knows since the replay."""
@@ -50,10 +50,11 @@ class JournalCounts:
 
         Nothing is counted during a replay.
         """
-        if self._ends is None:
-            return [0] * len(keys)
-        behind = self._ends | dict.fromkeys(self._skipped, sys.maxsize)
-        self._skipped = frozenset(self._own)  # what it had before the replay is counted now
-        for piece in self._index.pieces_behind(behind, self._ends):
-            self._foreign.update(hash(key) for event in piece for key in keys_of(event))
+        self._count(skipped=self._own)
         return [self._foreign[hash(key)] for key in keys]
+
+    def _count(self, skipped: Iterable[str]) -> None:
+        if self._ends is not None:
+            behind = self._ends | dict.fromkeys(skipped, sys.maxsize)
+            for piece in self._index.pieces_behind(behind, self._ends):
+                self._foreign.update(hash(key) for event in piece for key in keys_of(event))

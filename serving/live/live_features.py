@@ -181,10 +181,11 @@ class LiveFeatures:
             As `apply`.
         """
         with self._lock:
-            epoch = self._live.open(uuid.uuid4().hex)
+            epoch = self._live.open(token := uuid.uuid4().hex)
             self._is_older |= kept_epoch(self._workspace.events) not in (None, epoch)
             to = str(self._history.stamp)
-            place = None if self._touches else self._live.place(to)
+            is_emptied = epoch.startswith(token)  # nobody had opened it
+            place = None if self._touches or is_emptied else self._live.place(to)
             self._is_older &= place is None
             self._index.catch_up()
             prepared, ends = self._history.of_journal, dict(place or {})
@@ -199,7 +200,7 @@ class LiveFeatures:
                     self._put(entities, events[at : at + _REPLAY_EVENTS], touch=self._touches)
             if self._is_older:
                 self._restore_folded(entities)
-            self._live.keep_place(to, ends, anew=True)
+            self._live.keep_place(to, epoch, ends, anew=True)
             keep_epoch(self._workspace.events, epoch)
             self._counts.end(ends)
             self._entities, self._touches, self._is_older = entities, False, False
@@ -213,8 +214,9 @@ class LiveFeatures:
     def keep_place(self, ends: Mapping[str, int]) -> None:
         """Keeps that this much of files is applied, for the next process; raises as `apply`."""
         with self._lock:
-            if self._entities is not None and not self._is_older:
-                self._live.keep_place(str(self._history.stamp), ends)
+            entities = self._entities
+            if entities is not None and not self._is_older:
+                self._live.keep_place(str(self._history.stamp), entities.epoch, ends)
 
     def _made_good(self) -> LiveEntities:
         self._is_older = True

@@ -55,13 +55,15 @@ return {redis.call('GET', KEYS[1]), told('server', 'run_id'), policy}
 # How much of each file of the journal what Redis has follows from, on one preparation. Redis has it
 # beside the rest, so that an older state has the place that it followed from.
 _PLACE = """
-local key, to, anew = KEYS[1], ARGV[1], ARGV[2]
+local key, to, anew, run = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local info = redis.pcall('INFO', 'server')
+if type(info) ~= 'string' or string.match(info, 'run_id:([%w-]+)') ~= run then return end
 if redis.call('HGET', key, 'to') ~= to then
   if anew ~= '1' then return end
   redis.call('DEL', key)
   redis.call('HSET', key, 'to', to)
 end
-for i = 3, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   if tonumber(redis.call('HGET', key, ARGV[i]) or '0') < tonumber(ARGV[i + 1]) then
     redis.call('HSET', key, ARGV[i], ARGV[i + 1])
   end
@@ -159,13 +161,18 @@ class LiveLog:
             return None
         return {name: int(end) for name, end in place.items()}
 
-    def keep_place(self, to: str, ends: Mapping[str, int], *, anew: bool = False) -> None:
-        """Keeps how much of files is applied on the preparation `to`.
+    def keep_place(
+        self, to: str, epoch: str, ends: Mapping[str, int], *, anew: bool = False
+    ) -> None:
+        """Keeps how much of files is applied on the preparation `to`, in the epoch `epoch`.
+
+        Nothing is kept where the server is another one: it may lack what was applied.
 
         anew : `to` takes the place of another preparation; else nothing is kept beside another
         """
+        run = epoch.rpartition("/")[2]
         pairs = [each for pair in ends.items() for each in pair]
-        call = ("EVALSHA", _PLACE_SHA, 1, self._place, to, int(anew), *pairs)
+        call = ("EVALSHA", _PLACE_SHA, 1, self._place, to, int(anew), run, *pairs)
         self._transport.write([call], scripts=_SCRIPTS)
 
     def remove(self, members: Mapping[LiveKey, Sequence[bytes]]) -> None:

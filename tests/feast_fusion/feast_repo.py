@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 import traceback
+from contextlib import chdir
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from cli.redis_process import RunningRedis
 from tests.applying import declarations_of
 
 # Feast's command, started in half the time.
-FEAST = (sys.executable, "-m", "feast_fusion.feast_command")
+FEAST = (sys.executable, "-P", "-m", "feast_fusion.feast_command")
 DAY_0 = datetime(2024, 1, 1, tzinfo=UTC)
 
 CONFIG = """
@@ -122,7 +123,7 @@ class FeastRepo:
     ) -> subprocess.CompletedProcess[str]:
         """The same in this process, which need not import for seconds what is here."""
         command = ["--chdir", str(self.folder), *arguments]
-        with declarations_of(self.folder):
+        with declarations_of(self.folder), chdir(Path.cwd()):  # Feast leaves it in the repository
             said = CliRunner().invoke(cli, command, env=self.environment(**variables))
         raised = said.exception
         is_raised = raised is not None and not isinstance(raised, SystemExit)

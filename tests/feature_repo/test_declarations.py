@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from cli import feast_repository
 from cli.embedded_redis import embedded_redis
 from cli.feast_repository import REPOSITORY, environment, open_store
 from cli.redis_url import connection_string
@@ -56,6 +57,14 @@ def test_apply_loads_no_model_and_a_second_one_changes_nothing(films: Project) -
     assert not {"transformers", "safetensors", "tokenizers"} & imported
     planned = feast(films, "plan")
     assert planned.returncode == 0, planned.stderr[-2000:]
+
+
+def test_the_declarations_are_ours_wherever_a_command_is_called(
+    films: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "definitions.py").write_text("raise SystemExit('those of somebody else')\n")
+    monkeypatch.chdir(tmp_path)
+    feast_repository.feast(films.workspace, feast_repository.NO_REDIS, "apply")
 
 
 def test_a_program_that_imports_the_declarations_gets_real_vectors(films: Project) -> None:

@@ -75,8 +75,8 @@ def open_stopped(films: Workspace, folder: Path, events: pl.DataFrame) -> Iterat
         connection = connection_string(redis.url)
         apply_here(stopped)
         store = open_store(stopped, connection)
-        store.materialize(instant - WARM_UP * 20, instant)
         store.config._online_store = store.config.online_store.model_copy(update=PATIENT)
+        store.materialize(instant - WARM_UP * 20, instant)
         past = PastRecommender(films, open_store(films), SERVICE, Artifact.load(films.artifact))
         with open_recommender(stopped, store, SERVICE, clock=lambda: instant) as then:
             yield Stopped(then, past, events, instant)

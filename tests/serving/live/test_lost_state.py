@@ -138,3 +138,25 @@ def test_a_process_knows_after_a_replay_what_it_had_journaled_before(
             features.apply(features.history.live_events([event]))
         assert mismatches(workspace, store, events[30:], tmp_path / "offline") == []
     close(store)
+
+
+def test_a_place_is_not_kept_in_an_older_state(
+    workspace: Workspace, forgetful: RedisProcess, tmp_path: Path
+) -> None:
+    events = [event for event in random_events(26, 60) if event.event_id[0] != "r"]
+    with Journal(workspace.events) as journal:
+        with forgetful.client() as client:
+            client.flushall()
+            features, store = open_features(workspace, f"{forgetful.address},db=0")
+            journal.append(events[:20])
+            features.apply(features.history.live_events(events[:20]))
+            features.keep_place(journal.ends)
+            client.save()
+        journal.append(events[20:])
+        features.apply(features.history.live_events(events[20:]))
+        forgetful.stop()
+        forgetful.start()
+        features.keep_place(journal.ends)  # before anybody has noticed
+        features.refresh()
+        assert mismatches(workspace, store, events, tmp_path / "offline") == []
+    close(store)
