@@ -59,6 +59,7 @@ def soak(
         with fleet(workspace, n_services, folder) as services:
             faults = Faults(workspace, services, record, seed)
             faults.wait_until_ready()
+            faults.save_redis()
             clients = [Client(shop, services, record, seed + i) for i in range(n_clients)]
             with acting(clients, pause):
                 faults.happen(time.monotonic() + minutes * 60, fault_every)

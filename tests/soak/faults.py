@@ -64,6 +64,11 @@ class Faults:
             for name, seconds in sorted(self._seconds.items())
         ]
 
+    def save_redis(self) -> None:
+        """So that one that is killed comes back with something."""
+        with self._client() as client:
+            client.save()
+
     def wait_until_ready(self) -> None:
         """Until every service is, has nothing left to apply and misses nothing."""
         wait_until(lambda: all(map(_is_whole, self._services)), "ready services", _READY_S)
