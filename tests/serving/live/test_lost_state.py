@@ -160,3 +160,23 @@ def test_a_place_is_not_kept_in_an_older_state(
         features.refresh()
         assert mismatches(workspace, store, events, tmp_path / "offline") == []
     close(store)
+
+
+def test_a_replay_itself_knows_what_was_applied_before_and_is_not_indexed(
+    workspace: Workspace, forgetful: RedisProcess, tmp_path: Path
+) -> None:
+    events = [event for event in random_events(27, 50) if event.event_id[0] != "r"]
+    with forgetful.client() as client, Journal(workspace.events) as journal:
+        client.flushall()
+        features, store = open_features(workspace, f"{forgetful.address},db=0")
+        journal.append(events[:30])
+        features.note_own(journal.ends)
+        features.apply(features.history.live_events(events[:30]))
+        features.keep_place(journal.ends)
+        for key in client.scan_iter("fusion:live:films:*:*"):
+            if b":place" not in key and b":epoch" not in key:
+                client.delete(key)
+        journal.append(events[30:])
+        features.replay()  # applies the last ones, of keys whose first ones are gone
+        assert mismatches(workspace, store, events, tmp_path / "offline") == []
+    close(store)
