@@ -55,7 +55,11 @@ class Load:
         with closing(HTTPConnection("127.0.0.1", self.service.port, timeout=60)) as client:
             while not self.stop.is_set():
                 began = time.monotonic()
-                client.request("POST", "/rank", BODY, headers)
+                try:
+                    client.request("POST", "/rank", BODY, headers)
+                except BrokenPipeError:  # on a busy machine it was silent for so long
+                    client.close()
+                    continue
                 response = client.getresponse()
                 answer = json.loads(response.read())
                 self.told.append(Told(began, time.monotonic() - began, response.status, answer))
