@@ -106,7 +106,9 @@ class _Commands(click.Group):
                 raise
             where = "" if error.filename is None else f"{error.filename}: "
             remedy = f"{_CORRECTABLE[error.errno]}, or name another folder with --home."
-            _fail("OSError", f"{where}got {error.strerror or error}, expected to use it. {remedy}")
+            _fail(
+                "OSError", f"{where}got {error.strerror or error}, expected a usable file. {remedy}"
+            )
 
 
 def _fail(kind: str, message: str) -> NoReturn:

@@ -80,37 +80,41 @@ def open_store(workspace: Workspace, redis: str = NO_REDIS) -> "FeatureStore":
             f"{workspace.registry}: got no such file, expected Feast's registry. "
             "Run feast-fusion run, or feast apply."
         )
-    if is_damaged_registry(workspace):
+    store = _read_registry(workspace, redis)
+    if store is None:
         raise StoreUnavailableError(
             f"{workspace.registry}: got a damaged file, expected Feast's registry. "
             "Run feast-fusion run, which sets it aside and applies everything again."
         )
-    from feast import FeatureStore  # seconds to import: only where it is used
-
-    store = FeatureStore(config=repo_config(workspace, redis))
     _refuse_another_home(store, workspace)
     return store
 
 
 def is_damaged_registry(workspace: Workspace) -> bool:
     """Whether Feast cannot read all that the registry holds."""
-    from feast import FeatureStore
+    return _read_registry(workspace, NO_REDIS) is None
+
+
+def _read_registry(workspace: Workspace, redis: str) -> "FeatureStore | None":
+    """A store that has read every object of its registry; None where that is damaged."""
+    from feast import FeatureStore  # seconds to import: only where it is used
     from google.protobuf.message import DecodeError
 
     if not workspace.registry.stat().st_size:
-        return True
+        return None
     try:
         with closing(sqlite3.connect(workspace.registry)) as connection:
             if connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
-                return True
-        FeatureStore(config=repo_config(workspace)).registry.proto()  # reads every object
+                return None
+        store = FeatureStore(config=repo_config(workspace, redis))
+        store.registry.proto()
     except DecodeError:
-        return True
+        return None
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode not in _DAMAGE:
             raise
-        return True
-    return False
+        return None
+    return store
 
 
 def repo_config(workspace: Workspace, redis: str = NO_REDIS) -> "RepoConfig":

@@ -29,8 +29,8 @@ from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeastFusionError, FeatureNotFoundError, SchemaError
 from feast_fusion.feature_service import open_service
 from feast_fusion.files import replaced_file
-from feast_fusion.json_file import read_json, write_json
 from feast_fusion.parquet.whole import open_dataset, read_parquet
+from feast_fusion.sealed_json import read_json, write_json
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
 from training.audit.leakage import audit_training_set

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cli.terminal import progress_bar
-from feast_fusion.json_file import read_json
+from feast_fusion.sealed_json import read_json
 from intake.dataset import Dataset
 from intake.workspace import Workspace
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import digest_file
-from feast_fusion.json_file import read_json, write_json
+from feast_fusion.sealed_json import read_json, write_json
 
 FORMAT = 2
 MANIFEST = "manifest.json"

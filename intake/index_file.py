@@ -128,7 +128,7 @@ class IndexFile:
 
     def count_between(self, bounds: Sequence[tuple[bytes, bytes]]) -> list[int]:
         """How many places lie between each pair of bounds."""
-        return self._between("count(*)", bounds)
+        return [n or 0 for n in self._between("count(*)", bounds)]
 
     def _between(self, what: str, bounds: Sequence[tuple[bytes, bytes]]) -> list[Any]:
         if not bounds:

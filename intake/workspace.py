@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from feast_fusion.json_file import read_json
+from feast_fusion.sealed_json import read_json
 from intake.dataset import Dataset
 from intake.dataset_file import load_dataset
 

@@ -13,9 +13,9 @@ from feast_fusion.errors import SchemaError
 from feast_fusion.files import replaced_file
 from feast_fusion.history.derivation import is_derived
 from feast_fusion.history.rebuild import rebuild_sink
-from feast_fusion.json_file import read_json, write_json
 from feast_fusion.parquet.parquet_file import named_errors
 from feast_fusion.parquet.whole import open_dataset
+from feast_fusion.sealed_json import read_json, write_json
 from feast_fusion.times import TIMESTAMP
 from intake.workspace import Workspace
 from serving.online_views import OnlineViews

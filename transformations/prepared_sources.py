@@ -14,8 +14,8 @@ from filelock import FileLock
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import digest_file, private_folder, recover_folder, replaced_folder
-from feast_fusion.json_file import read_json, write_json
 from feast_fusion.parquet.seal import parquet_writer
+from feast_fusion.sealed_json import read_json, write_json
 from feast_fusion.times import to_micros
 from intake.dataset import Dataset
 from intake.event_types import without_history

@@ -20,8 +20,8 @@ from prometheus_client.registry import Collector
 from feast_fusion.column_names import split_view
 from feast_fusion.errors import SchemaError
 from feast_fusion.feature_service import encoder_of, open_service
-from feast_fusion.json_file import read_json
 from feast_fusion.redis_matrix import online_store_of
+from feast_fusion.sealed_json import read_json
 from intake.journal_archive import archive_files
 from intake.journal_file import journal_files
 from intake.workspace import Workspace

@@ -47,7 +47,7 @@ class JournalCounts:
         return [n + self._unindexed[hash(key)] for key, n in zip(keys, found, strict=True)]
 
     def foreign(self, keys: Sequence[LiveKey]) -> list[int]:
-        """How many events others have journaled since the replay; during one nothing is counted."""
+        """How many events others have journaled since the replay. During a replay: none."""
         if self._ends is not None:
             behind = self._ends | dict.fromkeys(self._own, sys.maxsize)
             _count(self._foreign, self._index.pieces_behind(behind, self._ends))

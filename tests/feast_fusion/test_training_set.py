@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError
-from feast_fusion.json_file import write_json
+from feast_fusion.sealed_json import write_json
 from feast_fusion.training_set import Indexed, TrainingSet
 from feast_fusion.training_set_files import MANIFEST
 from tests.damages import Damage, emptied, flipped, halved, overwritten

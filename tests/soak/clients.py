@@ -136,7 +136,7 @@ class Client:
         }
 
     def _connection(self, port: int) -> http.client.HTTPConnection:
-        """To a service; a new one where the last one was idle for so long that it may be closed."""
+        """A connection to a service. One that was idle for long is replaced: it may be closed."""
         connection, used = self._connections.get(port, (None, 0.0))
         now = time.monotonic()
         if connection is None or now - used > _IDLE_S:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError, SchemaError
 from feast_fusion.files import digest_file, recover_folder, replaced_folder
-from feast_fusion.json_file import read_json, write_json
+from feast_fusion.sealed_json import read_json, write_json
 from feast_fusion.training_set import TrainingSet
 from intake.model_settings import RankerConfig
 from training.next_item.model import NextItemModel

@@ -57,7 +57,7 @@ class Load:
                 began = time.monotonic()
                 try:
                     client.request("POST", "/rank", BODY, headers)
-                except BrokenPipeError:  # on a busy machine it was silent for so long
+                except BrokenPipeError:  # the service has closed a connection that was silent
                     client.close()
                     continue
                 response = client.getresponse()

@@ -2,13 +2,17 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from feast import FeatureStore
 
+from intake.event import Event
 from intake.journal import Journal
 from intake.workspace import Workspace
 from serving.live import live_entities
+from serving.live.live_features import LiveFeatures
 from tests.feast_fusion.online.redis_faults import RedisProcess, redis_process
 from tests.serving.live.live_repo import close, open_features
 from tests.serving.live.test_live_features import mismatches, push, random_events
@@ -19,6 +23,11 @@ from transformations.prepared_sources import write_sources
 def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
     with redis_process(tmp_path_factory.mktemp("redis"), "maxmemory-policy allkeys-lru") as server:
         yield server
+
+
+def unprepared(seed: int, n: int) -> list[Event]:
+    """Random events without those that are prepared already."""
+    return [event for event in random_events(seed, n) if event.event_id[0] != "r"]
 
 
 def test_each_process_makes_an_older_state_good_once(
@@ -84,8 +93,7 @@ def test_sets_that_were_evicted_are_put_there_again_before_a_row_is_made_of_the_
         client.flushall()
         features, store = open_features(workspace, f"{forgetful.address},db=0")
         push(workspace, features, events[:60], 10)
-        for key in client.scan_iter("fusion:live:films:*:*"):
-            client.delete(key)
+    evict_sets(forgetful)
     push(workspace, features, events[60:], 10)
     touched = [event for event in events[60:] if event.event_id[0] != "r"]
     assert mismatches(workspace, store, touched, tmp_path / "offline") == []
@@ -95,7 +103,7 @@ def test_sets_that_were_evicted_are_put_there_again_before_a_row_is_made_of_the_
 def test_a_process_that_never_read_a_key_knows_what_another_one_put_there(
     workspace: Workspace, forgetful: RedisProcess, tmp_path: Path
 ) -> None:
-    events = [event for event in random_events(24, 80) if event.event_id[0] != "r"]
+    events = unprepared(24, 80)
     with forgetful.client() as client:
         client.flushall()
         one, store = open_features(workspace, f"{forgetful.address},db=0")
@@ -106,11 +114,9 @@ def test_a_process_that_never_read_a_key_knows_what_another_one_put_there(
             one.apply(one.history.live_events(events[:60]))
             late, store_of_late = open_features(workspace, f"{forgetful.address},db=0")
             late.refresh()
-            for key in client.scan_iter("fusion:live:films:*:*"):
-                client.delete(key)
+            evict_sets(forgetful)
             push(workspace, other, events[60:70], 3)
-            for key in client.scan_iter("fusion:live:films:*:*"):
-                client.delete(key)
+            evict_sets(forgetful)
             push(workspace, late, events[70:], 3)
             touched = events[60:]
             assert mismatches(workspace, store, touched, tmp_path / "offline") == []
@@ -118,39 +124,58 @@ def test_a_process_that_never_read_a_key_knows_what_another_one_put_there(
         close(each)
 
 
+@contextmanager
+def applied(
+    workspace: Workspace, server: RedisProcess, events: list[Event]
+) -> Iterator[tuple[LiveFeatures, FeatureStore, Journal]]:
+    """Features that have applied the events and kept the place; their journal is written to."""
+    with Journal(workspace.events) as journal:
+        with server.client() as client:
+            client.flushall()
+        features, store = open_features(workspace, f"{server.address},db=0")
+        journal.append(events)
+        features.note_own(journal.ends)
+        features.apply(features.history.live_events(events))
+        features.keep_place(journal.ends)
+        yield features, store, journal
+        close(store)
+
+
+def evict_sets(server: RedisProcess) -> None:
+    with server.client() as client:
+        assert client.delete(*client.scan_iter("fusion:live:films:*:*"))
+
+
 def test_a_process_knows_after_a_replay_what_it_had_journaled_before(
     workspace: Workspace, forgetful: RedisProcess, tmp_path: Path
 ) -> None:
-    events = [event for event in random_events(25, 40) if event.event_id[0] != "r"]
-    with forgetful.client() as client, Journal(workspace.events) as journal:
-        client.flushall()
-        features, store = open_features(workspace, f"{forgetful.address},db=0")
-        journal.append(events[:30])
-        features.note_own(journal.ends)
-        features.apply(features.history.live_events(events[:30]))
-        features.keep_place(journal.ends)
+    events = unprepared(25, 40)
+    with applied(workspace, forgetful, events[:30]) as (features, store, journal):
         features.replay()  # as after a restart of Redis: what is before the place is left out
-        for key in client.scan_iter("fusion:live:films:*:*"):
-            if b":place" not in key and b":epoch" not in key:
-                client.delete(key)
+        evict_sets(forgetful)
         for event in events[30:]:
             journal.append([event])
             features.apply(features.history.live_events([event]))
         assert mismatches(workspace, store, events[30:], tmp_path / "offline") == []
-    close(store)
+
+
+def test_a_replay_itself_knows_what_was_applied_before_and_is_not_indexed(
+    workspace: Workspace, forgetful: RedisProcess, tmp_path: Path
+) -> None:
+    events = unprepared(27, 50)
+    with applied(workspace, forgetful, events[:30]) as (features, store, journal):
+        evict_sets(forgetful)
+        journal.append(events[30:])
+        features.replay()  # applies the last ones, of keys whose first ones are gone
+        assert mismatches(workspace, store, events, tmp_path / "offline") == []
 
 
 def test_a_place_is_not_kept_in_an_older_state(
     workspace: Workspace, forgetful: RedisProcess, tmp_path: Path
 ) -> None:
-    events = [event for event in random_events(26, 60) if event.event_id[0] != "r"]
-    with Journal(workspace.events) as journal:
+    events = unprepared(26, 60)
+    with applied(workspace, forgetful, events[:20]) as (features, store, journal):
         with forgetful.client() as client:
-            client.flushall()
-            features, store = open_features(workspace, f"{forgetful.address},db=0")
-            journal.append(events[:20])
-            features.apply(features.history.live_events(events[:20]))
-            features.keep_place(journal.ends)
             client.save()
         journal.append(events[20:])
         features.apply(features.history.live_events(events[20:]))
@@ -159,24 +184,3 @@ def test_a_place_is_not_kept_in_an_older_state(
         features.keep_place(journal.ends)  # before anybody has noticed
         features.refresh()
         assert mismatches(workspace, store, events, tmp_path / "offline") == []
-    close(store)
-
-
-def test_a_replay_itself_knows_what_was_applied_before_and_is_not_indexed(
-    workspace: Workspace, forgetful: RedisProcess, tmp_path: Path
-) -> None:
-    events = [event for event in random_events(27, 50) if event.event_id[0] != "r"]
-    with forgetful.client() as client, Journal(workspace.events) as journal:
-        client.flushall()
-        features, store = open_features(workspace, f"{forgetful.address},db=0")
-        journal.append(events[:30])
-        features.note_own(journal.ends)
-        features.apply(features.history.live_events(events[:30]))
-        features.keep_place(journal.ends)
-        for key in client.scan_iter("fusion:live:films:*:*"):
-            if b":place" not in key and b":epoch" not in key:
-                client.delete(key)
-        journal.append(events[30:])
-        features.replay()  # applies the last ones, of keys whose first ones are gone
-        assert mismatches(workspace, store, events, tmp_path / "offline") == []
-    close(store)

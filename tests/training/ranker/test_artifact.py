@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError, SchemaError
-from feast_fusion.json_file import read_json, write_json
+from feast_fusion.sealed_json import read_json, write_json
 from feast_fusion.training_set import TrainingSet
 from intake.model_settings import RankerConfig
 from tests.training.synthetic import make_dataset, make_training_set, without
