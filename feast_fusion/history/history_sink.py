@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -15,14 +16,17 @@ from filelock import FileLock, Timeout
 from feast_fusion.errors import schema_error
 from feast_fusion.files import recover_folder, replaced_folder
 from feast_fusion.history.row_keys import read_keys
+from feast_fusion.history.table_rows import Window
 from feast_fusion.history.view_schema import ViewSchema
 from feast_fusion.parquet.location import local_path
 from feast_fusion.parquet.opening import local_files
 from feast_fusion.parquet.parquet_source import POSITION, ParquetSource
-from feast_fusion.parquet.parts import append_part
+from feast_fusion.parquet.parts import adopt_parts, append_part
 from feast_fusion.parquet.whole import read_schema
 
 _log = logging.getLogger(__name__)
+# Beside a sink, behind its name: a replacement, staged files, those of a replacement.
+_PLACES = ("new.tmp", f"{'[0-9a-f]' * 8}.tmp", f"new.tmp.{'[0-9a-f]' * 8}.tmp")
 
 
 class HistorySink:
@@ -30,6 +34,7 @@ class HistorySink:
 
     Each `append` is one new file, complete on disk before it gets its name: a crash leaves
     either the whole batch or none of it. No file is ever rewritten.
+    Files that others `stage` become part of it by one `commit`.
     A `replacement` takes the place of the folder as a whole.
 
     A feature that the view gained is null in the rows that are there. They count as not finished,
@@ -52,8 +57,9 @@ class HistorySink:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with self._lock():
             recover_folder(self.folder)
-            for abandoned in self.folder.parent.glob(f".{self.folder.name}.*.tmp"):
-                shutil.rmtree(abandoned)
+            for place in _PLACES:
+                for abandoned in self.folder.parent.glob(f".{self.folder.name}.{place}"):
+                    shutil.rmtree(abandoned, ignore_errors=True)  # a dying worker may write there
             self._create()
             for abandoned in self.folder.glob(".part-*.tmp"):
                 abandoned.unlink()
@@ -79,6 +85,25 @@ class HistorySink:
         append_part(self.folder, table, sync=True)
 
     @contextmanager
+    def staging(self) -> Iterator[str]:
+        """A place for files that are to be committed together. Call it while `locked`.
+
+        Any process that reaches the file system of the sink may `write_staged` there. What is not
+        committed when the block ends is removed; what a killed run left, when the next one begins.
+        """
+        name = self.folder.name.removeprefix(".")  # of a replacement, which is hidden
+        place = self.folder.with_name(f".{name}.{uuid.uuid4().hex[:8]}.tmp")
+        place.mkdir()
+        try:
+            yield str(place)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def commit(self, files: Sequence[str]) -> None:
+        """Add staged files, in this order behind the rows that are there."""
+        adopt_parts(self.folder, map(Path, files))
+
+    @contextmanager
     def replacement(self) -> Iterator["HistorySink"]:
         """An empty sink that takes the place of this one when the block ends without an error.
 
@@ -93,12 +118,15 @@ class HistorySink:
         """All rows, by position in the order they were written."""
         return local_files(self.folder, self.what, times=self.schema.ordering)
 
-    def read_identities(self, columns: Sequence[str]) -> pl.DataFrame:
-        """`columns` of all rows that have every feature of the view."""
+    def read_identities(self, columns: Sequence[str], window: Window | None) -> pl.DataFrame:
+        """`columns` of the rows in `window` that have every feature of the view; None is all.
+
+        Row groups whose times are all outside are not read.
+        """
         rows, wanted = self.rows(), set(self.schema.arrow.names)
         complete = tuple(file for file in rows.files if wanted <= set(file.schema.names))
         types = self.schema.types(columns)
-        finished = read_keys(replace(rows, files=complete), types, self.schema.timestamp, None)
+        finished = read_keys(replace(rows, files=complete), types, self.schema.timestamp, window)
         return finished.drop(POSITION)
 
     def _lock(self) -> AbstractContextManager[object]:

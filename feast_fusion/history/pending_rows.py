@@ -9,7 +9,7 @@ import pyarrow as pa
 from feast_fusion.errors import schema_error
 from feast_fusion.history.derivation import Derivation
 from feast_fusion.history.history_sink import HistorySink
-from feast_fusion.history.row_keys import read_keys
+from feast_fusion.history.row_keys import read_keys, span
 from feast_fusion.history.table_rows import Rows, Window
 from feast_fusion.history.view_schema import conform
 from feast_fusion.parquet.parquet_source import POSITION, Positions
@@ -46,7 +46,7 @@ class PendingRows:
             everything = read_keys(rows, pa.schema([]), derivation.timestamp, window)
             self.found_none = not everything.height
             self.positions = everything[POSITION].to_numpy()
-            self._seen = sink.read_identities(tuple(self._identity))
+            self._seen = sink.read_identities(tuple(self._identity), None)
 
     def complete(self, batch_rows: int, advance: Callable[[int], object]) -> int:
         """Transform these rows and add what is new to the sink, batch by batch; how many.
@@ -89,7 +89,8 @@ class PendingRows:
     def _lacking(self, candidates: pl.DataFrame, sink: HistorySink) -> Positions:
         last = candidates.unique(self._identity, keep="last", maintain_order=True)
         if last.height:
-            finished = sink.read_identities(tuple(self._identity))
+            met = span(last[self._schema.timestamp])
+            finished = sink.read_identities(tuple(self._identity), met)
             last = last.join(finished, on=self._identity, how="anti", nulls_equal=True)
         return last[POSITION].sort().to_numpy()
 

@@ -1,5 +1,7 @@
 """Which rows of a source count, and what they are known by."""
 
+from datetime import datetime
+
 import polars as pl
 import pyarrow as pa
 
@@ -25,6 +27,12 @@ def read_keys(rows: Rows, types: pa.Schema, timestamp: str, window: Window | Non
     columns = [_as_key(found.column(field.name), field, rows.what) for field in types]
     kept = pa.table([*columns, found.column(POSITION)], names=[*types.names, POSITION])
     return pl.DataFrame(pl.from_arrow(kept))
+
+
+def span(times: pl.Series) -> Window | None:
+    """The window from the earliest to the latest of `times`; None without any."""
+    first, last = times.min(), times.max()
+    return (first, last) if isinstance(first, datetime) and isinstance(last, datetime) else None
 
 
 def _as_key(column: pa.ChunkedArray, field: pa.Field, what: str) -> pa.ChunkedArray:

@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from feast.data_source import DataSource
 from feast.errors import SavedDatasetLocationAlreadyExists
 
 from feast_fusion.errors import schema_error
-from feast_fusion.files import replaced_file
+from feast_fusion.files import replaced_file, sync_path
 from feast_fusion.parquet.location import SUFFIXES, local_path
 from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parquet_file import named_errors
@@ -26,15 +27,30 @@ def append_part(folder: Path, table: pa.Table, *, sync: bool = False) -> Path:
 
     Readers take files in name order. `sync` : safe from a loss of power.
     """
-    names = (path.name for path in folder.iterdir())
-    numbers = [int(found[1]) for found in map(_PART.fullmatch, names) if found]
-    number = max(numbers, default=-1) + 1
-    path = folder / f"part-{number:010d}-{uuid.uuid4().hex[:8]}.parquet"
-    _write_file(path, table, sync=sync)
+    path = _new_part(folder)
+    write_file(path, table, sync=sync)
     return path
 
 
-def _write_file(path: Path, table: pa.Table, *, sync: bool = False) -> None:
+def adopt_parts(folder: Path, files: Iterable[Path]) -> None:
+    """Move whole files of the same file system to `folder`, in this order behind its parts."""
+    for file in files:
+        file.rename(_new_part(folder))
+    sync_path(folder)
+
+
+def _new_part(folder: Path) -> Path:
+    names = (path.name for path in folder.iterdir())
+    numbers = [int(found[1]) for found in map(_PART.fullmatch, names) if found]
+    number = max(numbers, default=-1) + 1
+    return folder / f"part-{number:010d}-{uuid.uuid4().hex[:8]}.parquet"
+
+
+def write_file(path: Path, table: pa.Table, *, sync: bool = False) -> None:
+    """Write `table` as the file `path`, in the place of one that is there.
+
+    `sync` : safe from a loss of power.
+    """
     with replaced_file(path, sync=sync) as building:
         write_parquet(building, table, **_options(table.schema))
 
@@ -59,7 +75,7 @@ def save_table(
     if path.exists() and not allow_overwrite:
         raise SavedDatasetLocationAlreadyExists(location=target.path)
     if path.suffix in SUFFIXES and not path.is_dir():
-        _write_file(path, table)
+        write_file(path, table)
         return
     path.mkdir(parents=True, exist_ok=True)
     earlier = [file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file()]
@@ -115,7 +131,7 @@ def append_table(
         addition = table.rename_columns(schema.names).cast(schema)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix in SUFFIXES:
-            _write_file(path, addition)
+            write_file(path, addition)
         else:
             path.mkdir(exist_ok=True)
             append_part(path, addition)
