@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from redis.exceptions import RedisError
 
 from cli.redis_process import RunningRedis, launch_redis
 from feast_fusion.errors import StoreUnavailableError
@@ -29,8 +30,9 @@ def start_redis(folder: Path) -> RunningRedis:
 
     It listens on 127.0.0.1 only, on a port that stays the folder's, asks for a password that only
     the owner of the folder can read, and keeps its data, log and state in `folder`. Data are saved
-    when it is stopped or receives SIGTERM (and every 15 minutes while written to), so a later start
-    on the same folder has them again. Safe for several processes at once.
+    when it is stopped or receives SIGTERM, when a command that used it ends, and every 15 minutes
+    while written to, so a later start on the same folder has them again. Safe for several
+    processes at once.
 
     Parameters
     ----------
@@ -69,7 +71,8 @@ def embedded_redis(folder: Path) -> Iterator[RunningRedis]:
 
     It is started where it does not run, and again where it dies meanwhile. The last of the
     processes that use it stops it, also when a block raises; one that `start_redis` started goes
-    on.
+    on. What a process has written there is in a snapshot when it leaves: no event brings rows of
+    `feast materialize` back to a server that dies.
     """
     folder, use = _private(folder), ExitStack()
     with FileLock(folder / _LOCK):
@@ -86,8 +89,21 @@ def embedded_redis(folder: Path) -> Iterator[RunningRedis]:
         with FileLock(folder / _LOCK):
             use.close()
             state = _read_state(folder)
-            if state is not None and not state.is_kept and not anybody_lives(folder / _USERS):
+            is_needed = state is None or state.is_kept or anybody_lives(folder / _USERS)
+            if not is_needed:
                 _stop(folder)
+        if is_needed:
+            _save(folder)
+
+
+def _save(folder: Path) -> None:
+    state = _running(folder)
+    if state is not None:
+        try:
+            state.save()
+        except (RedisError, OSError) as error:
+            if state.process() is not None:  # else its last user has saved and stopped it
+                _log.warning("Redis of %s: its data are not in a snapshot: %s", folder, error)
 
 
 def _keep(folder: Path, leaving: threading.Event) -> None:

@@ -96,6 +96,23 @@ class RunningRedis:
         except psutil.Error:
             return None
 
+    def save(self) -> None:
+        """Write a snapshot beside the work of the server, and wait for it.
+
+        Raises
+        ------
+        RedisError
+            The server does not answer, or could not write it.
+        """
+        with self._client(_ANSWER_TIMEOUT_S) as client:
+            state = _without_snapshot_in_progress(client)  # which may lack what is there now
+            if not state["rdb_changes_since_last_save"]:
+                return
+            client.bgsave()
+            state = _without_snapshot_in_progress(client)
+        if state["rdb_last_bgsave_status"] != "ok":
+            raise RedisError(f"{self.address}: no snapshot could be written, see its log")
+
     def stop(self) -> None:
         """Save the data and stop; a server that does not answer is ended by signal."""
         process = self.process()
@@ -123,6 +140,15 @@ class RunningRedis:
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
         )
+
+
+def _without_snapshot_in_progress(client: Redis) -> dict[str, Any]:
+    """What the server says of its snapshots once it writes none."""
+    while True:
+        state: Any = client.info("persistence")
+        if not state["rdb_bgsave_in_progress"]:
+            return dict(state)
+        time.sleep(_POLL_S)
 
 
 def find_redis_server() -> Path:

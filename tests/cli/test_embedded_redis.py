@@ -119,6 +119,27 @@ def test_a_server_that_dies_is_started_again_where_it_was(folder: Path) -> None:
             assert opened.get("film") == "Solaris"
 
 
+def test_what_a_process_wrote_outlives_the_server_that_others_go_on_using(folder: Path) -> None:
+    with embedded_redis(folder) as server:
+        with embedded_redis(folder), client(server) as opened:
+            opened.set("film", "Solaris")
+        os.kill(server.pid, signal.SIGKILL)
+        wait_until(lambda: redis_status(folder) is not None)
+        with client(server) as opened:
+            assert opened.get("film") == "Solaris"
+
+
+def test_a_snapshot_that_cannot_be_written_is_said(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with embedded_redis(folder) as server:
+        with embedded_redis(folder), client(server) as opened:
+            opened.set("film", "Solaris")
+            (folder / "dump.rdb").mkdir()
+        (folder / "dump.rdb").rmdir()
+    assert "its data are not in a snapshot" in caplog.text
+
+
 def test_only_the_owner_of_the_folder_can_use_it(folder: Path) -> None:
     server = start_redis(folder)
     with redis.Redis(port=server.port) as stranger, pytest.raises(redis.AuthenticationError):
