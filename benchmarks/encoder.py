@@ -22,7 +22,6 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer, BertConfig, PreTrainedConfig, Qwen3Config
 
-from benchmarks.demo import measured_workspace, texts_of
 from benchmarks.report import Case, compared, report
 from feast_fusion.encoding.encoder import load_encoder
 from feast_fusion.encoding.model_folder import find_model_folder
@@ -86,6 +85,8 @@ def run(json_path: Path | None = None, quick: bool = False) -> dict[str, Any]:
     print(f"matrix product, bf16: {rate / 1e12:.2f} TFLOP/s")
     cases: list[Case] = []
     if device == "cpu" and not quick:
+        from benchmarks.demo import measured_workspace, texts_of  # the application, not on a GPU's
+
         workspace = measured_workspace()
         model = workspace.dataset.encoder.model
         folder = find_model_folder(model)

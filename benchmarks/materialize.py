@@ -26,16 +26,8 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueTyp
 from feast.types import Int64
 from redis import Redis
 
-from benchmarks.report import (
-    Case,
-    added_memory_mb,
-    child_memory_mb,
-    compared,
-    new_store,
-    report,
-    unit_vectors,
-    vector_field,
-)
+from benchmarks.feature_store import new_store, unit_vectors, vector_field
+from benchmarks.report import Case, added_memory_mb, child_memory_mb, compared, report
 from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 

@@ -19,7 +19,8 @@ import redis
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.types import Array, Float64, Int64, String
 
-from benchmarks.report import Case, compared, new_store, report, unit_vectors, vector_field
+from benchmarks.feature_store import new_store, unit_vectors, vector_field
+from benchmarks.report import Case, compared, report
 from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
 from feast_fusion.online.codec.entity_keys import encode_keys

@@ -23,16 +23,8 @@ import pyarrow.parquet as pq
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.types import Float64, Int64
 
-from benchmarks.report import (
-    Case,
-    added_memory_mb,
-    child_memory_mb,
-    compared,
-    new_store,
-    report,
-    unit_vectors,
-    vector_field,
-)
+from benchmarks.feature_store import new_store, unit_vectors, vector_field
+from benchmarks.report import Case, added_memory_mb, child_memory_mb, compared, report
 from feast_fusion.training_set import TrainingSet
 
 OURS = "feast_fusion.point_in_time.PointInTimeOfflineStore"
