@@ -4,6 +4,7 @@
   are taken as they are.
 - Of a folder, files named `*.parquet`, `*.parq` and `*.pq` are read, in the order of their names,
   sub-folders included. A name that begins with a dot or an underscore is hidden.
+- `iceberg://CATALOG/NAMESPACE.TABLE` is an Iceberg table, whose files `feast_fusion.tables` finds.
 - A sub-folder named `key=value` gives its files the column `key` (hive partitions).
 - In a path that names nothing itself `*`, `?` and `[...]` stand for parts of a name, and `**` for
   folders; what they match is read as the files of a folder are.
@@ -20,6 +21,7 @@ from pyarrow import fs
 
 from feast_fusion.errors import StoreUnavailableError, schema_error
 
+ICEBERG = "iceberg://"
 SUFFIXES = (".parquet", ".parq", ".pq")
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _DELTA_LOG = "_delta_log"

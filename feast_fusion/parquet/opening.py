@@ -9,7 +9,14 @@ from pyarrow import fs
 
 from feast_fusion.errors import schema_error
 from feast_fusion.parquet.column_types import can_be_times
-from feast_fusion.parquet.location import base_of, is_parquet, list_files, locate, partition_of
+from feast_fusion.parquet.location import (
+    ICEBERG,
+    base_of,
+    is_parquet,
+    list_files,
+    locate,
+    partition_of,
+)
 from feast_fusion.parquet.parquet_file import ParquetFile, read_footer
 from feast_fusion.parquet.parquet_source import ParquetSource
 
@@ -18,6 +25,8 @@ def open_source(
     source: DataSource | None, repo_path: str | Path | None, what: str
 ) -> ParquetSource:
     """The files of a Feast source of Parquet (see `location`), with the columns it declares.
+
+    Of an Iceberg table these are the files of its current snapshot.
 
     Raises
     ------
@@ -35,13 +44,16 @@ def open_source(
             expected="a FileSource of Parquet files",
             remedy="Use another offline store for it, or export it to Parquet.",
         )
-    filesystem, root = locate(source, repo_path)
     roles = {
         "timestamp_field": source.timestamp_field,
         "created_timestamp_column": source.created_timestamp_column,
     }
     times = tuple(name for name in roles.values() if name)
-    found = open_files(filesystem, root, what, source.field_mapping or {}, times)
+    mapping = source.field_mapping or {}
+    if source.path.startswith(ICEBERG):
+        found = _open_table(source.path, what, mapping, times)
+    else:
+        found = open_files(*locate(source, repo_path), what, mapping, times)
     for role, name in roles.items():
         if name and found.has(name) and not can_be_times(kind := found.stored_type(name)):
             raise schema_error(
@@ -51,6 +63,14 @@ def open_source(
                 remedy="Convert the column, or name another one.",
             )
     return found
+
+
+def _open_table(
+    uri: str, what: str, field_mapping: Mapping[str, str], times: tuple[str, ...]
+) -> ParquetSource:
+    from feast_fusion.tables.iceberg_source import open_table  # an extra
+
+    return open_table(uri, what, field_mapping, times)
 
 
 def open_files(
