@@ -146,7 +146,7 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
             derivation.view.name,
             len(pending.positions),
             n_added,
-            sink.folder,
+            sink.what,
         )
 
     def _write_online(self, task: MaterializationTask, derivation: Derivation, rows: Rows) -> None:

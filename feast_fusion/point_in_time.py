@@ -25,6 +25,7 @@ from feast.utils import compute_non_entity_date_range
 from feast_fusion.errors import schema_error
 from feast_fusion.on_demand import requested_on_demand
 from feast_fusion.parquet.declared_types import view_types
+from feast_fusion.parquet.location import is_table
 from feast_fusion.parquet.opening import local_files
 from feast_fusion.parquet.parts import append_table, save_logged
 from feast_fusion.retrieval.asof_join import AsOf
@@ -181,7 +182,7 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
 
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
         """Feast's look at a source, which takes the name of an Iceberg table for a missing path."""
-        if not getattr(data_source, "path", "").startswith(ICEBERG):
+        if not is_table(data_source):
             super().validate_data_source(config, data_source)
 
     def get_table_column_names_and_types_from_data_source(

@@ -9,7 +9,8 @@ import pyarrow as pa
 from feast import FeatureView, StreamFeatureView
 
 from feast_fusion.errors import schema_error
-from feast_fusion.history.history_sink import HistorySink, open_sink
+from feast_fusion.history.history_sink import HistorySink
+from feast_fusion.history.sinks import open_sink
 from feast_fusion.history.table_rows import Rows, Window, pull_rows
 from feast_fusion.history.view_schema import ViewSchema, python_frame, view_schema
 from feast_fusion.parquet.location import is_parquet

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from feast_fusion.parquet.location import ICEBERG
 from feast_fusion.parquet.parts import write_file
 
 
@@ -16,6 +17,11 @@ def write_staged(place: str, number: int, table: pa.Table) -> str:
     ----------
     place : what `HistorySink.staging` gives
     """
-    path = Path(place) / f"shard-{number:010d}.parquet"
-    write_file(path, table, sync=True)
-    return str(path)
+    file = f"{place}/shard-{number:010d}.parquet"
+    if file.startswith(ICEBERG):
+        from feast_fusion.tables.staged_files import staged_at, write_remote  # an extra
+
+        write_remote(*staged_at(file), table)
+    else:
+        write_file(Path(file), table, sync=True)
+    return file

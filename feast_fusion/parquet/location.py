@@ -33,6 +33,11 @@ def is_parquet(source: DataSource | None) -> bool:
     return isinstance(source, FileSource) and isinstance(source.file_format, ParquetFormat | None)
 
 
+def is_table(source: DataSource | None) -> bool:
+    """Whether `source` names an Iceberg table as its path."""
+    return isinstance(source, FileSource) and source.path.startswith(ICEBERG)
+
+
 def locate(source: FileSource, repo_path: str | Path | None) -> tuple[fs.FileSystem, str]:
     """The file system of a source, and the path there."""
     if source.path.startswith("s3://"):

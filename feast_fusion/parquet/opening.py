@@ -10,9 +10,9 @@ from pyarrow import fs
 from feast_fusion.errors import schema_error
 from feast_fusion.parquet.column_types import can_be_times
 from feast_fusion.parquet.location import (
-    ICEBERG,
     base_of,
     is_parquet,
+    is_table,
     list_files,
     locate,
     partition_of,
@@ -50,7 +50,7 @@ def open_source(
     }
     times = tuple(name for name in roles.values() if name)
     mapping = source.field_mapping or {}
-    if source.path.startswith(ICEBERG):
+    if is_table(source):
         found = _open_table(source.path, what, mapping, times)
     else:
         found = open_files(*locate(source, repo_path), what, mapping, times)

@@ -1,7 +1,6 @@
 """An Iceberg table by its name, and the data files that its current snapshot consists of."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
