@@ -30,6 +30,7 @@ from feast_fusion.parquet.opening import local_files
 from feast_fusion.parquet.parts import append_table, save_logged
 from feast_fusion.retrieval.asof_join import AsOf
 from feast_fusion.retrieval.date_range import entities_between
+from feast_fusion.retrieval.engine import Engine, LocalEngine
 from feast_fusion.retrieval.entity_table import EntityTable, Frame, read_entity_table
 from feast_fusion.retrieval.feature_join import FeatureJoin, plan_join
 from feast_fusion.retrieval.pulled_rows import PulledRows
@@ -52,6 +53,8 @@ class PointInTimeOfflineStoreConfig(DuckDBOfflineStoreConfig):  # type: ignore[m
         has a created timestamp: a later correction does not leak. A row without a created time
         is not seen. Off, it is still Feast's own argument of a call.
     strictly_before : a label does not see rows of its own instant
+    engine : where rows are found: `{type: local}`, or `{type: spark, url: sc://host:port}` with
+        the other options of `SparkEngine`
     """
 
     type: Literal["feast_fusion.point_in_time.PointInTimeOfflineStore"] = (
@@ -59,6 +62,7 @@ class PointInTimeOfflineStoreConfig(DuckDBOfflineStoreConfig):  # type: ignore[m
     )
     filter_by_created_timestamp: bool = False
     strictly_before: bool = False
+    engine: Engine = LocalEngine()
 
 
 class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
@@ -128,6 +132,7 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
                 full_feature_names,
                 _metadata(entities, feature_refs),
                 config.repo_path,
+                config.offline_store.engine,
             )
         )
 

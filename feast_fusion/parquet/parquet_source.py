@@ -5,7 +5,7 @@ and one piece. Two files of a folder may have other columns; a column that a fil
 its rows.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -124,18 +124,23 @@ class ParquetSource:
         return widths.pop() if len(widths) == 1 else 0
 
     def keys(
-        self, columns: Sequence[str], timestamp: str, window: tuple[int, int] | None
+        self,
+        columns: Sequence[str],
+        timestamp: str,
+        window: tuple[int, int] | None,
+        among: Collection[int] | None = None,
     ) -> pa.Table:
         """`columns`, `timestamp` and `__position` of the rows with a time in `window`.
 
         Both ends of the window (microseconds) are in it; None is all rows. A null time is in no
-        window. Row groups whose statistics put all times outside are not read.
+        window. Row groups whose statistics put all times outside are not read, nor those of each
+        file whose number is not in `among`.
         """
         names = list(dict.fromkeys([*columns, timestamp]))
         self._require(names)
         parts = [self.no_rows(names).append_column(POSITION, pa.array([], pa.int64()))]
         for file, start in zip(self.files, self.starts.tolist(), strict=False):
-            groups = file.groups
+            groups = [g for g in file.groups if among is None or g.number in among]
             if window is not None:
                 groups = [g for g in groups if g.may_hold(self._stored[timestamp], *window)]
             for first, table in self._scan(file, groups, names, _KEY_ROWS, use_threads=True):

@@ -18,9 +18,10 @@ from feast_fusion.errors import schema_error
 from feast_fusion.parquet.column_types import is_list
 from feast_fusion.parquet.declared_types import declared_type, returned_type
 from feast_fusion.parquet.opening import open_source
-from feast_fusion.parquet.parquet_source import POSITION, ParquetSource
-from feast_fusion.retrieval.asof_join import AsOf, newest_rows
+from feast_fusion.parquet.parquet_source import ParquetSource
+from feast_fusion.retrieval.asof_join import ABSENT, AsOf, Newest, newest_rows
 from feast_fusion.retrieval.entity_table import EVENT_TIMESTAMP, EntityTable
+from feast_fusion.retrieval.key_rows import KeyRows
 from feast_fusion.times import to_micros
 
 _log = logging.getLogger(__name__)
@@ -97,16 +98,30 @@ class FeatureJoin:
             keys, f"the source of feature view {self.view!r}, {self.source.path}"
         )
 
-    def match(self, entities: EntityTable) -> Matched:
-        """For every entity row the newest row of this view it may see."""
-        labels = self.labels(entities)
+    @property
+    def key_rows(self) -> KeyRows:
+        """Keys and times of the rows of this view's source."""
+        columns = tuple(column for column, _ in self.keys)
+        return KeyRows(self.source, columns, self.timestamp, self.created)
+
+    def window(self, entities: EntityTable) -> tuple[int, int] | None:
+        """Earliest and latest time, microseconds, of a row that a label may see; None without."""
         span = entities.span()
         if span is None:
-            return _matched(np.full(len(labels), -1, np.int64), self.source.n_rows)
+            return None
         first, last = map(to_micros, span)
-        rows = self._rows(first - self.rule.ttl_us if self.rule.ttl_us else -(1 << 63), last)
-        keys = [f"k{i}" for i in range(len(self.keys))]
-        newest = newest_rows(labels, rows, keys, self.rule)
+        return first - self.rule.ttl_us if self.rule.ttl_us else -(1 << 63), last
+
+    def newest(self, entities: EntityTable) -> Newest:
+        """For every entity row the newest row of this view it may see."""
+        window = self.window(entities)
+        if window is None:
+            return Newest(np.full(len(entities), ABSENT, np.int64), 0)
+        read = self.key_rows
+        return newest_rows(self.labels(entities), read.read(window), read.names, self.rule)
+
+    def matched(self, newest: Newest) -> Matched:
+        """What entity rows see, as distinct rows; warns of what a created time hid from them."""
         if newest.n_hidden:
             _log.warning(
                 "feature view %r: %d of %d entity rows see an older row, or none, because newer "
@@ -114,21 +129,10 @@ class FeatureJoin:
                 "time of a load, switch the rule off.",
                 self.view,
                 newest.n_hidden,
-                len(labels),
+                len(newest.positions),
                 self.created,
             )
         return _matched(newest.positions, self.source.n_rows)
-
-    def _rows(self, earliest: int, latest: int) -> pl.DataFrame:
-        columns = [column for column, _ in self.keys]
-        times = [self.created] if self.created is not None else []
-        found = self.source.keys([*columns, *times], self.timestamp, (earliest, latest))
-        renamed = {f"k{i}": found.column(column) for i, column in enumerate(columns)}
-        renamed["ts"] = found.column(self.timestamp).cast(pa.int64())
-        if self.created is not None:
-            renamed["created"] = found.column(self.created).cast(pa.int64())
-        renamed["position"] = found.column(POSITION)
-        return pl.DataFrame(pl.from_arrow(pa.table(renamed)))
 
 
 def _matched(found: NDArray[np.int64], n_rows: int) -> Matched:

@@ -15,9 +15,10 @@ from feast_fusion.column_names import feature_column
 from feast_fusion.errors import NotOfferedError
 from feast_fusion.parquet.column_types import is_list, plain, plain_type
 from feast_fusion.parquet.parts import save_table
+from feast_fusion.retrieval.engine import Engine
 from feast_fusion.retrieval.entity_table import EntityTable
 from feast_fusion.retrieval.feature_columns import arrow_columns, indexed_columns, indexed_list
-from feast_fusion.retrieval.feature_join import FeatureJoin
+from feast_fusion.retrieval.feature_join import FeatureJoin, Matched
 from feast_fusion.training_set import Indexed, TrainingSet
 
 _ON_DEMAND_ROWS = 8192  # rows whose vectors are laid out at once for an on-demand view
@@ -33,6 +34,13 @@ class Retrieval:
     full_feature_names: bool
     metadata: RetrievalMetadata
     repo_path: Path | None
+    engine: Engine
+
+    def matches(self) -> Iterator[tuple[FeatureJoin, Matched]]:
+        """What the entity rows see of each view."""
+        found = self.engine.newest(self.joins, self.entities)
+        for join, newest in zip(self.joins, found, strict=True):
+            yield join, join.matched(newest)
 
 
 class Job(RetrievalJob):  # type: ignore[misc]
@@ -89,8 +97,8 @@ class PointInTimeRetrievalJob(_Answer):
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         entities = self._retrieval.entities
         columns = dict(zip(entities.table.column_names, entities.table.columns, strict=True))
-        for join in self._retrieval.joins:
-            columns |= arrow_columns(join, join.match(entities))
+        for join, matched in self._retrieval.matches():
+            columns |= arrow_columns(join, matched)
         return pa.table(columns)
 
     def to_training_set(self) -> TrainingSet:
@@ -110,8 +118,8 @@ class PointInTimeRetrievalJob(_Answer):
         columns = dict(zip(entities.table.column_names, entities.table.columns, strict=True))
         vectors: dict[str, Indexed] = {}
         lists: dict[str, Indexed] = {}
-        for join in self._retrieval.joins:
-            found, found_vectors, found_lists = indexed_columns(join, join.match(entities))
+        for join, matched in self._retrieval.matches():
+            found, found_vectors, found_lists = indexed_columns(join, matched)
             columns |= found
             vectors |= found_vectors
             lists |= found_lists

@@ -1,0 +1,73 @@
+"""The newest row of each label, found on the workers of a Spark Connect server."""
+
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from feast_fusion.retrieval.asof_join import ABSENT, Newest
+from feast_fusion.retrieval.entity_table import EntityTable
+from feast_fusion.retrieval.feature_join import FeatureJoin
+from feast_fusion.retrieval.spark.parts import PART_ROWS, label_parts, row_parts, unpacked
+from feast_fusion.retrieval.spark.ranges import RANGE, Edges
+from feast_fusion.retrieval.spark.session import spark_session
+from feast_fusion.retrieval.spark.tasks import MATCHED, PLACED, SAMPLED, Part, ViewTasks
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_PLACES_PER_RANGE = 64  # sampled, so that the rows of ranges differ by an eighth
+
+
+def newest_on_spark(
+    joins: Sequence[FeatureJoin], entities: EntityTable, url: str, rows_per_group: int
+) -> Iterator[Newest]:
+    """For each view the same as `FeatureJoin.newest`, by the Spark Connect server at `url`.
+
+    Parameters
+    ----------
+    rows_per_group : about how many labels and rows a worker matches at once at most
+
+    Raises
+    ------
+    MissingExtraError, StoreUnavailableError, SchemaError
+        As `spark_session` and `FeatureJoin.newest`.
+    """
+    with spark_session(url) as spark:
+        for join in joins:
+            yield _newest(spark, join, entities, rows_per_group)
+
+
+def _newest(
+    spark: "SparkSession", join: FeatureJoin, entities: EntityTable, rows_per_group: int
+) -> Newest:
+    labels, rows, window = join.labels(entities), join.key_rows, join.window(entities)
+    found = np.full(len(labels), ABSENT, np.int64)
+    if window is None:
+        return Newest(found, 0)
+    tasks = ViewTasks(replace(rows, source=replace(rows.source, files=())), window, join.rule)
+    parts = _sent(spark, [*label_parts(labels, rows.names), *row_parts(rows.source)])
+    parts = parts.repartition(1 + (len(labels) + rows.source.n_rows) // PART_ROWS)
+    edges = _edges(parts, tasks, rows_per_group // 2)  # half, lest a range by chance exceeds it
+    placed = parts.mapInArrow(tasks.place(edges), PLACED)
+    matched = placed.groupBy(RANGE).applyInArrow(tasks.match(), MATCHED).toArrow()
+    for value in matched.column("payload"):
+        pairs = unpacked(value.as_py())
+        found[pairs["row"].to_numpy()] = pairs["position"].to_numpy()
+    return Newest(found, sum(matched.column("n_hidden").to_pylist()))
+
+
+def _sent(spark: "SparkSession", parts: Sequence[Part]) -> "DataFrame":
+    column = pa.array([pickle.dumps(part) for part in parts], pa.binary())
+    return spark.createDataFrame(pa.table({"part": column}))
+
+
+def _edges(parts: "DataFrame", tasks: ViewTasks, rows_per_range: int) -> Edges:
+    one_in = max(1, rows_per_range // _PLACES_PER_RANGE)
+    sampled = parts.mapInArrow(tasks.sample(one_in), SAMPLED).toArrow()
+    places = pl.concat(unpacked(value.as_py()) for value in sampled.column("payload"))
+    return Edges.between(places, max(1, rows_per_range // one_in))
