@@ -37,6 +37,7 @@ from feast_fusion.history.history_sink import HistorySink
 from feast_fusion.history.online_rows import write_online
 from feast_fusion.history.pending_rows import PendingRows
 from feast_fusion.history.row_keys import read_keys
+from feast_fusion.history.runner import LocalRunnerConfig, RunnerConfig, open_runner
 from feast_fusion.history.table_rows import Rows, Window
 from feast_fusion.history.view_schema import conform, declared_features
 from feast_fusion.parquet.newest import newest
@@ -56,6 +57,7 @@ class HistoryEngineConfig(FeastConfigBaseModel):  # type: ignore[misc]
     """What `batch_engine` in feature_store.yaml may say.
 
     batch_rows: rows given to a transformation at once and written to a sink as one file;
+    runner: who transforms them, `{type: local}` or `{type: ray, ...}`;
     backend: data frame backend of Feast's local engine, for its historical retrieval only.
     """
 
@@ -63,6 +65,7 @@ class HistoryEngineConfig(FeastConfigBaseModel):  # type: ignore[misc]
         "feast_fusion.history_engine.HistoryEngine"
     )
     batch_rows: Annotated[int, Field(ge=1)] = 10_000
+    runner: RunnerConfig = LocalRunnerConfig()
     backend: str | None = None
 
 
@@ -73,6 +76,7 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
         self, *, repo_config: Any, offline_store: Any, online_store: Any, **options: Any
     ) -> None:
         self.options = HistoryEngineConfig(**options)
+        self.runner = open_runner(self.options.runner, repo_config)
         super().__init__(
             backend=self.options.backend,
             repo_config=repo_config,
@@ -140,7 +144,7 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
         if pending.found_none:
             _warn_of_nothing(task, rows, derivation.timestamp)
         with _progress(task, label, len(pending.positions)) as advance:
-            n_added = pending.complete(self.options.batch_rows, advance)
+            n_added = self.runner.complete(pending, self.options.batch_rows, advance)
         _log.debug(
             "%s: %d rows transformed, %d added to %s",
             derivation.view.name,

@@ -34,9 +34,16 @@ def rebuild_history(store: FeatureStore, view: Any, advance: Callable[[int], obj
     ----------
     advance : called with the number of rows of each part that is done
     """
-    offline_store = store._get_provider().offline_store
-    batch_rows = store.config.batch_engine.batch_rows
-    return rebuild_sink(view, store.config, offline_store, batch_rows, advance)
+    provider = store._get_provider()
+    engine = provider.batch_engine
+    return rebuild_sink(
+        view,
+        store.config,
+        provider.offline_store,
+        engine.options.batch_rows,
+        engine.runner,
+        advance,
+    )
 
 
 def rewrite_online(store: FeatureStore, created: datetime) -> int:

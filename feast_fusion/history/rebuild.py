@@ -12,6 +12,7 @@ from typing import Any
 from feast_fusion.errors import schema_error
 from feast_fusion.history.derivation import derive
 from feast_fusion.history.pending_rows import PendingRows
+from feast_fusion.history.runner import Runner
 
 _ALWAYS = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
 
@@ -21,6 +22,7 @@ def rebuild_sink(
     repo_config: Any,
     offline_store: Any,
     batch_rows: int,
+    runner: Runner,
     advance: Callable[[int], object] = lambda n_rows: None,
 ) -> int:
     """Replace the sink of `view` by its source's rows through its transformation; how many.
@@ -48,4 +50,5 @@ def rebuild_sink(
         )
     with sink.locked(), sink.replacement() as new:
         rows = derivation.open_rows(repo_config, offline_store, _ALWAYS)
-        return PendingRows(derivation, rows, new, _ALWAYS).complete(batch_rows, advance)
+        pending = PendingRows(derivation, rows, new, _ALWAYS)
+        return runner.complete(pending, batch_rows, advance)

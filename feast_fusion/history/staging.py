@@ -5,6 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from feast_fusion.parquet.location import ICEBERG
+from feast_fusion.parquet.opening import local_files, open_files
+from feast_fusion.parquet.parquet_source import ParquetSource
 from feast_fusion.parquet.parts import write_file
 
 
@@ -25,3 +27,12 @@ def write_staged(place: str, number: int, table: pa.Table) -> str:
     else:
         write_file(Path(file), table, sync=True)
     return file
+
+
+def open_staged(file: str, what: str) -> ParquetSource:
+    """A file that `write_staged` wrote; errors as of `open_source`, about `what`."""
+    if file.startswith(ICEBERG):
+        from feast_fusion.tables.staged_files import staged_at  # an extra
+
+        return open_files(*staged_at(file), what)
+    return local_files(file, what)

@@ -34,7 +34,10 @@ registry:
   serve_features_while_materializing: true
 offline_store: {{type: {offline_store}}}
 online_store: {online_store}
-batch_engine: {{type: feast_fusion.history_engine.HistoryEngine, batch_rows: {batch_rows}}}
+batch_engine:
+  type: feast_fusion.history_engine.HistoryEngine
+  batch_rows: {batch_rows}
+  runner: {runner}
 entity_key_serialization_version: 3
 """
 
@@ -173,6 +176,7 @@ def make_repo(
     online_store: str,
     offline_store: str = "duckdb",
     batch_rows: int = 10,
+    runner: str = "{type: local}",
     definitions: str = DEFINITIONS,
 ) -> FeastRepo:
     """The repository in `folder`, not applied yet."""
@@ -182,6 +186,7 @@ def make_repo(
         online_store=online_store,
         offline_store=offline_store,
         batch_rows=batch_rows,
+        runner=runner,
     )
     (folder / "feature_store.yaml").write_text(config)
     (folder / "definitions.py").write_text(definitions.format(folder=folder))

@@ -8,6 +8,7 @@ from cli.redis_process import RunningRedis
 from feast_fusion.errors import SchemaError
 from feast_fusion.history.derivation import derive
 from feast_fusion.history.rebuild import rebuild_sink
+from feast_fusion.history.runner import LocalRunner
 from tests.feast_fusion.feast_repo import FeastRepo, day, make_repo, page, redis_store
 
 
@@ -23,7 +24,7 @@ def repo(tmp_path: Path, server: RunningRedis) -> FeastRepo:
 def rebuild(repo: FeastRepo) -> int:
     store = repo.store
     view = store.get_feature_view("page_vector")
-    return rebuild_sink(view, store.config, store._get_provider().offline_store, 10)
+    return rebuild_sink(view, store.config, store._get_provider().offline_store, 10, LocalRunner())
 
 
 def numbers(repo: FeastRepo) -> list[float]:
@@ -73,4 +74,4 @@ def test_a_view_without_a_history_is_refused(repo: FeastRepo) -> None:
     view = store.get_feature_view("page_text")
     assert derive(view, store.config).sink is None
     with pytest.raises(SchemaError, match=r"'page_text'.*without a sink"):
-        rebuild_sink(view, store.config, store._get_provider().offline_store, 10)
+        rebuild_sink(view, store.config, store._get_provider().offline_store, 10, LocalRunner())

@@ -1,0 +1,163 @@
+"""The runner `ray`: two workers give what one process gives, also where one of them is killed."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import psutil
+import pytest
+import ray
+
+from tests.feast_fusion.feast_repo import (
+    DEFINITIONS,
+    FEAST,
+    FeastRepo,
+    day,
+    make_repo,
+    page,
+)
+
+WINDOW = ("materialize", day(0), day(200))
+N_ROWS = 60
+TEXTS = [f"text-{i}" for i in range(N_ROWS)]
+
+pytestmark = pytest.mark.filterwarnings("ignore:Batch feature views are experimental")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a cluster that is there before the commands and after them."""
+    context = ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+    )
+    yield context.address_info["gcs_address"]
+    ray.shutdown()
+
+
+@pytest.fixture
+def repo(cluster: str, tmp_path: Path) -> FeastRepo:
+    return pages_repo(tmp_path / "repo", f'{{type: ray, address: "{cluster}", encoders: 2}}')
+
+
+def pages_repo(folder: Path, runner: str) -> FeastRepo:
+    """60 pages in batches of 10; of the environment only what begins with FUSION_ travels."""
+    repo = make_repo(
+        folder,
+        online_store=f"{{type: sqlite, path: {folder}/online.db}}",
+        runner=runner,
+        definitions=DEFINITIONS.replace("UDF_", "FUSION_UDF_"),
+    )
+    repo.write_pages([page(f"p{i % 7}", i, i) for i in range(N_ROWS)])
+    repo.store_apply()
+    return repo
+
+
+def start(repo: FeastRepo, **variables: str) -> subprocess.Popen[str]:
+    log = {"FUSION_UDF_LOG": str(repo.folder / "udf.log")}
+    return subprocess.Popen(
+        [*FEAST, *WINDOW],
+        cwd=repo.folder,
+        env=repo.environment(**log, **variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(repo: FeastRepo, *, fails: bool = False, **variables: str) -> str:
+    command = start(repo, **variables)
+    output, _ = command.communicate()
+    assert (command.returncode != 0) is fails, output
+    return output
+
+
+def start_until(repo: FeastRepo, text: str) -> tuple[subprocess.Popen[str], Path, int]:
+    """The command, a worker of which waits in the batch of `text`; the pipe, its open end."""
+    fifo = repo.folder / "fifo"
+    os.mkfifo(fifo)
+    command = start(repo, FUSION_UDF_WAIT_ON=text, FUSION_UDF_FIFO=str(fifo))
+    return command, fifo, os.open(fifo, os.O_WRONLY)
+
+
+def reader_of(fifo: Path) -> psutil.Process:
+    """The worker that waits at `fifo`."""
+    for worker in workers():
+        if str(fifo) in [str(e.readlink()) for e in Path(f"/proc/{worker.pid}/fd").iterdir()]:
+            return worker
+    raise AssertionError("nobody reads")
+
+
+def workers() -> list[psutil.Process]:
+    return [each for each in psutil.process_iter(["name"]) if "RayWorker" in each.info["name"]]
+
+
+def rows_of(repo: FeastRepo) -> pl.DataFrame:
+    return repo.stored().sort("event_timestamp")
+
+
+def test_a_killed_worker_does_its_batch_again_and_nothing_else(
+    repo: FeastRepo, tmp_path: Path
+) -> None:
+    command, fifo, held = start_until(repo, "text-35")
+    worker = reader_of(fifo)
+    worker.kill()
+    worker.wait()
+    os.close(held)
+    os.close(os.open(fifo, os.O_WRONLY))  # once the batch is done again
+    output, _ = command.communicate()
+    assert command.returncode == 0, output
+    assert not re.search(r"\[20\d\d-|\(raylet|ray::", output), "Ray says nothing of it"
+    assert sorted(repo.transformed()) == sorted([*TEXTS, *TEXTS[30:40]])
+    assert repo.online(["p0", "p3"]) == [56, 59]
+    local = pages_repo(tmp_path / "local", "{type: local}")
+    run(local)
+    assert rows_of(repo).equals(rows_of(local))
+    assert repo.stored().equals(local.stored()), "committed in the order of the source"
+    assert list(repo.sink.parent.glob(".*.tmp")) == []
+
+    run(repo)
+    assert repo.transformed() == []
+    assert repo.stored().height == N_ROWS
+
+
+def test_a_killed_command_leaves_the_sink_as_it_was(repo: FeastRepo) -> None:
+    command, fifo, held = start_until(repo, "text-35")
+    worker = reader_of(fifo)
+    command.send_signal(signal.SIGKILL)
+    command.communicate()
+    assert repo.stored().height == 0 and repo.watermark() is None
+    worker.wait()  # it ends with the command, and so do the others
+    os.close(held)
+    psutil.wait_procs(workers())
+    repo.transformed()
+    run(repo)
+    assert repo.stored()["emb"].list.first().to_list() == list(range(N_ROWS))
+    assert list(repo.sink.parent.glob(".*.tmp")) == []
+
+
+def test_a_transformation_that_raises_fails_the_command_and_changes_nothing(
+    repo: FeastRepo,
+) -> None:
+    output = run(repo, fails=True, FUSION_UDF_RAISE_ON="text-45")
+    assert "ValueError: the model refused a text" in output
+    assert "Raised by the transformation of feature view 'page_vector' on 10 rows" in output
+    assert repo.stored().height == 0 and repo.watermark() is None
+    assert repo.online(["p0", "p3"]) == [None, None]
+    assert list(repo.sink.parent.glob(".*.tmp")) == []
+
+
+def test_more_encoders_than_the_cluster_has_room_for_are_refused(repo: FeastRepo) -> None:
+    config = repo.folder / "feature_store.yaml"
+    config.write_text(config.read_text().replace("encoders: 2", "encoders: 3"))
+    output = run(repo, fails=True)
+    assert "got 3 encoders of 1 CPU each, expected at most 2" in output
+    assert "Lower encoders" in output
+    assert repo.transformed() == [] and repo.watermark() is None
