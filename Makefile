@@ -2,8 +2,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SCALE  := $(VENV)/.installed-scale
 
-.PHONY: setup demo test lint soak clean
+.PHONY: setup demo test test-scale lint soak clean
 
 setup: $(STAMP)  ## the environment only
 
@@ -20,6 +21,14 @@ demo: setup  ## MovieLens the whole way: features, training set, ranker, top 10 
 
 test: setup lint  ## style, types, import directions, then the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-scale: $(SCALE)  ## the tests of what runs on Ray, Spark and Iceberg
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/scale
+
+$(SCALE): requirements.scale.lock $(STAMP)
+	@echo "Adding requirements.scale.lock to $(VENV)..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.lock -r requirements.scale.lock
+	@touch $@
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -346,3 +346,7 @@ def test_feast_finds_the_config_class() -> None:
         HistoryEngineConfig(type=name, batch_row=1)
     with pytest.raises(ValueError, match=r"batch_rows\n.*greater than or equal to 1"):
         HistoryEngineConfig(type=name, batch_rows=0)
+    with pytest.raises(ValueError, match=r"runner\n.*'dask'.*expected tags: 'local', 'ray'"):
+        HistoryEngineConfig(type=name, runner={"type": "dask"})
+    with pytest.raises(ValueError, match=r"runner.ray.encoders\n.*greater than or equal to 1"):
+        HistoryEngineConfig(type=name, runner={"type": "ray", "encoders": 0})

@@ -53,11 +53,18 @@ def twice(df: pd.DataFrame) -> pd.DataFrame:
 class Repo:
     """A repository on SQLite, with one source table `user_id, at, n` unless a test has another."""
 
-    def __init__(self, folder: Path, offline_store: str = "duckdb") -> None:
+    def __init__(
+        self, folder: Path, offline_store: str = "duckdb", runner: str = "{type: local}"
+    ) -> None:
         self.folder = folder
         online = f"{{type: sqlite, path: {folder}/online.db}}"
         repo = make_repo(
-            folder, online_store=online, offline_store=offline_store, batch_rows=3, definitions=""
+            folder,
+            online_store=online,
+            offline_store=offline_store,
+            batch_rows=3,
+            runner=runner,
+            definitions="",
         )
         self.store: FeatureStore = repo.store
         self.sink = folder / "sink"
