@@ -78,8 +78,8 @@ class Derivation:
                 first = table.slice(0, 1).select([*table.column_names[:3]]).to_pylist()
                 error.add_note(
                     f"Raised by the transformation of feature view {self.view.name!r} on "
-                    f"{table.num_rows} rows, the first being {first}. Finished batches are kept; "
-                    "correct the transformation and run the same command again."
+                    f"{table.num_rows} rows, the first being {first}. Nothing is lost: correct the "
+                    "transformation and run the same command again."
                 )
                 raise
             if not isinstance(frame, pd.DataFrame):

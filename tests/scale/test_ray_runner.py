@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,12 @@ import polars as pl
 import psutil
 import pytest
 import ray
+from feast import Field
+from feast.types import Int64
 
+from feast_fusion.history.ray_runner import RayRunner
+from feast_fusion.history.rebuild import rebuild_sink
+from feast_fusion.history.runner import RayRunnerConfig
 from tests.feast_fusion.feast_repo import (
     DEFINITIONS,
     FEAST,
@@ -19,6 +25,11 @@ from tests.feast_fusion.feast_repo import (
     day,
     make_repo,
     page,
+)
+from tests.feast_fusion.history.table_store import TableSource
+from tests.feast_fusion.history.test_history_views import Repo, at
+from tests.feast_fusion.history.test_history_views import (
+    test_a_computed_key_and_timestamp_are_compared_after_the_transformation as compare_computed,
 )
 
 WINDOW = ("materialize", day(0), day(200))
@@ -160,3 +171,57 @@ def test_more_encoders_than_the_cluster_has_room_for_are_refused(repo: FeastRepo
     assert "got 3 encoders of 1 CPU each, expected at most 2" in output
     assert "Lower encoders" in output
     assert repo.transformed() == [] and repo.watermark() is None
+
+
+def test_a_history_is_computed_anew_as_a_whole(
+    repo: FeastRepo, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = repo.store
+    view = store.get_feature_view("page_vector")
+    runner = RayRunner(RayRunnerConfig(type="ray", address=cluster, encoders=2), store.config)
+    rebuild = (view, store.config, store._get_provider().offline_store, 7, runner)
+    assert rebuild_sink(*rebuild) == N_ROWS
+    repo.write_pages([page(f"p{i}", i, 100 + i) for i in range(20)])
+    monkeypatch.setenv("FUSION_UDF_RAISE_ON", "text-115")
+    with pytest.raises(ValueError, match="the model refused a text") as raised:
+        rebuild_sink(*rebuild)
+    assert "on 6 rows" in raised.value.__notes__[0]
+    assert repo.stored().height == N_ROWS
+    monkeypatch.delenv("FUSION_UDF_RAISE_ON")
+    assert rebuild_sink(*rebuild) == 20
+    assert repo.stored()["emb"].list.first().to_list() == list(range(100, 120))
+
+
+@pytest.fixture
+def views(tmp_path: Path, cluster: str) -> Repo:
+    return Repo(tmp_path, runner=f'{{type: ray, address: "{cluster}", encoders: 1}}')
+
+
+def test_identities_that_the_transformation_makes_are_compared_by_the_command(views: Repo) -> None:
+    compare_computed(views)
+
+
+def test_a_source_that_is_not_parquet_and_a_chain_of_views(views: Repo) -> None:
+    with sqlite3.connect(views.folder / "tables.db") as database:
+        database.execute("CREATE TABLE events (who TEXT, at INTEGER, n INTEGER)")
+        rows = [("a", 1, 1), ("b", 2, 5), ("a", 3, 3), ("b", 4, 4)]
+        database.executemany(
+            "INSERT INTO events VALUES (?, ?, ?)",
+            [(who, int(at(day).timestamp()), n) for who, day, n in rows],
+        )
+    database.close()
+    source = TableSource(
+        database=str(views.folder / "tables.db"), name="events", field_mapping={"who": "user_id"}
+    )
+    store = "tests.feast_fusion.history.table_store.TableOfflineStore"
+    views = Repo(views.folder, store, runner=views.runner)
+    twice = views.derived(
+        upstream=[views.events(source=source)], name="middle", online=False, offline=False
+    )
+    plus = [Field(name="plus", dtype=Int64)]
+    views.apply(
+        views.derived(lambda df: df.assign(plus=df["twice"] + 1), upstream=[twice], schema=plus)
+    )
+    views.materialize()
+    assert views.stored()["plus"].to_list() == [3, 11, 7, 9]
+    assert views.online("derived:plus", "a", "b") == [7, 9]

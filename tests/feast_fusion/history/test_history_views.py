@@ -56,7 +56,7 @@ class Repo:
     def __init__(
         self, folder: Path, offline_store: str = "duckdb", runner: str = "{type: local}"
     ) -> None:
-        self.folder = folder
+        self.folder, self.runner = folder, runner
         online = f"{{type: sqlite, path: {folder}/online.db}}"
         repo = make_repo(
             folder,
