@@ -81,8 +81,8 @@ def make_data(folder: Path, size: Size) -> None:
         pq.write_table(pa.table(columns), folder / f"entities-{n}.parquet")
 
 
-def open_store(folder: Path, kind: str) -> FeatureStore:
-    """The same three views on one of the offline stores."""
+def open_store(folder: Path, kind: str, **options: Any) -> FeatureStore:
+    """The same three views on one of the offline stores; `options` are the store's."""
     entities = {
         key: Entity(name=key.removesuffix("_id"), join_keys=[key], value_type=ValueType.INT64)
         for key in dict.fromkeys(KEYS.values())
@@ -105,10 +105,10 @@ def open_store(folder: Path, kind: str) -> FeatureStore:
         )
         for name, names in VIEWS.items()
     ]
-    repo = folder / kind.rsplit(".", 1)[-1]
+    repo = folder / "-".join([kind.rsplit(".", 1)[-1], *options])
     online = {"type": "sqlite", "path": str(repo / "online.db")}
     objects = [*entities.values(), *views]
-    return new_store(repo, online, objects, offline_store={"type": kind})
+    return new_store(repo, online, objects, offline_store={"type": kind} | options)
 
 
 def polars_by_hand(folder: Path, n: int) -> pa.Table:

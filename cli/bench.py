@@ -9,7 +9,16 @@ import click
 from cli.workspace_options import PROJECT
 from feast_fusion.errors import FeatureNotFoundError
 
-_BENCHMARKS = ("encoder", "load", "materialize", "online", "query-encoding", "rank", "training-set")
+_BENCHMARKS = (
+    "encoder",
+    "load",
+    "materialize",
+    "online",
+    "query-encoding",
+    "rank",
+    "spark-store",
+    "training-set",
+)
 
 
 @click.command()
