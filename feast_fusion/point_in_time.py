@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from feast import FeatureView, OnDemandFeatureView
+from feast import FeatureView, FileSource, OnDemandFeatureView
 from feast.data_source import DataSource
 from feast.feature_logging import LoggingConfig, LoggingSource
 from feast.infra.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
@@ -55,6 +55,7 @@ class PointInTimeOfflineStoreConfig(DuckDBOfflineStoreConfig):  # type: ignore[m
     strictly_before : a label does not see rows of its own instant
     engine : where rows are found: `{type: local}`, or `{type: spark, url: sc://host:port}` with
         the other options of `SparkEngine`
+    staging_location : a folder or URI where `to_remote_storage` of the engine spark writes
     """
 
     type: Literal["feast_fusion.point_in_time.PointInTimeOfflineStore"] = (
@@ -133,6 +134,7 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
                 _metadata(entities, feature_refs),
                 config.repo_path,
                 config.offline_store.engine,
+                _staging(config.offline_store),
             )
         )
 
@@ -208,6 +210,15 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         append_table(table, feature_view.batch_source, config.repo_path, declared)
         if progress is not None:
             progress(table.num_rows)
+
+
+def _staging(options: PointInTimeOfflineStoreConfig) -> FileSource | None:
+    if not options.staging_location:
+        return None
+    return FileSource(
+        path=options.staging_location,
+        s3_endpoint_override=options.staging_location_endpoint_override,
+    )
 
 
 def _check(

@@ -7,7 +7,7 @@ import pyarrow as pa
 from feast_fusion.parquet.location import ICEBERG
 from feast_fusion.parquet.opening import local_files, open_files
 from feast_fusion.parquet.parquet_source import ParquetSource
-from feast_fusion.parquet.parts import write_file
+from feast_fusion.parquet.parts import write_file, write_remote
 
 
 def write_staged(place: str, number: int, table: pa.Table) -> str:
@@ -21,7 +21,7 @@ def write_staged(place: str, number: int, table: pa.Table) -> str:
     """
     file = f"{place}/shard-{number:010d}.parquet"
     if file.startswith(ICEBERG):
-        from feast_fusion.tables.staged_files import staged_at, write_remote  # an extra
+        from feast_fusion.tables.staged_files import staged_at  # an extra
 
         write_remote(*staged_at(file), table)
     else:

@@ -4,12 +4,14 @@ import re
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from feast.data_source import DataSource
 from feast.errors import SavedDatasetLocationAlreadyExists
+from pyarrow import fs
 
 from feast_fusion.errors import schema_error
 from feast_fusion.files import replaced_file, sync_path
@@ -53,6 +55,21 @@ def write_file(path: Path, table: pa.Table, *, sync: bool = False) -> None:
     """
     with replaced_file(path, sync=sync) as building:
         write_parquet(building, table, **_options(table.schema))
+
+
+def write_remote(filesystem: fs.FileSystem, path: str, table: pa.Table) -> None:
+    """Write `table` as the file `path`; an object store has it whole or not at all."""
+    with TemporaryDirectory() as folder:
+        written = Path(folder) / "part.parquet"
+        write_file(written, table)
+        if isinstance(filesystem, fs.LocalFileSystem):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        fs.copy_files(
+            str(written),
+            path,
+            source_filesystem=fs.LocalFileSystem(),
+            destination_filesystem=filesystem,
+        )
 
 
 def _options(schema: pa.Schema) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 from feast.repo_config import FeastConfigBaseModel
+from pyarrow import fs
 from pydantic import Field
 
 from feast_fusion.retrieval.asof_join import Newest
@@ -41,6 +42,18 @@ class SparkEngine(FeastConfigBaseModel):  # type: ignore[misc]
         from feast_fusion.retrieval.spark.matching import newest_on_spark
 
         return newest_on_spark(joins, entities, self.url, self.rows_per_group)
+
+    def write(
+        self,
+        joins: Sequence[FeatureJoin],
+        entities: EntityTable,
+        filesystem: fs.FileSystem,
+        folder: str,
+    ) -> list[str]:
+        """The result as Parquet files of `folder`, written by the workers; their paths."""
+        from feast_fusion.retrieval.spark.writing import write_on_spark
+
+        return write_on_spark(joins, entities, self.url, self.rows_per_group, filesystem, folder)
 
 
 Engine = Annotated[LocalEngine | SparkEngine, Field(discriminator="type")]

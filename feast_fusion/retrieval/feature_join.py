@@ -121,18 +121,22 @@ class FeatureJoin:
         return newest_rows(self.labels(entities), read.read(window), read.names, self.rule)
 
     def matched(self, newest: Newest) -> Matched:
-        """What entity rows see, as distinct rows; warns of what a created time hid from them."""
-        if newest.n_hidden:
+        """What entity rows see, as distinct rows."""
+        self.warn_of_hidden(newest.n_hidden, len(newest.positions))
+        return _matched(newest.positions, self.source.n_rows)
+
+    def warn_of_hidden(self, n_hidden: int, n_labels: int) -> None:
+        """Log how many of the labels do not see a row because of its created time."""
+        if n_hidden:
             _log.warning(
                 "feature view %r: %d of %d entity rows see an older row, or none, because newer "
                 "ones were created after them (filter_by_created_timestamp). Where %r is only the "
                 "time of a load, switch the rule off.",
                 self.view,
-                newest.n_hidden,
-                len(newest.positions),
+                n_hidden,
+                n_labels,
                 self.created,
             )
-        return _matched(newest.positions, self.source.n_rows)
 
 
 def _matched(found: NDArray[np.int64], n_rows: int) -> Matched:

@@ -1,5 +1,6 @@
 """The retrieval job: rows found first, values gathered last."""
 
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +8,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from feast import OnDemandFeatureView
+from feast.data_source import DataSource
+from feast.errors import SavedDatasetLocationAlreadyExists
+from feast.infra.offline_stores.file_source import FileSource
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.saved_dataset import SavedDatasetStorage
 from numpy.typing import NDArray
+from pyarrow import fs
 
 from feast_fusion.column_names import feature_column
 from feast_fusion.errors import NotOfferedError
 from feast_fusion.parquet.column_types import is_list, plain, plain_type
+from feast_fusion.parquet.location import SUFFIXES, is_parquet, is_table, locate
 from feast_fusion.parquet.parts import save_table
-from feast_fusion.retrieval.engine import Engine
+from feast_fusion.retrieval.engine import Engine, SparkEngine
 from feast_fusion.retrieval.entity_table import EntityTable
 from feast_fusion.retrieval.feature_columns import arrow_columns, indexed_columns, indexed_list
 from feast_fusion.retrieval.feature_join import FeatureJoin, Matched
@@ -35,6 +41,7 @@ class Retrieval:
     metadata: RetrievalMetadata
     repo_path: Path | None
     engine: Engine
+    staging: FileSource | None
 
     def matches(self) -> Iterator[tuple[FeatureJoin, Matched]]:
         """What the entity rows see of each view."""
@@ -68,11 +75,11 @@ class Job(RetrievalJob):  # type: ignore[misc]
         )
 
     def to_remote_storage(self) -> list[str]:
-        """Not offered: results are written to local files."""
+        """Not offered: this process has the result."""
         raise NotOfferedError(
-            "to_remote_storage: got PointInTimeOfflineStore, which has no staging location, "
-            "expected a store of a warehouse. Use persist(SavedDatasetFileStorage(path)), or write "
-            "to_arrow() there."
+            "to_remote_storage: got a result that this process makes, expected the engine spark, "
+            "a staging_location and no on-demand features. Use "
+            "persist(SavedDatasetFileStorage(path)), or write to_arrow() there."
         )
 
 
@@ -100,6 +107,65 @@ class PointInTimeRetrievalJob(_Answer):
         for join, matched in self._retrieval.matches():
             columns |= arrow_columns(join, matched)
         return pa.table(columns)
+
+    def persist(
+        self,
+        storage: SavedDatasetStorage,
+        allow_overwrite: bool = False,
+        timeout: int | None = None,
+    ) -> None:
+        """Write the result as Parquet at `storage`.
+
+        With the engine `spark` its workers write a folder, on an object store too, and no process
+        holds more than a part of the features. This process writes what has on-demand features,
+        and a single file, as every other engine does.
+        """
+        target = storage.to_data_source()
+        if not self._is_written_by_workers(target):
+            super().persist(storage, allow_overwrite, timeout)
+            return
+        filesystem, folder = locate(target, self.repo_path)
+        is_there = filesystem.get_file_info(folder).type != fs.FileType.NotFound
+        if is_there and not allow_overwrite:
+            raise SavedDatasetLocationAlreadyExists(location=target.path)
+        self._write(target)
+
+    def to_remote_storage(self) -> list[str]:
+        """The paths of the result's files, in a new folder of the store's `staging_location`.
+
+        Raises
+        ------
+        NotOfferedError
+            There is no `staging_location`, the engine is not `spark`, or there are on-demand
+            features.
+        """
+        staging = self._retrieval.staging
+        if staging is None:
+            return super().to_remote_storage()
+        target = FileSource(
+            path=f"{staging.path.rstrip('/')}/{uuid.uuid4().hex}",
+            s3_endpoint_override=staging.s3_endpoint_override,
+        )
+        if not self._is_written_by_workers(target):
+            return super().to_remote_storage()
+        return self._write(target)
+
+    def _is_written_by_workers(self, target: DataSource) -> bool:
+        retrieval = self._retrieval
+        is_folder = is_parquet(target) and not is_table(target)
+        return (
+            isinstance(retrieval.engine, SparkEngine)
+            and is_folder
+            and not target.path.endswith(SUFFIXES)
+            and not retrieval.on_demand
+            and len(retrieval.entities) > 0
+        )
+
+    def _write(self, target: FileSource) -> list[str]:
+        retrieval = self._retrieval
+        assert isinstance(retrieval.engine, SparkEngine)
+        filesystem, folder = locate(target, self.repo_path)
+        return retrieval.engine.write(retrieval.joins, retrieval.entities, filesystem, folder)
 
     def to_training_set(self) -> TrainingSet:
         """The same rows, with each distinct vector and list held once.

@@ -1,14 +1,10 @@
 """Parquet files beside an Iceberg table, which any process writes and one process commits."""
 
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import pyarrow as pa
 from pyarrow import fs
 from pyiceberg.table import Table
 
-from feast_fusion.parquet.parts import write_file
 from feast_fusion.tables.iceberg_table import TableName, filesystem_of
 
 
@@ -33,18 +29,3 @@ def staged_at(uri: str) -> tuple[fs.FileSystem, str]:
 def _table(uri: str) -> Table:
     """A table of which only the place and the credentials matter."""
     return TableName.of(uri).load("staged files")
-
-
-def write_remote(filesystem: fs.FileSystem, path: str, table: pa.Table) -> None:
-    """Write `table` as the file `path`; an object store has it whole or not at all."""
-    with TemporaryDirectory() as folder:
-        written = Path(folder) / "part.parquet"
-        write_file(written, table)
-        if isinstance(filesystem, fs.LocalFileSystem):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        fs.copy_files(
-            str(written),
-            path,
-            source_filesystem=fs.LocalFileSystem(),
-            destination_filesystem=filesystem,
-        )

@@ -45,20 +45,30 @@ def newest_on_spark(
 def _newest(
     spark: "SparkSession", join: FeatureJoin, entities: EntityTable, rows_per_group: int
 ) -> Newest:
-    labels, rows, window = join.labels(entities), join.key_rows, join.window(entities)
-    found = np.full(len(labels), ABSENT, np.int64)
-    if window is None:
+    found = np.full(len(entities), ABSENT, np.int64)
+    frame = matched_frame(spark, join, entities, rows_per_group)
+    if frame is None:
         return Newest(found, 0)
+    matched = frame.toArrow()
+    for value in matched.column("payload"):
+        pairs = unpacked(value.as_py())
+        found[pairs["row"].to_numpy()] = pairs["position"].to_numpy()
+    return Newest(found, sum(matched.column("n_hidden").to_pylist()))
+
+
+def matched_frame(
+    spark: "SparkSession", join: FeatureJoin, entities: EntityTable, rows_per_group: int
+) -> "DataFrame | None":
+    """What `ViewTasks.match` finds for all labels; None where no label has a time."""
+    labels, rows, window = join.labels(entities), join.key_rows, join.window(entities)
+    if window is None:
+        return None
     tasks = ViewTasks(replace(rows, source=replace(rows.source, files=())), window, join.rule)
     parts = _sent(spark, [*label_parts(labels, rows.names), *row_parts(rows.source)])
     parts = parts.repartition(1 + (len(labels) + rows.source.n_rows) // PART_ROWS)
     edges = _edges(parts, tasks, rows_per_group // 2)  # half, lest a range by chance exceeds it
     placed = parts.mapInArrow(tasks.place(edges), PLACED)
-    matched = placed.groupBy(RANGE).applyInArrow(tasks.match(), MATCHED).toArrow()
-    for value in matched.column("payload"):
-        pairs = unpacked(value.as_py())
-        found[pairs["row"].to_numpy()] = pairs["position"].to_numpy()
-    return Newest(found, sum(matched.column("n_hidden").to_pylist()))
+    return placed.groupBy(RANGE).applyInArrow(tasks.match(), MATCHED)
 
 
 def _sent(spark: "SparkSession", parts: Sequence[Part]) -> "DataFrame":

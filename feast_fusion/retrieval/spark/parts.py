@@ -15,12 +15,12 @@ PART_ROWS = 1 << 18
 
 
 @dataclass(frozen=True)
-class RowPart:
-    """Row groups of one file of a source.
+class FileName:
+    """A file of a source without its footer, which a worker reads itself.
 
     Parameters
     ----------
-    stamp : what tells that the file is still the one whose footer was read
+    stamp : what tells that the file is still the one that the source was opened with
     first : position of the file's first row in the source
     """
 
@@ -29,6 +29,26 @@ class RowPart:
     stamp: tuple[int, int]
     partition: dict[str, str | None]
     first: int
+
+    def open(self) -> ParquetFile:
+        """The file; who reads rows of one that took its place gets a StoreUnavailableError."""
+        info = self.filesystem.get_file_info(self.path)
+        return replace(read_footer(self.filesystem, info, self.partition), stamp=self.stamp)
+
+
+def file_names(source: ParquetSource) -> list[FileName]:
+    """The files of `source`."""
+    return [
+        FileName(file.filesystem, file.path, file.stamp, file.partition, first)
+        for file, first in zip(source.files, source.starts.tolist(), strict=False)
+    ]
+
+
+@dataclass(frozen=True)
+class RowPart:
+    """Row groups of one file of a source."""
+
+    file: FileName
     groups: tuple[int, ...]
 
     def frame(self, rows: KeyRows, window: tuple[int, int]) -> pl.DataFrame:
@@ -39,20 +59,16 @@ class RowPart:
         StoreUnavailableError
             Another file took the place of this one.
         """
-        info = self.filesystem.get_file_info(self.path)
-        file = replace(read_footer(self.filesystem, info, self.partition), stamp=self.stamp)
-        alone = replace(rows, source=replace(rows.source, files=(file,)))
+        alone = replace(rows, source=replace(rows.source, files=(self.file.open(),)))
         found = alone.read(window, self.groups).drop_nulls([*rows.names, "ts"])
-        return found.with_columns(pl.col("position") + self.first)
+        return found.with_columns(pl.col("position") + self.file.first)
 
 
 def row_parts(source: ParquetSource) -> Iterator[RowPart]:
     """Parts of `source`, of about `PART_ROWS` rows where its row groups are smaller."""
-    for file, first in zip(source.files, source.starts.tolist(), strict=False):
+    for name, file in zip(file_names(source), source.files, strict=True):
         for groups in _runs(file):
-            yield RowPart(
-                file.filesystem, file.path, file.stamp, file.partition, first, tuple(groups)
-            )
+            yield RowPart(name, tuple(groups))
 
 
 def _runs(file: ParquetFile) -> Iterator[list[int]]:
