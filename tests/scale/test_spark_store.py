@@ -16,12 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
+from feast.errors import SavedDatasetLocationAlreadyExists
+from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.types import Array, Float32, Int64
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pyarrow import fs
 from pydantic import ValidationError
 
-from feast_fusion.errors import StoreUnavailableError
+from feast_fusion.errors import NotOfferedError, StoreUnavailableError
+from feast_fusion.parquet.opening import open_files
 from feast_fusion.point_in_time import PointInTimeOfflineStoreConfig
 from feast_fusion.retrieval.asof_join import AsOf
 from feast_fusion.retrieval.spark.ranges import (
@@ -32,8 +37,10 @@ from feast_fusion.retrieval.spark.ranges import (
     row_places,
     row_ranges,
 )
+from feast_fusion.retrieval.spark.result_tasks import RESULT_ROWS
 from feast_fusion.times import TIMESTAMP
 from tests.feast_fusion.retrieval.offline_repo import OURS, make_store
+from tests.scale.object_store import Lake
 
 URL = os.environ.get("FUSION_TEST_SPARK", "local")
 BASE_US = 1_700_000_000_000_000
@@ -45,7 +52,7 @@ def spark(rows_per_group: int = 1_000_000) -> dict[str, Any]:
     return {"type": "spark", "url": URL, "rows_per_group": rows_per_group}
 
 
-def views(folder: Path) -> list[Any]:
+def views(folder: Path | str, endpoint: str | None = None) -> list[Any]:
     user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.INT64)
     shop = Entity(name="shop", join_keys=["shop_id"], value_type=ValueType.STRING)
     branch = Entity(name="branch", join_keys=["branch_id"], value_type=ValueType.STRING)
@@ -61,7 +68,8 @@ def views(folder: Path) -> list[Any]:
             ],
             source=FileSource(
                 name=f"rows of {name}",
-                path=str(folder / "rows"),
+                path=f"{folder}/rows",
+                s3_endpoint_override=endpoint,
                 timestamp_field="moment",
                 created_timestamp_column=created,
                 field_mapping={"happened": "moment"},
@@ -201,6 +209,71 @@ def test_feature_store_yaml_names_the_engine(tmp_path: Path) -> None:
         saved = job.to_training_set().save(tmp_path / "training_set")
         found.append((saved / "manifest.json").read_bytes())
     assert found[0] == found[1]
+
+
+def read(filesystem: fs.FileSystem, folder: str) -> pa.Table:
+    return open_files(filesystem, folder, "result").read()
+
+
+def test_workers_write_the_result(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two files, the second of which replaces what is there; then in the place for staging."""
+    rng = random.Random(3)
+    write_rows(tmp_path, rng, 3000)
+    entities = labels(rng, RESULT_ROWS + 5)
+
+    def job(**options: Any) -> RetrievalJob:
+        rule = {"filter_by_created_timestamp": True}
+        store = make_store(tmp_path / "repo", views(tmp_path), **rule, **options)
+        return store.get_historical_features(entities, REFS, full_feature_names=True)
+
+    here = job()
+    here.persist(SavedDatasetFileStorage(str(tmp_path / "expected")))
+    expected, said = read(fs.LocalFileSystem(), str(tmp_path / "expected")), caplog.messages[:]
+    caplog.clear()
+    there = job(engine=spark(20_000), staging_location=str(tmp_path / "staging"))
+    target = SavedDatasetFileStorage(str(tmp_path / "written"))
+    there.persist(target)
+    assert caplog.messages == said != []
+    with pytest.raises(SavedDatasetLocationAlreadyExists):
+        there.persist(target)
+    there.persist(target, allow_overwrite=True)
+    assert len(list((tmp_path / "written").iterdir())) == 2
+    assert read(fs.LocalFileSystem(), str(tmp_path / "written")) == expected
+    paths = there.to_remote_storage()
+    assert pa.concat_tables(map(pq.read_table, paths)).equals(expected)
+    with pytest.raises(NotOfferedError, match="engine spark"):
+        here.to_remote_storage()
+
+
+def test_from_an_object_store_to_an_object_store(tmp_path: Path, lake: Lake) -> None:
+    rng = random.Random(4)
+    write_rows(tmp_path, rng, 300)
+    entities = labels(rng, 50)
+    filesystem, _ = fs.FileSystem.from_uri("s3://lake")
+    fs.copy_files(str(tmp_path / "rows"), "lake/spark/rows", fs.LocalFileSystem(), filesystem)
+    expected = make_store(tmp_path / "here", views(tmp_path)).get_historical_features(
+        entities, REFS, full_feature_names=True
+    )
+    there = make_store(tmp_path / "there", views("s3://lake/spark", lake.url), engine=spark())
+    job = there.get_historical_features(entities, REFS, full_feature_names=True)
+    assert job.to_arrow() == expected.to_arrow()
+    job.persist(SavedDatasetFileStorage("s3://lake/spark/result", s3_endpoint_override=lake.url))
+    assert read(filesystem, "lake/spark/result").equals(expected.to_arrow())
+    assert [name.startswith("part-") for name in lake.files("spark/result")] == [True]
+
+
+def test_a_result_that_cannot_be_made_leaves_what_is_there(tmp_path: Path) -> None:
+    rng = random.Random(2)
+    write_rows(tmp_path, rng, 200)
+    store = make_store(tmp_path / "repo", views(tmp_path), engine=spark())
+    job = store.get_historical_features(labels(rng, 10), REFS, full_feature_names=True)
+    target = SavedDatasetFileStorage(str(tmp_path / "written"))
+    job.persist(target)
+    before = list((tmp_path / "written").iterdir())
+    write_rows(tmp_path, rng, 300)
+    with pytest.raises(StoreUnavailableError, match=r"got a file that was .*replaced"):
+        job.persist(target, allow_overwrite=True)
+    assert list((tmp_path / "written").iterdir()) == before
 
 
 def test_a_file_that_was_replaced_meanwhile_is_named(tmp_path: Path) -> None:
