@@ -53,7 +53,8 @@ def env(workspace: Workspace) -> None:
 
 def environment(workspace: Workspace, redis: str = NO_REDIS) -> dict[str, str]:
     """The variables that feature_store.yaml and the declarations read."""
-    return {
+    tables = {} if workspace.tables is None else {"FUSION_TABLES": workspace.tables}
+    return tables | {
         "FUSION_DATASET": str(workspace.dataset.path),
         "FUSION_HOME": str(workspace.home),
         "FUSION_PROJECT": workspace.dataset.name,
@@ -73,7 +74,7 @@ def open_store(workspace: Workspace, redis: str = NO_REDIS) -> "FeatureStore":
     StoreUnavailableError
         Nothing was applied yet, or the registry is damaged.
     FeastFusionError
-        What was applied are the files of another home.
+        What was applied are the files of another home, or sinks kept elsewhere.
     """
     if not workspace.registry.is_file():
         raise StoreUnavailableError(
@@ -134,11 +135,14 @@ def _refuse_another_home(store: "FeatureStore", workspace: Workspace) -> None:
     """The registry names its files by their whole paths, which a copied or moved home still has."""
     for source in store.list_data_sources():
         path = getattr(source, "path", None)
-        if path and not Path(path).is_relative_to(workspace.root):
+        is_table = workspace.tables is not None and path == workspace.sink(source.name)
+        if path and not is_table and not Path(path).is_relative_to(workspace.root):
+            tables = "" if workspace.tables is None else f" or a table of {workspace.tables}"
             raise FeastFusionError(
                 f"{workspace.registry}: got the source {source.name} at {path}, expected one in "
-                f"{workspace.root}: the home was copied or moved. Run feast-fusion run, which "
-                "applies it here and keeps what is encoded and trained."
+                f"{workspace.root}{tables}: the home was copied or moved, or FUSION_TABLES is "
+                "another. Run feast-fusion run, which applies it here and keeps what is encoded "
+                "and trained."
             )
 
 

@@ -29,7 +29,8 @@ from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeastFusionError, FeatureNotFoundError, SchemaError
 from feast_fusion.feature_service import open_service
 from feast_fusion.files import replaced_file
-from feast_fusion.parquet.whole import open_dataset, read_parquet
+from feast_fusion.parquet.opening import open_path
+from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.sealed_json import read_json, write_json
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
@@ -188,8 +189,8 @@ def _encoder_id(workspace: Workspace) -> str:
 
 
 def _n_rows(workspace: Workspace, view: str) -> int:
-    sink = workspace.sinks / vector_view(view, _encoder_id(workspace))
-    return int(open_dataset(sink).count_rows())
+    sink = workspace.sink(vector_view(view, _encoder_id(workspace)))
+    return open_path(sink, sink).n_rows
 
 
 def _last_users(table: pa.Table) -> list[str]:

@@ -20,7 +20,7 @@ _R = TypeVar("_R")
 def with_workspace(
     command: Callable[Concatenate[Workspace, _P], _R],
 ) -> Callable[..., _R]:
-    """Adds --dataset and --home to a command, which then receives the workspace they name."""
+    """Adds --dataset, --home and --tables to a command, which receives the workspace they name."""
 
     @click.option(
         "--dataset",
@@ -34,9 +34,17 @@ def with_workspace(
         type=click.Path(path_type=Path),
         help="Where everything produced lives (FUSION_HOME). Default: .fusion, searched upwards.",
     )
+    @click.option(
+        "--tables",
+        envvar="FUSION_TABLES",
+        metavar="iceberg://CATALOG/NAMESPACE",
+        help="Keep the vectors' history in Iceberg tables (FUSION_TABLES). Default: in folders.",
+    )
     @wraps(command)
-    def opened(*args: Any, dataset: Path | None, home: Path | None, **options: Any) -> _R:
-        workspace = open_workspace(dataset or example_dataset(), home or _default_home())
+    def opened(
+        *args: Any, dataset: Path | None, home: Path | None, tables: str | None, **options: Any
+    ) -> _R:
+        workspace = open_workspace(dataset or example_dataset(), home or _default_home(), tables)
         return command(workspace, *args, **options)
 
     return opened

@@ -14,7 +14,9 @@ if _MISSING:
         'Run eval "$(feast-fusion env)" in this shell first (add --dataset PATH for your own).'
     )
 
-WORKSPACE = open_workspace(os.environ["FUSION_DATASET"], os.environ["FUSION_HOME"])
+WORKSPACE = open_workspace(
+    os.environ["FUSION_DATASET"], os.environ["FUSION_HOME"], os.environ.get("FUSION_TABLES")
+)
 DATASET = WORKSPACE.dataset
 ENCODER = identify(DATASET)
 ITEM_WRITER, USER_WRITER = identify_item_writer(DATASET), identify_user_writer(DATASET)

@@ -1,4 +1,4 @@
-"""Where the rows lie: prepared Parquet files, and one folder per batch-transformed view."""
+"""Where the rows lie: prepared Parquet files, and one sink per batch-transformed view."""
 
 from feast import FileSource, RequestSource
 from feast.data_format import ParquetFormat
@@ -30,11 +30,11 @@ def _prepared(name: str) -> FileSource:
 
 
 def _sink(view: str, *model_ids: str) -> FileSource:
-    """The folder in which the engine keeps the full history of what models made."""
+    """The folder or table in which the engine keeps the full history of what models made."""
     name = vector_view(view, *model_ids)
     return FileSource(
         name=name,
-        path=str(WORKSPACE.sinks / name),
+        path=WORKSPACE.sink(name),
         file_format=ParquetFormat(),
         timestamp_field="event_timestamp",
         description="Appended by feast materialize",

@@ -1,8 +1,10 @@
 """Where one data set's files live at run time, and nothing else."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from feast_fusion.errors import schema_error
 from feast_fusion.sealed_json import read_json
 from intake.dataset import Dataset
 from intake.dataset_file import load_dataset
@@ -10,10 +12,16 @@ from intake.dataset_file import load_dataset
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder `<home>/<data-set name>` and the places in it. Creates nothing."""
+    """The folder `<home>/<data-set name>` and the places in it. Creates nothing.
+
+    Parameters
+    ----------
+    tables : `iceberg://CATALOG/NAMESPACE`, where the sinks are tables; None is folders in `sinks`
+    """
 
     dataset: Dataset
     home: Path
+    tables: str | None = None
 
     @property
     def root(self) -> Path:
@@ -61,6 +69,10 @@ class Workspace:
     def sinks(self) -> Path:
         """Offline history written by batch transformations, one Parquet folder per view."""
         return self.root / "sinks"
+
+    def sink(self, view: str) -> str:
+        """Where the history of a view lies: a folder in `sinks`, or the name of a table."""
+        return str(self.sinks / view) if self.tables is None else f"{self.tables}.{view}"
 
     @property
     def registry(self) -> Path:
@@ -136,6 +148,19 @@ class Workspace:
         return self.root / "redis"
 
 
-def open_workspace(dataset: str | Path, home: str | Path) -> Workspace:
-    """The workspace of the data set described at `dataset` under `home` (both made absolute)."""
-    return Workspace(load_dataset(dataset), Path(home).expanduser().resolve())
+def open_workspace(dataset: str | Path, home: str | Path, tables: str | None = None) -> Workspace:
+    """The workspace of the data set described at `dataset` under `home` (both made absolute).
+
+    Raises
+    ------
+    SchemaError
+        `tables` names no namespace of an Iceberg catalogue.
+    """
+    if tables is not None and not re.fullmatch(r"iceberg://[^/]+/[^/]+", tables):
+        raise schema_error(
+            "FUSION_TABLES",
+            got=tables,
+            expected="iceberg://CATALOG/NAMESPACE",
+            remedy="Correct it, or unset it to keep sinks in folders.",
+        )
+    return Workspace(load_dataset(dataset), Path(home).expanduser().resolve(), tables)

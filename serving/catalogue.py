@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from feast_fusion.column_names import feature_column, vector_view
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.feature_service import encoder_of, open_service
+from feast_fusion.parquet.opening import read_version
 from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.times import TIMESTAMP, to_micros
 from feast_fusion.training_set import TrainingSet
@@ -143,11 +143,11 @@ def load_catalogue(
     )
 
 
-def item_sink(workspace: Workspace, encoder_id: str | None) -> Path | None:
-    """The folder of the item vectors' history, None without an encoder."""
+def item_sink(workspace: Workspace, encoder_id: str | None) -> str | None:
+    """Where the item vectors' history lies, None without an encoder."""
     if encoder_id is None:
         return None
-    return workspace.sinks / vector_view(names.ITEM_EMBEDDING, encoder_id)
+    return workspace.sink(vector_view(names.ITEM_EMBEDDING, encoder_id))
 
 
 def _first_versions(workspace: Workspace, at: datetime) -> pl.DataFrame:
@@ -172,9 +172,11 @@ def _item_rows(
     """One row per item with its features at an instant; without vectors before any is encoded."""
     times = pa.repeat(pa.scalar(at, TIMESTAMP), len(items))
     spine = pa.table({"item_id": items.ids, "event_timestamp": times})
-    sink = item_sink(workspace, encoder_of(open_service(store, service)))
-    is_encoded = sink is not None and any(sink.glob("*.parquet"))
-    without = () if sink is None or is_encoded else (sink.name,)
+    encoder_id = encoder_of(open_service(store, service))
+    without = []
+    if encoder_id is not None:
+        view = vector_view(names.ITEM_EMBEDDING, encoder_id)
+        without = [] if read_version(workspace.sink(view)) else [view]
     return build_rows_of(store, service, spine, without=without)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from feast import FeatureStore
 
 from feast_fusion.feature_service import encoder_of, open_service
+from feast_fusion.parquet.opening import read_version
 from intake.workspace import Workspace
 from serving.catalogue import Catalogue, item_sink, load_catalogue
 from training.next_item.model import NextItemModel
@@ -18,7 +19,7 @@ Clock = Callable[[], datetime]
 
 _log = logging.getLogger(__name__)
 
-# What a catalogue was made of: the preparation's manifest, and the files of the sink.
+# What a catalogue was made of: the preparation's manifest, and the version of the sink.
 Stamp = tuple[int, int, tuple[str, ...]]
 
 
@@ -94,5 +95,4 @@ class CatalogueWatch(AbstractContextManager["CatalogueWatch"]):
         prepared = self._workspace.read_stamp()
         if prepared is None:
             return None
-        files = sorted(path.name for path in self._sink.glob("*.parquet")) if self._sink else []
-        return *prepared, tuple(files)
+        return *prepared, read_version(self._sink) if self._sink else ()

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from feast import FeatureStore
 
+from feast_fusion.parquet.opening import open_path, read_version
 from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.times import TIMESTAMP, from_micros, to_micros
 from feast_fusion.training_set import TrainingSet
@@ -186,9 +187,9 @@ class PastRecommender:
         """Ascending instants (us) at which a catalogue changes: items, vectors, versions."""
         sink = item_sink(self._workspace, self._artifact.encoder_id)
         sources = [self._workspace.source(name) for name in (names.ITEMS, names.ITEM_NEIGHBOURS)]
+        written = [*map(str, sources), *([sink] if sink and read_version(sink) else [])]
         found = [
-            read_parquet(path, ["event_timestamp"])["event_timestamp"]
-            for path in [*sources, *([sink] if sink and any(sink.glob("*.parquet")) else [])]
+            open_path(path, path).read(["event_timestamp"])["event_timestamp"] for path in written
         ]
         micros = [pc.unique(each.cast(TIMESTAMP).cast(pa.int64())).to_numpy() for each in found]
         return np.unique(np.concatenate(micros))

@@ -10,6 +10,7 @@ from pyarrow import fs
 from feast_fusion.errors import schema_error
 from feast_fusion.parquet.column_types import can_be_times
 from feast_fusion.parquet.location import (
+    ICEBERG,
     base_of,
     is_parquet,
     is_table,
@@ -90,6 +91,20 @@ def open_files(
 def local_files(path: str | Path, what: str, times: tuple[str, ...] = ()) -> ParquetSource:
     """The Parquet file or folder at a local path; errors as `open_source`."""
     return open_files(fs.LocalFileSystem(), str(path), what, times=times)
+
+
+def open_path(path: str, what: str) -> ParquetSource:
+    """A local path, or an Iceberg table by its URI; errors as `open_source`."""
+    return _open_table(path, what, {}, ()) if path.startswith(ICEBERG) else local_files(path, what)
+
+
+def read_version(path: str) -> tuple[str, ...]:
+    """What changes with every write to the local folder or Iceberg table; empty without any."""
+    if path.startswith(ICEBERG):
+        from feast_fusion.tables.iceberg_source import table_version  # an extra
+
+        return table_version(path)
+    return tuple(sorted(file.name for file in Path(path).glob("[!._]*.parquet")))
 
 
 def _shared_schema(files: Sequence[ParquetFile]) -> pa.Schema:

@@ -34,6 +34,14 @@ def open_table(
     return source_of(table, data_files(table, what), what, field_mapping, times)
 
 
+def table_version(uri: str) -> tuple[str, ...]:
+    """What changes with every commit to a table; empty where there is no table."""
+    name = TableName.of(uri)
+    if not name.open_catalog().table_exists(name.identifier):
+        return ()
+    return (name.load("table").metadata_location,)
+
+
 def source_of(
     table: Table,
     files: list[DataFile],
