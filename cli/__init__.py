@@ -31,6 +31,7 @@ _COMMANDS = {
     "redis": ("cli.redis", "Start, stop or look at the embedded Redis of a data set."),
     "demo": ("cli.run", "Prepare MovieLens-100k and run everything on it."),
     "cache": ("cli.cache", "Look after the vectors that are kept."),
+    "tables": ("cli.tables", "Look after the files that sinks consist of."),
     "backup": ("cli.backup", "Write what a data set cannot make again to one file."),
     "restore": ("cli.backup", "Put back what backup wrote."),
     "doctor": ("cli.doctor", "Look at what a data set stands on, one line each."),

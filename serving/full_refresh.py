@@ -13,12 +13,14 @@ from feast_fusion.errors import SchemaError
 from feast_fusion.files import replaced_file
 from feast_fusion.history.derivation import is_derived
 from feast_fusion.history.rebuild import rebuild_sink
-from feast_fusion.parquet.parquet_file import named_errors
-from feast_fusion.parquet.whole import open_dataset
+from feast_fusion.parquet.newest import newest
+from feast_fusion.parquet.opening import open_path
 from feast_fusion.sealed_json import read_json, write_json
 from feast_fusion.times import TIMESTAMP
 from intake.workspace import Workspace
 from serving.online_views import OnlineViews
+
+_ROWS = 1 << 16
 
 
 def user_histories(store: FeatureStore) -> list[Any]:
@@ -79,13 +81,11 @@ def note_full_refresh(workspace: Workspace, began: datetime) -> None:
 
 def _newest_rows(view: Any) -> pa.Table:
     """The newest row of each entity in the view's source, without a created timestamp."""
-    (key,) = view.join_keys
-    rows = open_dataset(view.batch_source.path)
-    with named_errors(view.batch_source.path):
-        keys = pl.DataFrame(rows.to_table(columns=[key, "event_timestamp"])).with_row_index("at")
-        newest = keys.sort("event_timestamp", maintain_order=True).unique(key, keep="last")
-        names = [name for name in rows.schema.names if name != "created"]
-        return rows.take(newest["at"].sort().to_numpy(), columns=names)
+    rows = open_path(view.batch_source.path, view.batch_source.path)
+    keys = pl.DataFrame(rows.keys(view.join_keys, "event_timestamp", None))
+    positions = newest(keys, view.join_keys, ["event_timestamp"])
+    names = [name for name in rows.columns if name != "created"]
+    return pa.concat_tables([rows.no_rows(names), *rows.gather(names, positions, _ROWS)])
 
 
 def _stamp(workspace: Workspace) -> Path:

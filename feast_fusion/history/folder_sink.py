@@ -5,18 +5,21 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from feast_fusion.errors import schema_error
-from feast_fusion.files import recover_folder, replaced_folder
+from feast_fusion.files import recover_folder, replaced_folder, sync_path
 from feast_fusion.history.history_sink import HistorySink
 from feast_fusion.history.view_schema import ViewSchema
+from feast_fusion.parquet.compaction import plan_compaction, write_together
+from feast_fusion.parquet.location import retired_path
 from feast_fusion.parquet.opening import local_files
 from feast_fusion.parquet.parquet_source import ParquetSource
-from feast_fusion.parquet.parts import adopt_parts, append_part
+from feast_fusion.parquet.parts import adopt_parts, append_part, new_part
 from feast_fusion.parquet.whole import read_schema
 
 _log = logging.getLogger(__name__)
@@ -90,6 +93,30 @@ class FolderSink(HistorySink):
             new._create()
             yield new
 
+    def compact(self) -> tuple[int, int]:
+        """See `HistorySink`."""
+        rows = self.rows()
+        groups = plan_compaction(rows.files)
+        retired = {Path(file.path) for group in groups for file in group}
+        if groups:
+            with replaced_folder(self.folder) as building:
+                for path in self.folder.rglob("*.parquet"):
+                    relative = retired_path(str(path)) if path in retired else path
+                    _link(path, building / Path(relative).relative_to(self.folder))
+                for group in groups:
+                    write_together(rows, group, new_part(building))
+                sync_path(building)
+        return len(rows.files), len(rows.files) - len(retired) + len(groups)
+
+    def expire(self, before: datetime) -> int:
+        """See `HistorySink`."""
+        kept = self.folder / retired_path("")
+        # A file's status changed when it was retired, and its content long before.
+        expired = [path for path in kept.glob("*") if path.stat().st_ctime < before.timestamp()]
+        for path in expired:
+            path.unlink()
+        return len(expired)
+
     def rows(self) -> ParquetSource:
         """See `HistorySink`."""
         return local_files(self.folder, self.what, times=self.schema.ordering)
@@ -129,3 +156,11 @@ class FolderSink(HistorySink):
         """Whether the newest file has the columns of the view; other keys or types are refused."""
         found = read_schema(self.folder / self._parts()[-1])
         return not self.gained(found) and bool(found.names == self.schema.arrow.names)
+
+
+def _link(path: Path, name: Path) -> None:
+    name.parent.mkdir(exist_ok=True)
+    try:
+        name.hardlink_to(path)
+    except OSError:  # a file system without links
+        shutil.copy2(path, name)

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import datetime
 
 import polars as pl
 import pyarrow as pa
@@ -72,6 +73,20 @@ class HistorySink(ABC):
         """An empty sink that takes the place of this one when the block ends without an error.
 
         Call it while `locked`. Until then readers have the old rows; a killed run leaves them.
+        """
+
+    @abstractmethod
+    def compact(self) -> tuple[int, int]:
+        """Make few files of many, with the same rows in the same order; how many were and are.
+
+        Call it while `locked`. Who has opened the old files can read them until they `expire`.
+        """
+
+    @abstractmethod
+    def expire(self, before: datetime) -> int:
+        """Remove files that no reader needs who came after `before`; how many.
+
+        Call it while `locked`.
         """
 
     @abstractmethod

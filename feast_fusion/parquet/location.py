@@ -26,6 +26,7 @@ SUFFIXES = (".parquet", ".parq", ".pq")
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _DELTA_LOG = "_delta_log"
 _WILDCARDS = "*?["
+_RETIRED = ".retired"
 
 
 def is_parquet(source: DataSource | None) -> bool:
@@ -107,6 +108,11 @@ def list_files(filesystem: fs.FileSystem, root: str, what: str) -> list[fs.FileI
             "no rows), or correct the path of the source."
         )
     return found
+
+
+def retired_path(path: str) -> str:
+    """Where a file that others took the place of is kept for those who still read it."""
+    return str(PurePosixPath(path).parent / _RETIRED / PurePosixPath(path).name)
 
 
 def base_of(root: str) -> str:

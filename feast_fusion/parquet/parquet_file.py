@@ -13,6 +13,7 @@ from pyarrow import fs
 
 from feast_fusion.errors import StoreUnavailableError, schema_error
 from feast_fusion.parquet.column_types import plain_type
+from feast_fusion.parquet.location import retired_path
 from feast_fusion.parquet.seal import REMEDY, require_seal
 from feast_fusion.times import to_micros
 
@@ -154,19 +155,23 @@ class ParquetFile:
                     first += batch.num_rows
 
     def _open(self) -> pq.ParquetFile:
-        if stamp_of(self.filesystem.get_file_info(self.path)) != self.stamp:
-            raise StoreUnavailableError(
-                f"{self.path}: got a file that was removed or replaced while it was read, expected "
-                "it unchanged. Do the same again; what is finished is kept."
-            )
         return pq.ParquetFile(
-            self.path,
+            self._unchanged_path(),
             metadata=self.metadata,
             filesystem=self.filesystem,
             buffer_size=_BUFFER_BYTES,
             pre_buffer=False,
             coerce_int96_timestamp_unit="us",
             page_checksum_verification=True,
+        )
+
+    def _unchanged_path(self) -> str:
+        for path in (self.path, retired_path(self.path)):
+            if stamp_of(self.filesystem.get_file_info(path)) == self.stamp:
+                return path
+        raise StoreUnavailableError(
+            f"{self.path}: got a file that was removed or replaced while it was read, expected "
+            "it unchanged. Do the same again; what is finished is kept."
         )
 
 

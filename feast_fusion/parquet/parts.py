@@ -2,7 +2,8 @@
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,7 +30,7 @@ def append_part(folder: Path, table: pa.Table, *, sync: bool = False) -> Path:
 
     Readers take files in name order. `sync` : safe from a loss of power.
     """
-    path = _new_part(folder)
+    path = new_part(folder)
     write_file(path, table, sync=sync)
     return path
 
@@ -37,11 +38,12 @@ def append_part(folder: Path, table: pa.Table, *, sync: bool = False) -> Path:
 def adopt_parts(folder: Path, files: Iterable[Path]) -> None:
     """Move whole files of the same file system to `folder`, in this order behind its parts."""
     for file in files:
-        file.rename(_new_part(folder))
+        file.rename(new_part(folder))
     sync_path(folder)
 
 
-def _new_part(folder: Path) -> Path:
+def new_part(folder: Path) -> Path:
+    """A name for a file behind the parts that are in `folder`."""
     names = (path.name for path in folder.iterdir())
     numbers = [int(found[1]) for found in map(_PART.fullmatch, names) if found]
     number = max(numbers, default=-1) + 1
@@ -59,9 +61,14 @@ def write_file(path: Path, table: pa.Table, *, sync: bool = False) -> None:
 
 def write_remote(filesystem: fs.FileSystem, path: str, table: pa.Table) -> None:
     """Write `table` as the file `path`; an object store has it whole or not at all."""
+    upload(filesystem, path, partial(write_file, table=table))
+
+
+def upload(filesystem: fs.FileSystem, path: str, write: Callable[[Path], None]) -> None:
+    """Put the local file that `write` makes at `path`; an object store has it whole or not."""
     with TemporaryDirectory() as folder:
         written = Path(folder) / "part.parquet"
-        write_file(written, table)
+        write(written)
         if isinstance(filesystem, fs.LocalFileSystem):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         fs.copy_files(
@@ -70,6 +77,14 @@ def write_remote(filesystem: fs.FileSystem, path: str, table: pa.Table) -> None:
             source_filesystem=fs.LocalFileSystem(),
             destination_filesystem=filesystem,
         )
+
+
+def write_batches(path: Path, schema: pa.Schema, batches: Iterable[pa.Table]) -> None:
+    """Write the new file `path`, a row group for each of `batches`; safe from a loss of power."""
+    with parquet_writer(path, schema, **_options(schema)) as writer:
+        for batch in batches:
+            writer.write_table(batch)
+    sync_path(path)
 
 
 def _options(schema: pa.Schema) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import partial
 
 import polars as pl
 import pyarrow as pa
@@ -16,8 +18,11 @@ from feast_fusion.history.history_sink import HistorySink
 from feast_fusion.history.staging import write_staged
 from feast_fusion.history.table_rows import Window
 from feast_fusion.history.view_schema import ViewSchema
+from feast_fusion.parquet.compaction import plan_compaction, write_together
 from feast_fusion.parquet.opening import open_files
 from feast_fusion.parquet.parquet_source import ParquetSource
+from feast_fusion.parquet.parts import upload
+from feast_fusion.tables.expiry import expire_table
 from feast_fusion.tables.iceberg_source import source_of
 from feast_fusion.tables.iceberg_table import TableName, data_files, filesystem_of, table_columns
 from feast_fusion.tables.replacement import replace_files
@@ -124,6 +129,25 @@ class IcebergSink(HistorySink):
         new = _Replacement(self.uri, self.schema)
         yield new
         replace_files(self._table, before, new.added, self.what)
+
+    def compact(self) -> tuple[int, int]:
+        """See `HistorySink`; StoreUnavailableError where another process writes meanwhile."""
+        files = data_files(self._table, self.what)
+        rows = self._source(self._table, files)
+        groups = plan_compaction(rows.files)
+        n_retired = sum(map(len, groups))
+        with self.staging() as place:
+            made = [f"{place}/shard-{number:010d}.parquet" for number in range(len(groups))]
+            for file, group in zip(made, groups, strict=True):
+                upload(*staged_at(file), partial(write_together, rows, group))
+            locations = [staged_location(file) for file in made]
+            replace_files(self._table, files[len(files) - n_retired :], locations, self.what)
+            self._known.update(locations)
+        return len(files), len(files) - n_retired + len(groups)
+
+    def expire(self, before: datetime) -> int:
+        """See `HistorySink`; snapshots from before are gone, the current one stays."""
+        return expire_table(self._table, before, self.what)
 
     def rows(self) -> ParquetSource:
         """See `HistorySink`."""

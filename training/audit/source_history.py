@@ -20,6 +20,7 @@ from feast.feature_view import DUMMY_ENTITY_ID
 from feast.feature_view_projection import FeatureViewProjection
 
 from feast_fusion.errors import StoreUnavailableError, schema_error
+from feast_fusion.parquet.location import is_table
 from feast_fusion.parquet.parquet_file import named_errors
 from feast_fusion.parquet.whole import VERIFIED
 
@@ -78,7 +79,7 @@ class SourceHistory:
     Raises
     ------
     SchemaError
-        The source is not of Parquet files on this machine, or lacks a column.
+        The source is neither Parquet files on this machine nor an Iceberg table, or lacks a column.
     StoreUnavailableError
         There is no file.
     """
@@ -101,7 +102,11 @@ class SourceHistory:
 
     @cached_property
     def dataset(self) -> ds.Dataset:
-        """The files in name order: a later position is a later row."""
+        """The files in name order, of a table in commit order: a later position is a later row."""
+        if is_table(self.view.batch_source):
+            from feast_fusion.tables.arrow_dataset import table_dataset  # an extra
+
+            return table_dataset(self.view.batch_source.path)
         path = str(getattr(self.view.batch_source, "path", "")).removeprefix("file://")
         if not path or "://" in path:
             raise schema_error(
