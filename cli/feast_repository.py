@@ -1,6 +1,7 @@
 """Feast on a workspace: its variables (`feast-fusion env`), its store, its command."""
 
 import os
+import re
 import shlex
 import sqlite3
 import subprocess
@@ -134,16 +135,26 @@ def repo_config(workspace: Workspace, redis: str = NO_REDIS) -> "RepoConfig":
 def _refuse_another_home(store: "FeatureStore", workspace: Workspace) -> None:
     """The registry names its files by their whole paths, which a copied or moved home still has."""
     for source in store.list_data_sources():
-        path = getattr(source, "path", None)
-        is_table = workspace.tables is not None and path == workspace.sink(source.name)
-        if path and not is_table and not Path(path).is_relative_to(workspace.root):
-            tables = "" if workspace.tables is None else f" or a table of {workspace.tables}"
-            raise FeastFusionError(
-                f"{workspace.registry}: got the source {source.name} at {path}, expected one in "
-                f"{workspace.root}{tables}: the home was copied or moved, or FUSION_TABLES is "
-                "another. Run feast-fusion run, which applies it here and keeps what is encoded "
-                "and trained."
-            )
+        path = getattr(source, "path", None) or str(workspace.root)
+        if "://" not in path and not Path(path).is_relative_to(workspace.root):
+            place, why = str(workspace.root), "the home was copied or moved"
+        elif _is_sink(path, source.name, workspace) and path != workspace.sink(source.name):
+            place, why = workspace.sink(source.name), "FUSION_TABLES was another"
+        else:
+            continue
+        raise FeastFusionError(
+            f"{workspace.registry}: got the source {source.name} at {path}, expected one in "
+            f"{place}: {why}. Run feast-fusion run, which applies it here and keeps what is "
+            "encoded and trained."
+        )
+
+
+def _is_sink(path: str, name: str, workspace: Workspace) -> bool:
+    """Whether `path` is where this data set keeps the history of a view, now or before."""
+    return (
+        path == str(workspace.sinks / name)
+        or re.fullmatch(rf"iceberg://.*\.{re.escape(name)}", path) is not None
+    )
 
 
 def feast(workspace: Workspace, redis: str, *arguments: str) -> None:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,7 @@ from pyiceberg.catalog import load_catalog
 from feast_fusion.errors import SchemaError, StoreUnavailableError
 from feast_fusion.history.staging import write_staged
 from feast_fusion.history.view_schema import ViewSchema
+from feast_fusion.tables import iceberg_sink
 from feast_fusion.tables.iceberg_sink import IcebergSink
 from feast_fusion.tables.iceberg_source import open_table
 from feast_fusion.times import TIMESTAMP
@@ -120,6 +121,50 @@ def test_a_feature_that_the_view_gained_and_one_of_another_type(lake: Lake) -> N
     other = VECTORS.set(1, pa.field("emb", pa.list_(pa.float64())))
     with pytest.raises(SchemaError, match=r"emb: list<item: float>.*emb: list<item: double>"):
         sink_of(sink.uri, other).ensure()
+
+
+# --- fewer files ---------------------------------------------------------------------------------
+
+
+def test_compaction_keeps_rows_in_order_and_readers_have_theirs(lake: Lake) -> None:
+    sink = sink_of(lake.table("compact.t"))
+    with sink.locked():
+        for numbers in ((3, 1), (2,), (0, 4, 5), (7,)):
+            sink.append(rows(*numbers))
+        opened = sink.rows()
+        expected = opened.read()
+        assert sink.compact() == (4, 1)
+        assert sink.compact() == (1, 1)
+        assert sink.rows().read().equals(expected)
+        assert sink.expire(datetime.now(UTC) - timedelta(hours=1)) == 0
+        assert opened.read().equals(expected)
+        sink.append(rows(6))
+        assert keys(sink) == [*expected["key"].to_pylist(), "k6"]
+        assert sink.expire(datetime.now(UTC) + timedelta(hours=1)) > 4
+    assert keys(sink) == [*expected["key"].to_pylist(), "k6"]
+    assert sum(name.endswith(".parquet") for name in lake.files("tables/compact")) == 2
+    with pytest.raises(StoreUnavailableError, match="removed or replaced while it was read"):
+        opened.read()
+
+
+def test_compaction_beside_a_writer_changes_nothing(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, other = sink_of(lake.table("beside.t")), sink_of(lake.table("beside.t"))
+    with sink.locked(), other.locked():
+        sink.append(rows(0))
+        sink.append(rows(1))
+        with monkeypatch.context() as patch:
+            patch.setattr(iceberg_sink, "write_together", lambda *_: 1 / 0)  # as if it were killed
+            with pytest.raises(ZeroDivisionError):
+                sink.compact()
+        other.append(rows(2))
+        with pytest.raises(StoreUnavailableError, match="another process"):
+            sink.compact()
+        assert keys(sink) == ["k0", "k1", "k2"]
+    with sink.locked():
+        assert sink.compact() == (3, 1)
+    assert keys(sink) == ["k0", "k1", "k2"]
 
 
 # --- any table as a source -----------------------------------------------------------------------
