@@ -1,6 +1,5 @@
 """`feast-fusion prepare` and `feast-fusion training-set`: from files to features to examples."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -8,6 +7,7 @@ import click
 from cli.feast_repository import open_store
 from cli.terminal import progress_bar, say, then
 from cli.workspace_options import with_workspace
+from feast_fusion.training_set_store import is_remote
 from intake.workspace import Workspace
 from transformations.embedder import identify
 from transformations.names import SERVICE
@@ -45,14 +45,14 @@ def prepare_sources(workspace: Workspace) -> None:
 
 @click.command("training-set")
 @click.option("--service", default=SERVICE, show_default=True, help="Which feature service.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder. Default: in the workspace.")
+@click.option("--out", help="Folder or s3://... Default: in the workspace.")
 @with_workspace
-def training_set(workspace: Workspace, service: str, out: Path | None) -> None:
+def training_set(workspace: Workspace, service: str, out: str | None) -> None:
     """Build the training set: each label with the features as they were just before it."""
     built = retrieve_training_set(workspace, service)
     folder = built.save(out or workspace.training_set)
     say(f"{len(built):,} rows in {folder}.")
-    then("Next: feast-fusion train.")
+    then(f"Next: feast-fusion train{f' --training-set {out}' if out and is_remote(out) else ''}.")
 
 
 def retrieve_training_set(workspace: Workspace, service: str = SERVICE) -> "TrainingSet":

@@ -19,6 +19,7 @@ from cli.training_report import TrainingReport, processes_of_torchrun, training_
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.training_set import TrainingSet
+from feast_fusion.training_set_store import fetch
 from intake.changed_settings import change_settings
 from intake.workspace import Workspace
 from transformations.names import SERVICE
@@ -48,8 +49,14 @@ _BESIDE_FROM = 20_000
     metavar="KEY=VALUE",
     help="Another value of a setting, such as ranker.fusion=gated. Repeatable.",
 )
+@click.option(
+    "--training-set",
+    "place",
+    metavar="s3://...",
+    help="Fetched into the workspace unless it is there. Default: the one in the workspace.",
+)
 @with_workspace
-def train(workspace: Workspace, seed: int, changes: tuple[str, ...]) -> None:
+def train(workspace: Workspace, seed: int, changes: tuple[str, ...], place: str | None) -> None:
     """Fit the fusion ranker to the training set and save it as the workspace's artifact.
 
     Settings come from [ranker] and [candidates] of dataset.toml. A run that was killed goes on
@@ -60,6 +67,8 @@ def train(workspace: Workspace, seed: int, changes: tuple[str, ...]) -> None:
     """
     dataset = change_settings(workspace.dataset, changes)
     changed = replace(workspace, dataset=dataset)
+    if place is not None:
+        fetch(place, workspace.training_set)
     with processes_of_torchrun() as processes:
         train_artifacts(changed, open_training_set(workspace), seed, processes)
         if processes.is_first:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from feast_fusion.training_set_files import (
     write_manifest,
     write_table,
 )
+from feast_fusion.training_set_store import copy_of, fetch, is_remote, upload
 
 if TYPE_CHECKING:
     from feast_fusion.torch_rows import TorchRows
@@ -170,8 +172,15 @@ class TrainingSet:
 
         return TorchRows(self)
 
-    def save(self, folder: str | Path) -> Path:
-        """Write to `folder`, replacing what is there; it appears complete or not at all."""
+    def save(self, folder: str | Path) -> str | Path:
+        """Write to `folder`, replacing what is there; it appears complete or not at all.
+
+        A URI such as `s3://bucket/folder` is a place that pyarrow writes to.
+        """
+        if is_remote(folder):
+            with TemporaryDirectory() as local:
+                upload(Path(self.save(Path(local) / "set")), str(folder))
+            return folder
         folder = Path(folder).expanduser().absolute()
         with replaced_folder(folder) as building:
             write_table(building / "table.arrow", self.table)
@@ -194,6 +203,8 @@ class TrainingSet:
     def open(cls, folder: str | Path) -> "TrainingSet":
         """The training set saved in `folder`, memory-mapped.
 
+        Of a URI there is a copy in the user's cache, which is made once: a set may be larger than
+        the memory.
         Each file is read once for its digest, half a second per GB: Arrow ends the process where
         it meets an offset that is damaged.
 
@@ -202,10 +213,16 @@ class TrainingSet:
         SchemaError
             The folder is not a saved training set or is of another format, or a file is missing
             or damaged.
+        StoreUnavailableError
+            There is none at the URI.
         """
-        folder = Path(folder).expanduser().absolute()
-        recover_folder(folder)
-        manifest = verified_manifest(folder)
+        if is_remote(folder):
+            uri, folder = str(folder), copy_of(str(folder))
+            manifest = fetch(uri, folder)
+        else:
+            folder = Path(folder).expanduser().absolute()
+            recover_folder(folder)
+            manifest = verified_manifest(folder)
         load = cache(lambda name: np.load(folder / name, mmap_mode="r", allow_pickle=False))
         return cls(
             map_table(folder / "table.arrow"),
