@@ -26,6 +26,7 @@ from feast_fusion.parquet.parquet_source import ParquetSource
 
 _log = logging.getLogger(__name__)
 
+_VARIABLES = ("FUSION_", "PYICEBERG_", "AWS_")  # data set, Iceberg catalogues, object stores
 _TRIES_AGAIN = 3  # of one shard whose worker dies
 _PATIENCE_S = 20.0
 
@@ -87,7 +88,9 @@ class RayRunner:
             num_gpus=config.gpus_per_encoder,
             max_restarts=-1,
             max_task_retries=_TRIES_AGAIN,
-            runtime_env={"env_vars": {n: v for n, v in os.environ.items() if n[:7] == "FUSION_"}},
+            runtime_env={
+                "env_vars": {n: v for n, v in os.environ.items() if n.startswith(_VARIABLES)}
+            },
         )
         workers = [worker.remote() for _ in range(min(config.encoders, n_shards))]
         try:

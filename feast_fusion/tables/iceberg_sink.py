@@ -15,11 +15,10 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from feast_fusion.history.history_sink import HistorySink
-from feast_fusion.history.staging import write_staged
+from feast_fusion.history.staging import open_staged, write_staged
 from feast_fusion.history.table_rows import Window
 from feast_fusion.history.view_schema import ViewSchema
 from feast_fusion.parquet.compaction import plan_compaction, write_together
-from feast_fusion.parquet.opening import open_files
 from feast_fusion.parquet.parquet_source import ParquetSource
 from feast_fusion.parquet.parts import upload
 from feast_fusion.tables.expiry import expire_table
@@ -189,7 +188,7 @@ class IcebergSink(HistorySink):
         others = self.identities_of(self._source(self._table, self._others), self._identity, None)
         found = []
         for file in files:
-            rows = open_files(*staged_at(file), self.what).read()
+            rows = open_staged(file, self.what).read()
             keys = pl.DataFrame(pl.from_arrow(rows.select(self._identity))).with_row_index()
             new = keys.join(others, on=self._identity, how="anti", nulls_equal=True)
             if new.height == len(rows):
