@@ -6,17 +6,14 @@ from functools import cache
 
 import pyarrow as pa
 from pyarrow import fs
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.io import FileIO
+from pyiceberg.io.pyarrow import PyArrowFileIO, schema_to_pyarrow
+from pyiceberg.manifest import DataFile, FileFormat, ManifestContent, ManifestEntry
+from pyiceberg.table import Table
 
-from feast_fusion.errors import StoreUnavailableError, extra_required, schema_error
-
-with extra_required("iceberg"):
-    from pyiceberg.catalog import Catalog, load_catalog
-    from pyiceberg.exceptions import NoSuchTableError
-    from pyiceberg.io import FileIO
-    from pyiceberg.io.pyarrow import PyArrowFileIO, schema_to_pyarrow
-    from pyiceberg.manifest import DataFile, FileFormat, ManifestContent, ManifestEntry
-    from pyiceberg.table import Table
-
+from feast_fusion.errors import StoreUnavailableError, schema_error
 from feast_fusion.parquet.column_types import plain_type
 from feast_fusion.parquet.location import ICEBERG
 
