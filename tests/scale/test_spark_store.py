@@ -23,11 +23,9 @@ from feast.types import Array, Float32, Int64
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyarrow import fs
-from pydantic import ValidationError
 
 from feast_fusion.errors import NotOfferedError, StoreUnavailableError
 from feast_fusion.parquet.opening import open_files
-from feast_fusion.point_in_time import PointInTimeOfflineStoreConfig
 from feast_fusion.retrieval.asof_join import AsOf
 from feast_fusion.retrieval.spark.ranges import (
     RANGE,
@@ -298,17 +296,3 @@ def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
     job = store.get_historical_features(labels(rng, 10), REFS, full_feature_names=True)
     with pytest.raises(StoreUnavailableError, match=f"no answer from sc://127.0.0.1:{port}"):
         job.to_arrow()
-
-
-@pytest.mark.parametrize(
-    ("engine", "said"),
-    [
-        ({"type": "flink"}, "'local', 'spark'"),
-        ({"type": "spark", "url": "http://host:1"}, "url"),
-        ({"type": "spark", "rows_per_group": 1}, "rows_per_group"),
-        ({"type": "local", "url": "local"}, "url"),
-    ],
-)
-def test_what_no_engine_can_be_is_refused(engine: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        PointInTimeOfflineStoreConfig(engine=engine)

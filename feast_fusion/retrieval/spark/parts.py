@@ -94,6 +94,25 @@ class LabelPart:
         """The key columns, `t` and `row`."""
         return unpacked(self.labels)
 
+    def staged(self, filesystem: fs.FileSystem, path: str) -> "StagedLabels":
+        """The same, in a file at `path`."""
+        with filesystem.open_output_stream(path) as stream:
+            stream.write(self.labels)
+        return StagedLabels(filesystem, path)
+
+
+@dataclass(frozen=True)
+class StagedLabels:
+    """Labels in a file that the workers reach: a message to Spark has no place for many."""
+
+    filesystem: fs.FileSystem
+    path: str
+
+    def frame(self, rows: KeyRows, window: tuple[int, int]) -> pl.DataFrame:
+        """The key columns, `t` and `row`."""
+        with self.filesystem.open_input_stream(self.path) as stream:
+            return unpacked(stream.read())
+
 
 def label_parts(labels: pl.DataFrame, keys: list[str]) -> Iterator[LabelPart]:
     """Parts of `labels` that can see a row, each with its `row`."""

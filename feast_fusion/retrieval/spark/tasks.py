@@ -14,7 +14,14 @@ import pyarrow as pa
 
 from feast_fusion.retrieval.asof_join import ABSENT, AsOf, newest_rows
 from feast_fusion.retrieval.key_rows import KeyRows
-from feast_fusion.retrieval.spark.parts import PART_ROWS, LabelPart, RowPart, packed, unpacked
+from feast_fusion.retrieval.spark.parts import (
+    PART_ROWS,
+    LabelPart,
+    RowPart,
+    StagedLabels,
+    packed,
+    unpacked,
+)
 from feast_fusion.retrieval.spark.ranges import (
     RANGE,
     Edges,
@@ -28,7 +35,7 @@ SAMPLED = "payload binary"
 PLACED = f"{RANGE} long, is_label boolean, payload binary"
 MATCHED = "n_hidden long, payload binary"
 
-Part = LabelPart | RowPart
+Part = LabelPart | StagedLabels | RowPart
 _Batches = Iterable[pa.RecordBatch]
 _Task = Callable[[_Batches], Iterator[pa.RecordBatch]]
 
@@ -102,7 +109,7 @@ class ViewTasks:
         pending: dict[bool, list[pl.DataFrame]] = {True: [], False: []}
         for value in (value for batch in batches for value in batch.column(0)):
             part: Part = pickle.loads(value.as_py())
-            is_label = isinstance(part, LabelPart)
+            is_label = not isinstance(part, RowPart)
             frames = pending[is_label]
             frames.append(part.frame(self.rows, self.window))
             if sum(map(len, frames)) >= PART_ROWS:

@@ -71,7 +71,7 @@ def write_on_spark(
             }
             frames = [spark.createDataFrame(pa.table(every_part))]
             for view, join in enumerate(joins):
-                found = matched_frame(spark, join, entities, rows_per_group)
+                found = matched_frame(spark, join, entities, rows_per_group, (filesystem, place))
                 if found is not None:
                     frames.append(found.mapInArrow(split(view), SPLIT))
             pairs = reduce(lambda one, other: one.union(other), frames)

@@ -3,6 +3,7 @@
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -19,7 +20,7 @@ DAY = timedelta(days=1)
 ROWS = [(1, 0, 0, 10), (1, 1, 1, 11), (2, 0, 0, 20), (2, 1, 9, 21), (3, 0, 9, 30), (4, 0, None, 40)]
 
 
-def make_repo(folder: Path, **options: bool) -> FeatureStore:
+def make_repo(folder: Path, **options: Any) -> FeatureStore:
     rows = [
         {
             "user_id": user,
