@@ -61,6 +61,7 @@ def open_recommender(
         embedder = Embedder(workspace, encoder_id)
         model = artifact.require_next_item()
         watch = stack.enter_context(CatalogueWatch(workspace, store, service, model, clock=clock))
+        live.follow(lambda: watch.prepared)
         yield Recommender(
             features,
             artifact,

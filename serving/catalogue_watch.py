@@ -59,6 +59,11 @@ class CatalogueWatch(AbstractContextManager["CatalogueWatch"]):
         self._thread = threading.Thread(target=self._watch, name="catalogue", daemon=True)
         self._thread.start()
 
+    @property
+    def prepared(self) -> tuple[int, int] | None:
+        """The stamp of the preparation that `current` was read from, or of an older one."""
+        return None if self._stamp is None else self._stamp[:2]
+
     def __exit__(self, *_: object) -> None:
         self.close()
 

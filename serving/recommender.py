@@ -144,8 +144,8 @@ class Recommender:
         the profile. A missing online store or encoder is no error: see `Recommendations`.
         `context` is of the form that `ContextColumns.check` gives.
         """
-        request = self._request(user_id, query, explain, context)
         seen = self._excluded(user_id, exclude)
+        request = self._request(user_id, query, explain, context)
         try:
             return self._recommend(request, n, seen)
         except StoreUnavailableError as error:
@@ -186,8 +186,8 @@ class Recommender:
         self, user_id: str, n: int, exclude: Iterable[str], reason: str
     ) -> Recommendations:
         """What `recommend` answers when there is no time to rank: from memory, flagged."""
-        request = self._request(user_id, None, explain=False)
-        return self._popular(request, n, self._excluded(user_id, exclude), reason)
+        seen = self._excluded(user_id, exclude)
+        return self._popular(self._request(user_id, None, explain=False), n, seen, reason)
 
     def rank_by_popularity(
         self, user_id: str, item_ids: Sequence[str], reason: str
@@ -212,7 +212,7 @@ class Recommender:
         return find_similar(self._watch.current, self.embedder, item_id, text, n)
 
     def _excluded(self, user_id: str, exclude: Iterable[str]) -> set[str]:
-        """What a caller excludes, and, without repeats, the live items of the user."""
+        """What a caller excludes, and, without repeats, the live items; before the catalogue."""
         return {*exclude} if self._repeats else {*self._live.acted_on(user_id), *exclude}
 
     def _request(
@@ -263,7 +263,7 @@ class Recommender:
     ) -> Recommendations:
         if (candidates.rows >= 0).any() and not slate.items.known.any():
             return _by_popularity(request, candidates, n, STORE_EMPTY)
-        if not self._is_whole(request, slate.user, since):
+        if self._live.is_behind() or not self._is_whole(request, slate.user, since):
             request.failures.append(STORE_INCOMPLETE)
         with span("rank"), self._turns:
             ordered = self._ranking.order(request.catalogue, candidates, slate)

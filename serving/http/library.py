@@ -45,7 +45,13 @@ def open_library(
         log = None
         if log_served:
             log = stack.enter_context(ServedLog(workspace.served, log_served))
-        live = LiveUsers(features.acted_on, features.known_since, features.note_loss)
+        live = LiveUsers(
+            features.acted_on,
+            features.known_since,
+            features.note_loss,
+            lambda: features.may_be_older,
+            features.follow,
+        )
         recommender = stack.enter_context(
             open_recommender(workspace, store, service, live=live, served_log=log)
         )

@@ -21,7 +21,6 @@ from functools import lru_cache
 import pyarrow as pa
 from feast import FeatureStore
 
-from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.redis_matrix import online_store_of
 from intake.journal_content import journal_keys
 from intake.journal_index import JournalIndex
@@ -30,10 +29,11 @@ from serving.live.journal_counts import JournalCounts
 from serving.live.kept_epoch import keep_epoch, kept_epoch
 from serving.live.live_entities import EmptiedError, LiveEntities
 from serving.live.live_entity import LiveEntity
-from serving.live.live_event import LiveEvent
+from serving.live.live_event import LiveEvent, Stamp
 from serving.live.live_log import LiveKey, LiveLog, members_by_key
 from serving.live.live_rows import row_tables
-from serving.live.prepared_history import PreparedHistory, read_stamp
+from serving.live.newest_history import NewestHistory
+from serving.live.prepared_history import PreparedHistory
 from serving.online_views import OnlineViews
 
 # Writes the rows of one view; a row that is not newer than the stored row must be left out.
@@ -71,6 +71,7 @@ class LiveFeatures:
         self._encoder_id = encoder_id
         self._lock = threading.RLock()
         self._history = PreparedHistory(workspace, encoder_id)
+        self._newest = NewestHistory(workspace, encoder_id)
         self._index = JournalIndex(workspace.events)
         self._former = lru_cache(_MAX_FORMER)(self._acted_on_before)
         self._entities: LiveEntities | None = None  # until the first replay
@@ -79,6 +80,7 @@ class LiveFeatures:
         # processes wrote meanwhile came on top of the old one.
         self._touches = False
         self._is_older = False  # what Redis has is an older state, not yet made good
+        self._n_broken = 0  # see `Transport`: as of when Redis last had the known epoch
         self._lost: dict[str, bool] = {}  # users without their row; whether they have live events
 
     @classmethod
@@ -111,29 +113,30 @@ class LiveFeatures:
         return frozenset(each.event.item_id for each in found)
 
     def known_since(self, user_id: str) -> int | None:
-        """How new the user's row of recent items is at least, as event time in microseconds.
-
-        None where this process has written none.
-        """
-        state = self._state(user_id)
-        return None if state is None else state.written
+        """How new the row of recent items written here is, as event time in us; None without."""
+        entities = self._entities
+        state = entities and entities.state(LiveKey("user", user_id))
+        return state.written if state else None
 
     def note_loss(self, user_id: str) -> None:
         """Takes note that the user's row is missing, or older than `known_since` said before."""
         if len(self._lost) < _MAX_LOST:
             self._lost[user_id] = bool(self.acted_on(user_id))
 
+    def follow(self, prepared: Callable[[], Stamp | None]) -> None:
+        """See `NewestHistory`."""
+        self._newest.follow(prepared)
+
+    @property
+    def may_be_older(self) -> bool:
+        """Whether any row may be older than the journal: until all that Redis lost is made good."""
+        is_sure = self._entities is not None and self._n_broken == self._live.n_broken
+        return self._is_older or not is_sure
+
     @property
     def is_behind(self) -> bool:
-        """Whether rows may be older than the journal: at first, and until a loss is made good.
-
-        A missing row of a user without live events does not count: it may not be there yet.
-        """
-        return self._entities is None or self._is_older or any(list(self._lost.values()))
-
-    def _state(self, user_id: str) -> LiveEntity | None:
-        entities = self._entities
-        return None if entities is None else entities.state(LiveKey("user", user_id))
+        """The same, and where a user with live events has no row; of others it may not be there."""
+        return self.may_be_older or any(list(self._lost.values()))
 
     def apply(self, events: Sequence[LiveEvent]) -> None:
         """Brings the rows of the events' users and items up to date.
@@ -181,6 +184,7 @@ class LiveFeatures:
             As `apply`.
         """
         with self._lock:
+            n_broken = self._live.n_broken
             epoch = self._live.open(token := uuid.uuid4().hex)
             self._is_older |= kept_epoch(self._workspace.events) not in (None, epoch)
             to = str(self._history.stamp)
@@ -204,6 +208,7 @@ class LiveFeatures:
             keep_epoch(self._workspace.events, epoch)
             self._counts.end(ends)
             self._entities, self._touches, self._is_older = entities, False, False
+            self._n_broken = n_broken
             self._former.cache_clear()
             return entities
 
@@ -251,26 +256,19 @@ class LiveFeatures:
 
     def _up_to_date(self, *, ask_redis: bool) -> LiveEntities:
         """States on the newest preparation; with `ask_redis` also in the epoch that Redis has."""
-        history = self._newest_history()
+        history = self._newest.after(self._history)
         if history is not self._history:
             previous, self._history, self._touches = self._history, history, True
             self._remove_long_folded(previous)
         entities = self._entities
         if entities is None or entities.history is not history:
             return self.replay()
+        n_broken = self._live.n_broken
+        ask_redis |= n_broken != self._n_broken
         if self._is_older or (ask_redis and self._live.epoch() != entities.epoch):
             return self._made_good()
+        self._n_broken = n_broken
         return entities
-
-    def _newest_history(self) -> PreparedHistory:
-        try:
-            if read_stamp(self._workspace) == self._history.stamp:
-                return self._history
-            return PreparedHistory(self._workspace, self._encoder_id)
-        except FeatureNotFoundError as error:
-            # For a moment while one takes the place of the other; the old one holds until then.
-            _log.info("Live events stay on the preparation in memory: %s", error)
-            return self._history
 
     def _put(
         self, entities: LiveEntities, events: Sequence[LiveEvent], *, touch: bool = False

@@ -114,6 +114,11 @@ class LiveLog:
         self._epoch = f"{self._prefix}epoch"
         self._place = f"{self._prefix}place"
 
+    @property
+    def n_broken(self) -> int:
+        """See `Transport`."""
+        return self._transport.n_broken
+
     def add(
         self, additions: Mapping[LiveKey, Addition], *, touch: bool = False
     ) -> tuple[str | None, dict[LiveKey, Read]]:

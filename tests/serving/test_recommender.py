@@ -21,7 +21,13 @@ from feast_fusion.errors import (
 )
 from intake.dataset import Encoder
 from intake.model_settings import RankerConfig
-from serving.answers import QUERY_NOT_ENCODED, STORE_UNAVAILABLE, Reason, Recommendations
+from serving.answers import (
+    QUERY_NOT_ENCODED,
+    STORE_INCOMPLETE,
+    STORE_UNAVAILABLE,
+    Reason,
+    Recommendations,
+)
 from serving.candidates import Search
 from serving.catalogue_watch import CatalogueWatch
 from serving.live_users import LiveUsers
@@ -87,6 +93,16 @@ def test_items_acted_on_since_the_last_prepare_are_seen(
         assert new not in ids(bench.recommender.recommend("u3", 80))
         bench.write_user("late", ["f2", "f4"])
         assert not {"f2", "f4"} & set(ids(bench.recommender.recommend("late", 80)))
+
+
+def test_answers_are_flagged_while_any_row_may_be_older(films: Project, tmp_path: Path) -> None:
+    is_behind = [True]
+    options = {"live": LiveUsers(is_behind=lambda: is_behind[-1])}
+    with open_bench(films.workspace, tmp_path / "redis", **options) as bench:
+        for answer in (bench.recommender.recommend("u3"), bench.recommender.rank("u3", ["f1"])):
+            assert answer.reasons == (STORE_INCOMPLETE,)
+        is_behind.append(False)
+        assert not bench.recommender.recommend("u3").degraded
 
 
 def test_scores_are_the_choosers(bench: Bench, films: Project) -> None:

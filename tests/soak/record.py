@@ -1,6 +1,7 @@
 """What the clients of a soak were told, and what of it cannot be true."""
 
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -36,7 +37,7 @@ class Record:
 
     def add_wrong(self, what: str) -> None:
         with self._lock:
-            self.wrong.append(what)
+            self.wrong.append(f"{time.strftime('%H:%M:%S')} {what}")
 
     def acted_on(self, user_id: str) -> set[str]:
         """Items that the user has acted on, as recommendations follow by now."""

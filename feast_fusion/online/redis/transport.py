@@ -73,6 +73,8 @@ class Transport:
     Attributes
     ----------
     observe : told of each exchange: "read" or "write", "answered" or "failed", seconds
+    n_broken : how often the server closed a connection: it may be another one since, or have
+        older data. It rises before anything is read over a new connection.
     """
 
     def __init__(self, options: OnlineStoreOptions) -> None:
@@ -82,6 +84,7 @@ class Transport:
         self._password = str(given.get("password") or "")
         self._last_failure = ""
         self.observe: Callable[[str, str, float], None] = lambda operation, outcome, seconds: None
+        self.n_broken = 0
         self._start()
         _transports.add(self)
 
@@ -207,6 +210,7 @@ class Transport:
                 with self._readers.lend(deadline) as (connection, was_kept):
                     return connection.exchange(payload, n_replies, idle_s, deadline)
             except ExchangeError as error:
+                self.n_broken += error.was_reset
                 if not (was_kept and error.was_reset):
                     raise
                 self._readers.forget_idle()  # these, too, were opened before the server went away
@@ -255,6 +259,7 @@ class Transport:
                 with self._writers.lend(deadline) as (connection, _):
                     return exchange(connection, idle_s, deadline)
             except ExchangeError as error:
+                self.n_broken += error.was_reset
                 is_last = attempt >= self._options.write_retries or error.was_refused
                 if is_last or time.monotonic() + pause_s >= deadline:
                     raise self._unavailable(error) from error

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from feast import FeatureStore
 
+from feast_fusion.online.redis.transport import ReadGroup
+from feast_fusion.redis_matrix import online_store_of
 from intake.event import Event
 from intake.journal import Journal
 from intake.workspace import Workspace
@@ -184,3 +186,43 @@ def test_a_place_is_not_kept_in_an_older_state(
         features.keep_place(journal.ends)  # before anybody has noticed
         features.refresh()
         assert mismatches(workspace, store, events, tmp_path / "offline") == []
+
+
+def test_rows_may_be_older_from_the_first_read_of_a_restarted_server_until_all_is_made_good(
+    workspace: Workspace, forgetful: RedisProcess
+) -> None:
+    features, store = open_features(workspace, f"{forgetful.address},db=0")
+    assert features.may_be_older
+    features.replay()
+    assert not features.may_be_older
+    transport = online_store_of(store).transport(store.config.online_store)
+    asked = [ReadGroup([b"any"], [b"field"])]
+    transport.read(asked)
+    with forgetful.client() as client:
+        client.save()
+    forgetful.stop()
+    forgetful.start()
+    transport.read(asked)  # by a new connection, of which nothing is known yet
+    assert features.may_be_older
+    push(workspace, features, random_events(29, 10), 10)
+    assert not features.may_be_older
+    close(store)
+
+
+def test_a_preparation_is_taken_up_after_answers_are_made_from_it(
+    workspace: Workspace, forgetful: RedisProcess
+) -> None:
+    features, store = open_features(workspace, f"{forgetful.address},db=0")
+    answered = [workspace.read_stamp()]
+    features.follow(lambda: answered[-1])
+    events = unprepared(31, 60)
+    push(workspace, features, events, 20)
+    had = features.acted_on(events[0].user_id)
+    assert had
+    write_sources(workspace)
+    features.refresh()
+    assert features.acted_on(events[0].user_id) == had
+    answered.append(workspace.read_stamp())
+    features.refresh()
+    assert features.acted_on(events[0].user_id) == set()
+    close(store)
