@@ -7,6 +7,7 @@ this process commits, once, after every shard is there: until then the sink is u
 
 import logging
 import os
+import socket
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 _VARIABLES = ("FUSION_", "PYICEBERG_", "AWS_")  # data set, Iceberg catalogues, object stores
 _TRIES_AGAIN = 3  # of one shard whose worker dies
 _PATIENCE_S = 20.0
+_REACH_S = 5.0
 
 
 class RayRunner:
@@ -120,24 +122,35 @@ class RayRunner:
         if not ray.is_initialized():
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             try:
+                _reach(address)
                 ray.init(
                     address=address,
                     include_dashboard=False if address == "local" else None,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                 )
-            except ConnectionError as error:
+            except OSError as error:
                 raise StoreUnavailableError(
                     f"batch_engine, runner: got no Ray cluster at {address!r} ({error}), expected "
                     "one that runs. Start it with ray start, correct the address, or say "
                     "address: local."
                 ) from error
             weakref.finalize(self, ray.shutdown)  # also when the process ends
-        _require_room(self._config, [n["Resources"] for n in ray.nodes() if n["Alive"]])
+        require_room(self._config, [n["Resources"] for n in ray.nodes() if n["Alive"]])
 
 
-def _require_room(config: RayRunnerConfig, nodes: list[dict[str, float]]) -> None:
-    """Refuse encoders that the cluster could never start all at once: they would wait for ever."""
+def _reach(address: str) -> None:
+    """Raise within seconds where nobody listens at `host:port`: Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
+
+
+def require_room(config: RayRunnerConfig, nodes: list[dict[str, float]]) -> None:
+    """Refuse encoders that the cluster could never start all at once: they would wait for ever.
+
+    nodes : what each machine has, as `{"CPU": 8.0, "GPU": 2.0}`
+    """
     need = {"CPU": config.cpus_per_encoder, "GPU": config.gpus_per_encoder}
     asked = {kind: amount for kind, amount in need.items() if amount}
     room = sum(

@@ -15,7 +15,8 @@ import ray
 from feast import Field
 from feast.types import Int64
 
-from feast_fusion.history.ray_runner import RayRunner
+from feast_fusion.errors import SchemaError
+from feast_fusion.history.ray_runner import RayRunner, require_room
 from feast_fusion.history.rebuild import rebuild_sink
 from feast_fusion.history.runner import RayRunnerConfig
 from tests.feast_fusion.feast_repo import (
@@ -170,7 +171,18 @@ def test_more_encoders_than_the_cluster_has_room_for_are_refused(repo: FeastRepo
     output = run(repo, fails=True)
     assert "got 3 encoders of 1 CPU each, expected at most 2" in output
     assert "Lower encoders" in output
+    config.write_text(re.sub('address: "[^"]*"', 'address: "127.0.0.1:1"', config.read_text()))
+    assert "got no Ray cluster at '127.0.0.1:1'" in run(repo, fails=True)
     assert repo.transformed() == [] and repo.watermark() is None
+
+
+def test_an_encoder_has_to_fit_one_machine() -> None:
+    nodes = [{"CPU": 3.0, "GPU": 1.0}, {"CPU": 8.0}, {"CPU": 3.0, "GPU": 2.0}]
+    for cpus, gpus, room in [(2, 0, 6), (1, 0.5, 5), (2, 1, 2), (0.1, 0.1, 30)]:
+        config = {"type": "ray", "cpus_per_encoder": cpus, "gpus_per_encoder": gpus}
+        require_room(RayRunnerConfig(**config, encoders=room), nodes)
+        with pytest.raises(SchemaError, match=rf"got {room + 1} encoders.*at most {room},"):
+            require_room(RayRunnerConfig(**config, encoders=room + 1), nodes)
 
 
 def test_a_history_is_computed_anew_as_a_whole(

@@ -4,6 +4,7 @@ import inspect
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,8 @@ from feast.infra.online_stores.online_store import OnlineStore
 from feast.repo_config import get_batch_engine_config_from_type
 from feast.utils import _convert_arrow_to_proto
 
+from feast_fusion.errors import MissingExtraError
+from feast_fusion.history.runner import RayRunnerConfig, open_runner
 from feast_fusion.history_engine import HistoryEngine, HistoryEngineConfig
 from tests.feast_fusion.feast_repo import (
     DAY_0,
@@ -350,3 +353,9 @@ def test_feast_finds_the_config_class() -> None:
         HistoryEngineConfig(type=name, runner={"type": "dask"})
     with pytest.raises(ValueError, match=r"runner.ray.encoders\n.*greater than or equal to 1"):
         HistoryEngineConfig(type=name, runner={"type": "ray", "encoders": 0})
+
+
+def test_the_runner_ray_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    with pytest.raises(MissingExtraError, match=r"pip install 'feast-fusion\[ray\]'"):
+        open_runner(RayRunnerConfig(type="ray"), None)
