@@ -16,6 +16,7 @@ _BENCHMARKS = (
     "online",
     "query-encoding",
     "rank",
+    "scale",
     "spark-store",
     "training-set",
 )

@@ -4,12 +4,14 @@ The score of an item for a user is the sum of the rows of the user's events, wei
 ago they were and whether they were liked. No user is a parameter, so an event counts at once.
 """
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from transformations.collaborative.histories import Events, Histories
+from transformations.collaborative.histories import Events, Histories, Ints
 
 Matrix = NDArray[np.float32]
 
@@ -33,59 +35,105 @@ def weighted_items(histories: Histories, n_items: int) -> sp.csr_matrix:
     return histories.sums(event_weights(histories), n_items)
 
 
-def fit_ease(events: Events, n_rows: int) -> Matrix:
-    """(i, i) EASE of the liked items of users in the first `n_rows` events.
+@dataclass(frozen=True)
+class ItemWeights:
+    """Weights between some of the items of a catalogue; those of all others are 0.
+
+    Attributes
+    ----------
+    items : (t,) codes, rising
+    among : (t, t) from row to column
+    """
+
+    items: Ints
+    among: Matrix
+
+    def strongest(self, k: int, n_items: int) -> sp.csr_matrix:
+        """(n_items, n_items) the k largest weights of each row by magnitude; the rest are 0."""
+        kept = keep_strongest(self.among, k)
+        offsets = np.zeros(n_items + 1, kept.indptr.dtype)
+        offsets[self.items + 1] = np.diff(kept.indptr)
+        columns = self.items[kept.indices]
+        return sp.csr_matrix((kept.data, columns, np.cumsum(offsets)), (n_items, n_items))
+
+    def dense(self, n_items: int) -> Matrix:
+        """(n_items, n_items) all weights."""
+        found = np.zeros((n_items, n_items), np.float32)
+        found[np.ix_(self.items, self.items)] = self.among
+        return found
+
+
+def fit_ease(events: Events, n_rows: int) -> ItemWeights:
+    """EASE of the liked items of users in the first `n_rows` events.
 
     Steck 2019, arXiv:1905.03375, equation 8: with P the inverse of the regularised Gram matrix,
     B[j, k] = -P[j, k] / P[k, k] and a zero diagonal. A user and an item that met several times
-    have the greatest weight of their events.
+    have the greatest weight of their events. An item that nobody liked yet has no weight, so that
+    the inverse is one of the others only.
     """
     liked = np.flatnonzero(events.positive[:n_rows])
-    pairs = events.user[liked] * len(events.items) + events.item[liked]
-    met, which = np.unique(pairs, return_inverse=True)
+    items, item = np.unique(events.item[liked], return_inverse=True)
+    met, which = np.unique(events.user[liked] * len(items) + item, return_inverse=True)
     greatest = np.zeros(len(met), dtype=np.float32)
     np.maximum.at(greatest, which, events.weight[liked])
-    shape = (len(events.users), len(events.items))
-    chosen = sp.csr_matrix((greatest, np.divmod(met, len(events.items))), shape=shape)
+    if not len(items):
+        return ItemWeights(items, np.zeros((0, 0), np.float32))
+    shape = (len(events.users), len(items))
+    chosen = sp.csr_matrix((greatest, np.divmod(met, len(items))), shape=shape)
     gram = (chosen.T @ chosen).toarray()
     gram[np.diag_indices_from(gram)] += np.float32(_RIDGE_EASE)
     inverse = scipy.linalg.inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
     weights: Matrix = -inverse / np.diag(inverse)[None, :]
     np.fill_diagonal(weights, 0.0)
-    return weights
+    return ItemWeights(items, weights)
 
 
 class NextItemRegression:
     """Ridge regression of the next liked item on the weighted history, by sums that only grow.
 
     A linear recommender on sequences (after SLIST, Choi et al. 2021, equation 9): with H the
-    normalised histories and Y the items chosen after them, M = (H'H + ridge I)^-1 H'Y.
+    normalised histories and Y the items chosen after them, M = (H'H + ridge I)^-1 H'Y. The sums
+    are of the items that were seen so far; of all others they would be 0.
     """
 
-    def __init__(self, n_items: int) -> None:
-        self._gram = np.zeros((n_items, n_items))
-        self._cross = np.zeros((n_items, n_items))
+    def __init__(self) -> None:
+        self._items: Ints = np.zeros(0, np.int64)
+        self._gram = np.zeros((0, 0))
+        self._cross = np.zeros((0, 0))
 
     def add(
         self, histories: Histories, chosen: NDArray[np.int64], weights: NDArray[np.float32]
     ) -> None:
         """Take in q histories, the item liked after each, and how much each counts."""
-        n_items = len(self._gram)
-        rows = normalised(weighted_items(histories, n_items))
-        shape = (len(chosen), n_items)
-        targets = sp.csr_matrix((weights, (np.arange(len(chosen)), chosen)), shape=shape)
+        self._make_room(np.union1d(histories.item, chosen))
+        at = np.searchsorted(self._items, histories.item)
+        rows = normalised(weighted_items(replace(histories, item=at), len(self._items)))
+        place = np.searchsorted(self._items, chosen)
+        shape = (len(chosen), len(self._items))
+        targets = sp.csr_matrix((weights, (np.arange(len(chosen)), place)), shape=shape)
         self._gram += (rows.T @ rows.multiply(weights[:, None])).toarray()
         self._cross += (rows.T @ targets).toarray()
 
-    def solve(self) -> Matrix:
-        """(i, i) the regression of all that was taken in."""
+    def solve(self) -> ItemWeights:
+        """The regression of all that was taken in."""
         gram = self._gram.astype(np.float32)
+        if not len(gram):
+            return ItemWeights(self._items, gram)
         gram[np.diag_indices_from(gram)] += np.float32(_RIDGE_NEXT)
         factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
         found: Matrix = scipy.linalg.cho_solve(
             factor, self._cross.astype(np.float32), overwrite_b=True, check_finite=False
         )
-        return found
+        return ItemWeights(self._items, found)
+
+    def _make_room(self, items: Ints) -> None:
+        known, self._items = self._items, np.union1d(self._items, items)
+        if len(known) < len(self._items):
+            at = np.ix_(*[np.searchsorted(self._items, known)] * 2)
+            for name in ("_gram", "_cross"):
+                larger = np.zeros((len(self._items), len(self._items)))
+                larger[at] = getattr(self, name)
+                setattr(self, name, larger)
 
 
 def normalised(rows: sp.csr_matrix) -> sp.csr_matrix:

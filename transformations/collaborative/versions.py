@@ -27,7 +27,6 @@ from transformations.collaborative.histories import Events, Floats, Ints
 from transformations.collaborative.item_models import (
     NextItemRegression,
     fit_ease,
-    keep_strongest,
 )
 from transformations.id_map import IdMap
 from transformations.schema import CAUSED_AFTER_US, ITEM_NEIGHBOURS
@@ -215,7 +214,7 @@ def build_item_neighbours(events: Events, every: int, history: int) -> ActivityT
 
 def fit_versions(events: Events, ends: list[int], history: int) -> Iterator[ItemVersion]:
     """A version of each of the first `ends` events, ascending; the work of one serves the next."""
-    regression = NextItemRegression(len(events.items))
+    regression = NextItemRegression()
     for start, end in pairwise([0, *ends]):
         liked = np.flatnonzero(events.positive[start:end]) + start
         histories = events.histories(events.user[liked], events.time[liked], history)
@@ -237,8 +236,8 @@ def _fit(events: Events, end: int, stamp: int, regression: NextItemRegression) -
     rate = (liked + _RATE_PRIOR * mean) / (n_events + _RATE_PRIOR)
     return ItemVersion(
         stamp,
-        keep_strongest(fit_ease(events, end), _STRONGEST),
-        keep_strongest(regression.solve(), _STRONGEST),
+        fit_ease(events, end).strongest(_STRONGEST, len(events.items)),
+        regression.solve().strongest(_STRONGEST, len(events.items)),
         np.log1p(np.stack(weights)).astype(np.float32),
         rate.astype(np.float32),
     )

@@ -18,27 +18,33 @@ from transformations.collaborative.item_models import (
 
 LIMIT = 5
 EVENTS = random_log()
+N_ITEMS = len(EVENTS.items)
 
 
 def test_ease_is_a_ridge_regression_on_the_other_items() -> None:
-    found = fit_ease(EVENTS, 90)
+    found = fit_ease(EVENTS, 90).dense(N_ITEMS)
     np.testing.assert_allclose(found, oracle.ease(EVENTS, 90, 300.0), atol=1e-6)
     assert not np.allclose(found, oracle.ease(EVENTS, 90, 299.0), atol=1e-6)
 
 
 def test_ease_of_no_event_says_nothing() -> None:
-    assert not fit_ease(EVENTS, 0).any()
+    assert not fit_ease(EVENTS, 0).dense(N_ITEMS).any()
+    assert NextItemRegression().solve().strongest(5, N_ITEMS).shape == (N_ITEMS, N_ITEMS)
 
 
 @pytest.mark.parametrize("parts", [[0, 90], [0, 1, 40, 40, 90]])
 def test_the_regression_is_the_same_taken_in_at_once_or_in_parts(parts: list[int]) -> None:
-    regression = NextItemRegression(len(EVENTS.items))
+    regression = NextItemRegression()
     for start, end in pairwise(parts):
         liked = np.flatnonzero(EVENTS.positive[start:end]) + start
         histories = EVENTS.histories(EVENTS.user[liked], EVENTS.time[liked], LIMIT)
         regression.add(histories, EVENTS.item[liked], EVENTS.weight[liked])
     wanted = oracle.next_item_regression(EVENTS, 90, LIMIT, 100.0)
-    np.testing.assert_allclose(regression.solve(), wanted, atol=1e-6)
+    found = regression.solve()
+    np.testing.assert_allclose(found.dense(N_ITEMS), wanted, atol=1e-6)
+    assert len(found.items) < N_ITEMS  # one that nobody met costs nothing
+    kept = keep_strongest(found.dense(N_ITEMS), 3).toarray()
+    np.testing.assert_array_equal(found.strongest(3, N_ITEMS).toarray(), kept)
 
 
 def test_weights_fade_by_place_and_a_disliked_event_counts_a_fifth() -> None:
@@ -73,4 +79,5 @@ def test_the_strongest_weights_of_a_row_stay_whatever_their_sign() -> None:
 def test_events_later_change_nothing_that_was_fitted() -> None:
     other = random_log()
     other.item[90:] = 0
-    np.testing.assert_array_equal(fit_ease(EVENTS, 90), fit_ease(other, 90))
+    found, again = (fit_ease(log, 90).dense(N_ITEMS) for log in (EVENTS, other))
+    np.testing.assert_array_equal(found, again)
