@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -102,13 +103,17 @@ def start_until(repo: FeastRepo, text: str) -> tuple[subprocess.Popen[str], Path
 def reader_of(fifo: Path) -> psutil.Process:
     """The worker that waits at `fifo`."""
     for worker in workers():
-        if str(fifo) in [str(e.readlink()) for e in Path(f"/proc/{worker.pid}/fd").iterdir()]:
-            return worker
+        for link in Path(f"/proc/{worker.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                if link.readlink() == fifo:
+                    return worker
     raise AssertionError("nobody reads")
 
 
 def workers() -> list[psutil.Process]:
-    return [each for each in psutil.process_iter(["name"]) if "RayWorker" in each.info["name"]]
+    """Those of our cluster."""
+    ours = psutil.Process().children(recursive=True)
+    return [each for each in ours if each.is_running() and "RayWorker" in each.name()]
 
 
 def rows_of(repo: FeastRepo) -> pl.DataFrame:
