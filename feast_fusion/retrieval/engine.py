@@ -28,7 +28,8 @@ class SparkEngine(FeastConfigBaseModel):  # type: ignore[misc]
     Parameters
     ----------
     url : `sc://host:port`, or `local` for Sail in this process. The workers need Python with
-        this version of feast-fusion, and the files of the sources at the same paths.
+        this version of feast-fusion, the same version of polars, the files of the sources at the
+        same paths, and the credentials of object stores in their environment.
     rows_per_group : about how many labels and rows a worker matches at once at most, however
         many of them have one key
     """
