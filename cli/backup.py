@@ -33,6 +33,7 @@ def backup(workspace: Workspace, file: Path) -> None:
 
     A service may go on meanwhile: the journal is copied last, so FILE has every event that was
     acknowledged before the command began. Redis and vectors are not in it: both are made again.
+    Sinks that are Iceberg tables (FUSION_TABLES) stay where they are.
     """
     if not workspace.root.is_dir():
         raise FeastFusionError(

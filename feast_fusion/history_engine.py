@@ -15,6 +15,7 @@ names that the sink has, the transformation keeps their values. This is what let
 finished rows before the transformation runs. A transformation that must compute a key or the
 timestamp gives it a name that the source does not have; then finished rows are left out after it.
 
+A sink is a local folder or an Iceberg table, `FileSource(path="iceberg://CATALOG/NAMESPACE.TABLE")`.
 Sinks are the user's data: `feast teardown` and a deleted view leave them where they are.
 """
 
