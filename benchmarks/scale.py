@@ -46,7 +46,7 @@ def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, A
             ("events", "prepare", (1_000, 2_000) if quick else (10**4, 10**5, 10**6), _events),
             ("users", "prepare, as many events", (20, 200) if quick else (10**3, 10**4, 10**5),
              _users),
-            ("items", "prepare, as many events", (50, 500) if quick else (10**3, 10**4, 10**5),
+            ("items", "prepare, as many events", (50, 500) if quick else (1_000, 3_000, 10_000),
              _items),
         ]  # fmt: skip
         for unit, what, sizes, measure in stages:
