@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from pyarrow import fs
 from feast_fusion.errors import SchemaError, StoreUnavailableError, schema_error
 from feast_fusion.files import replaced_folder
 from feast_fusion.training_set_files import MANIFEST, verified_manifest
+
+_VERSION = re.compile(r"[0-9a-f]{64}")
 
 
 def is_remote(place: str | Path) -> bool:
@@ -42,7 +45,8 @@ def upload(folder: Path, uri: str) -> None:
         with filesystem.open_output_stream(f"{root}/{MANIFEST}") as stream:
             stream.write(manifest)
         for info in filesystem.get_file_info(fs.FileSelector(root)):
-            if info.type == fs.FileType.Directory and info.base_name != version:
+            # Only what an upload has made: other things may lie at the same place.
+            if _VERSION.fullmatch(info.base_name) and info.base_name != version:
                 filesystem.delete_dir(info.path)
 
 

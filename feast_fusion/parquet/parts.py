@@ -37,17 +37,24 @@ def append_part(folder: Path, table: pa.Table, *, sync: bool = False) -> Path:
 
 def adopt_parts(folder: Path, files: Iterable[Path]) -> None:
     """Move whole files of the same file system to `folder`, in this order behind its parts."""
-    for file in files:
-        file.rename(new_part(folder))
+    for number, file in enumerate(files, _next_number(folder)):
+        file.rename(folder / _part_name(number))
     sync_path(folder)
 
 
 def new_part(folder: Path) -> Path:
     """A name for a file behind the parts that are in `folder`."""
+    return folder / _part_name(_next_number(folder))
+
+
+def _next_number(folder: Path) -> int:
     names = (path.name for path in folder.iterdir())
     numbers = [int(found[1]) for found in map(_PART.fullmatch, names) if found]
-    number = max(numbers, default=-1) + 1
-    return folder / f"part-{number:010d}-{uuid.uuid4().hex[:8]}.parquet"
+    return max(numbers, default=-1) + 1
+
+
+def _part_name(number: int) -> str:
+    return f"part-{number:010d}-{uuid.uuid4().hex[:8]}.parquet"
 
 
 def write_file(path: Path, table: pa.Table, *, sync: bool = False) -> None:

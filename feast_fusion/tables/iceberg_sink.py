@@ -107,11 +107,13 @@ class IcebergSink(HistorySink):
         table = self._table
         while pending := self._lacking(files):
             locations = [staged_location(file) for file in pending]
+            # Known before: of a commit whose answer is lost nobody can say that it failed.
+            self._known.update(locations)
             try:
                 table.add_files(locations)
-                self._known.update(locations)
                 return
             except CommitFailedException:
+                self._known.difference_update(locations)
                 _log.warning("%s: another run wrote to it meanwhile; looking again", self.what)
                 table = self._reload()
 
@@ -140,8 +142,8 @@ class IcebergSink(HistorySink):
             for file, group in zip(made, groups, strict=True):
                 upload(*staged_at(file), partial(write_together, rows, group))
             locations = [staged_location(file) for file in made]
+            self._known.update(locations)  # before, as in `commit`
             replace_files(self._table, files[len(files) - n_retired :], locations, self.what)
-            self._known.update(locations)
         return len(files), len(files) - n_retired + len(groups)
 
     def expire(self, before: datetime) -> int:

@@ -10,6 +10,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog import load_catalog
+from pyiceberg.exceptions import CommitStateUnknownException
+from pyiceberg.table import Table
 
 from feast_fusion.errors import SchemaError, StoreUnavailableError
 from feast_fusion.history.staging import write_staged
@@ -83,6 +85,24 @@ def test_what_another_run_committed_is_left_out(lake: Lake) -> None:
     files = lake.files("tables/conflict")
     assert sum("/data/" in file for file in files) == 5
     assert not any(file.endswith(left.rpartition("/")[2]) for file in files)
+
+
+def test_files_of_a_commit_whose_answer_was_lost_stay(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = sink_of(lake.table("unknown.t"))
+    add_files = Table.add_files
+
+    def without_an_answer(table: Table, files: list[str]) -> None:
+        add_files(table, files)
+        raise CommitStateUnknownException("502")
+
+    with sink.locked():
+        sink.append(rows(0))
+        monkeypatch.setattr(Table, "add_files", without_an_answer)
+        with pytest.raises(CommitStateUnknownException), sink.staging() as place:
+            sink.commit([write_staged(place, 0, rows(1, 2))])
+    assert keys(sink) == ["k0", "k1", "k2"]
 
 
 def test_a_replacement_is_one_commit_or_none(lake: Lake) -> None:

@@ -56,6 +56,17 @@ def stored(place: str, name: str) -> tuple[fs.FileSystem, str]:
     return filesystem, path
 
 
+def test_what_else_lies_at_a_place_stays(place: str) -> None:
+    filesystem, root = fs.FileSystem.from_uri(place)
+    with filesystem.open_output_stream(f"{root}/prices/2026.csv") as stream:
+        stream.write(b"not ours")
+    for n_rows in (6, 7):  # the first version is removed
+        make_set(n_rows).save(place)
+    found = filesystem.get_file_info(fs.FileSelector(root))
+    assert sum(info.type == fs.FileType.Directory for info in found) == 2
+    assert filesystem.get_file_info(f"{root}/prices/2026.csv").size == 8
+
+
 def test_it_is_equal_and_fetched_once(place: str) -> None:
     built = make_set(6)
     assert built.save(place) == place
