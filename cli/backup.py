@@ -21,7 +21,7 @@ from intake.workspace import Workspace
 
 _MANIFEST = "MANIFEST.json"
 # Made again by the commands that need them.
-_LEFT_OUT = ("redis", "checkpoints", "encoder_checkpoints")
+_LEFT_OUT = ("redis", "checkpoints", "encoder_checkpoints", "graphs")
 _CHUNK = 1 << 20
 
 

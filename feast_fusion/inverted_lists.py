@@ -17,14 +17,14 @@ def build_lists(
     vectors: NDArray[np.float32],
     ids: NDArray[np.int64],
     *,
-    euclidean: bool = False,
-    of_length_1: bool = True,
+    euclidean: bool,
+    of_length_1: bool,
 ) -> "faiss.Index":
     """Lists of (n, d) vectors in half precision, found by their (n,) ids.
 
     Parameters
     ----------
-    euclidean : nearest by Euclidean distance; by default by inner product
+    euclidean : nearest by Euclidean distance, in place of by inner product
     of_length_1 : whether the vectors are, so that only directions are told apart
 
     Raises

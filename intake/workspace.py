@@ -74,6 +74,10 @@ class Workspace:
         """Where the history of a view lies: a folder in `sinks`, or the name of a table."""
         return str(self.sinks / view) if self.tables is None else f"{self.tables}.{view}"
 
+    def graphs(self, encoder_id: str) -> Path:
+        """Graphs of the items' newest vectors, which serving makes and may be deleted."""
+        return self.root / "graphs" / encoder_id
+
     @property
     def registry(self) -> Path:
         """Feast's SQL registry (SQLite)."""

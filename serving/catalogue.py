@@ -189,6 +189,6 @@ def _counts(rows: TrainingSet, name: str) -> Rows:
 def _index(rows: TrainingSet) -> VectorIndex:
     found = vectors_of(rows, names.ITEM_EMBEDDING)
     if found is None:
-        return VectorIndex(np.zeros((len(rows), 1), np.float32), np.zeros(len(rows), dtype=bool))
+        return VectorIndex.of(np.zeros((len(rows), 1), np.float32), np.zeros(len(rows), dtype=bool))
     matrix = np.pad(np.asarray(found.values), ((0, 1), (0, 0)))
-    return VectorIndex(matrix[found.index], found.present)
+    return VectorIndex.of(matrix[found.index], found.present)

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -13,6 +14,7 @@ from feast_fusion.feature_service import encoder_of, open_service
 from feast_fusion.parquet.opening import read_version
 from intake.workspace import Workspace
 from serving.catalogue import Catalogue, item_sink, load_catalogue
+from serving.graph.graph_watch import GraphWatch
 from training.next_item.model import NextItemModel
 
 Clock = Callable[[], datetime]
@@ -51,7 +53,9 @@ class CatalogueWatch(AbstractContextManager["CatalogueWatch"]):
     ) -> None:
         self._workspace, self._clock = workspace, clock
         self._read = partial(load_catalogue, workspace, store, service, model)
-        self._sink = item_sink(workspace, encoder_of(open_service(store, service)))
+        encoder_id = encoder_of(open_service(store, service))
+        self._sink = item_sink(workspace, encoder_id)
+        self._graphs = None if encoder_id is None else GraphWatch(workspace.graphs(encoder_id))
         self._refresh_s = refresh_s
         self._stamp = self._read_stamp()
         self.current = self._load()
@@ -71,6 +75,8 @@ class CatalogueWatch(AbstractContextManager["CatalogueWatch"]):
         """Stop looking for changes; `current` stays."""
         self._closed.set()
         self._thread.join()
+        if self._graphs is not None:
+            self._graphs.close()
 
     def refresh(self) -> bool:
         """Load the catalogue if its files have changed; whether it was loaded.
@@ -89,11 +95,19 @@ class CatalogueWatch(AbstractContextManager["CatalogueWatch"]):
             try:
                 if self.refresh():
                     _log.info("catalogue: loaded again, %d items", len(self.current))
+                else:
+                    self.current = self._placed(self.current)
             except Exception as error:  # files half replaced: the old one serves, then the next
                 _log.warning("catalogue: kept the old one, could not load the new one: %s", error)
 
     def _load(self) -> Catalogue:
-        return self._read(self._clock())
+        return self._placed(self._read(self._clock()))
+
+    def _placed(self, catalogue: Catalogue) -> Catalogue:
+        if self._graphs is None:
+            return catalogue
+        index = self._graphs.place(catalogue.index, catalogue.item_ids)
+        return catalogue if index is catalogue.index else replace(catalogue, index=index)
 
     def _read_stamp(self) -> Stamp | None:
         """None while a preparation is replacing the sources."""

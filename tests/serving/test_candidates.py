@@ -51,7 +51,7 @@ def make_catalogue(n: int = N, n_cold: int = 4, seed: int = 0) -> Catalogue:
         popularity=np.linspace(0.9, 0.1, n, dtype=np.float32),
         acted_on=np.arange(n) < n - n_cold,
         fresh=np.arange(n - n_cold, n)[::-1].copy(),
-        index=VectorIndex(vectors, np.ones(n, dtype=bool)),
+        index=VectorIndex.of(vectors, np.ones(n, dtype=bool)),
         words=QueryWords(None, version.together),
         seen=SeenItems(
             IdMap.of([]), np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64)

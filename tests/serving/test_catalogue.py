@@ -189,6 +189,23 @@ def test_new_items_and_new_vectors_appear_without_a_restart(
             kept.write_parquet(path)
 
 
+def test_a_large_catalogue_is_put_on_a_graph_without_a_restart(
+    workspace: Workspace, store: FeatureStore, model: NextItemModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.graph.graph_watch.EXACT_LIMIT", 50)
+    with watching(workspace, store, model) as watch:
+        wait_until(lambda: watch.current.index.placed is not None)
+        row = watch.current.items.code("f7")
+        graph = workspace.root.glob("graphs/*/000001/graph.faiss")
+        assert len(list(graph)) == 1
+        vector = np.full(384, 384**-0.5, dtype=np.float32)
+        write_vectors(workspace, "moved", {"f7": vector.tolist()})
+        wait_until(lambda: np.array_equal(watch.current.vector("f7"), vector))
+        placed = watch.current.index.placed
+        assert placed is not None
+        assert placed.rest.rows.tolist() == [row]
+
+
 def test_a_catalogue_that_cannot_be_loaded_leaves_the_old_one(
     workspace: Workspace,
     store: FeatureStore,
