@@ -19,7 +19,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # As many processes as cores run tests: threads of one would wait for those of the others.
 os.environ["OMP_NUM_THREADS"] = "1"
-for name in ("FUSION_DATASET", "FUSION_HOME", "FUSION_TABLES", "REDIS_URL"):
+for name in ("FUSION_DATASET", "FUSION_HOME", "FUSION_TABLES", "FUSION_VECTORS", "REDIS_URL"):
     os.environ.pop(name, None)
 
 # The same examples in every run and on every machine, however busy it is.

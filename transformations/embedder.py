@@ -1,5 +1,6 @@
 """Text of a data set -> vectors of its encoder: offline, on demand and in the service."""
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -61,6 +62,8 @@ class Embedder:
     workspace : of the data set
     encoder_id : of the vectors that the new ones will meet; None where there are none, then every
         use raises FeatureNotFoundError
+    shared : a place for vectors of several machines, see `CachedEncoder`; None in the service,
+        where no request waits for it
 
     Raises
     ------
@@ -70,8 +73,11 @@ class Embedder:
         By every use: the model is not there.
     """
 
-    def __init__(self, workspace: Workspace, encoder_id: str | None) -> None:
+    def __init__(
+        self, workspace: Workspace, encoder_id: str | None, shared: str | None = None
+    ) -> None:
         self.workspace = workspace
+        self._shared = shared
         self._dataset = workspace.dataset
         self._encoder_id = encoder_id
         self._queries: OrderedDict[str, Vectors] = OrderedDict()
@@ -110,6 +116,7 @@ class Embedder:
                     self.identity,
                     self.workspace.vectors,
                     probes=self.workspace.servers,
+                    shared=self._shared,
                     **self._dataset.encoder.placement,
                 )
             return self._cached
@@ -211,10 +218,14 @@ class Embedder:
 def open_embedder(dataset: str, home: str, encoder_id: str) -> Embedder:
     """The embedder of a declaration's literals; the model is loaded once in a process.
 
+    Its vectors are shared at FUSION_VECTORS. The environment is read here since Feast's commands
+    and the workers of Ray pass nothing else on, and where vectors are kept declares no feature.
+
     Parameters
     ----------
     dataset : path of the dataset.toml
     home : folder of all workspaces
     encoder_id : for which the view was declared
     """
-    return Embedder(open_workspace(dataset, home), encoder_id)
+    workspace = open_workspace(dataset, home)
+    return Embedder(workspace, encoder_id, os.environ.get("FUSION_VECTORS") or None)

@@ -28,6 +28,7 @@ class CachedEncoder:
     identity : of the encoder
     folder : where the vectors are kept, one file per cache id
     probes : where a server's vectors are kept by which it is recognised; None: in `folder`
+    shared : a place for vectors of several machines, see `VectorParts`; None where there is none
     placement : where the encoder computes
     """
 
@@ -37,11 +38,13 @@ class CachedEncoder:
         folder: Path,
         *,
         probes: Path | None = None,
+        shared: str | None = None,
         **placement: Unpack[Placement],
     ) -> None:
         self.identity = identity
         self._folder = folder
         self._probes = probes or folder
+        self._shared = shared
         self._placement = placement
         self._cache: VectorCache | None = None
         self._encoder: TextEncoder | None = None
@@ -52,9 +55,18 @@ class CachedEncoder:
         """The vectors on disk, opened at the first use."""
         with self._opening:
             if self._cache is None:
-                identity = self.identity
-                self._cache = VectorCache(self._folder, identity.cache_id, identity.dimension)
+                self._cache = self._open_cache()
             return self._cache
+
+    def _open_cache(self) -> VectorCache:
+        of_encoder = self.identity.cache_id, self.identity.dimension
+        if self._shared is None:
+            return VectorCache(self._folder, *of_encoder)
+        # It imports Feast, which takes seconds where Feast is not in use anyway.
+        from feast_fusion.shared_vectors.shared_vectors import SharedVectors
+
+        shared = SharedVectors(self._shared, self._folder / "shared", *of_encoder)
+        return VectorCache(self._folder, *of_encoder, shared)
 
     @property
     def encoder(self) -> TextEncoder:

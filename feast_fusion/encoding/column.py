@@ -17,6 +17,7 @@ def embed_column(
     into: str,
     model: str | Path,
     cache: str | Path,
+    shared: str | None = None,
     max_tokens: int | None = None,
     pooling: str | None = None,
     prompt: str | None = None,
@@ -32,7 +33,8 @@ def embed_column(
     into : name of the new column
     model, max_tokens, pooling : of the encoder, see `describe_encoder`
     prompt : what stands before each text; None: the model's own prompt of documents
-    cache : folder in which the vectors are kept; several processes may share it
+    cache : folder in which the vectors are kept; several processes of a machine may share it
+    shared : a place where the vectors of several machines are kept, see `VectorParts`
 
     Raises
     ------
@@ -53,7 +55,7 @@ def embed_column(
             )
     """
     texts = _texts_of(frame, column)
-    vectors, present = _open(model, cache, max_tokens, pooling, prompt).embed(texts)
+    vectors, present = _open(model, cache, shared, max_tokens, pooling, prompt).embed(texts)
     rows = [vector if known else None for vector, known in zip(vectors, present, strict=True)]
     return frame.assign(**{into: pd.Series(rows, index=frame.index, dtype=object)})
 
@@ -84,10 +86,11 @@ def _texts_of(frame: pd.DataFrame, column: str) -> list[str | None]:
 def _open(
     model: str | Path,
     cache: str | Path,
+    shared: str | None,
     max_tokens: int | None,
     pooling: str | None,
     prompt: str | None,
 ) -> CachedEncoder:
     prompts = {"item": prompt}
     identity = describe_encoder(model, max_tokens=max_tokens, pooling=pooling, prompts=prompts)
-    return CachedEncoder(identity, Path(cache))
+    return CachedEncoder(identity, Path(cache), shared=shared)

@@ -7,6 +7,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from feast_fusion.errors import schema_error
 from feast_fusion.record_cache.record_cache import RecordCache
 from feast_fusion.record_cache.record_file import RecordFile
+
+if TYPE_CHECKING:
+    from feast_fusion.shared_vectors.shared_vectors import SharedVectors
 
 Vectors = NDArray[np.float32]
 Encode = Callable[[list[str]], Vectors]
@@ -27,19 +31,27 @@ class VectorCache:
     A vector is stored with a checksum and read back whole or not at all. `n_encoded` counts the
     texts that this instance had encoded. Nothing is kept in memory between calls.
 
+    Parameters
+    ----------
+    shared : vectors of other machines, which `encode` asks for before it encodes, and gives what
+        they lack
+
     Raises
     ------
     EncoderMismatchError
         The store has vectors of another width.
     """
 
-    def __init__(self, folder: Path, encoder_id: str, dimension: int) -> None:
+    def __init__(
+        self, folder: Path, encoder_id: str, dimension: int, shared: "SharedVectors | None" = None
+    ) -> None:
         self.encoder_id = encoder_id
         self.dimension = dimension
         self.n_encoded = 0
         self.path = folder / f"{encoder_id}.sqlite"
         self._file = RecordFile(self.path, dimension)
         self._records = RecordCache(self._file)
+        self._shared = shared
         self._counting = threading.Lock()
         self._file.read([])
 
@@ -75,6 +87,8 @@ class VectorCache:
         SchemaError
             `encode` returned another shape, or numbers that are not finite; nothing of that chunk
             is stored.
+        StoreUnavailableError
+            The shared vectors cannot be reached; what was encoded is stored.
         """
         vectors, found = self.lookup(texts)
         rows_of: dict[str, list[int]] = {}
@@ -89,9 +103,26 @@ class VectorCache:
                 self.n_encoded += len(new)
             return [vector.tobytes() for vector in computed]
 
-        for key, value in self._records.make(missing, make, chunk).items():
+        fetched = self._fetch(list(missing))
+        new = {key: text for key, text in missing.items() if key not in fetched}
+        for key, value in (fetched | self._records.make(new, make, chunk)).items():
             vectors[rows_of[missing[key]]] = np.frombuffer(value, dtype="<f4")
+        self._publish(texts, vectors)
         return vectors
+
+    def _fetch(self, keys: list[bytes]) -> dict[bytes, bytes]:
+        """The shared vectors among `keys`, which are now stored here too."""
+        if self._shared is None or not keys:
+            return {}
+        fetched = self._shared.fetch(keys)
+        self._file.write(fetched, lambda _: None)
+        return fetched
+
+    def _publish(self, texts: Sequence[str], vectors: Vectors) -> None:
+        # All of the batch, not what was encoded now: a killed process has stored without sharing.
+        if self._shared is not None and len(texts):
+            keyed = zip(map(self._key, texts), vectors, strict=True)
+            self._shared.publish({key: vector.tobytes() for key, vector in keyed})
 
     def _checked(self, computed: Vectors, n: int) -> Vectors:
         if computed.shape != (n, self.dimension):

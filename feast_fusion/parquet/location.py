@@ -46,10 +46,16 @@ def locate(source: FileSource, repo_path: str | Path | None) -> tuple[fs.FileSys
             source.path, source.s3_endpoint_override, source.resolve_credentials()
         )
         return found
-    if "://" in source.path:
-        filesystem, path = fs.FileSystem.from_uri(source.path)
+    is_uri = "://" in source.path
+    return file_system_of(source.path if is_uri else str(Path(repo_path or "") / source.path))
+
+
+def file_system_of(place: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a local path or a URI, and the path there."""
+    if "://" in place:
+        filesystem, path = fs.FileSystem.from_uri(place)
         return filesystem, path
-    return fs.LocalFileSystem(), str(Path(repo_path or "") / source.path)
+    return fs.LocalFileSystem(), place
 
 
 def local_path(target: DataSource, repo_path: str | Path | None, what: str) -> Path:

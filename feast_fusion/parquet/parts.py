@@ -67,17 +67,19 @@ def write_file(path: Path, table: pa.Table, *, sync: bool = False) -> None:
 
 
 def write_remote(filesystem: fs.FileSystem, path: str, table: pa.Table) -> None:
-    """Write `table` as the file `path`; an object store has it whole or not at all."""
+    """Write `table` as the file `path`, whole or not at all."""
     upload(filesystem, path, partial(write_file, table=table))
 
 
 def upload(filesystem: fs.FileSystem, path: str, write: Callable[[Path], None]) -> None:
-    """Put the local file that `write` makes at `path`; an object store has it whole or not."""
+    """Put the local file that `write` makes at `path`, whole or not at all."""
+    if isinstance(filesystem, fs.LocalFileSystem):
+        with replaced_file(Path(path), sync=True) as building:
+            write(building)
+        return
     with TemporaryDirectory() as folder:
         written = Path(folder) / "part.parquet"
         write(written)
-        if isinstance(filesystem, fs.LocalFileSystem):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
         fs.copy_files(
             str(written),
             path,

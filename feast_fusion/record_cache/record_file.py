@@ -80,14 +80,14 @@ class RecordFile:
         return (
             isinstance(value, bytes)
             and self._dimension in (_ANY_LENGTH, len(value) / 4)
-            and crc == zlib.crc32(value, zlib.crc32(key))
+            and crc == checksum(key, value)
         )
 
     def write(
         self, records: Mapping[bytes, bytes], also: Callable[[sqlite3.Connection], None]
     ) -> None:
         """Store records by key, and what `also` changes, in one commit."""
-        rows = [(key, zlib.crc32(value, zlib.crc32(key)), value) for key, value in records.items()]
+        rows = [(key, checksum(key, value), value) for key, value in records.items()]
 
         def work(connection: sqlite3.Connection) -> None:
             connection.executemany("INSERT OR REPLACE INTO vector VALUES (?, ?, ?)", rows)
@@ -174,6 +174,11 @@ class RecordFile:
             why,
             aside.name,
         )
+
+
+def checksum(key: bytes, value: bytes) -> int:
+    """CRC-32 of a record, its key included."""
+    return zlib.crc32(value, zlib.crc32(key))
 
 
 def select_rows(

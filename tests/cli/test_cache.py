@@ -1,10 +1,12 @@
 """`feast-fusion cache`: what is said of vectors on disk is so, and only broken ones go."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -99,3 +101,69 @@ def test_an_encoder_is_dropped_by_name(vectors: Path) -> None:
     assert "got no vectors of nobody, expected one of tiny_0123" in answer.output
     assert "tiny_0123: removed." in cache(vectors, "compact", "--drop", "tiny_0123").output
     assert list_caches(vectors) == []
+
+
+@pytest.fixture
+def place(vectors: Path) -> Path:
+    """Where machines share vectors: 20 parts of ten texts each."""
+    folder = vectors.parent / "place"
+    folder.mkdir()
+    for first in range(0, 200, 10):
+        open_cache(vectors.parent / "machine", folder).encode(TEXTS[first : first + 10], vectors_of)
+    return folder
+
+
+def refuse(texts: list[str]) -> np.ndarray:
+    raise AssertionError(f"asked to encode {texts[:3]}")
+
+
+def fetched(place: Path, machine: str, n: int) -> np.ndarray:
+    """Vectors of the first `n` texts on a machine that has none; none is encoded."""
+    return open_cache(place.parent / machine, place).encode(TEXTS[:n], refuse)
+
+
+def test_shared_vectors_become_one_file(vectors: Path, place: Path) -> None:
+    asked = ("--shared", str(place))
+    (twice, *_) = files = sorted(place.glob("tiny_0123/part-*"))
+    shutil.copy(twice, twice.with_name("part-" + "0" * 32 + ".parquet"))
+    assert "tiny_0123, shared: 21 files, 0.000 GB." in cache(vectors, "stats", *asked).output
+    early = open_cache(vectors.parent / "early", place)
+    early.encode(TEXTS[:1], refuse)
+    answer = cache(vectors, "compact", *asked)
+    assert answer.exit_code == 0
+    assert "shared: 1 files, 0.000 GB. Before: 21 files" in answer.output
+    assert not any(path.exists() for path in files)
+    np.testing.assert_array_equal(fetched(place, "late", 200), vectors_of(TEXTS[:200]))
+    np.testing.assert_array_equal(early.encode(TEXTS[:200], vectors_of), vectors_of(TEXTS[:200]))
+    again = cache(vectors, "compact", *asked)
+    assert "shared: 1 files, 0.000 GB. Before: 1 files" in again.output
+    (merged,) = place.glob("tiny_0123/part-*")
+    assert len(pq.read_table(merged)) == 200
+
+
+def test_damaged_shared_files_are_removed(
+    vectors: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUSION_VECTORS", str(place))
+    assert "tiny_0123, shared: 200 vectors sound." in cache(vectors, "verify").output
+    first, second, *_ = sorted(place.glob("tiny_0123/part-*"))
+    first.write_bytes(first.read_bytes()[:-50])
+    second.write_bytes(b"no Parquet")
+    answer = cache(vectors, "compact")
+    assert answer.exit_code == 0 and "shared: 3 files" in answer.output, "the damaged ones stay"
+    answer = cache(vectors, "verify")
+    assert answer.exit_code == 1
+    assert f"{first}: broken and removed." in answer.output
+    assert "tiny_0123, shared: 180 vectors sound." in answer.output
+    assert cache(vectors, "verify").exit_code == 0
+    second_machine = open_cache(vectors.parent / "late", place)
+    np.testing.assert_array_equal(
+        second_machine.encode(TEXTS[:200], vectors_of), vectors_of(TEXTS[:200])
+    )
+    assert second_machine.n_encoded == 20
+
+
+def test_a_place_that_is_absent_is_told_in_one_line(vectors: Path) -> None:
+    answer = cache(vectors, "stats", "--shared", str(vectors.parent / "absent"))
+    assert answer.exit_code == 1
+    assert "got no folder" in answer.output and "Traceback" not in answer.output

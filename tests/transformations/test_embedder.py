@@ -16,7 +16,7 @@ from intake.dataset_file import load_dataset
 from intake.workspace import Workspace, open_workspace
 from tests.datasets import make_films
 from tests.feast_fusion.encoding.embeddings_server import Behaviour, serving
-from transformations.embedder import Embedder, identify
+from transformations.embedder import Embedder, identify, open_embedder
 from transformations.prepared_sources import write_sources
 
 MOVIELENS = Path(__file__).parents[2] / "examples" / "movielens" / "dataset.toml"
@@ -60,6 +60,19 @@ def test_a_query_is_encoded_once_however_it_is_typed(
 def test_queries_are_not_kept_on_disk(embedder: Embedder) -> None:
     embedder.queries(["something nobody asked before"])
     assert not embedder.cached.cache.lookup(["something nobody asked before"])[1].any()
+
+
+def test_batches_ask_other_machines_and_the_service_never(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place is absent, so whoever asks there fails."""
+    encoder_id = identify(workspace.dataset).encoder_id
+    monkeypatch.setenv("FUSION_VECTORS", str(tmp_path / "absent"))
+    in_batches = open_embedder(str(workspace.dataset.path), str(tmp_path / "home"), encoder_id)
+    assert in_batches.queries(["heat"])[1].all()
+    with pytest.raises(StoreUnavailableError, match="FUSION_VECTORS"):
+        in_batches.portraits(["likes what is quiet"])
+    assert Embedder(workspace, encoder_id).portraits(["likes what is quiet"])[1].all()
 
 
 def test_text_without_words_has_no_vector(embedder: Embedder) -> None:

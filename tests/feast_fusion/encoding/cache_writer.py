@@ -1,7 +1,7 @@
-"""A process that fills a vector cache: `python cache_writer.py FOLDER FIRST N CHUNK [hold]`.
+"""A process that fills a vector cache: `cache_writer.py FOLDER FIRST N CHUNK [hold] [PLACE]`.
 
 Says "ready", waits for a line, says "chunk" before each chunk, and at the end how many it encoded.
-With `hold` it waits for a line within each chunk.
+With `hold` it waits for a line within each chunk. PLACE, an absolute path, has shared vectors.
 Its vectors are a cheap pure function of the text, so every one of them can be checked.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feast_fusion.encoding.vector_cache import VectorCache
+from feast_fusion.feast_command import import_torch_when_asked, leave_out_type_checks
 
 WIDTH = 16
 
@@ -25,8 +26,14 @@ def vectors_of(texts: Sequence[str]) -> NDArray[np.float32]:
     return np.array(numbers, dtype=np.float32).reshape(-1, WIDTH)
 
 
-def open_cache(folder: Path) -> VectorCache:
-    return VectorCache(folder, "tiny_0123", WIDTH)
+def open_cache(folder: Path, place: str | Path | None = None) -> VectorCache:
+    """The cache of a machine; `place` has the vectors that it shares with others."""
+    if place is None:
+        return VectorCache(folder, "tiny_0123", WIDTH)
+    from feast_fusion.shared_vectors.shared_vectors import SharedVectors  # imports Feast
+
+    shared = SharedVectors(str(place), folder / "shared", "tiny_0123", WIDTH)
+    return VectorCache(folder, "tiny_0123", WIDTH, shared)
 
 
 def _encode(texts: list[str]) -> NDArray[np.float32]:
@@ -37,9 +44,12 @@ def _encode(texts: list[str]) -> NDArray[np.float32]:
 
 
 if __name__ == "__main__":
+    leave_out_type_checks()
+    import_torch_when_asked()
     first, n, chunk = map(int, sys.argv[2:5])
     print("ready", flush=True)
     sys.stdin.readline()
-    cache = open_cache(Path(sys.argv[1]))
+    place = sys.argv[-1] if sys.argv[-1].startswith("/") else None
+    cache = open_cache(Path(sys.argv[1]), place)
     cache.encode([str(number) for number in range(first, first + n)], _encode, chunk=chunk)
     print(cache.n_encoded, flush=True)
