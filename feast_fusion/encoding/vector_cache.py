@@ -121,8 +121,7 @@ class VectorCache:
     def _publish(self, texts: Sequence[str], vectors: Vectors) -> None:
         # All of the batch, not what was encoded now: a killed process has stored without sharing.
         if self._shared is not None and len(texts):
-            keyed = zip(map(self._key, texts), vectors, strict=True)
-            self._shared.publish({key: vector.tobytes() for key, vector in keyed})
+            self._shared.publish(dict(zip(map(self._key, texts), vectors, strict=True)))
 
     def _checked(self, computed: Vectors, n: int) -> Vectors:
         if computed.shape != (n, self.dimension):

@@ -20,8 +20,8 @@ _SUFFIX = ".npy"
 
 
 def prefixes_of(keys: Sequence[bytes]) -> Prefixes:
-    """`(n,)` the first 8 bytes of each key of 32, as numbers."""
-    return np.frombuffer(b"".join(keys), dtype="<u8").reshape(-1, 4)[:, 0]
+    """`(n,)` the first 8 bytes of each key of 32, as numbers in the order of the keys."""
+    return np.frombuffer(b"".join(keys), dtype=">u8").reshape(-1, 4)[:, 0].astype(np.uint64)
 
 
 class PartIndex:

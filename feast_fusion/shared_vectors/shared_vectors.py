@@ -3,12 +3,13 @@
 import hashlib
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from feast_fusion.errors import EncoderMismatchError, SchemaError
 from feast_fusion.parquet.parquet_source import Positions
@@ -23,8 +24,8 @@ _log = logging.getLogger(__name__)
 class SharedVectors:
     """Vectors by key at a place that machines share. Safe for many threads and processes.
 
-    A part that is damaged is left out with a warning. The place is listed only where a vector is
-    asked for that no part known to this machine has, and before a part is added.
+    A part that is damaged is left out with a warning. The place is listed once for each batch that
+    is fetched, and before a part is added.
 
     Parameters
     ----------
@@ -49,10 +50,10 @@ class SharedVectors:
 
     def fetch(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """The vectors among `keys`, distinct, that are there."""
+        keys = sorted(keys)  # near each other in an index
         prefixes = prefixes_of(keys)
         with self._one_at_a_time:
-            if not self._index.has(prefixes).all():
-                self._look_for_parts()
+            self._look_for_parts()
             found: dict[bytes, bytes] = {}
             wanted = np.arange(len(keys))
             for name in self._index.names:
@@ -63,27 +64,29 @@ class SharedVectors:
                 wanted = np.delete(wanted, got)
         return found
 
-    def publish(self, vectors: Mapping[bytes, bytes]) -> None:
-        """Add those of `vectors`, by key, that the place lacks, as one part."""
+    def publish(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
+        """Add those of `vectors`, each (d,) by its key, that the place lacks, as one part."""
         with self._one_at_a_time:
             if not self._lacking(vectors):
                 return
             self._look_for_parts()
             if lacking := self._lacking(vectors):
-                name = self._parts.write({key: vectors[key] for key in lacking})
+                name = self._parts.write({key: vectors[key].tobytes() for key in lacking})
                 self._index.add(name, lacking)
 
-    def _lacking(self, vectors: Mapping[bytes, bytes]) -> list[bytes]:
-        keys = list(vectors)
-        return [keys[i] for i in np.flatnonzero(~self._index.has(prefixes_of(keys)))]
+    def _lacking(self, keys: Collection[bytes]) -> list[bytes]:
+        ordered = sorted(keys)
+        known = dict(zip(ordered, self._index.has(prefixes_of(ordered)).tolist(), strict=True))
+        return [key for key in keys if not known[key]]  # neighbours of a batch stay so
 
     def _look_for_parts(self) -> None:
         """Enter the parts that came since, and forget those that went."""
         listed = self._parts.sizes()
         self._folder.mkdir(parents=True, exist_ok=True)
-        for name in set(self._index.names) - listed.keys():
+        known = set(self._index.names)
+        for name in known - listed.keys():
             self._index.remove(name)
-        new = [name for name in listed if name not in self._index.names]
+        new = sorted(listed.keys() - known)
         with FileLock(self._folder / ".lock"):  # processes of one machine look into a part once
             unknown = [name for name in new if not self._index.load(name)]
             with ThreadPoolExecutor(_READERS) as pool:
