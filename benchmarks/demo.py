@@ -16,9 +16,9 @@ def measured_workspace() -> Workspace:
     """The workspace that the environment names, else the demo's."""
     home = os.environ.get("FUSION_HOME", ".fusion")
     workspace = open_workspace(os.environ.get("FUSION_DATASET") or example_dataset(), home)
-    if not workspace.artifact.is_dir():
+    if not workspace.models.is_dir():
         raise FeatureNotFoundError(
-            f"{workspace.artifact}: got no such folder, expected a trained workspace. Run "
+            f"{workspace.models}: got no such folder, expected a trained workspace. Run "
             "make demo, or name another by FUSION_DATASET and FUSION_HOME."
         )
     return workspace

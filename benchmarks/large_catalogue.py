@@ -17,7 +17,7 @@ def enlarge(workspace: Workspace, home: Path, n: int) -> Workspace:
     """The workspace with at least `n` items: shifted copies of each, with its newest statistics."""
     large = Workspace(workspace.dataset, home)
     shutil.copytree(workspace.sources, large.sources)
-    shutil.copytree(workspace.artifact, large.artifact)
+    shutil.copytree(workspace.models, large.models)
     shutil.copytree(workspace.sinks, large.sinks)
     (sink,) = large.sinks.glob(vector_view(ITEM_EMBEDDING, "*"))
     for path in (large.source(ITEMS), large.source(ITEM_STATS), sink):

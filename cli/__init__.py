@@ -26,6 +26,7 @@ _COMMANDS = {
     "tune": ("cli.tune", "Try settings of the models on the validation rows."),
     "tune-encoder": ("cli.tune_encoder", "Adapt the encoder to the data set's texts and choices."),
     "evaluate": ("cli.evaluate", "Measure what is recommended, beside what it has to beat."),
+    "models": ("cli.models", "Look after the trained versions, and which of them answer."),
     "recommend": ("cli.ranker", "Print the top N items for USER, with features from Redis."),
     "serve": ("cli.serve", "Answer over HTTP until interrupted."),
     "redis": ("cli.redis", "Start, stop or look at the embedded Redis of a data set."),

@@ -10,22 +10,26 @@ from cli.redis_process import SNAPSHOT, is_damaged_snapshot
 from feast_fusion.errors import SchemaError
 from feast_fusion.files import set_aside
 from feast_fusion.parquet.opening import local_files
+from feast_fusion.sealed_json import read_json
 from intake.workspace import Workspace
 
 _READ_ROWS = 4096
 
 
 def set_damage_aside(workspace: Workspace) -> Iterator[str]:
-    """A line per damaged file: of the sinks, the registry, the snapshot of the embedded Redis.
+    """A line per damaged file: of sinks, registry, promotions, the snapshot of the embedded Redis.
 
-    `feast apply` makes the registry again. `feast materialize` makes the rows that a sink or Redis
-    lacks; nothing is encoded again for them. Nothing is deleted.
+    `feast apply` makes the registry again, and training promotes its version. `feast materialize`
+    makes the rows that a sink or Redis lacks; nothing is encoded again for them. Nothing is
+    deleted.
     """
     for path in sorted(workspace.sinks.glob("*/[!._]*.parquet")):
         if _is_damaged_part(path):
             yield _set_aside(path)
     if workspace.registry.is_file() and is_damaged_registry(workspace):
         yield _set_aside(workspace.registry)
+    if workspace.promoted.is_file() and _is_damaged_json(workspace.promoted):
+        yield _set_aside(workspace.promoted)
     snapshot = workspace.redis / SNAPSHOT
     if snapshot.is_file() and redis_url(workspace) is None and is_damaged_snapshot(snapshot):
         yield _set_aside(snapshot)
@@ -33,6 +37,14 @@ def set_damage_aside(workspace: Workspace) -> Iterator[str]:
 
 def _set_aside(path: Path) -> str:
     return f"{path} was damaged: it is made anew. The damaged file is {set_aside(path).name}."
+
+
+def _is_damaged_json(path: Path) -> bool:
+    try:
+        read_json(path)
+    except SchemaError:
+        return True
+    return False
 
 
 def _is_damaged_part(path: Path) -> bool:

@@ -110,15 +110,18 @@ def _encoder(workspace: Workspace) -> Iterator[Finding]:
 
 def _model(workspace: Workspace) -> Iterator[Finding]:
     from feast_fusion.feature_service import encoder_of, open_service
-    from training.ranker.artifact import Artifact
+    from training.model_versions import ModelVersions
+    from training.promotions import Promotions
     from transformations.names import SERVICE
 
-    artifact = Artifact.load(workspace.artifact)
+    promoted = Promotions(workspace).read()
     encoder_id = encoder_of(open_service(open_store(workspace), SERVICE))
-    if encoder_id is not None:
-        artifact.require_encoder(encoder_id)
-    artifact.require_next_item()
-    yield "ok", f"{workspace.artifact}"
+    for name in sorted(promoted.names):
+        artifact = ModelVersions(workspace).load(name)
+        if encoder_id is not None:
+            artifact.require_encoder(encoder_id)
+        artifact.require_next_item()
+    yield "ok", f"{workspace.models}: {', '.join(sorted(promoted.names))}"
 
 
 def _redis(workspace: Workspace) -> Iterator[Finding]:

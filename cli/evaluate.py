@@ -28,6 +28,7 @@ _File = click.Path(dir_okay=False, path_type=Path)
 @click.option("--markdown", "markdown_path", type=_File, help="Write the report as Markdown.")
 @click.option("--ranks", "ranks_path", type=_File, help="Write a Parquet row per test positive.")
 @click.option("--seed", default=0, show_default=True, help="Of the drawn queries and the models.")
+@click.option("--model", metavar="VERSION", help="Default: the version trained last.")
 @with_workspace
 def evaluate(
     workspace: Workspace,
@@ -38,6 +39,7 @@ def evaluate(
     markdown_path: Path | None,
     ranks_path: Path | None,
     seed: int,
+    model: str | None,
 ) -> None:
     """Measure the recommender on the last 10 % of the events, beside what it has to beat.
 
@@ -49,14 +51,16 @@ def evaluate(
     user_id, item_id, event_timestamp, rank, n_ranked and top10.
     """
     from evaluation.survey import Survey  # seconds to import
-    from training.ranker.artifact import Artifact
+    from training.model_versions import ModelVersions
 
+    versions = ModelVersions(workspace)
+    version = versions.newest() if model is None else versions.find(model)
     with progress_bar("Evaluating") as advance:
         report, ranks = Survey(
             workspace,
             open_store(workspace),
             open_training_set(workspace),
-            Artifact.load(workspace.artifact_before_test),
+            versions.load_before_test(version.name),
             everything,
             ablations,
             seed,

@@ -55,9 +55,14 @@ _BESIDE_FROM = 20_000
     metavar="s3://...",
     help="Fetched into the workspace unless it is there. Default: the one in the workspace.",
 )
+@click.option("--promote", is_flag=True, help="Let it answer all users at once.")
 @with_workspace
-def train(workspace: Workspace, seed: int, changes: tuple[str, ...], place: str | None) -> None:
-    """Fit the fusion ranker to the training set and save it as the workspace's artifact.
+def train(
+    workspace: Workspace, seed: int, changes: tuple[str, ...], place: str | None, promote: bool
+) -> None:
+    """Fit the fusion ranker to the training set and keep it as a version of the model.
+
+    The first version answers at once, a later one when it is promoted (feast-fusion models).
 
     Settings come from [ranker] and [candidates] of dataset.toml. A run that was killed goes on
     after its last epoch. Several processes fit one model together under torchrun:
@@ -70,9 +75,11 @@ def train(workspace: Workspace, seed: int, changes: tuple[str, ...], place: str 
     if place is not None:
         fetch(place, workspace.training_set)
     with processes_of_torchrun() as processes:
-        train_artifacts(changed, open_training_set(workspace), seed, processes)
-        if processes.is_first:
-            then(f"Saved to {workspace.artifact}. Next: feast-fusion evaluate.")
+        version = train_version(changed, open_training_set(workspace), seed, processes)
+    if version is not None:
+        is_served = promote_trained(workspace, version, always=promote)
+        does = "answers now" if is_served else f"feast-fusion models promote {version} serves it"
+        then(f"Model {version}: {does}. Next: feast-fusion evaluate.")
 
 
 class _CommandOnUser(click.Command):
@@ -155,28 +162,44 @@ def open_training_set(workspace: Workspace) -> TrainingSet:
     return TrainingSet.open(workspace.training_set)
 
 
-def train_artifacts(
+def promote_trained(workspace: Workspace, version: str, *, always: bool) -> bool:
+    """Whether a version answers now: always, or where nothing else does; old ones are removed."""
+    from training.model_versions import ModelVersions
+    from training.promotions import Promotions
+
+    promotions = Promotions(workspace)
+    in_use = promotions.names()
+    if version not in in_use and (always or not in_use):
+        in_use = promotions.promote(version).names
+    ModelVersions(workspace).prune({*in_use, version})
+    return version in in_use
+
+
+def train_version(
     workspace: Workspace,
     training_set: TrainingSet,
     seed: int = 0,
     processes: "Processes | None" = None,
-) -> "Artifact":
-    """Both artifacts, fitted and saved; returns the one that is served.
+) -> str | None:
+    """Both artifacts of a new version, fitted and saved; its name in the first process.
 
     The first process fits the next-item model, beside the ranker where there are many rows. A
     training that was killed goes on after its last epoch.
     """
     from feast_fusion.feature_service import encoder_of, open_service
     from training.checkpoint import Checkpoints
+    from training.model_versions import ModelVersions
     from training.processes import ALONE
     from training.provenance import digest_training
 
     processes, store = processes or ALONE, open_store(workspace)
     service = open_service(store, SERVICE)
-    checkpoints = Checkpoints(workspace.checkpoints, digest_training(workspace, seed))
+    fingerprint = digest_training(workspace, seed)
+    checkpoints = Checkpoints(workspace.checkpoints, fingerprint)
     rankers = partial(_fit_rankers, workspace, training_set, service, seed, processes, checkpoints)
     if not processes.is_first:
-        return rankers(None)[1]
+        rankers(None)
+        return None
     with ExitStack() as stack:
         opened = training_report(workspace, service, encoder_of(service), seed)
         told = stack.enter_context(opened)
@@ -189,11 +212,11 @@ def train_artifacts(
         before, served = rankers(told)
         with told.of_next_item() as report:
             next_before, next_served = next_item(report)
-    replace(before, next_item=next_before).save(workspace.artifact_before_test)
+    before = replace(before, next_item=next_before)
     served = replace(served, next_item=next_served)
-    served.save(workspace.artifact)
+    version = ModelVersions(workspace).add(served, before, fingerprint)
     checkpoints.remove()
-    return served
+    return version
 
 
 def _fit_next_item(

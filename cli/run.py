@@ -5,7 +5,6 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pyarrow.compute as pc
 from cli.damage import set_damage_aside
 from cli.data import prepare_sources, retrieve_training_set
 from cli.feast_repository import feast, feast_time, open_store
-from cli.ranker import answer_lines, recommend_to, train_artifacts
+from cli.ranker import answer_lines, promote_trained, recommend_to, train_version
 from cli.redis import redis_of
 from cli.run_summary import RunSummary, peak_rss_mb, rounded
 from cli.terminal import say, then
@@ -26,15 +25,14 @@ from cli.workspace_options import example_dataset, with_workspace
 from cli.write import write_all
 from evaluation.pointwise import evaluate_ranker, pointwise_lines
 from feast_fusion.column_names import vector_view
-from feast_fusion.errors import FeastFusionError, FeatureNotFoundError, SchemaError
+from feast_fusion.errors import FeastFusionError
 from feast_fusion.feature_service import open_service
-from feast_fusion.files import replaced_file
 from feast_fusion.parquet.opening import open_path
 from feast_fusion.parquet.whole import read_parquet
-from feast_fusion.sealed_json import read_json, write_json
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
 from training.audit.leakage import audit_training_set
+from training.model_versions import ModelVersions
 from training.provenance import digest_training
 from training.ranker.artifact import Artifact
 from training.retrieval import build_training_set
@@ -155,18 +153,19 @@ def _audited_training_set(workspace: Workspace) -> TrainingSet:
 
 
 def _train(workspace: Workspace, training_set: TrainingSet) -> Artifact:
-    """The artifact before the test part; both are fitted unless this set and code made them."""
-    known = {"fingerprint": digest_training(workspace, seed=0)}
-    stamp = workspace.root / "trained.json"
-    with suppress(SchemaError, FeatureNotFoundError):  # nothing was trained, or it is damaged
-        if read_json(stamp) == known and Artifact.load(workspace.artifact):
-            kept = Artifact.load(workspace.artifact_before_test)
-            say("Unchanged since the last training: the artifact is kept.")
-            return kept
-    train_artifacts(workspace, training_set)
-    with replaced_file(stamp) as building:
-        write_json(building, known)
-    return Artifact.load(workspace.artifact_before_test)
+    """The artifact before the test part of the version that answers from now on.
+
+    It is fitted unless this set, these settings and this code made a version that is there.
+    """
+    versions = ModelVersions(workspace)
+    version = versions.fitted_with(digest_training(workspace, seed=0))
+    if version is None:
+        version = train_version(workspace, training_set)
+        assert version is not None  # there is one process
+    else:
+        say(f"Unchanged since model {version} was trained: it is kept.")
+    promote_trained(workspace, version, always=True)
+    return versions.load_before_test(version)
 
 
 def _window(workspace: Workspace) -> tuple[str, str]:

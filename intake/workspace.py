@@ -107,9 +107,14 @@ class Workspace:
         return self.root / "training_set"
 
     @property
-    def artifact(self) -> Path:
-        """The last model trained."""
-        return self.root / "artifact"
+    def models(self) -> Path:
+        """A folder per trained version of the model."""
+        return self.root / "models"
+
+    @property
+    def promoted(self) -> Path:
+        """Which versions of the model answer."""
+        return self.models / "promoted.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -135,11 +140,6 @@ class Workspace:
     def tuning(self) -> Path:
         """The trials of `feast-fusion tune` (SQLite)."""
         return self.root / "tuning.db"
-
-    @property
-    def artifact_before_test(self) -> Path:
-        """The same recipe fitted without the test part of the events: what the report is of."""
-        return self.root / "artifact_before_test"
 
     @property
     def summary(self) -> Path:

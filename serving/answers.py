@@ -79,6 +79,7 @@ class Recommendations:
         `QUERY_NOT_ENCODED`, `OVERLOADED`; of the past also `MODEL_FROM_LATER`
     portrait : what a language model wrote of the user, where there is one; filled when asked to
         explain
+    model : the version that answered
     """
 
     user_id: str
@@ -89,6 +90,7 @@ class Recommendations:
     reasons: tuple[str, ...]
     latency_ms: float
     portrait: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ from serving.query import Query, read_query
 from serving.ranking import Ranking, list_items
 from serving.request_context import NOTHING, Context
 from serving.vector_index import Rows, Vectors
+from training.model_versions import ModelVersions
+from training.promotions import Promotions
 from training.ranker.artifact import Artifact
 from training.ranker.columns import Numbers
 from training.ranker.request_features import RequestEncoder
@@ -93,13 +95,14 @@ class AsOf:
 def open_as_of(
     workspace: Workspace, store: FeatureStore, service: str, embedder: Embedder, at: datetime
 ) -> AsOf:
-    """The answers of an instant, by the newest artifact that was fitted to earlier events alone.
+    """The answers of an instant, by the promoted version, fitted to earlier events alone.
 
-    Where every artifact has seen later events, answers say so (`MODEL_FROM_LATER`).
+    Where both of its artifacts have seen later events, answers say so (`MODEL_FROM_LATER`).
     """
-    served = Artifact.load(workspace.artifact)
+    models, name = ModelVersions(workspace), Promotions(workspace).read().main
+    served = models.load(name)
     is_later = served.require_next_item().fitted_until >= to_micros(at)
-    artifact = Artifact.load(workspace.artifact_before_test) if is_later else served
+    artifact = models.load_before_test(name) if is_later else served
     return AsOf(PastRecommender(workspace, store, service, artifact), at, embedder)
 
 
@@ -265,6 +268,7 @@ class PastRecommender:
             degraded=is_later,
             reasons=(MODEL_FROM_LATER,) if is_later else (),
             latency_ms=each_ms + (time.perf_counter() - started) * 1000,
+            model=self._artifact.version,
         )
         order = search.order()
         first = candidates.rows[ranked.order]

@@ -95,7 +95,7 @@ class Recommender:
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._features = features
-        self._clock, self._repeats = clock, repeats
+        self._clock, self._repeats, self._model = clock, repeats, artifact.version
         self._slates = Slates(features, artifact.features, columns=context)
         self.context = context
         self._ranking = Ranking(artifact, objective, outcomes)
@@ -223,9 +223,8 @@ class Recommender:
         if asked is not None and not asked.is_whole:
             failures.append(QUERY_NOT_ENCODED)
         catalogue = self._watch.current
-        return Request(
-            user_id, self._clock(), catalogue, asked, failures, explain, started, context
-        )
+        now, model = self._clock(), self._model
+        return Request(user_id, now, catalogue, asked, failures, explain, started, context, model)
 
     def _note_outage(self, error: StoreUnavailableError) -> None:
         """Log it, but not for each of the thousands of answers of one outage."""
@@ -273,7 +272,7 @@ class Recommender:
         if self._served_log is not None:
             places = [slate.item_ids.index(item.item_id) for item in items[:_LOGGED]]
             at = np.array(places, dtype=np.int64)
-            self._served_log.offer(uuid.uuid4().hex, partial(served_table, slate, at))
+            self._served_log.offer(uuid.uuid4().hex, partial(served_table, slate, at, self._model))
         portrait = self._portrait_of(request.user_id) if request.explain else None
         return request.answer(items, len(candidates), slate.user.kind, portrait)
 

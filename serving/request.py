@@ -18,6 +18,7 @@ class Request:
     ----------
     failures : what the answer lacks until now
     started : of the performance counter, seconds
+    model : the version that answers
     """
 
     user_id: str
@@ -28,6 +29,7 @@ class Request:
     explain: bool
     started: float
     context: Context
+    model: str | None
 
     def answer(
         self,
@@ -46,4 +48,5 @@ class Request:
             reasons=tuple(self.failures),
             latency_ms=(time.perf_counter() - self.started) * 1000,
             portrait=portrait,
+            model=self.model,
         )

@@ -9,13 +9,18 @@ from numpy.typing import NDArray
 from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import TrainingSet
 from serving.slate import Slate
-from transformations.served_files import stamp_column
+from transformations.served_files import MODEL, stamp_column
 
 _NO_ROW = np.datetime64("NaT")
 
 
-def served_table(slate: Slate, at: NDArray[np.int64]) -> pa.Table:
-    """The features of the items in the places `at` of a slate, decoded as they were read."""
+def served_table(slate: Slate, at: NDArray[np.int64], model: str | None) -> pa.Table:
+    """The features of the items in the places `at` of a slate, decoded as they were read.
+
+    Parameters
+    ----------
+    model : the version that answered
+    """
     replies = [slate.replies[place] for place in at.tolist()]
     stamps = {
         view.plan.name: np.where(view.present, view.event_timestamps, _NO_ROW)
@@ -24,7 +29,8 @@ def served_table(slate: Slate, at: NDArray[np.int64]) -> pa.Table:
     for view in slate.user.views:
         stamp = view.event_timestamps[0] if view.present[0] else _NO_ROW
         stamps[view.plan.name] = np.full(len(at), stamp)
-    return stamped_table(slate.rows(at), stamps)
+    table = stamped_table(slate.rows(at), stamps)
+    return table.append_column(MODEL, pa.repeat(pa.scalar(model, pa.string()), len(table)))
 
 
 def stamped_table(rows: TrainingSet, stamps: Mapping[str, NDArray[np.datetime64]]) -> pa.Table:

@@ -24,9 +24,9 @@ from serving.served_log import ServedLog
 from tests.conftest import Project, open_project
 from tests.datasets import START
 from tests.serving.http.service_process import service_process
+from tests.trained import before_test, served
 from training.audit.context_skew import find_lost_context
 from training.audit.skew_report import SkewReport
-from training.ranker.artifact import Artifact
 from training.split import split_rows
 from transformations.collaborative.histories import read_prepared_events
 from transformations.names import EXAMPLES, INTERACTIONS, SERVICE
@@ -124,7 +124,7 @@ def test_the_context_decides_and_each_users_last_events_test(news: Project) -> N
     users = pl.DataFrame(rows.table.select(["user_id", "event_timestamp"]))
     newest = users.group_by("user_id").agg(pl.col("event_timestamp").max()).sort("user_id")
     assert users[split_rows(rows.table, how).test].unique().sort("user_id").equals(newest)
-    before = Artifact.load(workspace.artifact_before_test).require_next_item()
+    before = before_test(workspace).require_next_item()
     events = read_prepared_events(workspace)
     asked = next_positives(events, repeats=True, limit=None, how=how)
     assert len(asked) == N_USERS
@@ -188,7 +188,7 @@ def test_a_request_is_answered_by_its_context_which_the_log_keeps(news: Project)
 
 def test_the_past_is_asked_in_the_context_of_its_events(news: Project) -> None:
     workspace = news.workspace
-    artifact = Artifact.load(workspace.artifact)
+    artifact = served(workspace)
     past = PastRecommender(workspace, open_store(workspace), SERVICE, artifact)
     events = read_prepared_events(workspace)
     rows = np.arange(5, len(events), 97)

@@ -1,6 +1,7 @@
 """The log of served features, as its writer and its reader agree on it.
 
-A row is one item of an answer: the request (`REQUEST`), each feature as it was served, and for each
+A row is one item of an answer: the request (`REQUEST`), the version of the model that answered
+(`MODEL`), each feature as it was served, and for each
 view the time of the row that was served (`stamp_column`), null where there was none. A row has
 neither query nor score.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 from feast_fusion.column_names import feature_column
 
 REQUEST = ("user_id", "item_id", "event_timestamp")
+MODEL = "model"
 
 
 def stamp_column(view: str) -> str:

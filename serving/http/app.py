@@ -38,8 +38,8 @@ from serving.http.settings import ServiceSettings
 from serving.http.work_queue import DeadlineExceededError, WorkQueue
 from serving.live.acceptance import Acceptance, Submission
 from serving.live.event_intake import EventIntake
-from serving.recommender import Recommender
 from serving.request_context import Context
+from serving.served_models import ServedModels
 
 _EMBEDDING_THREADS = 16  # they wait for each other, so that their texts are encoded together
 _T = TypeVar("_T")
@@ -58,20 +58,20 @@ class SimilarItems(BaseModel):
 
 
 def create_app(
-    recommender: Recommender,
+    models: ServedModels,
     intake: EventIntake,
     encoding: TextEncoding,
     below: Collector,
     settings: ServiceSettings,
 ) -> FastAPI:
-    """The ASGI application on a recommender and an intake, which the caller opens and closes.
+    """The ASGI application on models and an intake, which the caller opens and closes.
 
     Parameters
     ----------
     encoding : what /v1/embeddings answers with
     below : the metrics of all this
     """
-    service = _Service(recommender, intake, encoding, settings)
+    service = _Service(models, intake, encoding, settings)
     service.metrics.watch_library(below, settings.deadline_ms)
     app = FastAPI(
         title="feast-fusion",
@@ -121,19 +121,19 @@ class _Service:
 
     def __init__(
         self,
-        recommender: Recommender,
+        models: ServedModels,
         intake: EventIntake,
         encoding: TextEncoding,
         settings: ServiceSettings,
     ) -> None:
         self.metrics = ServiceMetrics()
-        self._recommender, self._intake = recommender, intake
+        self._models, self._intake = models, intake
         self._encoding, self._settings = encoding, settings
         self._ranking = self.metrics.new_queue("rank", settings.rank_threads)
         self._taking = self.metrics.new_queue("events", settings.event_threads)
         self._embedding = self.metrics.new_queue("embed", _EMBEDDING_THREADS)
         self._probing = self.metrics.new_queue("ready", 1)
-        self._readiness = Readiness(recommender, intake, self._probing)
+        self._readiness = Readiness(models, intake, self._probing)
         self.metrics.watch_events(intake)
 
     @asynccontextmanager
@@ -146,7 +146,7 @@ class _Service:
     async def recommend(self, request: Request, body: RecommendRequest) -> Response:
         """The n items of the catalogue that the user will like most, best first."""
         call = partial(
-            self._recommender.recommend,
+            self._models.recommend,
             body.user_id,
             body.n,
             query=body.query,
@@ -154,9 +154,8 @@ class _Service:
             explain=body.explain,
             context=self._context_of(body),
         )
-        instead = partial(
-            self._recommender.recommend_popular, body.user_id, body.n, body.exclude, OVERLOADED
-        )
+        popular = self._models.of(body.user_id).recommend_popular
+        instead = partial(popular, body.user_id, body.n, body.exclude, OVERLOADED)
         return await self._ranked(request, call, instead)
 
     async def recommend_to(
@@ -167,24 +166,23 @@ class _Service:
 
     async def rank(self, request: Request, body: RankRequest) -> Response:
         """The given items in the order in which the user will like them."""
+        recommender = self._models.of(body.user_id)
         call = partial(
-            self._recommender.rank,
+            recommender.rank,
             body.user_id,
             body.item_ids,
             query=body.query,
             explain=body.explain,
             context=self._context_of(body),
         )
-        instead = partial(
-            self._recommender.rank_by_popularity, body.user_id, body.item_ids, OVERLOADED
-        )
+        instead = partial(recommender.rank_by_popularity, body.user_id, body.item_ids, OVERLOADED)
         return await self._ranked(request, call, instead)
 
     async def similar(self, body: SimilarRequest) -> Response:
         """The nearest items to an item or a text."""
 
         def find() -> bytes:
-            found = self._recommender.similar(item_id=body.item_id, text=body.text, n=body.n)
+            found = self._models.main.similar(item_id=body.item_id, text=body.text, n=body.n)
             return to_json({"items": found})
 
         return _json(await self._within(self._ranking, self._settings.deadline_ms / 1000, find))
@@ -241,7 +239,7 @@ class _Service:
 
     def _context_of(self, body: RecommendRequest | RankRequest) -> Context:
         try:
-            return self._recommender.context.check(body.context or {})
+            return self._models.main.context.check(body.context or {})
         except SchemaError as error:
             field = {"field": "body.context", "detail": str(error)}
             raise ProblemError(422, f"body.context: {error}", errors=[field]) from None
@@ -268,6 +266,7 @@ class _Service:
         except DeadlineExceededError:
             found = instead()  # here and now: it takes less than handing it to a thread
             body = to_json(found, inf_nan_mode="null")
+        self.metrics.add_answer(found.model)
         if found.degraded:
             request.state.degraded = True
             self.metrics.add_degraded(found.reasons)

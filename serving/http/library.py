@@ -1,4 +1,4 @@
-"""What the HTTP application stands on: the recommender, live events, and the encoder of texts."""
+"""What the HTTP application stands on: the models, live events, and the encoder of texts."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,18 +8,16 @@ from feast import FeatureStore
 from feast_fusion.feature_service import encoder_of, open_service
 from intake.journal import Journal
 from intake.workspace import Workspace
-from serving.assembly import open_recommender
+from serving.assembly import open_models
 from serving.http.embeddings import TextEncoding
 from serving.http.library_metrics import LibraryMetrics
 from serving.live.event_intake import EventIntake
 from serving.live.live_features import LiveFeatures
 from serving.live_users import LiveUsers
-from serving.recommender import Recommender
 from serving.served_log import ServedLog
+from serving.served_models import ServedModels
 
-Library = tuple[Recommender, EventIntake, TextEncoding, LibraryMetrics]
-
-_WARM_UP = "feast-fusion:warm-up"
+Library = tuple[ServedModels, EventIntake, TextEncoding, LibraryMetrics]
 
 
 @contextmanager
@@ -35,7 +33,7 @@ def open_library(
     Raises
     ------
     FeatureNotFoundError, EncoderMismatchError
-        As `open_recommender`.
+        As `open_models`.
     SchemaError, StoreUnavailableError
         The journal of live events is damaged, or its folder cannot be read.
     """
@@ -52,10 +50,9 @@ def open_library(
             lambda: features.may_be_older,
             features.follow,
         )
-        recommender = stack.enter_context(
-            open_recommender(workspace, store, service, live=live, served_log=log)
+        models = stack.enter_context(
+            open_models(workspace, store, service, live=live, served_log=log)
         )
         intake = stack.enter_context(EventIntake(Journal(workspace.events), features))
-        recommender.recommend(_WARM_UP, query="warm up")  # loads the encoder
-        metrics = LibraryMetrics(workspace, store, service, recommender.embedder, log)
-        yield recommender, intake, TextEncoding(recommender.embedder), metrics
+        metrics = LibraryMetrics(workspace, store, service, models, log)
+        yield models, intake, TextEncoding(models.main.embedder), metrics

@@ -26,8 +26,7 @@ from intake.journal_archive import archive_files
 from intake.journal_file import journal_files
 from intake.workspace import Workspace
 from serving.served_log import ServedLog
-from training.ranker.artifact import read_version
-from transformations.embedder import Embedder
+from serving.served_models import ServedModels
 
 _EXCHANGE_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _SHOWN = 12  # characters of a digest
@@ -47,12 +46,11 @@ class LibraryMetrics(Collector):
         workspace: Workspace,
         store: FeatureStore,
         service: str,
-        embedder: Embedder,
+        models: ServedModels,
         served_log: ServedLog | None,
     ) -> None:
         self._workspace, self._store = workspace, store
-        self._embedder, self._served_log = embedder, served_log
-        self._model = read_version(workspace.artifact)
+        self._models, self._served_log = models, served_log
         opened = open_service(store, service)
         self._encoder = encoder_of(opened) or ""
         self._views = [projection.name for projection in opened.feature_view_projections]
@@ -112,7 +110,7 @@ class LibraryMetrics(Collector):
         )
 
     def _of_encoder(self) -> Iterator[Metric]:
-        stats = self._embedder.query_stats
+        stats = self._models.main.embedder.query_stats
         yield GaugeMetricFamily(
             "fusion_encode_waiting_texts", "Texts that wait for the encoder.", stats.n_waiting
         )
@@ -163,11 +161,12 @@ class LibraryMetrics(Collector):
             "What answers: version of the program, and digests of model, encoder and data.",
             {
                 "version": version("feast-fusion"),
-                "model": self._model,
+                "model": self._models.promoted.main,
                 "encoder": self._encoder,
                 "data": self._data(),
             },
         )
+        yield from self._of_models()
         if prepared is not None:
             yield GaugeMetricFamily(
                 "fusion_data_prepared_timestamp_seconds",
@@ -183,6 +182,44 @@ class LibraryMetrics(Collector):
         for view, until_s in self._materialized():
             ages.add_metric([view], time.time() - until_s)
         yield ages
+
+    def _of_models(self) -> Iterator[Metric]:
+        shares = GaugeMetricFamily(
+            "fusion_model_share",
+            "Share of the users that a version of the model answers; 0 for the shadow.",
+            labels=["model"],
+        )
+        promoted = self._models.promoted
+        for name in sorted(promoted.names):
+            shares.add_metric([name], promoted.shares.get(name, 0.0))
+        yield shares
+        yield GaugeMetricFamily(
+            "fusion_model_behind",
+            "1 while a promoted version cannot be loaded and those before it answer.",
+            float(self._models.is_behind),
+        )
+        shadowed = self._models.shadowed
+        answers = CounterMetricFamily(
+            "fusion_shadow_answers",
+            "Answers that the shadow was to give too, by outcome (compared, dropped, failed).",
+            labels=["outcome"],
+        )
+        counts = (shadowed.n_asked, shadowed.n_dropped, shadowed.n_failed)
+        for outcome, count in zip(("compared", "dropped", "failed"), counts, strict=True):
+            answers.add_metric([outcome], count)
+        yield answers
+        yield SummaryMetricFamily(
+            "fusion_shadow_overlap",
+            "Share of the items of an answer that the shadow's answer has too.",
+            count_value=shadowed.n_asked,
+            sum_value=shadowed.overlap,
+        )
+        yield SummaryMetricFamily(
+            "fusion_shadow_seconds",
+            "Time that the shadow took for an answer.",
+            count_value=shadowed.n_asked,
+            sum_value=shadowed.seconds,
+        )
 
     def _data(self) -> str:
         with suppress(SchemaError):  # while a preparation replaces it

@@ -6,7 +6,7 @@ from functools import partial
 from feast_fusion.errors import StoreUnavailableError
 from serving.http.work_queue import DeadlineExceededError, WorkQueue
 from serving.live.event_intake import EventIntake
-from serving.recommender import Recommender
+from serving.served_models import ServedModels
 
 _DEADLINE_S = 2.0
 
@@ -14,8 +14,8 @@ _DEADLINE_S = 2.0
 class Readiness:
     """One probe at a time for all who ask: probes must not pile up on a store that hangs."""
 
-    def __init__(self, recommender: Recommender, intake: EventIntake, queue: WorkQueue) -> None:
-        self._recommender, self._intake, self._queue = recommender, intake, queue
+    def __init__(self, models: ServedModels, intake: EventIntake, queue: WorkQueue) -> None:
+        self._models, self._intake, self._queue = models, intake, queue
         self._probe: asyncio.Task[None] | None = None
 
     async def missing(self) -> str | None:
@@ -30,5 +30,5 @@ class Readiness:
         return None
 
     def _check(self) -> None:
-        self._recommender.check()
+        self._models.main.check()
         self._intake.check()

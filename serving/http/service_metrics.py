@@ -48,6 +48,12 @@ class ServiceMetrics:
             ["reason"],
             registry=self.registry,
         )
+        self._answers = Counter(
+            "fusion_answers",
+            "Recommendations and rankings, by the version of the model that gave them.",
+            ["model"],
+            registry=self.registry,
+        )
         self._events = Counter(
             "fusion_events",
             "Posted events by outcome (accepted, duplicate, rejected).",
@@ -95,6 +101,10 @@ class ServiceMetrics:
     def add_request(self, route: str, status: int, seconds: float) -> None:
         """One answered request; `route` is the template, so that the label stays small."""
         self._seconds.labels(route, str(status)).observe(seconds)
+
+    def add_answer(self, model: str | None) -> None:
+        """One recommendation or ranking, by the version of the model that gave it."""
+        self._answers.labels(model or "").inc()
 
     def add_degraded(self, reasons: Iterable[str]) -> None:
         """One degraded answer, counted once per reason."""

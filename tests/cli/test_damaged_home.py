@@ -14,7 +14,7 @@ from feast_fusion.training_set import TrainingSet
 from tests.conftest import Project, open_project
 from tests.damages import emptied, flipped, halved
 from tests.serving.http.service_process import copy_project
-from training.ranker.artifact import Artifact
+from tests.trained import served, served_folder
 
 _MEASURED = {"seconds", "online_p50_ms", "peak_rss_mb"}
 
@@ -22,6 +22,7 @@ _MEASURED = {"seconds", "online_p50_ms", "peak_rss_mb"}
 def files_of_each_kind(project: Project) -> Iterator[Path]:
     """What is made anew: a file or two of each kind."""
     workspace = project.workspace
+    model = served_folder(workspace)
     yield workspace.manifest
     yield workspace.source("items")
     yield workspace.source("user_stats")
@@ -31,12 +32,12 @@ def files_of_each_kind(project: Project) -> Iterator[Path]:
         yield max(sink.glob("*.parquet"), key=lambda part: part.stat().st_size)
     yield workspace.redis / "dump.rdb"
     yield workspace.registry  # cut in half: other bytes of it may be read, and applying mends them
-    yield workspace.root / "trained.json"
+    yield workspace.promoted
     yield workspace.summary
     yield workspace.training_set / "table.arrow"
     yield workspace.training_set / "manifest.json"
-    yield workspace.artifact / "artifact.json"
-    yield workspace.artifact_before_test / "arrays.safetensors"
+    yield model / "artifact.json"
+    yield model.with_name("before_test") / "arrays.safetensors"
 
 
 def summary(project: Project) -> dict[str, float]:
@@ -67,11 +68,12 @@ def test_what_is_damaged_is_made_anew(shop: Project, tmp_path: Path) -> None:
         ".dump.rdb",
         ".part",
         ".part",
+        ".promoted.json",
         ".registry.db",
     ]
     assert said.stdout.count("was damaged: it is made anew") == len(aside)
     assert len(TrainingSet.open(project.workspace.training_set)) == summary(shop)["training_rows"]
-    Artifact.load(project.workspace.artifact)
+    served(project.workspace)
 
 
 def test_a_command_that_makes_nothing_anew_names_the_file(shop: Project, tmp_path: Path) -> None:

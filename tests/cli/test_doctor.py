@@ -10,6 +10,7 @@ from cli import main
 from cli.embedded_redis import embedded_redis
 from tests.conftest import Project
 from tests.serving.http.service_process import copy_project
+from tests.trained import served_folder
 
 
 def examined(project: Project) -> tuple[int, dict[str, str]]:
@@ -37,11 +38,11 @@ def test_says_what_is_well_and_what_is_not(films: Project, tmp_path: Path) -> No
         assert (code, said["rows"][:7]) == (1, "broken ")
         assert "Run feast-fusion refresh full" in said["rows"]
     workspace.home.chmod(0o755)
-    shutil.rmtree(workspace.artifact)
+    shutil.rmtree(served_folder(workspace))
     workspace.manifest.unlink()
     code, said = examined(project)
     assert code == 1
     assert "chmod 700" in said["home"]
     assert "Run feast-fusion prepare" in said["sources"]
-    assert said["model"].startswith("broken ") and str(workspace.artifact) in said["model"]
+    assert said["model"].startswith("broken ") and str(workspace.models) in said["model"]
     assert said["Redis"].startswith("warning not running")

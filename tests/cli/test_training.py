@@ -16,9 +16,12 @@ from feast_fusion.training_set import TrainingSet
 from intake.changed_settings import change_settings
 from tests.conftest import Project
 from tests.serving.http.service_process import copy_project
+from tests.trained import served
 from tests.training.test_tracking import scalars, texts
 from tests.waiting import wait_until
+from training.model_versions import ModelVersions
 from training.next_item.model_file import arrays_of
+from training.promotions import Promotions
 from training.provenance import digest_training
 from training.ranker.artifact import Artifact
 from training.split import split_by_time
@@ -80,9 +83,11 @@ def test_a_killed_training_goes_on_to_the_same_model(
         pass  # it was over before it could be killed
     copied.here("train")
     assert not workspace.checkpoints.exists()
-    for artifact in ("artifact", "artifact_before_test"):
-        resumed = Artifact.load(workspace.root / artifact)
-        whole = Artifact.load(films.workspace.root / artifact)
+    version = Promotions(films.workspace).read().main
+    assert ModelVersions(workspace).names() == [version]
+    for load in (ModelVersions.load, ModelVersions.load_before_test):
+        resumed = load(ModelVersions(workspace), version)
+        whole = load(ModelVersions(films.workspace), version)
         assert resumed.metrics == whole.metrics
         for name, weight in all_weights(whole).items():
             np.testing.assert_array_equal(all_weights(resumed)[name], weight, err_msg=name)
@@ -101,7 +106,7 @@ def is_killed_after_an_epoch(project: Project, part: str) -> bool:
     return process.returncode != 0
 
 
-def test_two_processes_fit_the_model_of_one(copied: Project) -> None:
+def test_two_processes_fit_the_model_of_one(films: Project, copied: Project) -> None:
     """Issue F, acceptance 6; dropout is chance of each process, so there is none here."""
     settings = ("ranker.dropout=0", "ranker.epochs=3", "ranker.loss=joint")
     changes = [word for setting in settings for word in ("--set", setting)]
@@ -114,7 +119,11 @@ def test_two_processes_fit_the_model_of_one(copied: Project) -> None:
     printed, _ = process.communicate()
     assert process.returncode == 0, printed
     assert printed.count("Trained:") == 1, "one process speaks for both"
-    two = Artifact.load(copied.workspace.artifact)
+    versions = ModelVersions(copied.workspace)
+    version = versions.newest().name
+    assert f"Model {version}: feast-fusion models promote {version} serves it." in printed
+    assert Promotions(copied.workspace).names() == Promotions(films.workspace).names()
+    two = versions.load(version)
     assert two.metrics["validation_auc"] == pytest.approx(max(one.history), abs=1e-4)
     for name, weight in weights(served).items():
         np.testing.assert_allclose(weights(two)[name], weight, atol=2e-3, err_msg=name)
@@ -165,7 +174,7 @@ def test_a_run_records_what_it_was_made_of(films: Project) -> None:
     liked, chosen = {"train/loss", "validation/auc"}, {"sequence/loss", "chooser/loss"}
     assert {name for name, _ in found} == liked | chosen
     best = max(value for (name, _), value in found.items() if name == "validation/auc")
-    metrics = Artifact.load(films.workspace.artifact).metrics
+    metrics = served(films.workspace).metrics
     assert best == pytest.approx(metrics["validation_auc"])
 
 

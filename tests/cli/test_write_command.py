@@ -31,9 +31,9 @@ from tests.conftest import Project, open_project
 from tests.datasets import START, make_films
 from tests.feast_fusion.writing.chat_server import Behaviour, chat_server
 from tests.serving.http.service_process import serving_here
+from tests.trained import served
 from tests.waiting import wait_until
 from training.audit.skew_audit import audit_log
-from training.ranker.artifact import Artifact
 from transformations.embedder import Embedder, identify
 from transformations.names import SERVICE, USER_SNAPSHOTS
 from transformations.prepared_sources import write_sources
@@ -179,7 +179,7 @@ def test_attributes_are_part_of_the_text_that_is_encoded(written: Written) -> No
 
 def test_the_ranker_reads_categories_and_vectors_but_no_portrait(written: Written) -> None:
     workspace = written.project.workspace
-    features = Artifact.load(workspace.artifact).features
+    features = served(workspace).features
     known = features.vocabularies
     assert set(known["item_attributes__mood"].values) == {"light", "dark", "tense"}
     assert "number" in known["item_attributes__themes"].values

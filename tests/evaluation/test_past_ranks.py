@@ -15,9 +15,9 @@ from evaluation.variants import WITHOUT_CHOOSER, measure_ablations, measure_lear
 from intake.model_settings import ChooserConfig, NextItemConfig, SequenceConfig
 from serving.past import PastRecommender
 from tests.conftest import Project
+from tests.trained import before_test
 from training.next_item.fit_log import StoredLog
 from training.next_item.model import signal_names
-from training.ranker.artifact import Artifact
 from transformations.names import SERVICE
 
 SMALL = NextItemConfig(
@@ -48,7 +48,7 @@ def test_the_past_by_the_store_is_the_past_in_memory(
     films: Project, log: StoredLog, queries: Queries
 ) -> None:
     dataset = films.workspace.dataset
-    artifact = Artifact.load(films.workspace.artifact_before_test)
+    artifact = before_test(films.workspace)
     choices_alone = dataset.ranker.model_copy(update={"satisfaction": 0.0, "value": 0.0})
     changed = dataset.model_copy(update={"ranker": choices_alone})
     workspace = replace(films.workspace, dataset=changed)
@@ -73,7 +73,7 @@ def test_the_past_by_the_store_is_the_past_in_memory(
 def test_answers_come_back_in_the_order_of_the_queries(
     films: Project, log: StoredLog, queries: Queries
 ) -> None:
-    artifact = Artifact.load(films.workspace.artifact_before_test)
+    artifact = before_test(films.workspace)
     recommender = PastRecommender(films.workspace, log.store, SERVICE, artifact)
     mixed = replace(queries, rows=np.random.default_rng(0).permutation(queries.rows)[:10])
     found = PastRanks(recommender)(mixed)
@@ -90,7 +90,7 @@ def test_new_items_alone_leave_out_what_the_user_had(
     may_repeat = dataset.candidates.model_copy(update={"repeats": True})
     changed = dataset.model_copy(update={"candidates": may_repeat})
     workspace = replace(films.workspace, dataset=changed)
-    artifact = Artifact.load(films.workspace.artifact_before_test)
+    artifact = before_test(films.workspace)
     recommender = PastRecommender(workspace, log.store, SERVICE, artifact)
     all_of, new = (PastRanks(recommender, new_only=only)(queries) for only in (False, True))
     is_new = queries.rankable

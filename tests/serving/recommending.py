@@ -23,7 +23,7 @@ from serving.catalogue import Catalogue, load_catalogue
 from serving.online_features import OnlineFeatures, UserFeatures
 from serving.recommender import Recommender
 from tests.feast_fusion.online.online_repo import PATIENT
-from training.ranker.artifact import Artifact
+from tests.trained import served
 from training.ranker.collaborative import with_numbers
 from transformations.interest import replay
 from transformations.names import SERVICE
@@ -99,7 +99,7 @@ def open_bench(
             online = store.config.online_store
             store.config._online_store = online.model_copy(update=PATIENT)
         features = OnlineFeatures(store, SERVICE)
-        model = Artifact.load(workspace.artifact).require_next_item()
+        model = served(workspace).require_next_item()
         catalogue = load_catalogue(workspace, store, SERVICE, model, datetime.now(UTC))
         with open_recommender(workspace, store, SERVICE, **options) as recommender:
             yield Bench(workspace, recommender, store, features, catalogue, redis)

@@ -20,9 +20,9 @@ from serving.seen_items import load_seen_items
 from tests.conftest import Project
 from tests.datasets import make_films
 from tests.serving.http.service_process import copy_project
+from tests.trained import served
 from tests.waiting import wait_until
 from training.next_item.model import NextItemModel
-from training.ranker.artifact import Artifact
 from transformations.id_map import IdMap
 from transformations.names import SERVICE
 from transformations.prepared_sources import write_sources
@@ -60,7 +60,7 @@ def test_seen_items_are_those_of_a_plain_loop(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def model(films: Project) -> NextItemModel:
-    return Artifact.load(films.workspace.artifact).require_next_item()
+    return served(films.workspace).require_next_item()
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from serving.recommender import Recommender
 from tests.applying import apply_here
 from tests.conftest import Project
 from tests.feast_fusion.online.online_repo import PATIENT
-from training.ranker.artifact import Artifact
+from tests.trained import served
 from transformations.names import SERVICE
 from transformations.prepared_sources import write_sources
 
@@ -62,7 +62,7 @@ def stop_at(films: Workspace, folder: Path, instant: datetime) -> Workspace:
     path.unlink()
     past.write_parquet(path)
     write_sources(stopped)
-    shutil.copytree(films.artifact, stopped.artifact)
+    shutil.copytree(films.models, stopped.models)
     shutil.copytree(films.vectors, stopped.vectors)
     return stopped
 
@@ -77,7 +77,7 @@ def open_stopped(films: Workspace, folder: Path, events: pl.DataFrame) -> Iterat
         store = open_store(stopped, connection)
         store.config._online_store = store.config.online_store.model_copy(update=PATIENT)
         store.materialize(instant - WARM_UP * 20, instant)
-        past = PastRecommender(films, open_store(films), SERVICE, Artifact.load(films.artifact))
+        past = PastRecommender(films, open_store(films), SERVICE, served(films))
         with open_recommender(stopped, store, SERVICE, clock=lambda: instant) as then:
             yield Stopped(then, past, events, instant)
 
@@ -118,7 +118,7 @@ def test_many_answers_at_once_are_those_of_one_at_a_time(
     films: Project, events: pl.DataFrame
 ) -> None:
     workspace = films.workspace
-    artifact = Artifact.load(workspace.artifact)
+    artifact = served(workspace)
     past = PastRecommender(workspace, open_store(workspace), SERVICE, artifact)
     asked = events.sort("event_timestamp")[::127].select("user_id", "event_timestamp")
     requests = asked.to_arrow()
@@ -135,7 +135,7 @@ def test_many_answers_at_once_are_those_of_one_at_a_time(
 
 def test_every_item_that_can_be_chosen_has_one_place(films: Project, events: pl.DataFrame) -> None:
     workspace = films.workspace
-    artifact = Artifact.load(workspace.artifact)
+    artifact = served(workspace)
     past = PastRecommender(workspace, open_store(workspace), SERVICE, artifact)
     instant = events["event_timestamp"].max()
     assert isinstance(instant, datetime)

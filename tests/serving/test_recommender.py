@@ -36,6 +36,7 @@ from serving.ranking import QUERY_WEIGHT, Ordered, Ranking
 from serving.recommender import Recommender
 from tests.conftest import Project
 from tests.serving.recommending import Bench, open_bench
+from tests.trained import served
 from tests.waiting import wait_until
 from training.ranker.artifact import Artifact
 from transformations.collaborative.histories import Histories
@@ -116,7 +117,7 @@ def test_scores_are_the_choosers(bench: Bench, films: Project) -> None:
     signals = catalogue.scorer.signals.read(history, allowed[None])
     at = catalogue.items.codes(given)
     logits = catalogue.scorer.choose(signals[:, :, at], history)[0].astype(np.float64)
-    liked = Artifact.load(films.workspace.artifact).score(bench.rows(user, given))
+    liked = served(films.workspace).score(bench.rows(user, given))
     logits += RankerConfig().satisfaction * np.log(liked / (1 - liked.astype(np.float64)))
     query = read_query(bench.recommender.embedder, "a Western")
     assert query is not None
@@ -131,7 +132,7 @@ def test_scores_are_the_choosers(bench: Bench, films: Project) -> None:
 
 
 def test_the_objective_weighs_choices_satisfaction_and_value(bench: Bench, films: Project) -> None:
-    artifact = Artifact.load(films.workspace.artifact)
+    artifact = served(films.workspace)
     given = [f"f{i}" for i in range(0, 80, 2)]
     now = datetime.now(UTC)
     slate = bench.recommender._slates.read("u5", given, now)
@@ -246,7 +247,7 @@ def test_an_encoder_that_fails_is_done_without_and_said(bench: Bench, films: Pro
     features, workspace = bench.features, films.workspace
     settings = {"encoder": Encoder(max_tokens=17)}
     other = identify(workspace.dataset.model_copy(update=settings)).encoder_id
-    artifact = Artifact.load(workspace.artifact)
+    artifact = served(workspace)
     with watching(bench, artifact) as watch:
         recommender = Recommender(
             features,
@@ -335,6 +336,6 @@ def watching(bench: Bench, artifact: Artifact) -> CatalogueWatch:
 
 def test_closing_stops_the_thread(bench: Bench, films: Project) -> None:
     before = threading.active_count()
-    with watching(bench, Artifact.load(films.workspace.artifact)):
+    with watching(bench, served(films.workspace)):
         assert threading.active_count() == before + 1
     assert threading.active_count() == before

@@ -39,9 +39,9 @@ from serving.served_table import served_table, stamped_table
 from serving.slate import Slates
 from tests.conftest import Project
 from tests.serving.http.service_process import copy_project
+from tests.trained import served
 from tests.waiting import wait_until
 from training.audit.served_rows import read_served
-from training.ranker.artifact import Artifact
 from transformations.names import SERVICE
 
 # A busy machine may keep a healthy Redis silent for longer than the defaults allow.
@@ -226,7 +226,7 @@ class Serving:
         items = [f"f{(request * 7 + 3 * at) % 84}" for at in range(10)]  # four do not exist
         slate = self.slates.read(user_id, items, datetime.now(UTC))
         at = np.arange(10)[::-1]
-        assert self.log.offer(f"r{request}", partial(served_table, slate, at))
+        assert self.log.offer(f"r{request}", partial(served_table, slate, at, "v1"))
 
     def rate(self, number: int, user_id: str, *, wait: bool) -> None:
         late = timedelta(hours=2) if number % 5 == 4 else timedelta(0)
@@ -259,7 +259,7 @@ def serving(workspace: Workspace) -> Iterator[Serving]:
         store.config._online_store = store.config.online_store.model_copy(update=PATIENT)
         try:
             features = OnlineFeatures(store, SERVICE)
-            slates = Slates(features, Artifact.load(workspace.artifact).features)
+            slates = Slates(features, served(workspace).features)
             live = LiveFeatures.open(workspace, store, features.encoder_id)
             with (
                 EventIntake(Journal(workspace.events), live) as intake,

@@ -13,6 +13,7 @@ from feast_fusion.redis_matrix import online_store_of
 from serving.slate import Slate, Slates
 from tests.conftest import Project
 from tests.serving.recommending import Bench, open_bench
+from tests.trained import served
 from training.ranker.artifact import Artifact, probabilities
 from training.ranker.batching import Batch
 from training.ranker.collaborative import with_numbers
@@ -33,7 +34,7 @@ def bench(films: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def artifact(films: Project) -> Artifact:
-    return Artifact.load(films.workspace.artifact)
+    return served(films.workspace)
 
 
 def collaborative(slate: Slate, bench: Bench) -> dict[str, Numbers]:

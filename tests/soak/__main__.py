@@ -77,7 +77,7 @@ def _copy(workspace: Workspace, home: Path) -> Workspace:
     """A home of its own, since these events never happened."""
     copy = Workspace(workspace.dataset, home)
     shutil.copytree(workspace.vectors, copy.vectors)
-    for part in (workspace.sources, workspace.sinks, workspace.artifact):
+    for part in (workspace.sources, workspace.sinks, workspace.models):
         shutil.copytree(part, copy.root / part.name)
     return copy
 

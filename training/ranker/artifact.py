@@ -50,6 +50,7 @@ class Artifact:
     service : feature service it reads
     metrics : measured when it was trained
     next_item : of what is chosen next; None where only the ranker was fitted
+    version : tells it from others, None before it is saved: first digits of the arrays' digest
     """
 
     features: FeatureEncoder
@@ -58,6 +59,7 @@ class Artifact:
     service: str
     metrics: Mapping[str, float] = field(default_factory=dict)
     next_item: NextItemModel | None = None
+    version: str | None = None
 
     def score(self, rows: TrainingSet) -> NDArray[np.float32]:
         """(n,) probability that each row is a positive.
@@ -135,6 +137,7 @@ class Artifact:
                 build_model(description["next_item"], _under(_NEXT_ITEM, arrays))
                 if description["next_item"] is not None
                 else None,
+                description["sha256"][:_VERSION_DIGITS],
             )
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise SchemaError(
@@ -185,9 +188,9 @@ class Artifact:
         }
 
 
-def read_version(folder: Path) -> str:
-    """What tells the artifact in `folder` from others: the first digits of its digest."""
-    return str(read_json(folder / _DESCRIPTION)["sha256"][:_VERSION_DIGITS])
+def read_description(folder: Path) -> dict[str, Any]:
+    """What `artifact.json` in `folder` says; `SchemaError` where it is missing or damaged."""
+    return read_json(folder / _DESCRIPTION)
 
 
 def probabilities(ranker: Ranker, inputs: RankerInputs) -> NDArray[np.float32]:

@@ -1,0 +1,158 @@
+"""`feast-fusion models`: the trained versions of the model, and which of them answer."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.feast_repository import open_store
+from cli.terminal import say
+from cli.workspace_options import with_workspace
+from feast_fusion.errors import EncoderMismatchError, schema_error
+from intake.workspace import Workspace
+from transformations.names import SERVICE
+
+if TYPE_CHECKING:
+    from training.model_versions import ModelVersion
+    from training.promotions import Promoted
+
+
+@click.group()
+def models() -> None:
+    """Look after the trained versions of the model, and which of them answer.
+
+    VERSION is a version's name or its beginning. A service takes up what is promoted within
+    seconds, without a stop.
+    """
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array and nothing else.")
+@with_workspace
+def list_versions(workspace: Workspace, /, as_json: bool) -> None:
+    """The versions, the newest first, and the share of the users that each answers."""
+    from training.model_versions import ModelVersions
+    from training.promotions import Promoted, Promotions
+
+    promotions = Promotions(workspace)
+    promoted = promotions.read() if promotions.read_stamp() else Promoted()
+    found = [_described(version, promoted) for version in ModelVersions(workspace).all()]
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    say(f"{'version':14}{'trained (UTC)':18}{'answers':>8}  {'validation':22}encoder")
+    say(*map(_line, found))
+
+
+@models.command()
+@click.argument("version")
+@with_workspace
+def show(workspace: Workspace, /, version: str) -> None:
+    """What is known of VERSION, as one JSON object."""
+    from training.model_versions import ModelVersions
+    from training.promotions import Promoted, Promotions
+
+    promotions = Promotions(workspace)
+    promoted = promotions.read() if promotions.read_stamp() else Promoted()
+    found = ModelVersions(workspace).find(version)
+    click.echo(json.dumps(_described(found, promoted), indent=1))
+
+
+@models.command()
+@click.argument("version")
+@click.option(
+    "--share",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Of the users; the others keep the versions that they have.",
+)
+@click.option("--shadow", is_flag=True, help="Ask it beside the others, and only count how it did.")
+@with_workspace
+def promote(workspace: Workspace, /, version: str, share: float, shadow: bool) -> None:
+    """Let VERSION answer: all users, a share of them, or none that hears it (--shadow)."""
+    from training.model_versions import ModelVersions
+    from training.promotions import Promotions
+
+    versions = ModelVersions(workspace)
+    found = versions.find(version)
+    versions.load(found.name).require_next_item()  # else every service would refuse it
+    _require_encoder(workspace, found)
+    promotions = Promotions(workspace)
+    now = promotions.shadow(found.name) if shadow else promotions.promote(found.name, share)
+    say(*_answering(now))
+
+
+@models.command()
+@with_workspace
+def rollback(workspace: Workspace, /) -> None:
+    """Let those versions answer that did before the last promotion."""
+    from training.model_versions import ModelVersions
+    from training.promotions import Promotions
+
+    promotions = Promotions(workspace)
+    versions = ModelVersions(workspace)
+    for name in sorted(promotions.before().names):
+        _require_encoder(workspace, versions.find(name))
+    say(*_answering(promotions.roll_back()))
+
+
+@models.command()
+@click.argument("version")
+@with_workspace
+def delete(workspace: Workspace, /, version: str) -> None:
+    """Remove VERSION, which answers nobody."""
+    from training.model_versions import ModelVersions
+    from training.promotions import Promotions
+
+    versions = ModelVersions(workspace)
+    name = versions.find(version).name
+    if name in Promotions(workspace).names():
+        raise schema_error(
+            f"model {name}",
+            got="a version that is in use",
+            expected="one that is not",
+            remedy="Promote another one first: feast-fusion models promote.",
+        )
+    versions.delete(name)
+    say(f"Model {name} is removed.")
+
+
+def _require_encoder(workspace: Workspace, version: "ModelVersion") -> None:
+    """Refuse a version whose vectors are not those that services read."""
+    from feast_fusion.feature_service import encoder_of, open_service
+
+    applied = encoder_of(open_service(open_store(workspace), SERVICE))
+    if applied is not None and version.encoder_id != applied:
+        raise EncoderMismatchError(
+            f"model {version.name}: got a version of the encoder {version.encoder_id}, expected "
+            f"{applied}, whose vectors are in store. Train on them: feast-fusion run."
+        )
+
+
+def _described(version: "ModelVersion", promoted: "Promoted") -> Mapping[str, Any]:
+    return {
+        **asdict(version),
+        "trained": version.trained.isoformat(timespec="seconds"),
+        "share": promoted.shares.get(version.name, 0.0),
+        "shadow": promoted.shadow == version.name,
+    }
+
+
+def _line(version: Mapping[str, Any]) -> str:
+    trained = datetime.fromisoformat(version["trained"])
+    answers = "shadow" if version["shadow"] else f"{version['share']:.0%}"
+    metrics = version["metrics"].items()
+    measured = ", ".join(f"{name.removeprefix('validation_')} {v:.4f}" for name, v in metrics)
+    return (
+        f"{version['name']:14}{trained:%Y-%m-%d %H:%M}  {answers:>8}  {measured:22}"
+        f"{version['encoder_id']}"
+    )
+
+
+def _answering(promoted: "Promoted") -> list[str]:
+    lines = [f"Model {name} answers {share:.0%}." for name, share in promoted.shares.items()]
+    return [*lines, *([f"Model {promoted.shadow} is the shadow."] if promoted.shadow else [])]
