@@ -5,14 +5,17 @@ from datetime import UTC, datetime, timedelta
 import click
 from tqdm import tqdm
 
-from cli.data import prepare_sources
+from cli.data import prepare_sources, retrieve_training_set
 from cli.feast_repository import feast, feast_time, open_store
+from cli.ranker import promote_trained, trained_version
 from cli.redis import redis_of
-from cli.terminal import say
+from cli.rehearse import rehearsal_lines, rehearsal_of
+from cli.terminal import say, then
 from cli.workspace_options import with_workspace
 from intake.workspace import Workspace
 
 _BEGINNING = "1900-01-01T00:00:00"
+_REHEARSED = 2000  # choices by which a new version is judged
 
 
 @click.command()
@@ -23,8 +26,13 @@ _BEGINNING = "1900-01-01T00:00:00"
     show_default=True,
     help="hybrid: a full refresh when the last one is older.",
 )
+@click.option(
+    "--retrain",
+    is_flag=True,
+    help="Also train on what is prepared now, and promote the version unless it answers worse.",
+)
 @with_workspace
-def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float) -> None:
+def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float, retrain: bool) -> None:
     """Fold live events into the sources, then bring the stores up to date with them.
 
     What is folded in of the journal is archived at the end, compressed.
@@ -55,6 +63,31 @@ def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float) -> 
         else:
             feast(workspace, redis, "materialize-incremental", feast_time())
     _archive_journal(workspace)
+    if retrain:
+        _retrain(workspace)
+
+
+def _retrain(workspace: Workspace) -> None:
+    """Trains, and promotes the version where it answers no worse than the one that most users have.
+
+    Where several versions answer side by side, none is promoted: that is someone's trial.
+    """
+    from training.promotions import Promotions
+
+    training_set = retrieve_training_set(workspace)
+    training_set.save(workspace.training_set)
+    version = trained_version(workspace, training_set)
+    promotions = Promotions(workspace)
+    promoted = promotions.read() if promotions.names() else None
+    if promoted is None or version in promoted.shares:
+        promote_trained(workspace, version, always=False)
+        then(f"Model {version} answers.")
+        return
+    found = rehearsal_of(workspace, version, promoted.main, limit=_REHEARSED)
+    say(*rehearsal_lines(found))
+    is_promoted = found.verdict != "worse" and len(promoted.shares) == 1
+    promote_trained(workspace, version, always=is_promoted)
+    then(f"Model {version if is_promoted else promoted.main} answers.")
 
 
 def _archive_journal(workspace: Workspace) -> None:

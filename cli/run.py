@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from cli.damage import set_damage_aside
 from cli.data import prepare_sources, retrieve_training_set
 from cli.feast_repository import feast, feast_time, open_store
-from cli.ranker import answer_lines, promote_trained, recommend_to, train_version
+from cli.ranker import promote_trained, trained_version
+from cli.recommend import answer_lines, recommend_to
 from cli.redis import redis_of
 from cli.run_summary import RunSummary, peak_rss_mb, rounded
 from cli.terminal import say, then
@@ -33,7 +34,6 @@ from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
 from training.audit.leakage import audit_training_set
 from training.model_versions import ModelVersions
-from training.provenance import digest_training
 from training.ranker.artifact import Artifact
 from training.retrieval import build_training_set
 from training.spine import SPINE_COLUMNS, require_events
@@ -153,19 +153,10 @@ def _audited_training_set(workspace: Workspace) -> TrainingSet:
 
 
 def _train(workspace: Workspace, training_set: TrainingSet) -> Artifact:
-    """The artifact before the test part of the version that answers from now on.
-
-    It is fitted unless this set, these settings and this code made a version that is there.
-    """
-    versions = ModelVersions(workspace)
-    version = versions.fitted_with(digest_training(workspace, seed=0))
-    if version is None:
-        version = train_version(workspace, training_set)
-        assert version is not None  # there is one process
-    else:
-        say(f"Unchanged since model {version} was trained: it is kept.")
+    """The artifact before the test part of the version that answers from now on."""
+    version = trained_version(workspace, training_set)
     promote_trained(workspace, version, always=True)
-    return versions.load_before_test(version)
+    return ModelVersions(workspace).load_before_test(version)
 
 
 def _window(workspace: Workspace) -> tuple[str, str]:

@@ -53,7 +53,7 @@ def compare(
             for ranked in ours.values()
             for source, places in ranked.sources.items()
         },
-        slices=_slices(queries, every),
+        slices=measure_slices(queries, every),
     )
 
 
@@ -87,7 +87,8 @@ def _ratio(
     return Ratio(ours=name, best_baseline=best, ratio=Bounds.of(interval))
 
 
-def _slices(queries: Queries, every: Mapping[str, Ranked]) -> list[Slice]:
+def measure_slices(queries: Queries, every: Mapping[str, Ranked]) -> list[Slice]:
+    """NDCG@10 of each contender, by how much is known of the item and of the user."""
     found = {name: gains(ranked.rank)[_CHOOSING] for name, ranked in every.items()}
     return [
         Slice(

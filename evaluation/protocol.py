@@ -141,12 +141,29 @@ def next_positives(
     rows, fitted_rows = (
         (split.test, np.sort(split.past)) if part == "test" else (split.validation, split.train)
     )
+    return Queries(events, _asked(events, rows, limit, seed, repeats), fitted_rows, repeats)
+
+
+def positives_since(
+    events: Events, since: int, *, limit: int | None, seed: int = 0, repeats: bool = False
+) -> Queries:
+    """The queries of all events from an instant (us) on; a model may be fitted on those before.
+
+    Parameters are those of `next_positives`.
+    """
+    n_before = int(np.searchsorted(events.time, since))
+    rows = np.arange(n_before, len(events))
+    return Queries(events, _asked(events, rows, limit, seed, repeats), np.arange(n_before), repeats)
+
+
+def _asked(events: Events, rows: Ints, limit: int | None, seed: int, repeats: bool) -> Ints:
+    """The rows that are queries."""
     rows = rows[events.positive[rows]]
     if not repeats:
         rows = rows[_is_new(events, rows)]
     if limit is not None and len(rows) > limit:
         rows = rows[np.sort(np.random.default_rng(seed).choice(len(rows), limit, replace=False))]
-    return Queries(events, rows, fitted_rows, repeats)
+    return rows
 
 
 @dataclass(frozen=True)

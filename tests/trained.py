@@ -27,6 +27,18 @@ def add_other_version(workspace: Workspace) -> str:
     return versions.add(other, versions.load_before_test(promoted), "of another training")
 
 
+def add_reversed_version(workspace: Workspace, fingerprint: str = "reversed") -> str:
+    """The promoted version with a chooser that puts the best item last; nobody has promoted it."""
+    versions, promoted = ModelVersions(workspace), Promotions(workspace).read().main
+    artifacts = versions.load(promoted), versions.load_before_test(promoted)
+    for artifact in artifacts:
+        chooser = artifact.require_next_item().chooser
+        for layer in (chooser.linear, chooser.shift, chooser.network[-1]):
+            for weight in layer.parameters():
+                weight.data.neg_()
+    return versions.add(*artifacts, fingerprint)
+
+
 def served_folder(workspace: Workspace) -> Path:
     """Where `served` lies."""
     return workspace.models / Promotions(workspace).read().main / "served"

@@ -19,11 +19,13 @@ Figure = Annotated[
 Kind = Literal["ours", "baseline", "reference"]
 
 
-class _Part(BaseModel):
+class Section(BaseModel):
+    """A part of a document of figures."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Bounds(_Part):
+class Bounds(Section):
     """A mean, and the ends of its 95 % interval when users are drawn with replacement."""
 
     mean: Figure
@@ -36,7 +38,7 @@ class Bounds(_Part):
         return cls(mean=interval.mean, low=interval.low, high=interval.high)
 
 
-class Contender(_Part):
+class Contender(Section):
     """One recommender on the queries of a protocol.
 
     kind: ours, or what it has to beat; recall: of all its candidates, by how many of them; distinct
@@ -55,7 +57,7 @@ class Contender(_Part):
     fit_s: Figure = None
 
 
-class Ratio(_Part):
+class Ratio(Section):
     """NDCG@10 of ours over that of the best baseline, users resampled for both alike."""
 
     ours: str
@@ -63,7 +65,7 @@ class Ratio(_Part):
     ratio: Bounds
 
 
-class Slice(_Part):
+class Slice(Section):
     """NDCG@10 by contender on some of the queries."""
 
     by: str
@@ -72,7 +74,7 @@ class Slice(_Part):
     ndcg: dict[str, float]
 
 
-class NextPositive(_Part):
+class NextPositive(Section):
     """The protocol of `evaluation.protocol`; with `repeats`, items stay rankable once touched."""
 
     part: Literal["validation", "test"]
@@ -87,7 +89,7 @@ class NextPositive(_Part):
     slices: list[Slice] = []
 
 
-class Bin(_Part):
+class Bin(Section):
     """Rows whose probability lies in one part of [0, 1]: what was said, and what came."""
 
     predicted: float
@@ -95,7 +97,7 @@ class Bin(_Part):
     n_rows: int
 
 
-class Pointwise(_Part):
+class Pointwise(Section):
     """Whether a user likes an item they met: metrics by model, of the same labelled rows.
 
     shared_categories: by categorical feature the share of its categories without a code of its own
@@ -107,7 +109,7 @@ class Pointwise(_Part):
     shared_categories: dict[str, float] = {}
 
 
-class ColdItems(_Part):
+class ColdItems(Section):
     """The protocol of `evaluation.cold_items`: NDCG@10 by model, one number a seed."""
 
     share: float
@@ -116,7 +118,7 @@ class ColdItems(_Part):
     ndcg: dict[str, list[Figure]]
 
 
-class Ablation(_Part):
+class Ablation(Section):
     """NDCG@10 with one thing changed, by seed, and what the change is worth."""
 
     name: str
@@ -124,7 +126,7 @@ class Ablation(_Part):
     difference: Bounds
 
 
-class Ablations(_Part):
+class Ablations(Section):
     """Variants beside the recipe, on the part that chooses."""
 
     part: Literal["validation", "test"]
@@ -132,7 +134,7 @@ class Ablations(_Part):
     variants: list[Ablation]
 
 
-class Worth(_Part):
+class Worth(Section):
     """A measure of models that have a thing, and of the same models fitted without it, by seed.
 
     n_rows: that were measured; difference: what the thing adds.
@@ -151,7 +153,7 @@ class Worth(_Part):
         return low is not None and high is not None and (low > 0 or high < 0)
 
 
-class Point(_Part):
+class Point(Section):
     """One measured point of a curve."""
 
     x: float
@@ -159,14 +161,14 @@ class Point(_Part):
     label: str = ""
 
 
-class Curve(_Part):
+class Curve(Section):
     """Points from left to right."""
 
     name: str
     points: list[Point]
 
 
-class TradeOff(_Part):
+class TradeOff(Section):
     """NDCG@10 (x) against what the first ten gain (y), by the weight (label) of a term.
 
     term: of the objective; value: what y is.
@@ -177,7 +179,7 @@ class TradeOff(_Part):
     points: list[Point]
 
 
-class Report(_Part):
+class Report(Section):
     """All that one evaluation found."""
 
     dataset: str

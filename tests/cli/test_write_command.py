@@ -19,7 +19,7 @@ import pytest
 
 from cli.embedded_redis import embedded_redis
 from cli.feast_repository import open_store
-from cli.ranker import answer_lines
+from cli.recommend import answer_lines
 from cli.redis_url import connection_string
 from cli.write import write_all
 from feast_fusion.redis_matrix import online_store_of, read_online

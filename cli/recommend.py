@@ -1,0 +1,139 @@
+"""`feast-fusion recommend`: the answer for a user, now or as of an instant."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context_option import read_context
+from cli.feast_repository import open_store
+from cli.redis import redis_of
+from cli.terminal import say
+from cli.workspace_options import with_workspace
+from intake.workspace import Workspace
+from transformations.names import SERVICE
+
+if TYPE_CHECKING:
+    from serving.answers import Recommendations
+    from serving.past import AsOf
+    from serving.request_context import Context
+
+
+class _CommandOnUser(click.Command):
+    """Says how an id that begins with a dash is given: it reads as an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name
+            ids = [each for each in given if each.startswith(name) and each[1:2].isdigit()]
+            if not ids:
+                raise
+            raise click.UsageError(
+                f"USER: got {ids[0]}, which reads as an option, expected an id. Give an id that "
+                f"begins with a dash after --, and options before: {ctx.command_path} -- {ids[0]}",
+                ctx,
+            ) from None
+
+
+@click.command(cls=_CommandOnUser)
+@click.argument("user")
+@click.option("-n", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many.")
+@click.option("--query", metavar="TEXT", help="What the user asks for, in words.")
+@click.option(
+    "--as-of",
+    type=click.DateTime(),
+    metavar="TIME",
+    help="What would have been answered then (UTC), from history alone.",
+)
+@click.option(
+    "--context",
+    "contexts",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What is around the request, by [interactions.context]. Repeatable.",
+)
+@click.option("--explain", is_flag=True, help="Also say why, item by item.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@with_workspace
+def recommend(
+    workspace: Workspace,
+    user: str,
+    n: int,
+    query: str | None,
+    as_of: datetime | None,
+    contexts: tuple[str, ...],
+    explain: bool,
+    as_json: bool,
+) -> None:
+    """Print the top N items for USER, with features read from Redis."""
+    context = read_context(workspace, contexts)
+    if as_of is not None:
+        past = open_past(workspace, as_of.replace(tzinfo=UTC))
+        answer = past.recommend(user, n, query=query, explain=explain, context=context)
+    else:
+        answer = recommend_to(workspace, [user], n, query=query, explain=explain, context=context)[
+            0
+        ]
+    if as_json:
+        click.echo(json.dumps(asdict(answer)))
+        return
+    say(*answer_lines(answer))
+
+
+def open_past(workspace: Workspace, at: datetime) -> "AsOf":
+    """The answers of an instant; no Redis is needed."""
+    from serving.past import open_as_of
+    from transformations.embedder import Embedder, identify
+
+    embedder = Embedder(workspace, identify(workspace.dataset).encoder_id)
+    return open_as_of(workspace, open_store(workspace), SERVICE, embedder, at)
+
+
+def recommend_to(
+    workspace: Workspace,
+    users: list[str],
+    n: int,
+    *,
+    query: str | None = None,
+    explain: bool = False,
+    context: "Context | None" = None,
+) -> list["Recommendations"]:
+    """Answers for some users, from the Redis of this workspace."""
+    from serving.assembly import open_recommender
+
+    with (
+        redis_of(workspace) as redis,
+        open_recommender(workspace, open_store(workspace, redis), SERVICE) as recommender,
+    ):
+        return [
+            recommender.recommend(user, n, query=query, explain=explain, context=context or {})
+            for user in users
+        ]
+
+
+_USERS = {
+    "known": "",
+    "profile_only": " (only a profile is known of this user)",
+    "unknown": " (nothing known of this user: popular and new items)",
+}
+
+
+def answer_lines(answer: "Recommendations") -> list[str]:
+    """The answer for a person: a line of context, then one line per item and per reason."""
+    lines = [
+        f"Top {len(answer.items)} for user {answer.user_id}{_USERS[answer.user]}: "
+        f"{answer.n_candidates} candidates in {answer.latency_ms:.0f} ms"
+    ]
+    lines += [f"Degraded: {reason}." for reason in answer.reasons]
+    lines += [f"Of this user: {answer.portrait}"] if answer.portrait else []
+    for rank, item in enumerate(answer.items, start=1):
+        lines.append(f"{rank:>3}. {item.title or item.item_id:<50} {item.score:.3f}")
+        for reason in item.reasons:
+            added = f" ({reason.value:+.2f})" if reason.kind == "signal" else ""
+            lines.append(f"       {reason.text}{added}")
+    return lines

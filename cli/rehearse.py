@@ -1,0 +1,98 @@
+"""`feast-fusion rehearse`: a version of the model beside the one that answers, before it does."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.feast_repository import open_store
+from cli.terminal import say, then
+from cli.workspace_options import with_workspace
+from feast_fusion.times import to_micros
+from intake.workspace import Workspace
+
+if TYPE_CHECKING:
+    from evaluation.rehearsal import Rehearsal
+
+_MEASURES = {"ndcg@10": "ndcg", "hr@10": "hit_rate", "mrr": "reciprocal_rank"}
+
+
+@click.command()
+@click.option("--model", metavar="VERSION", help="Default: the version trained last.")
+@click.option("--against", metavar="VERSION", help="Default: the version that most users have.")
+@click.option(
+    "--since",
+    type=click.DateTime(),
+    metavar="TIME",
+    help="Choices from then on (UTC). Default: those that neither was fitted to before its test.",
+)
+@click.option(
+    "--limit",
+    default=2000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="At most so many choices, drawn at random.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@with_workspace
+def rehearse(
+    workspace: Workspace,
+    /,
+    model: str | None,
+    against: str | None,
+    since: datetime | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Ask two versions what they would have answered when users chose, and compare with the choice.
+
+    Prepared events count, so feast-fusion refresh comes before it. Nobody sees an answer.
+    """
+    from training.model_versions import ModelVersions
+    from training.promotions import Promotions
+
+    versions = ModelVersions(workspace)
+    candidate = versions.newest() if model is None else versions.find(model)
+    serving = Promotions(workspace).read().main if against is None else versions.find(against).name
+    at = None if since is None else to_micros(since.replace(tzinfo=UTC))
+    found = rehearsal_of(workspace, candidate.name, serving, since=at, limit=limit)
+    if as_json:
+        click.echo(found.model_dump_json())
+        return
+    say(*rehearsal_lines(found))
+    then(f"Next: feast-fusion models promote {candidate.name}.")
+
+
+def rehearsal_of(
+    workspace: Workspace,
+    candidate: str,
+    serving: str,
+    *,
+    since: int | None = None,
+    limit: int | None = None,
+) -> "Rehearsal":
+    """Both versions on the choices since an instant."""
+    from evaluation.rehearsal import Versions, rehearse
+
+    names = Versions(candidate, serving)
+    return rehearse(workspace, open_store(workspace), names, since=since, limit=limit)
+
+
+def rehearsal_lines(found: "Rehearsal") -> Iterator[str]:
+    """For people: a line a measure, and what follows."""
+    yield f"{found.n_queries:,} choices of {found.n_users:,} users since {found.since}"
+    yield f"{'':10}{found.candidate.version:>14}{found.serving.version:>14}  difference"
+    for name, field in _MEASURES.items():
+        means = [getattr(each, field).mean for each in (found.candidate, found.serving)]
+        by = found.differences[name]
+        interval = f"{by.mean:+.4f} ({by.low:+.4f} to {by.high:+.4f})"
+        yield f"{name:10}{means[0]:>14.4f}{means[1]:>14.4f}  {interval}"
+    yield (
+        f"The choice stands higher in {found.higher:.0%} of the answers, lower in "
+        f"{found.lower:.0%}; {found.in_common:.0%} of the first ten are the same."
+    )
+    for part in found.slices:
+        ours, other = part.ndcg["candidate"], part.ndcg["serving"]
+        yield f"  {part.label:>12} {part.by:30}{ours:.4f} {other:.4f} ({part.n_queries:,} choices)"
+    yield f"Model {found.candidate.version}: {found.verdict}."
