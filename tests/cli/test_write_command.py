@@ -215,7 +215,7 @@ def test_an_explanation_shows_the_portrait_of_now_or_of_then(written: Written) -
             open_library(workspace, store, SERVICE, log_served=1.0) as library,
             serving_here(create_app(*library, ServiceSettings(log_requests=False))) as service,
         ):
-            recommender, asked = library[0], {"user_id": user, "n": 3}
+            recommender, asked = library[0].main, {"user_id": user, "n": 3}
             explained = service.post("/recommend", {**asked, "explain": True}).json()
             assert explained["portrait"] == portrait_of(last)
             assert service.post("/recommend", asked).json()["portrait"] is None
