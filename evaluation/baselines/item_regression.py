@@ -8,7 +8,7 @@ from transformations.collaborative.item_models import fit_ease
 
 def fit_item_regression(events: Events, n_rows: int, seed: int) -> Scorer:
     """The closed form of `fit_ease`; each liked item counts once, however long ago."""
-    weights = fit_ease(events, n_rows).dense(len(events.items))
+    weights = fit_ease(events, n_rows, len(events.items)).toarray()
     ties = tie_breaks(events, n_rows)
 
     def score(queries: Queries) -> Scores:

@@ -30,11 +30,7 @@ def ease(events: Events, n_rows: int, ridge: float) -> Matrix:
 
     With G = X'X + ridge I, column k over the others o is G[o, o]^-1 X[:, o]'X[:, k].
     """
-    n_items = len(events.items)
-    liked = np.zeros((len(events.users), n_items))
-    for row in range(n_rows):
-        if events.positive[row]:
-            liked[events.user[row], events.item[row]] = 1.0
+    n_items, liked = len(events.items), liked_items(events, n_rows)
     found = np.zeros((n_items, n_items))
     for k in range(n_items):
         others = [j for j in range(n_items) if j != k]
@@ -44,10 +40,32 @@ def ease(events: Events, n_rows: int, ridge: float) -> Matrix:
     return found
 
 
+def liked_items(events: Events, n_rows: int) -> Matrix:
+    """(u, i) the greatest weight with which a user liked an item in the first rows."""
+    liked = np.zeros((len(events.users), len(events.items)))
+    for row in range(n_rows):
+        if events.positive[row]:
+            at = events.user[row], events.item[row]
+            liked[at] = max(liked[at], events.weight[row])
+    return liked
+
+
+def liked_together(events: Events, n_rows: int) -> Matrix:
+    """(i, i) the products of the weights of two items, summed over users."""
+    liked = liked_items(events, n_rows)
+    return liked.T @ liked
+
+
 def next_item_regression(events: Events, n_rows: int, limit: int, ridge: float) -> Matrix:
     """(i, i) ridge regression of the next liked item on the history, by the normal equations."""
+    gram, cross = next_item_sums(events, n_rows, limit)
+    return np.linalg.inv(gram + ridge * np.eye(len(gram))) @ cross
+
+
+def next_item_sums(events: Events, n_rows: int, limit: int) -> tuple[Matrix, Matrix]:
+    """(i, i) H'WH and H'WY of the histories, what was liked after each, and how much it counts."""
     n_items = len(events.items)
-    inputs, targets = [], []
+    inputs, targets, counts = [], [], []
     for row in range(n_rows):
         if not events.positive[row]:
             continue
@@ -55,5 +73,22 @@ def next_item_regression(events: Events, n_rows: int, limit: int, ridge: float) 
         weights = weighted_history(events, past)
         inputs.append(weights / (1.0 + np.sqrt((weights**2).sum())))
         targets.append(np.eye(n_items)[events.item[row]])
-    h, y = np.array(inputs), np.array(targets)
-    return np.linalg.inv(h.T @ h + ridge * np.eye(n_items)) @ h.T @ y
+        counts.append(events.weight[row])
+    h, y, w = np.array(inputs), np.array(targets), np.diag(counts)
+    return h.T @ w @ h, h.T @ w @ y
+
+
+def local_regression(gram: Matrix, cross: Matrix, ridge: float, k: int) -> Matrix:
+    """(i, i) weights of sources (rows) for targets (columns), one target at a time.
+
+    The support of a target are the k sources with an entry in its column of `cross` that alone
+    lower the squared error most.
+    """
+    found = np.zeros_like(cross)
+    for target in range(len(cross)):
+        candidates = np.flatnonzero(cross[:, target])
+        alone = [cross[i, target] ** 2 / (gram[i, i] + ridge) for i in candidates]
+        support = candidates[np.argsort(alone)[::-1][:k]]
+        system = gram[np.ix_(support, support)] + ridge * np.eye(len(support))
+        found[support, target] = np.linalg.inv(system) @ cross[support, target]
+    return found

@@ -13,8 +13,8 @@ A version is fitted from the events up to an instant and stamped one microsecond
 the rows of `item_neighbours`. Two versions never meet: their factors have nothing in common.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -26,9 +26,9 @@ from intake.outliers import fences
 from transformations import names
 from transformations.activity import ActivityTable
 from transformations.collaborative.histories import Events, Ints
-from transformations.collaborative.versions import version_ends
+from transformations.collaborative.versions import Spread, stamp_of, version_ends
 from transformations.id_map import IdMap
-from transformations.schema import CAUSED_AFTER_US, ITEM_FACTORS
+from transformations.schema import ITEM_FACTORS
 
 Numbers = NDArray[np.float64]
 
@@ -95,27 +95,26 @@ class FactorVersion:
         return pa.table(columns).select(ITEM_FACTORS.names).cast(ITEM_FACTORS)
 
 
-def build_item_factors(events: Events, every: int) -> ActivityTable:
+def build_item_factors(events: Events, every: int, spread: Spread = map) -> ActivityTable:
     """All versions of a log, oldest first, as the source of `item_factors`.
 
     Parameters
     ----------
     every : least number of events between two versions, see `version_ends`
+    spread : who fits them
     """
     ends = version_ends(events.time, every)
-    stamps = [int(events.time[end - 1]) + CAUSED_AFTER_US for end in ends]
-    n_rows = sum(int((events.known_from <= stamp).sum()) for stamp in stamps)
-    rows = _iter_rows(events, ends, stamps)
+    n_rows = sum(int((events.known_from <= stamp_of(events, end)).sum()) for end in ends)
+    rows = spread(partial(_rows, events), ends)
     return ActivityTable(names.ITEM_FACTORS, ITEM_FACTORS, n_rows, rows)
 
 
-def _iter_rows(events: Events, ends: list[int], stamps: list[int]) -> Iterator[pa.Table]:
-    for end, stamp in zip(ends, stamps, strict=True):
-        version = fit_item_factors(events, end, stamp)
-        yield version.rows(events.items, np.flatnonzero(events.known_from <= stamp))
+def _rows(events: Events, end: int) -> pa.Table:
+    version = fit_item_factors(events, end)
+    return version.rows(events.items, np.flatnonzero(events.known_from <= version.stamp))
 
 
-def fit_item_factors(events: Events, n_rows: int, stamp: int) -> FactorVersion:
+def fit_item_factors(events: Events, n_rows: int) -> FactorVersion:
     """The version of the first `n_rows` events."""
     version = FactorVersion.empty(len(events.items))
     answers = (events.value[:n_rows], events.positive[:n_rows])
@@ -127,7 +126,7 @@ def fit_item_factors(events: Events, n_rows: int, stamp: int) -> FactorVersion:
             shape = (len(events.users), len(events.items))
             weights = events.weight[rows].astype(np.float64)
             version.means[kind], version.factors[kind] = _fit(users, items, given, weights, shape)
-    return FactorVersion(stamp, version.means, version.factors)
+    return FactorVersion(stamp_of(events, n_rows), version.means, version.factors)
 
 
 def solve_ridge(counts: sp.csr_matrix, sums: sp.csr_matrix, factors: Numbers) -> Numbers:

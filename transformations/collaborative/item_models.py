@@ -4,14 +4,13 @@ The score of an item for a user is the sum of the rows of the user's events, wei
 ago they were and whether they were liked. No user is a parameter, so an event counts at once.
 """
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from transformations.collaborative.histories import Events, Histories, Ints
+from transformations.collaborative.local_regression import keep_strongest_sparse, solve_locally
 
 Matrix = NDArray[np.float32]
 
@@ -21,6 +20,11 @@ _RIDGE_EASE = 300.0
 _RIDGE_NEXT = 100.0
 # Interest in an event fades with the square root of its place, 0 for the newest.
 _FADING = 0.5
+# An inverse of as many items costs about what that many local regressions do.
+_EXACT_ITEMS = 5_000
+_SUPPORT = 200
+# Newest liked events of a user in the local form: pairs grow with the square of a list.
+_LONGEST = 500
 
 
 def event_weights(histories: Histories) -> NDArray[np.float64]:
@@ -35,105 +39,72 @@ def weighted_items(histories: Histories, n_items: int) -> sp.csr_matrix:
     return histories.sums(event_weights(histories), n_items)
 
 
-@dataclass(frozen=True)
-class ItemWeights:
-    """Weights between some of the items of a catalogue; those of all others are 0.
-
-    Attributes
-    ----------
-    items : (t,) codes, rising
-    among : (t, t) from row to column
-    """
-
-    items: Ints
-    among: Matrix
-
-    def strongest(self, k: int, n_items: int) -> sp.csr_matrix:
-        """(n_items, n_items) the k largest weights of each row by magnitude; the rest are 0."""
-        kept = keep_strongest(self.among, k)
-        offsets = np.zeros(n_items + 1, kept.indptr.dtype)
-        offsets[self.items + 1] = np.diff(kept.indptr)
-        columns = self.items[kept.indices]
-        return sp.csr_matrix((kept.data, columns, np.cumsum(offsets)), (n_items, n_items))
-
-    def dense(self, n_items: int) -> Matrix:
-        """(n_items, n_items) all weights."""
-        found = np.zeros((n_items, n_items), np.float32)
-        found[np.ix_(self.items, self.items)] = self.among
-        return found
-
-
-def fit_ease(events: Events, n_rows: int) -> ItemWeights:
-    """EASE of the liked items of users in the first `n_rows` events.
+def fit_ease(events: Events, n_rows: int, k: int) -> sp.csr_matrix:
+    """(n_items, n_items) EASE of the liked items of users in the first `n_rows` events.
 
     Steck 2019, arXiv:1905.03375, equation 8: with P the inverse of the regularised Gram matrix,
     B[j, k] = -P[j, k] / P[k, k] and a zero diagonal. A user and an item that met several times
     have the greatest weight of their events. An item that nobody liked yet has no weight, so that
-    the inverse is one of the others only.
+    the inverse is one of the others only. Beyond `_EXACT_ITEMS` liked items each is regressed on
+    those alone that `solve_locally` chooses, by the newest `_LONGEST` liked events of each user.
+
+    Parameters
+    ----------
+    k : weights that stay of each row, the largest by magnitude
     """
     liked = np.flatnonzero(events.positive[:n_rows])
     items, item = np.unique(events.item[liked], return_inverse=True)
-    met, which = np.unique(events.user[liked] * len(items) + item, return_inverse=True)
-    greatest = np.zeros(len(met), dtype=np.float32)
-    np.maximum.at(greatest, which, events.weight[liked])
-    if not len(items):
-        return ItemWeights(items, np.zeros((0, 0), np.float32))
-    shape = (len(events.users), len(items))
-    chosen = sp.csr_matrix((greatest, np.divmod(met, len(items))), shape=shape)
-    gram = (chosen.T @ chosen).toarray()
-    gram[np.diag_indices_from(gram)] += np.float32(_RIDGE_EASE)
-    inverse = scipy.linalg.inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
-    weights: Matrix = -inverse / np.diag(inverse)[None, :]
-    np.fill_diagonal(weights, 0.0)
-    return ItemWeights(items, weights)
+    if len(items) > _EXACT_ITEMS:
+        newest = _newest(events.user[liked], _LONGEST)
+        gram = _meetings(events, liked[newest], item[newest], len(items))
+        cross = sp.csr_matrix(gram - sp.diags(gram.diagonal()))
+        cross.eliminate_zeros()
+        kept = keep_strongest_sparse(solve_locally(gram, cross, _RIDGE_EASE, _SUPPORT), k)
+    else:
+        kept = keep_strongest(_solve_ease(_meetings(events, liked, item, len(items)).toarray()), k)
+    return _among_all(kept, items, len(events.items))
 
 
 class NextItemRegression:
     """Ridge regression of the next liked item on the weighted history, by sums that only grow.
 
     A linear recommender on sequences (after SLIST, Choi et al. 2021, equation 9): with H the
-    normalised histories and Y the items chosen after them, M = (H'H + ridge I)^-1 H'Y. The sums
-    are of the items that were seen so far; of all others they would be 0.
+    normalised histories and Y the items chosen after them, M = (H'H + ridge I)^-1 H'Y. An item
+    that was not seen so far has no weight. Beyond `_EXACT_ITEMS` seen items each is regressed on
+    those alone that `solve_locally` chooses.
     """
 
-    def __init__(self) -> None:
-        self._items: Ints = np.zeros(0, np.int64)
-        self._gram = np.zeros((0, 0))
-        self._cross = np.zeros((0, 0))
+    def __init__(self, n_items: int) -> None:
+        self._is_seen = np.zeros(n_items, bool)
+        self._gram = self._cross = sp.csr_matrix((n_items, n_items))
 
     def add(
         self, histories: Histories, chosen: NDArray[np.int64], weights: NDArray[np.float32]
     ) -> None:
         """Take in q histories, the item liked after each, and how much each counts."""
-        self._make_room(np.union1d(histories.item, chosen))
-        at = np.searchsorted(self._items, histories.item)
-        rows = normalised(weighted_items(replace(histories, item=at), len(self._items)))
-        place = np.searchsorted(self._items, chosen)
-        shape = (len(chosen), len(self._items))
-        targets = sp.csr_matrix((weights, (np.arange(len(chosen)), place)), shape=shape)
-        self._gram += (rows.T @ rows.multiply(weights[:, None])).toarray()
-        self._cross += (rows.T @ targets).toarray()
+        n_items = len(self._is_seen)
+        self._is_seen[histories.item] = self._is_seen[chosen] = True
+        rows = normalised(weighted_items(histories, n_items))
+        offsets = np.arange(len(chosen) + 1)
+        targets = sp.csr_matrix((weights, chosen, offsets), shape=(len(chosen), n_items))
+        self._gram = self._gram + rows.T @ rows.multiply(weights[:, None])
+        self._cross = self._cross + rows.T @ targets
 
-    def solve(self) -> ItemWeights:
-        """The regression of all that was taken in."""
-        gram = self._gram.astype(np.float32)
-        if not len(gram):
-            return ItemWeights(self._items, gram)
-        gram[np.diag_indices_from(gram)] += np.float32(_RIDGE_NEXT)
-        factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
-        found: Matrix = scipy.linalg.cho_solve(
-            factor, self._cross.astype(np.float32), overwrite_b=True, check_finite=False
-        )
-        return ItemWeights(self._items, found)
+    def solve(self, k: int) -> sp.csr_matrix:
+        """(n_items, n_items) the regression of all that was taken in.
 
-    def _make_room(self, items: Ints) -> None:
-        known, self._items = self._items, np.union1d(self._items, items)
-        if len(known) < len(self._items):
-            at = np.ix_(*[np.searchsorted(self._items, known)] * 2)
-            for name in ("_gram", "_cross"):
-                larger = np.zeros((len(self._items), len(self._items)))
-                larger[at] = getattr(self, name)
-                setattr(self, name, larger)
+        Parameters
+        ----------
+        k : weights that stay of each row, the largest by magnitude
+        """
+        items = np.flatnonzero(self._is_seen)
+        sums = (self._gram, self._cross)
+        gram, cross = (each[items][:, items].astype(np.float32) for each in sums)
+        if len(items) > _EXACT_ITEMS:
+            kept = keep_strongest_sparse(solve_locally(gram, cross, _RIDGE_NEXT, _SUPPORT), k)
+        else:
+            kept = keep_strongest(_solve_next(gram.toarray(), cross.toarray()), k)
+        return _among_all(kept, items, len(self._is_seen))
 
 
 def normalised(rows: sp.csr_matrix) -> sp.csr_matrix:
@@ -150,3 +121,52 @@ def keep_strongest(matrix: Matrix, k: int) -> sp.csr_matrix:
     kept = matrix.copy()
     np.put_along_axis(kept, weak, 0.0, axis=1)
     return sp.csr_matrix(kept)
+
+
+def _meetings(events: Events, rows: Ints, item: Ints, n_items: int) -> sp.csr_matrix:
+    """(n_items, n_items) float32 products of the weights of two items, summed over users.
+
+    Parameters
+    ----------
+    item : codes of the items of the rows, less than `n_items`
+    """
+    met, which = np.unique(events.user[rows] * n_items + item, return_inverse=True)
+    greatest = np.zeros(len(met), dtype=np.float32)
+    np.maximum.at(greatest, which, events.weight[rows])
+    shape = (len(events.users), n_items)
+    chosen = sp.csr_matrix((greatest, np.divmod(met, n_items)), shape=shape)
+    return sp.csr_matrix(chosen.T @ chosen)
+
+
+def _solve_ease(gram: Matrix) -> Matrix:
+    if not len(gram):
+        return gram
+    gram[np.diag_indices_from(gram)] += np.float32(_RIDGE_EASE)
+    inverse = scipy.linalg.inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
+    weights: Matrix = -inverse / np.diag(inverse)[None, :]
+    np.fill_diagonal(weights, 0.0)
+    return weights
+
+
+def _solve_next(gram: Matrix, cross: Matrix) -> Matrix:
+    if not len(gram):
+        return gram
+    gram[np.diag_indices_from(gram)] += np.float32(_RIDGE_NEXT)
+    factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
+    found: Matrix = scipy.linalg.cho_solve(factor, cross, overwrite_b=True, check_finite=False)
+    return found
+
+
+def _newest(user: Ints, limit: int) -> Ints:
+    """Rows, ascending, of the last `limit` of each user."""
+    order = np.argsort(user, kind="stable")
+    ends = np.searchsorted(user[order], user[order], side="right")
+    return np.sort(order[ends - np.arange(len(user)) <= limit])
+
+
+def _among_all(weights: sp.csr_matrix, items: Ints, n_items: int) -> sp.csr_matrix:
+    """(n_items, n_items) weights between the given items, whose codes rise; of all others none."""
+    offsets = np.zeros(n_items + 1, weights.indptr.dtype)
+    offsets[items + 1] = np.diff(weights.indptr)
+    columns = items[weights.indices]
+    return sp.csr_matrix((weights.data, columns, np.cumsum(offsets)), (n_items, n_items))

@@ -1,14 +1,12 @@
-"""Versions of the item-item models and of popularity: rows of the view `item_neighbours`.
+"""Versions of what is fitted to the log: when they come, and how they are kept and read.
 
 A version is fitted on a schedule, from the events up to an instant, and stamped one microsecond
 after it. So whoever reads the newest version at or before a time reads nothing of that time or
 later, in training (point-in-time) and in serving (the newest) alike. Two versions never meet.
 """
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -16,18 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
-from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.times import TIMESTAMP, from_micros
-from transformations import names
-from transformations.activity import ActivityTable
 from transformations.collaborative.histories import Events, Floats, Ints
-from transformations.collaborative.item_models import (
-    NextItemRegression,
-    fit_ease,
-)
 from transformations.id_map import IdMap
 from transformations.schema import CAUSED_AFTER_US, ITEM_NEIGHBOURS
 
@@ -36,12 +26,6 @@ _FIRST_EVENTS = 50
 # A version comes when the log has grown by a twentieth, so that all of them together cost about
 # twenty times the last one, however long the log.
 _GROWTH = 20
-# Newest events in which the two windows of popularity count.
-_WINDOWS = (20_000, 2_000)
-_RATE_PRIOR = 5.0
-# Half of the cores: beside other work, more threads wait for one another most of the time.
-_N_THREADS = max(1, (os.cpu_count() or 2) // 2)
-_STRONGEST = 200
 _POPULARITY = ("popular", "popular_long", "popular_short")
 
 
@@ -128,6 +112,13 @@ class Version(Protocol):
         """The version of the rows of one stamp; items that `items` lacks are left out."""
 
 
+Spread = Callable[[Callable[[int], pa.Table], Sequence[int]], Iterator[pa.Table]]
+"""The rows of the version of each number of events, in their order; the numbers rise.
+
+The built-in `map` fits one after the other. What spreads them over processes gives each process a
+copy of the fit and rising numbers; a fit may keep what it has for the next.
+"""
+
 _V = TypeVar("_V", bound=Version)
 
 
@@ -194,61 +185,9 @@ def version_ends(time: Ints, every: int) -> list[int]:
     return ends
 
 
-def build_item_neighbours(events: Events, every: int, history: int) -> ActivityTable:
-    """All versions of a log, oldest first, as the source of `item_neighbours`.
-
-    Parameters
-    ----------
-    every : least number of events between two versions
-    history : newest events of a user that count
-    """
-    ends = version_ends(events.time, every)
-    stamps = [_stamp(events, end) for end in ends]
-    n_rows = sum(int((events.known_from <= stamp).sum()) for stamp in stamps)
-    rows = (
-        version.rows(events.items, np.flatnonzero(events.known_from <= version.stamp))
-        for version in fit_versions(events, ends, history)
-    )
-    return ActivityTable(names.ITEM_NEIGHBOURS, ITEM_NEIGHBOURS, n_rows, rows)
-
-
-def fit_versions(events: Events, ends: list[int], history: int) -> Iterator[ItemVersion]:
-    """A version of each of the first `ends` events, ascending; the work of one serves the next."""
-    regression = NextItemRegression()
-    for start, end in pairwise([0, *ends]):
-        liked = np.flatnonzero(events.positive[start:end]) + start
-        histories = events.histories(events.user[liked], events.time[liked], history)
-        regression.add(histories, events.item[liked], events.weight[liked])
-        with threadpool_limits(_N_THREADS):
-            version = _fit(events, end, _stamp(events, end), regression)
-        yield version
-
-
-def _stamp(events: Events, end: int) -> int:
+def stamp_of(events: Events, end: int) -> int:
+    """When the version of the first `end` events is known, in microseconds."""
     return int(events.time[end - 1]) + CAUSED_AFTER_US
-
-
-def _fit(events: Events, end: int, stamp: int, regression: NextItemRegression) -> ItemVersion:
-    weights = [_weigh_positive(events, max(0, end - window), end) for window in (end, *_WINDOWS)]
-    n_events = np.bincount(events.item[:end], minlength=len(events.items))
-    mean = float(events.positive[:end].mean())
-    liked = np.bincount(events.item[:end][events.positive[:end]], minlength=len(events.items))
-    rate = (liked + _RATE_PRIOR * mean) / (n_events + _RATE_PRIOR)
-    return ItemVersion(
-        stamp,
-        fit_ease(events, end).strongest(_STRONGEST, len(events.items)),
-        regression.solve().strongest(_STRONGEST, len(events.items)),
-        np.log1p(np.stack(weights)).astype(np.float32),
-        rate.astype(np.float32),
-    )
-
-
-def _weigh_positive(events: Events, start: int, end: int) -> NDArray[np.float64]:
-    """(i,) weight of the positive events of each item among the rows from start to end."""
-    liked = np.flatnonzero(events.positive[start:end]) + start
-    weights = np.zeros(len(events.items))
-    np.add.at(weights, events.item[liked], events.weight[liked])
-    return weights
 
 
 def _lists(name: str, weights: sp.csr_matrix, items: IdMap) -> dict[str, pa.Array]:

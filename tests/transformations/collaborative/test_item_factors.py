@@ -38,7 +38,7 @@ def answers_of(events: Events, kind: int, n_rows: int) -> list[oracle.Answer]:
 
 @pytest.mark.parametrize("kind", [0, 1])
 def test_factors_are_those_of_a_least_squares_each(events: Events, kind: int) -> None:
-    found = fit_item_factors(events, N_ROWS, stamp=5)
+    found = fit_item_factors(events, N_ROWS)
     fitted = oracle.fit(answers_of(events, kind, N_ROWS), len(events.users), len(events.items))
     for item in range(len(events.items)):
         mean = fitted.means.get(item, np.nan)
@@ -52,7 +52,7 @@ def test_factors_are_those_of_a_least_squares_each(events: Events, kind: int) ->
 
 @pytest.mark.parametrize("kind", [0, 1])
 def test_what_a_user_is_expected_to_answer(events: Events, kind: int) -> None:
-    version = fit_item_factors(events, N_ROWS, stamp=5)
+    version = fit_item_factors(events, N_ROWS)
     fitted = oracle.fit(answers_of(events, kind, N_ROWS), len(events.users), len(events.items))
     rows = np.arange(N_ROWS - 20, 400)
     histories = events.histories(events.user[rows], events.time[rows], limit=6)
@@ -70,7 +70,7 @@ def test_what_a_user_is_expected_to_answer(events: Events, kind: int) -> None:
 
 
 def test_one_user_and_many_items_have_the_bits_of_pairs(events: Events) -> None:
-    version = fit_item_factors(events, N_ROWS, stamp=5)
+    version = fit_item_factors(events, N_ROWS)
     rows = np.arange(N_ROWS - 20, 400)
     histories = events.histories(events.user[rows], events.time[rows], limit=6)
     pairs = Tastes.of(version, histories).expect(np.arange(len(rows)), events.item[rows])
@@ -82,7 +82,7 @@ def test_one_user_and_many_items_have_the_bits_of_pairs(events: Events) -> None:
 
 
 def test_an_item_without_answers_says_nothing(events: Events) -> None:
-    version = fit_item_factors(events, N_ROWS, stamp=5)
+    version = fit_item_factors(events, N_ROWS)
     unmet = len(events.items) - 1
     assert np.isnan(version.means[:, unmet]).all() and not version.factors[:, unmet].any()
     histories = events.histories(events.user[-2:], events.time[-2:] + 1, limit=6)
@@ -94,7 +94,7 @@ def test_an_item_without_answers_says_nothing(events: Events) -> None:
 def test_data_in_which_all_answers_are_the_same_have_no_tastes() -> None:
     log = random_log(60)
     same = replace(log, positive=np.ones(60, bool), value=np.full(60, np.nan, np.float32))
-    version = fit_item_factors(same, 60, stamp=5)
+    version = fit_item_factors(same, 60)
     assert np.isnan(version.means[0]).all()
     np.testing.assert_allclose(version.means[1, np.unique(same.item)], 1.0)
     assert not version.factors.any()
@@ -114,12 +114,12 @@ def test_answers_after_a_version_change_nothing_in_it(events: Events) -> None:
 
 
 def test_rows_come_back_as_they_were(events: Events) -> None:
-    version = fit_item_factors(events, N_ROWS, stamp=7)
+    version = fit_item_factors(events, N_ROWS)
     rows = version.rows(events.items, np.arange(len(events.items)))
     assert rows.schema == ITEM_FACTORS
     assert rows["value_mean"].null_count == 1, "of the item that nobody met"
     back = FactorVersion.of(rows, events.items)
-    assert back.stamp == 7
+    assert back.stamp == version.stamp == events.time[N_ROWS - 1] + 1
     np.testing.assert_array_equal(back.means, version.means)
     np.testing.assert_array_equal(back.factors, version.factors)
 
@@ -136,8 +136,6 @@ def test_one_absurd_value_leaves_the_means_of_other_items(events: Events) -> Non
     value = events.value.copy()
     at = int(np.flatnonzero(np.isfinite(value))[0])
     value[at] = 1e12
-    plain, mad = (
-        fit_item_factors(each, N_ROWS, stamp=5) for each in (events, replace(events, value=value))
-    )
+    plain, mad = (fit_item_factors(each, N_ROWS) for each in (events, replace(events, value=value)))
     others = np.delete(np.arange(len(events.items)), events.item[at])
     np.testing.assert_allclose(mad.means[0, others], plain.means[0, others], atol=0.5)
