@@ -13,11 +13,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from benchmarks import materialize, training_set
 from benchmarks.report import Case, compared, report
 from cli.embedded_redis import embedded_redis
 from intake.workspace import open_workspace
+from transformations.collaborative.histories import Events
+from transformations.collaborative.item_neighbours import NeighbourFit
+from transformations.id_map import IdMap
 from transformations.prepared_sources import write_sources
 
 TARGETS = ("an exponent of at most 1.1",)
@@ -46,8 +50,10 @@ def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, A
             ("events", "prepare", (1_000, 2_000) if quick else (10**4, 10**5, 10**6), _events),
             ("users", "prepare, as many events", (20, 200) if quick else (10**3, 10**4, 10**5),
              _users),
-            ("items", "prepare, as many events", (50, 500) if quick else (1_000, 3_000, 10_000),
+            ("items", "prepare, as many events", (50, 500) if quick else (1_000, 10_000, 100_000),
              _items),
+            ("items", "item models, ten events an item",
+             (50, 500) if quick else (3_000, 10_000, 30_000, 100_000), _item_models),
         ]  # fmt: skip
         for unit, what, sizes, measure in stages:
             seconds = {size: _curve(measure, folder, what, unit, size) for size in sizes}
@@ -106,6 +112,35 @@ def _items(folder: Path, n: int) -> float:
     return _prepare(folder, n_events=20_000, n_users=600, n_items=n)
 
 
+def _item_models(folder: Path, n: int) -> float:
+    """The newest version; all versions together cost about twenty times as much."""
+    events = _events_of(10 * n, 10 * n // _EVENTS_PER_USER, n)
+    fit = NeighbourFit(events, [len(events)], history=50)
+    return _processor_s(lambda: fit.version(len(events)))
+
+
+def _events_of(n_events: int, n_users: int, n_items: int) -> Events:
+    rng = np.random.default_rng(0)
+    users, items = (IdMap.of([f"{k:09d}" for k in range(n)]) for n in (n_users, n_items))
+    ones = np.ones(n_events, np.float32)
+    return Events(
+        users,
+        items,
+        user=rng.integers(0, n_users, n_events),
+        item=_popular(rng, n_events, n_items),
+        time=np.arange(n_events) * 10**6,
+        positive=ones > 0,
+        value=ones,
+        weight=ones,
+        known_from=np.zeros(n_items, np.int64),
+    )
+
+
+def _popular(rng: np.random.Generator, n_events: int, n_items: int) -> NDArray[np.int64]:
+    """(n_events,) items, few of which have most of the events."""
+    return (rng.pareto(1.0, n_events) * n_items / 20).astype(np.int64) % n_items
+
+
 def _prepare(folder: Path, n_events: int, n_users: int, n_items: int) -> float:
     """All prepared sources of a log in which few items have most of the events."""
     rng = np.random.default_rng(0)
@@ -116,7 +151,7 @@ def _prepare(folder: Path, n_events: int, n_users: int, n_items: int) -> float:
         kind=pl.format("kind {}", pl.col("item_id") % 40),
     )
     items.write_parquet(folder / "items.parquet")
-    popular = (rng.pareto(1.0, n_events) * n_items / 20).astype(np.int64) % n_items
+    popular = _popular(rng, n_events, n_items)
     seconds = np.sort(rng.integers(0, 10**8, n_events)) + 1_500_000_000
     events = pl.DataFrame(
         {"user_id": rng.integers(0, n_users, n_events), "item_id": popular, "s": seconds}

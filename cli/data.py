@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.feast_repository import open_store
+from cli.feast_repository import declared_runner, open_store
 from cli.terminal import progress_bar, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.training_set_store import is_remote
@@ -38,8 +38,9 @@ def prepare_sources(workspace: Workspace) -> None:
     identify(workspace.dataset)
     identify_item_writer(workspace.dataset)
     identify_user_writer(workspace.dataset)
+    spread = declared_runner(workspace).map
     with progress_bar("Preparing") as advance:
-        report = write_sources(workspace, progress=advance)
+        report = write_sources(workspace, progress=advance, spread=spread)
     say(*_report_lines(workspace, report))
 
 

@@ -26,6 +26,8 @@ from intake.workspace import Workspace
 if TYPE_CHECKING:
     from feast import FeatureStore, RepoConfig
 
+    from feast_fusion.history.runner import Runner
+
 REPOSITORY = Path(feature_repo.__file__).parent
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -130,6 +132,23 @@ def repo_config(workspace: Workspace, redis: str = NO_REDIS) -> "RepoConfig":
     config = RepoConfig(**known)
     config.repo_path = REPOSITORY
     return config
+
+
+def declared_runner(workspace: Workspace) -> "Runner":
+    """Who works, as `batch_engine` in feature_store.yaml says; this process with another engine.
+
+    Raises
+    ------
+    MissingExtraError
+        It needs packages that are not installed.
+    """
+    from feast_fusion.history.runner import LocalRunnerConfig, open_runner
+    from feast_fusion.history_engine import HistoryEngineConfig
+
+    config = repo_config(workspace)
+    engine = config.batch_engine
+    is_ours = isinstance(engine, HistoryEngineConfig)
+    return open_runner(engine.runner if is_ours else LocalRunnerConfig(), config)
 
 
 def _refuse_another_home(store: "FeatureStore", workspace: Workspace) -> None:

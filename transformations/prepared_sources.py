@@ -27,6 +27,7 @@ from transformations.activity import ActivityTable, build_activity
 from transformations.collaborative.histories import build_events
 from transformations.collaborative.item_factors import build_item_factors
 from transformations.collaborative.item_neighbours import build_item_neighbours
+from transformations.collaborative.versions import Spread
 from transformations.embedder import require_server
 from transformations.fingerprint import fingerprint_inputs
 
@@ -61,7 +62,11 @@ class SourcesReport:
 
 
 def write_sources(
-    workspace: Workspace, *, now: datetime | None = None, progress: Progress | None = None
+    workspace: Workspace,
+    *,
+    now: datetime | None = None,
+    progress: Progress | None = None,
+    spread: Spread = map,
 ) -> SourcesReport:
     """Validates the data set and writes its sources to `workspace.sources`.
 
@@ -79,6 +84,7 @@ def write_sources(
     ----------
     now : aware time after which a row lies in the future; the clock's if not given
     progress : called with the name of a source, its rows written so far, and its rows in all
+    spread : who fits the versions of the collaborative models; what it raises ends the run
 
     Raises
     ------
@@ -99,7 +105,8 @@ def write_sources(
         is_unchanged = manifest is not None and _still_holds(manifest, fingerprint, now)
         if manifest is None or not is_unchanged:
             require_server(workspace)
-            manifest = _prepare(workspace, journal, fingerprint, now, progress or (lambda *_: None))
+            told = progress or (lambda *_: None)
+            manifest = _prepare(workspace, journal, fingerprint, now, told, spread)
     report = {name: manifest[name] for name in _REPORTED}
     return SourcesReport(**report, seconds=time.perf_counter() - began, is_unchanged=is_unchanged)
 
@@ -110,12 +117,13 @@ def _prepare(
     fingerprint: str,
     now: datetime,
     progress: Progress,
+    spread: Spread,
 ) -> dict[str, Any]:
     dataset, sources = workspace.dataset, workspace.sources
     data = validate_dataset(dataset, sources / "rejects", journal=journal.events, now=now)
     rows = {}
     with replaced_folder(sources) as building:
-        for table in _tables(dataset, data):
+        for table in _tables(dataset, data, spread):
             _write(building / workspace.source(table.name).name, table, progress)
             rows[table.name] = table.n_rows
         (sources / "rejects").rename(building / "rejects")
@@ -138,7 +146,7 @@ def _prepared_bytes(journal: JournalContent, now: datetime) -> dict[str, int]:
     return {} if newest is not None and newest > to_micros(now) else journal.ends
 
 
-def _tables(dataset: Dataset, data: ValidatedData) -> Iterator[ActivityTable]:
+def _tables(dataset: Dataset, data: ValidatedData, spread: Spread) -> Iterator[ActivityTable]:
     yield _whole(names.ITEMS, data.items, "item_id", "event_timestamp")
     if data.users is not None:
         yield _whole(names.USERS, data.users, "user_id", "event_timestamp")
@@ -150,8 +158,8 @@ def _tables(dataset: Dataset, data: ValidatedData) -> Iterator[ActivityTable]:
     events = build_events(data.items, history)
     every = dataset.candidates.refit_every
     newest = min(dataset.candidates.history, dataset.activity.history)
-    yield build_item_neighbours(events, every, newest)
-    yield build_item_factors(events, every)
+    yield build_item_neighbours(events, every, newest, spread)
+    yield build_item_factors(events, every, spread)
 
 
 def _by_use(dataset: Dataset, events: pa.Table) -> tuple[pa.Table, pa.Table | None]:

@@ -1,4 +1,4 @@
-"""Pending rows transformed by workers of a Ray cluster, added to the sink by one commit.
+"""The work of a repository done by workers of a Ray cluster; sinks grow by one commit.
 
 Each worker reads its rows of the source itself and writes one staged file a shard, under a name
 that the shard alone decides. A worker that dies is started again and does its shard again. Only
@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from feast_fusion.errors import StoreUnavailableError, extra_required, schema_error
 from feast_fusion.history.pending_rows import PendingRows
-from feast_fusion.history.ray_worker import RayWorker
-from feast_fusion.history.runner import RayRunnerConfig
+from feast_fusion.history.ray_worker import ShardWorker, TaskWorker
+from feast_fusion.history.runner import RayRunnerConfig, Result, Task
 from feast_fusion.history.staging import open_staged, write_staged
 from feast_fusion.history.table_rows import Rows
 from feast_fusion.parquet.column_types import plain_type
@@ -28,7 +28,7 @@ from feast_fusion.parquet.parquet_source import ParquetSource
 _log = logging.getLogger(__name__)
 
 _VARIABLES = ("FUSION_", "PYICEBERG_", "AWS_")  # data set, Iceberg catalogues, object stores
-_TRIES_AGAIN = 3  # of one shard whose worker dies
+_TRIES_AGAIN = 3  # of one shard or task whose worker dies
 _PATIENCE_S = 20.0
 _REACH_S = 5.0
 
@@ -63,7 +63,8 @@ class RayRunner:
         shards = [positions[first : first + n_rows] for first in range(0, len(positions), n_rows)]
         staged: dict[int, list[Any]] = {}
         with pending.sink.staging() as place:
-            with self._workers(pending.sink.what, len(shards)) as pool:
+            n_gpus = self._config.gpus_per_encoder
+            with self._workers(pending.sink.what, len(shards), ShardWorker, n_gpus) as pool:
                 work = [self._put(pending, place)]  # in a list, so that Ray does not resolve it
                 for number, *shard in pool.map_unordered(
                     lambda worker, each: worker.make.remote(work, *each), enumerate(shards)
@@ -75,26 +76,40 @@ class RayRunner:
             pending.sink.commit([file for file, n_rows in ready if n_rows])
         return sum(n_rows for _, n_rows in ready)
 
+    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """See `Runner`; no task has a GPU.
+
+        Raises
+        ------
+        SchemaError, StoreUnavailableError
+            As `complete`.
+        """
+        if not tasks:
+            return
+        with self._workers("batch_engine, runner", len(tasks), TaskWorker, n_gpus=0) as pool:
+            put = [self._ray.put(work)]
+            yield from pool.map(lambda worker, task: worker.make.remote(put, task), tasks)
+
     def _put(self, pending: PendingRows, place: str) -> Any:
         view = pending.derivation.view.to_proto().SerializeToString()
         return self._ray.put((view, self._repo_config, _closed(pending.rows), place))
 
     @contextmanager
-    def _workers(self, what: str, n_shards: int) -> Iterator[Any]:
+    def _workers(self, what: str, n_tasks: int, kind: type, n_gpus: float) -> Iterator[Any]:
         ray, config = self._ray, self._config
         from ray.util import ActorPool
 
         self._connect()
-        worker = ray.remote(RayWorker).options(
+        worker = ray.remote(kind).options(
             num_cpus=config.cpus_per_encoder,
-            num_gpus=config.gpus_per_encoder,
+            num_gpus=n_gpus,
             max_restarts=-1,
             max_task_retries=_TRIES_AGAIN,
             runtime_env={
                 "env_vars": {n: v for n, v in os.environ.items() if n.startswith(_VARIABLES)}
             },
         )
-        workers = [worker.remote() for _ in range(min(config.encoders, n_shards))]
+        workers = [worker.remote() for _ in range(min(config.encoders, n_tasks))]
         try:
             started = [each.__ray_ready__.remote() for each in workers]
             _, waiting = ray.wait(started, num_returns=len(started), timeout=_PATIENCE_S)
@@ -111,7 +126,8 @@ class RayRunner:
         except ray.exceptions.RayActorError as error:
             raise StoreUnavailableError(
                 f"{what}: got a Ray worker that died ({error}), expected it to finish "
-                "its batch. Give each encoder more memory, or lower batch_rows."
+                "its part. Give each encoder more memory, or lower batch_rows where rows are "
+                "transformed."
             ) from error
         finally:
             for each in workers:

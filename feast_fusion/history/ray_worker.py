@@ -7,7 +7,7 @@ from typing import Any
 from feast_fusion.feast_command import import_torch_when_asked, leave_out_type_checks
 
 
-class RayWorker:
+class ShardWorker:
     """Transforms shards of the rows of one view; a model that is loaded once stays."""
 
     def __init__(self) -> None:
@@ -34,6 +34,29 @@ class RayWorker:
         (given,) = rows.gather(derivation.input_columns(rows), positions, len(positions))
         made = identity.make_rows(derivation, given)
         return number, write_staged(place, number, made), made.num_rows
+
+
+class TaskWorker:
+    """Does tasks of one work; what the work keeps from one task to the next stays."""
+
+    def __init__(self) -> None:
+        leave_out_type_checks()
+        self._work: Any = None
+
+    def make(self, work: list[Any], task: Any) -> Any:
+        """What the work makes of a task.
+
+        Raises what the work raises.
+
+        Parameters
+        ----------
+        work : as in `ShardWorker.make`
+        """
+        import ray
+
+        if self._work is None:
+            self._work = ray.get(work[0])
+        return self._work(task)
 
 
 def _open(work: Any) -> tuple[Any, Any, Any, str]:

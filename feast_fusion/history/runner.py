@@ -1,7 +1,10 @@
-"""Who transforms the rows that a sink lacks: this process, or workers of a Ray cluster."""
+"""Who does the work of a repository: this process, or workers of a Ray cluster.
 
-from collections.abc import Callable
-from typing import Annotated, Literal, Protocol
+That work is the transformation of the rows that a sink lacks, and what else splits into tasks.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Literal, Protocol, TypeVar
 
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import Field
@@ -36,8 +39,12 @@ class RayRunnerConfig(FeastConfigBaseModel):  # type: ignore[misc]
 RunnerConfig = Annotated[LocalRunnerConfig | RayRunnerConfig, Field(discriminator="type")]
 
 
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
 class Runner(Protocol):
-    """Transforms pending rows, and adds what is new to their sink."""
+    """Transforms pending rows, and adds what is new to their sink; does any other tasks too."""
 
     def complete(
         self, pending: PendingRows, batch_rows: int, advance: Callable[[int], object]
@@ -49,6 +56,17 @@ class Runner(Protocol):
         Parameters
         ----------
         advance : called with the rows of each finished batch
+        """
+
+    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """What `work` makes of each task, in the order of the tasks.
+
+        A failure raises what `work` raised.
+
+        Parameters
+        ----------
+        work : each worker calls a copy of its own, with tasks in their order but not all of them.
+            After a worker died its new copy begins with the task that was lost.
         """
 
 
@@ -68,6 +86,10 @@ class LocalRunner:
             n_added += added.num_rows
             advance(given.num_rows)
         return n_added
+
+    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """See `Runner`."""
+        return map(work, tasks)
 
 
 def open_runner(config: RunnerConfig, repo_config: object) -> Runner:

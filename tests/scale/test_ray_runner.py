@@ -5,14 +5,12 @@ import re
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
 import psutil
 import pytest
-import ray
 from feast import Field
 from feast.types import Int64
 
@@ -39,20 +37,6 @@ N_ROWS = 60
 TEXTS = [f"text-{i}" for i in range(N_ROWS)]
 
 pytestmark = pytest.mark.filterwarnings("ignore:Batch feature views are experimental")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The address of a cluster that is there before the commands and after them."""
-    context = ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-    )
-    yield context.address_info["gcs_address"]
-    ray.shutdown()
 
 
 @pytest.fixture
@@ -113,7 +97,7 @@ def reader_of(fifo: Path) -> psutil.Process:
 def workers() -> list[psutil.Process]:
     """Those of our cluster."""
     ours = psutil.Process().children(recursive=True)
-    return [each for each in ours if each.is_running() and "RayWorker" in each.name()]
+    return [each for each in ours if each.is_running() and "ShardWorker" in each.name()]
 
 
 def rows_of(repo: FeastRepo) -> pl.DataFrame:

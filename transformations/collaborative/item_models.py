@@ -75,15 +75,16 @@ class NextItemRegression:
     """
 
     def __init__(self, n_items: int) -> None:
-        self._is_seen = np.zeros(n_items, bool)
+        self._n_items = n_items
+        self._seen: Ints = np.zeros(0, np.int64)
         self._gram = self._cross = sp.csr_matrix((n_items, n_items))
 
     def add(
         self, histories: Histories, chosen: NDArray[np.int64], weights: NDArray[np.float32]
     ) -> None:
         """Take in q histories, the item liked after each, and how much each counts."""
-        n_items = len(self._is_seen)
-        self._is_seen[histories.item] = self._is_seen[chosen] = True
+        n_items = self._n_items
+        self._seen = np.union1d(self._seen, np.union1d(histories.item, chosen))
         rows = normalised(weighted_items(histories, n_items))
         offsets = np.arange(len(chosen) + 1)
         targets = sp.csr_matrix((weights, chosen, offsets), shape=(len(chosen), n_items))
@@ -97,14 +98,13 @@ class NextItemRegression:
         ----------
         k : weights that stay of each row, the largest by magnitude
         """
-        items = np.flatnonzero(self._is_seen)
-        sums = (self._gram, self._cross)
+        items, sums = self._seen, (self._gram, self._cross)
         gram, cross = (each[items][:, items].astype(np.float32) for each in sums)
         if len(items) > _EXACT_ITEMS:
             kept = keep_strongest_sparse(solve_locally(gram, cross, _RIDGE_NEXT, _SUPPORT), k)
         else:
             kept = keep_strongest(_solve_next(gram.toarray(), cross.toarray()), k)
-        return _among_all(kept, items, len(self._is_seen))
+        return _among_all(kept, items, self._n_items)
 
 
 def normalised(rows: sp.csr_matrix) -> sp.csr_matrix:
