@@ -53,7 +53,7 @@ def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, A
             ("items", "prepare, as many events", (50, 500) if quick else (1_000, 10_000, 100_000),
              _items),
             ("items", "item models, ten events an item",
-             (50, 500) if quick else (3_000, 10_000, 30_000, 100_000), _item_models),
+             (50, 500) if quick else (10_000, 30_000, 100_000), _item_models),
         ]  # fmt: skip
         for unit, what, sizes, measure in stages:
             seconds = {size: _curve(measure, folder, what, unit, size) for size in sizes}
