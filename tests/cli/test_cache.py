@@ -135,6 +135,8 @@ def test_shared_vectors_become_one_file(vectors: Path, place: Path) -> None:
     assert not any(path.exists() for path in files)
     np.testing.assert_array_equal(fetched(place, "late", 200), vectors_of(TEXTS[:200]))
     np.testing.assert_array_equal(early.encode(TEXTS[:200], refuse), vectors_of(TEXTS[:200]))
+    known = vectors.parent.glob("early/shared/*/tiny_0123/*.npy")
+    assert len(list(known)) == 1, "files that went are forgotten"
     again = cache(vectors, "compact", *asked)
     assert "shared: 1 files, 0.000 GB. Before: 1 files" in again.output
     (merged,) = place.glob("tiny_0123/part-*")
