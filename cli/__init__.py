@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
-from typing import NoReturn
 
 import click
 
+from cli.terminal import fail
 from feast_fusion.errors import FeastFusionError
 
 # Command -> its module and what `--help` says of it, so that help loads no command.
@@ -103,20 +103,14 @@ class _Commands(click.Group):
             with ended_by_signals():
                 return super().invoke(ctx)
         except FeastFusionError as error:
-            _fail(type(error).__name__, str(error))
+            fail(error)
         except OSError as error:
             if error.errno not in _CORRECTABLE:
                 raise
             where = "" if error.filename is None else f"{error.filename}: "
             remedy = f"{_CORRECTABLE[error.errno]}, or name another folder with --home."
-            _fail(
-                "OSError", f"{where}got {error.strerror or error}, expected a usable file. {remedy}"
-            )
-
-
-def _fail(kind: str, message: str) -> NoReturn:
-    click.secho(f"Error ({kind}): {message}", fg="red", err=True)
-    sys.exit(1)
+            what = f"{where}got {error.strerror or error}, expected a usable file. {remedy}"
+            fail(OSError(what))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,38 +1,26 @@
 """`feast-fusion serve`: the recommender of a data set as an HTTP service."""
 
-import gc
 import ipaddress
 import os
-import signal
 import socket
-import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import FrameType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
-import uvicorn
 
-from cli.feast_repository import open_store
 from cli.redis import redis_of
 from cli.terminal import say
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError, schema_error
-from feast_fusion.tracing import exported_spans
 from intake.workspace import Workspace
-from transformations.names import SERVICE
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from serving.http.settings import ServiceSettings
 
 _KEY_VARIABLE = "FUSION_API_KEY"
-_TRACE_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _OF_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
-_FINISH_S = 30  # for what is in flight when asked to stop
-_SWITCH_S = 0.0005  # the thread that takes requests waits this long for one that computes
 
 
 @click.command()
@@ -52,6 +40,13 @@ _SWITCH_S = 0.0005  # the thread that takes requests waits this long for one tha
     metavar="NAME",
     help="A name by which it may be called; repeat for more. Default: without a key those of this "
     "machine, so that no web page can reach it by a name of its own; with a key any.",
+)
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Processes that answer at the port.",
 )
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine without an API key.")
 @click.option("--rank-threads", type=click.IntRange(1, 64), help="Default: cores, at most 4.")
@@ -81,98 +76,70 @@ def serve(
     allowed_hosts: tuple[str, ...],
     insecure: bool,
     log_served: float,
+    workers: int,
     **options: Any,
 ) -> None:
     """Answer over HTTP until interrupted: recommend, rank, similar, events, embeddings.
 
-    One process with one model; it uses about one core. For more, start it again on another port
-    with the same --home and REDIS_URL: the events of all of them meet there.
+    A process uses about one core; --workers N has N of them at one port. On several machines start
+    it with the same --home and REDIS_URL: the events of all of them meet there.
     """
     settings = _settings(api_key_env, options)
     if allowed_hosts or (settings.api_key is None and _is_loopback(host)):
         hosts = allowed_hosts or (*_OF_THIS_MACHINE, host)
         settings = settings.model_copy(update={"allowed_hosts": hosts})
     _check_exposure(host, settings, insecure)
-    sys.setswitchinterval(_SWITCH_S)
-    stop = _StopSignals()
-    with stop.caught(), _listener(host, port) as listener:
+    with _listener(host, port) as listener:
+        ready = partial(_say_address, workspace.dataset.name, listener)
+        if workers == 1:
+            _serve_alone(workspace, settings, log_served, listener, ready)
+        else:
+            _serve_together(workspace, settings, log_served, listener, ready, workers)
+
+
+def _serve_alone(
+    workspace: Workspace,
+    settings: "ServiceSettings",
+    log_served: float,
+    listener: socket.socket,
+    ready: Callable[[], None],
+) -> None:
+    from cli.stop_signals import StopSignals
+
+    stop = StopSignals()
+    with stop.caught():  # also while what follows is loaded, which takes seconds
+        from cli.service import Service
+        from cli.service_process import run_service
         from serving.http.json_lines import log_json_lines
 
         log_json_lines()
-        with _traces(), redis_of(workspace) as redis:
-            # seconds to import: only where they are used
-            from serving.http.app import create_app
-            from serving.http.library import open_library
-
-            with open_library(
-                workspace, open_store(workspace, redis), SERVICE, log_served
-            ) as parts:
-                app = create_app(*parts, settings)
-                log_json_lines()  # also of libraries that were loaded since
-                gc.collect()
-                gc.freeze()  # what is loaded stays: collecting among it would only delay requests
-                _Server(_configure(app, settings), workspace.dataset.name, stop).run(
-                    sockets=[listener]
-                )
-                gc.unfreeze()  # else what is frozen is reported as leaked when this process ends
+        with redis_of(workspace) as redis:
+            service = Service(workspace, redis, settings, log_served)
+            run_service(service, listener, stop, ready)
 
 
-class _StopSignals:
-    """SIGTERM and SIGINT: they end the loading at once, and the service when it has finished."""
+def _serve_together(
+    workspace: Workspace,
+    settings: "ServiceSettings",
+    log_served: float,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    workers: int,
+) -> None:
+    from cli.service import Service
+    from cli.service_workers import ServiceWorkers
+    from serving.http.json_lines import log_json_lines
 
-    def __init__(self) -> None:
-        self.is_loading = True
-        self.was_asked = False
-
-    @contextmanager
-    def caught(self) -> Iterator[None]:
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        before = [signal.signal(number, self._note) for number in numbers]
-        try:
-            yield
-        finally:
-            for number, former in zip(numbers, before, strict=True):
-                signal.signal(number, former)
-
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        # The server catches signals itself and, when it has finished, raises them again for us.
-        self.was_asked = True
-        if self.is_loading:
-            sys.exit(0)
+    log_json_lines()
+    with redis_of(workspace) as redis:
+        service = Service(workspace, redis, settings, log_served)
+        ServiceWorkers(service, listener, workers).run(ready)
 
 
-class _Server(uvicorn.Server):
-    """Says where it listens as soon as it does."""
-
-    def __init__(self, config: uvicorn.Config, name: str, stop: _StopSignals) -> None:
-        super().__init__(config)
-        self._name = name
-        self._stop = stop
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._stop.is_loading = False
-        self.should_exit |= self._stop.was_asked
-        for listener in sockets or []:
-            host, port = listener.getsockname()[:2]
-            at = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            say(f"Serving {self._name} at {at} (documentation: /docs; stop: Ctrl-C)")
-
-
-def _configure(app: "FastAPI", settings: "ServiceSettings") -> uvicorn.Config:
-    from serving.http.guarded_connection import guarded
-
-    return uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,  # it would show user ids; the gate writes its own lines
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        lifespan="on",
-        http=guarded(settings),  # on h11: the faster parser takes headers of any length
-        timeout_graceful_shutdown=_FINISH_S,
-    )
+def _say_address(name: str, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    at = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    say(f"Serving {name} at {at} (documentation: /docs; stop: Ctrl-C)")
 
 
 @contextmanager
@@ -225,8 +192,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _traces() -> AbstractContextManager[None]:
-    """Spans, where a variable of OpenTelemetry names somebody who takes them."""
-    return exported_spans() if any(map(os.environ.get, _TRACE_VARIABLES)) else nullcontext()

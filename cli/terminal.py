@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -22,6 +22,12 @@ def say(*lines: str) -> None:
 def then(message: str) -> None:
     """The line that says what to do next."""
     click.secho(message, fg="cyan")
+
+
+def fail(error: Exception) -> NoReturn:
+    """End with what an error says, in one line, and exit code 1."""
+    click.secho(f"Error ({type(error).__name__}): {error}", fg="red", err=True)
+    sys.exit(1)
 
 
 def report_and_exit(report: "LeakageReport | SkewReport", as_json: bool) -> None:

@@ -22,6 +22,7 @@ from feast_fusion.tracing import span
 from serving.answers import OVERLOADED, Recommendations, SimilarItem
 from serving.http.embeddings import EmbeddingsAnswer, TextEncoding
 from serving.http.gate import RequestGate
+from serving.http.metric_peers import MetricPeers
 from serving.http.problems import ProblemError, busy_response, describe_problems, install_problems
 from serving.http.readiness import Readiness
 from serving.http.requests import (
@@ -63,6 +64,7 @@ def create_app(
     encoding: TextEncoding,
     below: Collector,
     settings: ServiceSettings,
+    peers: MetricPeers | None = None,
 ) -> FastAPI:
     """The ASGI application on models and an intake, which the caller opens and closes.
 
@@ -70,8 +72,9 @@ def create_app(
     ----------
     encoding : what /v1/embeddings answers with
     below : the metrics of all this
+    peers : the other processes of the port, None where this one is alone
     """
-    service = _Service(models, intake, encoding, settings)
+    service = _Service(models, intake, encoding, settings, peers)
     service.metrics.watch_library(below, settings.deadline_ms)
     app = FastAPI(
         title="feast-fusion",
@@ -125,8 +128,9 @@ class _Service:
         intake: EventIntake,
         encoding: TextEncoding,
         settings: ServiceSettings,
+        peers: MetricPeers | None,
     ) -> None:
-        self.metrics = ServiceMetrics()
+        self.metrics = ServiceMetrics(peers)
         self._models, self._intake = models, intake
         self._encoding, self._settings = encoding, settings
         self._ranking = self.metrics.new_queue("rank", settings.rank_threads)

@@ -21,6 +21,7 @@ from serving.answers import (
     STORE_INCOMPLETE,
     STORE_UNAVAILABLE,
 )
+from serving.http.metric_peers import MetricPeers
 from serving.http.work_queue import WorkQueue
 from serving.live.event_intake import EventIntake
 
@@ -31,10 +32,18 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class ServiceMetrics:
-    """The numbers of one service process."""
+    """The numbers of one service process.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    peers : the other processes of its port, None where it is alone
+    """
+
+    def __init__(self, peers: MetricPeers | None = None) -> None:
         self.registry = CollectorRegistry()
+        self._peers = peers
+        if peers is not None:
+            peers.publish(self._render_own)
         self._seconds = Histogram(
             "fusion_request_seconds",
             "Time from the request's first byte to its answer, by route and status.",
@@ -163,5 +172,8 @@ class ServiceMetrics:
         )
 
     def render(self) -> bytes:
-        """Everything in Prometheus' text format."""
+        """Everything in Prometheus' text format, of all processes of the port."""
+        return self._render_own() if self._peers is None else self._peers.render()
+
+    def _render_own(self) -> bytes:
         return generate_latest(self.registry)

@@ -1,0 +1,177 @@
+"""Several processes that answer at one port: started, counted, started again, and stopped together.
+
+They are forked from a process that has loaded the code and nothing else, so the code is in memory
+once, and no thread or connection is ever copied.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from types import FrameType
+
+from cli.service import Service
+from cli.terminal import fail
+from feast_fusion.errors import FeastFusionError
+
+_log = logging.getLogger(__name__)
+
+_LOADED_FIRST = ["cli.service_process"]
+_FINISH_S = 90.0
+_PAUSES_S = (0.0, 1.0, 5.0, 30.0)  # before a process that died early is started again
+_EARLY_S = 60.0
+
+
+@dataclass
+class _Worker:
+    process: ForkServerProcess
+    ready: Connection
+    started: float
+    n_early: int = 0
+
+
+class ServiceWorkers:
+    """`n` processes of one service at a bound socket.
+
+    A process that ends by itself is started again, later and later where it ends early. One that
+    ends before the service was ever ready ends it.
+    """
+
+    def __init__(self, service: Service, listener: socket.socket, n: int) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(_LOADED_FIRST)
+        self._service, self._listener, self._n = service, listener, n
+        self._workers: dict[int, _Worker] = {}
+        self._is_stopping = False
+        self._woken, self._wake = socket.socketpair()
+
+    def run(self, ready: Callable[[], object]) -> None:
+        """Serve until SIGTERM or SIGINT; `ready` is called once, when all of them answer.
+
+        Raises
+        ------
+        FeastFusionError
+            One could not start; it has said why.
+        """
+        with _metrics_folder() as folder, self._caught():
+            self._service = replace(self._service, metrics=folder)
+            try:
+                for number in range(self._n):
+                    self._workers[number] = self._started(number)
+                if self._all_ready():
+                    ready()
+                    self._watch()
+            finally:
+                self._end()
+
+    def _started(self, number: int, n_early: int = 0) -> _Worker:
+        receives, sends = self._context.Pipe(duplex=False)
+        process = self._context.Process(
+            target=_work,
+            args=(self._service, self._listener, sends, number),
+            name=f"serve-{number}",
+        )
+        process.start()
+        sends.close()
+        return _Worker(process, receives, time.monotonic(), n_early)
+
+    def _all_ready(self) -> bool:
+        """Whether all answer; False where the service is stopped before."""
+        waiting = {worker.ready: worker for worker in self._workers.values()}
+        while waiting:
+            for found in wait([*waiting, self._woken]):
+                if self._is_stopping:
+                    return False
+                try:
+                    assert isinstance(found, Connection)
+                    found.recv()
+                    del waiting[found]
+                except EOFError:
+                    raise FeastFusionError(
+                        "serve: got a process that could not start, expected it to answer. Its "
+                        "error stands above."
+                    ) from None
+        return True
+
+    def _watch(self) -> None:
+        """Until asked to stop: those that ended are started again."""
+        while not self._is_stopping:
+            wait([self._woken, *(worker.process.sentinel for worker in self._workers.values())])
+            for number, worker in self._workers.items():
+                if not self._is_stopping and not worker.process.is_alive():
+                    self._restart(number, worker)
+
+    def _restart(self, number: int, worker: _Worker) -> None:
+        lived_s = time.monotonic() - worker.started
+        n_early = worker.n_early + 1 if lived_s < _EARLY_S else 0
+        _log.error(
+            "process %d of the service ended (exit code %s) and is started again",
+            number,
+            worker.process.exitcode,
+        )
+        wait([self._woken], timeout=_PAUSES_S[min(n_early, len(_PAUSES_S) - 1)])
+        if not self._is_stopping:
+            self._workers[number] = self._started(number, n_early)
+
+    def _end(self) -> None:
+        for worker in self._workers.values():
+            if worker.process.is_alive():
+                worker.process.terminate()
+        until = time.monotonic() + _FINISH_S
+        for worker in self._workers.values():
+            worker.process.join(max(0.0, until - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+
+    @contextmanager
+    def _caught(self) -> Iterator[None]:
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, self._note) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, former in zip(numbers, before, strict=True):
+                signal.signal(number, former)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_stopping = True
+        self._wake.send(b"!")
+
+
+def _work(service: Service, listener: socket.socket, sends: Connection, number: int) -> None:
+    """What a process does."""
+    from cli.service_process import run_service
+    from cli.stop_signals import StopSignals
+
+    os.setpgrp()  # Ctrl-C goes to the one that started us, which tells us once
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    stop = StopSignals()
+    with stop.caught():
+        try:
+            run_service(service, listener, stop, lambda: sends.send(None), number)
+        except FeastFusionError as error:
+            fail(error)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def _metrics_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="feast-fusion-") as folder:
+        yield Path(folder)
