@@ -1,0 +1,208 @@
+"""Several processes at one port: they share what users do, come back, and end together."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intake.journal_content import read_journal
+from tests.conftest import Project
+from tests.serving.http.service_process import ServiceProcess, copy_project, service_process
+from tests.trained import add_other_version, served_folder
+from tests.waiting import wait_until
+
+USERS = [f"u{n}" for n in range(20)]
+
+
+def below(pid: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
+    found = []
+    with suppress(FileNotFoundError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                found += [int(child), *below(int(child))]
+    return found
+
+
+def workers_of(served: ServiceProcess) -> set[int]:
+    """Those that were forked from the process that loaded the code, which itself has children."""
+    everyone = below(served.process.pid)
+    return {pid for pid in everyone if b"forkserver" in command(pid) and not below(pid)}
+
+
+def command(pid: int) -> bytes:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def is_running(pid: int) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    return False
+
+
+@pytest.fixture(scope="module")
+def project(films: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return copy_project(films, tmp_path_factory.mktemp("workers") / "home")
+
+
+@pytest.fixture(scope="module")
+def served(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    log = tmp_path_factory.mktemp("log") / "log"
+    with service_process(project, log, "--workers", "2") as found:
+        yield found
+
+
+def answered_by(served: ServiceProcess) -> dict[str, float]:
+    """Answers by the number of the process."""
+    name = "fusion_answers_total{"
+    lines = served.service.get("/metrics").body.decode().splitlines()
+    found: dict[str, float] = {}
+    for line in lines:
+        if line.startswith(name):
+            number = line.split('process="')[1][0]
+            found[number] = found.get(number, 0) + float(line.rsplit(" ", 1)[1])
+    return found
+
+
+def ask(served: ServiceProcess, user_id: str = "u1") -> Any:
+    answer = served.service.post("/recommend", {"user_id": user_id, "n": 5})
+    assert answer.status == 200, answer.body
+    return answer.json()
+
+
+def both_answer(served: ServiceProcess) -> None:
+    before = answered_by(served)
+
+    def have_answered() -> bool:
+        ask(served)
+        now = answered_by(served)
+        return all(now.get(number, 0) > before.get(number, 0) for number in "01")
+
+    wait_until(have_answered, "both processes answer")
+
+
+def event(number: int) -> dict[str, Any]:
+    return {
+        "event_id": f"e{number}",
+        "user_id": f"new {number % 5}",
+        "item_id": f"f{number % 50}",
+        "value": 5.0,
+        "event_timestamp": datetime.now(UTC).isoformat(),
+    }
+
+
+class Posting:
+    """Posts events one by one; a connection that breaks is no answer, and is tried again."""
+
+    def __init__(self, served: ServiceProcess) -> None:
+        self.acknowledged: list[str] = []
+        self._served, self._is_over = served, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._is_over.set()
+            self._thread.join()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._is_over.is_set():
+            with suppress(OSError):
+                body = {"events": [event(number)], "wait_ms": 0}
+                answer = self._served.service.post("/events", body)
+                if answer.status == 200:
+                    self.acknowledged.append(f"e{number}")
+                number += 1
+
+
+def test_both_answer_and_what_one_was_told_counts_for_both(served: ServiceProcess) -> None:
+    assert len(workers_of(served)) == 2
+    both_answer(served)
+    told = event(0) | {"user_id": "told", "item_id": "f3", "event_id": "told"}
+    assert served.service.post("/events", {"events": [told]}).status == 200
+    wait_until(lambda: served.service.metric("fusion_events_pending") == 0, "it is applied")
+    before = answered_by(served)
+
+    def all_know() -> bool:
+        answer = ask(served, "told")
+        assert "f3" not in {item["item_id"] for item in answer["items"]}
+        assert answer["user"] == "known"
+        now = answered_by(served)
+        return all(now[number] > before[number] + 2 for number in "01")
+
+    wait_until(all_know, "each process is asked")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_one_that_ends_comes_back_and_no_acknowledged_event_is_lost(
+    project: Project, served: ServiceProcess, number: signal.Signals
+) -> None:
+    ended, other = workers_of(served)
+    posting = Posting(served)
+    with posting.going_on():
+        wait_until(lambda: len(posting.acknowledged) > 20, "events")
+        os.kill(ended, number)
+        wait_until(lambda: ended not in workers_of(served), "it ends")
+        wait_until(lambda: len(workers_of(served)) == 2, "another one")
+        n = len(posting.acknowledged)
+        wait_until(lambda: len(posting.acknowledged) > n + 20, "events afterwards")
+    assert other in workers_of(served), "the other one has gone on"
+    kept = read_journal(project.workspace.events)["event_id"].to_pylist()
+    assert set(posting.acknowledged) <= set(kept) and len(kept) == len(set(kept))
+    assert any("is started again" in line["message"] for line in served.lines())
+    both_answer(served)
+
+
+def test_both_take_up_a_promotion(project: Project, served: ServiceProcess) -> None:
+    version = add_other_version(project.workspace)
+    project.here("models", "promote", version)
+
+    def shares() -> list[str]:
+        lines = served.service.get("/metrics").body.decode().splitlines()
+        return [line for line in lines if line.startswith("fusion_model_share{")]
+
+    wait_until(
+        lambda: len(shares()) == 2 and all(version in line for line in shares()), "both have it"
+    )
+    assert {ask(served)["model"] for _ in range(20)} == {version}
+    project.here("models", "rollback")
+
+
+def test_all_end_with_the_one_that_was_started(served: ServiceProcess) -> None:
+    everyone = below(served.process.pid)
+    assert len(everyone) >= 3
+    assert served.stop() == 0
+    wait_until(lambda: not any(map(is_running, everyone)), "all have ended")
+
+
+def test_all_end_when_the_one_that_was_started_is_killed(films: Project, tmp_path: Path) -> None:
+    project = copy_project(films, tmp_path / "home")
+    with service_process(project, tmp_path / "log", "--workers", "2") as served:
+        everyone = below(served.process.pid)
+        redis = {pid for pid in everyone if b"redis-server" in command(pid)}
+        served.process.kill()
+        others = {*everyone} - redis
+        wait_until(lambda: not any(map(is_running, others)), "all but Redis have ended")
+    project.here("redis", "stop")  # it outlives a kill, and the next command finds it
+
+
+def test_what_keeps_them_from_starting_is_said_in_one_line(films: Project, tmp_path: Path) -> None:
+    project = copy_project(films, tmp_path / "home")
+    path = served_folder(project.workspace) / "arrays.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    said = project.run("serve", "--port", "0", "--workers", "2", fails=True)
+    errors = [line for line in said.stderr.splitlines() if line.startswith("Error (")]
+    assert "Traceback" not in said.stderr
+    assert str(path.parent) in errors[0] and "could not start" in errors[-1]
