@@ -26,7 +26,7 @@ from feast_fusion.errors import FeastFusionError
 
 _log = logging.getLogger(__name__)
 
-_LOADED_FIRST = ["cli.service_process"]
+_LOADED_FIRST = ["cli.service_template"]
 _FINISH_S = 90.0
 _PAUSES_S = (0.0, 1.0, 5.0, 30.0)  # before a process that died early is started again
 _EARLY_S = 60.0
