@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from feast_fusion.column_names import vector_view
 from intake.workspace import Workspace
@@ -32,9 +33,19 @@ def enlarge(workspace: Workspace, home: Path, n: int) -> Workspace:
     return large
 
 
+def item_vectors(workspace: Workspace) -> NDArray[np.float32]:
+    """(n, d) the newest vector of each item."""
+    (sink,) = workspace.sinks.glob(vector_view(ITEM_EMBEDDING, "*"))
+    return _matrix(_newest(sink))
+
+
+def _matrix(rows: pl.DataFrame) -> NDArray[np.float32]:
+    return np.stack(list(rows[ITEM_EMBEDDING].to_numpy())).astype(np.float32)
+
+
 def _shifted(rows: pl.DataFrame) -> pl.DataFrame:
     """Each vector moved by a little noise: copies are near to each other, not the same."""
-    matrix = np.stack(list(rows[ITEM_EMBEDDING].to_numpy())).astype(np.float32)
+    matrix = _matrix(rows)
     matrix += 0.03 * np.random.default_rng(0).standard_normal(matrix.shape, dtype=np.float32)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
     return rows.with_columns(pl.Series(ITEM_EMBEDDING, list(matrix), pl.List(pl.Float32)))

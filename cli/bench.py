@@ -11,6 +11,7 @@ from feast_fusion.errors import FeatureNotFoundError
 
 _BENCHMARKS = (
     "encoder",
+    "index",
     "load",
     "materialize",
     "online",

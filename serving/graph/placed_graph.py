@@ -10,11 +10,12 @@ from serving.graph.vector_graph import VectorGraph
 
 Rows = NDArray[np.int64]
 
-# What the graph is asked for at least: with fewer its first hundred are less certain.
-_LEAST = 300
+# The graph is asked for this many times as much as comes back, and for so much at least: the first
+# that it finds are more certain than the last.
+_ASKED, _LEAST = 3, 300
 # One of them costs about as much as comparing this many vectors one by one.
-_COST = 7
-# Of what may be found, this many times as much is compared exactly as comes back.
+_COST = 10
+# Of what the graph finds, this many times as much is compared exactly as comes back.
 _MARGIN = 1.3
 # Beyond it a graph is out of date: vectors beside it, and the share of it that is in use no more.
 _REST, _UNUSED_SHARE = 1_000, 0.2
@@ -71,14 +72,13 @@ class PlacedGraph:
         ----------
         usable : (n,) which rows may be found, `n_usable` of them
         """
-        compared = int(k * _MARGIN)
-        wanted = max(_LEAST, compared * len(self.row_at) // n_usable)
+        wanted = max(_LEAST, _ASKED * k * len(self.row_at) // n_usable)
         rest = self.rest.rows[usable[self.rest.rows]]
         while _COST * wanted + len(rest) < n_usable:
             rows = self.row_at[self.graph.nearest(query, wanted)]
             rows = rows[rows >= 0]
             rows = rows[usable[rows]]
             if len(rows) >= k:
-                return np.concatenate([rows[:compared], rest])
+                return np.concatenate([rows[: int(_MARGIN * k)], rest])
             wanted *= 4  # what may be found is far from the query
         return None

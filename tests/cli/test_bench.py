@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from cli.bench import bench, run_benchmark
 from feast_fusion.errors import FeatureNotFoundError
+from tests.conftest import Project
 
 ROOT = Path(__file__).parents[2]
 CASE = {"case", "metric", "unit", "ours", "peers", "floor", "ratios"}
@@ -46,6 +47,21 @@ def test_query_encoding_measures_one_query_and_callers(tmp_path: Path) -> None:
         "1 caller",
     ]
     assert all(case["ours"] > 0 and case["ratios"] for case in cases)
+
+
+def test_index_measures_time_recall_and_memory(
+    films: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUSION_DATASET", str(films.workspace.dataset.path))
+    monkeypatch.setenv("FUSION_HOME", str(films.workspace.home))
+    path = tmp_path / "index.json"
+    run_benchmark("index", ROOT, path, quick=True)
+    found = {(case["case"], case["metric"]): case for case in json.loads(path.read_text())["cases"]}
+    assert found["3,000", "recall@100"]["ours"] > 0.9
+    assert found["3,000, 0.1% allowed", "recall@100"]["ours"] == 1
+    assert found["3,000", "p50"]["ratios"].keys() == {"inverted lists", "compare all"}
+    metrics = {metric for _, metric in found}
+    assert metrics == {"p50", "recall@100", "build", "files", "own memory"}
 
 
 def test_without_a_clone_it_says_what_is_missing(tmp_path: Path) -> None:

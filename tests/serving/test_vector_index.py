@@ -47,6 +47,7 @@ def recall(
         rows, cosines = index.nearest(query, K, allowed)
         expected = nearest_of_all(index, query, allowed)
         assert len(set(rows)) == len(rows) == len(expected)
+        assert np.all(rows >= 0)
         assert allowed is None or allowed[rows].all()
         assert np.all(np.diff(cosines) <= 0)
         np.testing.assert_allclose(cosines, index.vectors[rows] @ query, atol=1e-6)
@@ -65,6 +66,17 @@ def test_what_changed_is_found_at_once_where_it_is_now(placed: VectorIndex) -> N
     rows, cosines = placed.nearest(QUERIES[0], N_CHANGED)
     np.testing.assert_allclose(cosines, 1.0, atol=1e-6)
     assert sorted(rows) == sorted(nearest_of_all(placed, QUERIES[0])[:N_CHANGED])
+
+
+def test_what_is_gone_is_not_found_nor_taken_for_the_last_row(graph: VectorGraph) -> None:
+    vectors = clustered()
+    nearest = np.argsort(-(vectors @ vectors[0]))
+    rows = nearest[N_GONE:][::-1]
+    rows = np.append(rows, nearest[0])  # what is nearest to the query is the last row
+    ids = np.array(ids_of(vectors))[rows].tolist()
+    index = VectorIndex.of(vectors[rows], np.ones(len(rows), dtype=bool))
+    index = replace(index, placed=PlacedGraph.of(graph, keyed(vectors[rows], ids)))
+    assert recall(index, vectors[:1]) > 0.95
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1])

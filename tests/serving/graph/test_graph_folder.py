@@ -62,7 +62,8 @@ def test_few_new_vectors_wait_and_many_continue_the_graph(tmp_path: Path) -> Non
 
 
 def test_a_graph_of_which_much_is_gone_is_built_anew(tmp_path: Path) -> None:
-    build(tmp_path)
+    graph = build(tmp_path)
+    assert PlacedGraph.of(graph, keyed(SMALL[:2_399])).is_outdated
     assert len(build(tmp_path, 2_401)) == 3_000
     assert len(build(tmp_path, 2_399)) == 2_399
 
