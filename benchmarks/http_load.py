@@ -24,10 +24,11 @@ EVENTS_PER_REQUEST = 20
 
 
 @contextmanager
-def served(workspace: Workspace) -> Iterator[int]:
+def served(workspace: Workspace, n_processes: int = 1) -> Iterator[int]:
     """The port of a `feast-fusion serve` of this workspace."""
     command = [str(Path(sys.executable).parent / "feast-fusion"), "serve", "--port", "0"]
     command += ["--dataset", str(workspace.dataset.path), "--home", str(workspace.home)]
+    command += ["--workers", str(n_processes)]
     process = subprocess.Popen([*command, "--no-log-requests"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

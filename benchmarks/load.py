@@ -3,7 +3,8 @@
 It needs the demo's workspace (`make demo`), or another that FUSION_DATASET and FUSION_HOME name.
 Each client asks a real `feast-fusion serve` again as soon as it has its answer: nine of ten
 requests are /recommend, the tenth /rank of a hundred items. A client that is refused waits for as
-long as the answer says. There is no peer; before and after are two runs.
+long as the answer says. First one process answers, then two at one port. There is no peer; before
+and after are two runs.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from intake.workspace import Workspace
 from transformations.names import INTERACTIONS, ITEMS
 
 CLIENTS = (8, 100, 500, 1_000)
+PROCESSES = (1, 2)
 DEADLINE_MS = 1_000.0
 WARM_S, SECONDS, QUICK_SECONDS = 3.0, 20.0, 2.0
 N_RANKED = 100
@@ -96,7 +98,7 @@ async def _together(port: int, requests: list[list[bytes]], seconds: float) -> A
     return answers
 
 
-def measure(port: int, workspace: Workspace, seconds: float) -> list[Case]:
+def measure(port: int, workspace: Workspace, seconds: float, what: str) -> list[Case]:
     """Every number of clients, one after the other, at the service on `port`."""
     made = [requests_of(workspace, seed) for seed in range(100)]
     cases: list[Case] = []
@@ -104,7 +106,7 @@ def measure(port: int, workspace: Workspace, seconds: float) -> list[Case]:
         requests = [made[i % len(made)][i % 50 :] or made[0] for i in range(n_clients)]
         answers = asyncio.run(_together(port, requests, seconds))
         n = answers.counts.total()
-        name = f"{n_clients} clients"
+        name = f"{n_clients} clients, {what}"
         cases.append(
             compared(name, "answered", "answers/s", len(answers.seconds) / seconds, {}, {})
         )
@@ -120,6 +122,9 @@ def measure(port: int, workspace: Workspace, seconds: float) -> list[Case]:
 def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, Any]:
     """Measure, print a table, and write the JSON where a path is given."""
     workspace = measured_workspace()
-    with served(workspace) as port:
-        cases = measure(port, workspace, QUICK_SECONDS if quick else SECONDS)
+    cases = []
+    for n_processes in PROCESSES:
+        what = "1 process" if n_processes == 1 else f"{n_processes} processes"
+        with served(workspace, n_processes) as port:
+            cases += measure(port, workspace, QUICK_SECONDS if quick else SECONDS, what)
     return report("load", cases, TARGETS, json_path)
