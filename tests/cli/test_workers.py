@@ -185,6 +185,7 @@ def test_all_end_with_the_one_that_was_started(served: ServiceProcess) -> None:
     assert len(everyone) >= 3
     assert served.stop() == 0
     wait_until(lambda: not any(map(is_running, everyone)), "all have ended")
+    assert served.lines(), "nothing but JSON was written, also at the end"
 
 
 def test_all_end_when_the_one_that_was_started_is_killed(films: Project, tmp_path: Path) -> None:
