@@ -32,7 +32,7 @@ def test_a_copied_home_is_refused_until_it_is_run(films: Project, tmp_path: Path
     refused = copied.run("recommend", "u1", fails=True)
     assert str(films.workspace.root) in refused.stderr and "Traceback" not in refused.stderr
     printed = copied.here("run").stdout
-    assert "Unchanged since the last training: the artifact is kept" in printed
+    assert "was trained: it is kept" in printed
     assert "Top 10 for user" in printed
     assert json.loads(copied.workspace.summary.read_text())["encoder_calls"] == 0
     for view in ("user_interest", "item_embedding", "user_embedding"):
