@@ -20,7 +20,7 @@ from benchmarks.report import Case, compared, report
 from cli.embedded_redis import embedded_redis
 from intake.workspace import open_workspace
 from transformations.collaborative.histories import Events
-from transformations.collaborative.item_neighbours import NeighbourFit
+from transformations.collaborative.neighbour_fit import NeighbourFit
 from transformations.id_map import IdMap
 from transformations.prepared_sources import write_sources
 

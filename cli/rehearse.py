@@ -73,10 +73,10 @@ def rehearsal_of(
     limit: int | None = None,
 ) -> "Rehearsal":
     """Both versions on the choices since an instant."""
-    from evaluation.rehearsal import Versions, rehearse
+    from evaluation.rehearsal import rehearse
 
-    names = Versions(candidate, serving)
-    return rehearse(workspace, open_store(workspace), names, since=since, limit=limit)
+    store = open_store(workspace)
+    return rehearse(workspace, store, candidate, serving, since=since, limit=limit)
 
 
 def rehearsal_lines(found: "Rehearsal") -> Iterator[str]:

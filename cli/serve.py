@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.redis import redis_of
+from cli.stop_signals import StopSignals, on_stop_signals
 from cli.terminal import say
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError, schema_error
 from intake.workspace import Workspace
 
 if TYPE_CHECKING:
+    from cli.service import Service
     from serving.http.settings import ServiceSettings
 
 _KEY_VARIABLE = "FUSION_API_KEY"
@@ -84,6 +86,8 @@ def serve(
     A process uses about one core; --workers N has N of them at one port. On several machines start
     it with the same --home and REDIS_URL: the events of all of them meet there.
     """
+    from cli.service import Service
+
     settings = _settings(api_key_env, options)
     if allowed_hosts or (settings.api_key is None and _is_loopback(host)):
         hosts = allowed_hosts or (*_OF_THIS_MACHINE, host)
@@ -91,49 +95,30 @@ def serve(
     _check_exposure(host, settings, insecure)
     with _listener(host, port) as listener:
         ready = partial(_say_address, workspace.dataset.name, listener)
-        if workers == 1:
-            _serve_alone(workspace, settings, log_served, listener, ready)
-        else:
-            _serve_together(workspace, settings, log_served, listener, ready, workers)
+        serve_them = _serve_alone if workers == 1 else partial(_serve_together, workers)
+        serve_them(Service(workspace, settings, log_served), listener, ready)
 
 
-def _serve_alone(
-    workspace: Workspace,
-    settings: "ServiceSettings",
-    log_served: float,
-    listener: socket.socket,
-    ready: Callable[[], None],
-) -> None:
-    from cli.stop_signals import StopSignals
-
+def _serve_alone(service: "Service", listener: socket.socket, ready: Callable[[], None]) -> None:
     stop = StopSignals()
-    with stop.caught():  # also while what follows is loaded, which takes seconds
-        from cli.service import Service
+    with on_stop_signals(stop.note):  # also while what follows is loaded, which takes seconds
         from cli.service_process import run_service
         from serving.http.json_lines import log_json_lines
 
         log_json_lines()
-        with redis_of(workspace) as redis:
-            service = Service(workspace, redis, settings, log_served)
-            run_service(service, listener, stop, ready)
+        with redis_of(service.workspace) as redis:
+            run_service(service, redis, listener, stop, ready)
 
 
 def _serve_together(
-    workspace: Workspace,
-    settings: "ServiceSettings",
-    log_served: float,
-    listener: socket.socket,
-    ready: Callable[[], None],
-    workers: int,
+    n: int, service: "Service", listener: socket.socket, ready: Callable[[], None]
 ) -> None:
-    from cli.service import Service
     from cli.service_workers import ServiceWorkers
     from serving.http.json_lines import log_json_lines
 
     log_json_lines()
-    with redis_of(workspace) as redis:
-        service = Service(workspace, redis, settings, log_served)
-        ServiceWorkers(service, listener, workers).run(ready)
+    with redis_of(service.workspace) as redis:
+        ServiceWorkers(service, redis, listener, n).run(ready)
 
 
 def _say_address(name: str, listener: socket.socket) -> None:

@@ -13,13 +13,11 @@ class Service:
 
     Attributes
     ----------
-    redis : Feast's connection string
     log_served : share of answers whose features are kept
     metrics : folder in which the processes of one port find each other; None for one alone
     """
 
     workspace: Workspace
-    redis: str
     settings: ServiceSettings
     log_served: float
     metrics: Path | None = None

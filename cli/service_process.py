@@ -29,6 +29,7 @@ _SWITCH_S = 0.0005  # the thread that takes requests waits this long for one tha
 
 def run_service(
     service: Service,
+    redis: str,
     listener: socket.socket,
     stop: StopSignals,
     ready: Callable[[], object],
@@ -38,12 +39,13 @@ def run_service(
 
     Parameters
     ----------
+    redis : Feast's connection string
     ready : called when it answers
     number : of this process among those of the port
     """
     sys.setswitchinterval(_SWITCH_S)
     log_json_lines()
-    store = open_store(service.workspace, service.redis)
+    store = open_store(service.workspace, redis)
     peers = MetricPeers(service.metrics, number) if service.metrics else None
     with (
         _traces(),

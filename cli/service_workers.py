@@ -9,18 +9,17 @@ import multiprocessing
 import os
 import signal
 import socket
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from types import FrameType
+from tempfile import TemporaryDirectory
 
 from cli.service import Service
+from cli.stop_signals import StopSignals, on_stop_signals
 from cli.terminal import fail
 from feast_fusion.errors import FeastFusionError
 
@@ -41,16 +40,16 @@ class _Worker:
 
 
 class ServiceWorkers:
-    """`n` processes of one service at a bound socket.
+    """`n` processes of one service at a bound socket; `redis` is Feast's connection string.
 
     A process that ends by itself is started again, later and later where it ends early. One that
     ends before the service was ever ready ends it.
     """
 
-    def __init__(self, service: Service, listener: socket.socket, n: int) -> None:
+    def __init__(self, service: Service, redis: str, listener: socket.socket, n: int) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(_LOADED_FIRST)
-        self._service, self._listener, self._n = service, listener, n
+        self._service, self._redis, self._listener, self._n = service, redis, listener, n
         self._workers: dict[int, _Worker] = {}
         self._is_stopping = False
         self._woken, self._wake = socket.socketpair()
@@ -63,8 +62,8 @@ class ServiceWorkers:
         FeastFusionError
             One could not start; it has said why.
         """
-        with _metrics_folder() as folder, self._caught():
-            self._service = replace(self._service, metrics=folder)
+        with TemporaryDirectory(prefix="feast-fusion-") as folder, on_stop_signals(self._note):
+            self._service = replace(self._service, metrics=Path(folder))
             try:
                 for number in range(self._n):
                     self._workers[number] = self._started(number)
@@ -78,7 +77,7 @@ class ServiceWorkers:
         receives, sends = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_work,
-            args=(self._service, self._listener, sends, number),
+            args=(self._service, self._redis, self._listener, sends, number),
             name=f"serve-{number}",
         )
         process.start()
@@ -134,32 +133,23 @@ class ServiceWorkers:
                 worker.process.kill()
                 worker.process.join()
 
-    @contextmanager
-    def _caught(self) -> Iterator[None]:
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        before = [signal.signal(number, self._note) for number in numbers]
-        try:
-            yield
-        finally:
-            for number, former in zip(numbers, before, strict=True):
-                signal.signal(number, former)
-
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
+    def _note(self) -> None:
         self._is_stopping = True
         self._wake.send(b"!")
 
 
-def _work(service: Service, listener: socket.socket, sends: Connection, number: int) -> None:
+def _work(
+    service: Service, redis: str, listener: socket.socket, sends: Connection, number: int
+) -> None:
     """What a process does."""
     from cli.service_process import run_service
-    from cli.stop_signals import StopSignals
 
     os.setpgrp()  # Ctrl-C goes to the one that started us, which tells us once
     threading.Thread(target=_end_with_parent, daemon=True).start()
     stop = StopSignals()
-    with stop.caught():
+    with on_stop_signals(stop.note):
         try:
-            run_service(service, listener, stop, lambda: sends.send(None), number)
+            run_service(service, redis, listener, stop, lambda: sends.send(None), number)
         except FeastFusionError as error:
             fail(error)
 
@@ -169,9 +159,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-@contextmanager
-def _metrics_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="feast-fusion-") as folder:
-        yield Path(folder)

@@ -9,7 +9,7 @@ import numpy as np
 from feast_fusion.training_set import TrainingSet
 from training.ranker.columns import Profile
 from transformations.collaborative.histories import Events, Histories, Ints
-from transformations.collaborative.item_neighbours import fit_versions
+from transformations.collaborative.neighbour_fit import fit_versions
 from transformations.collaborative.versions import ItemVersion, version_ends
 
 

@@ -6,7 +6,6 @@ tells which answered better. So a version is tried on real choices before anyone
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -59,18 +58,11 @@ class Rehearsal(Section):
     slices: list[Slice]
 
 
-@dataclass(frozen=True)
-class Versions:
-    """The two versions, by name."""
-
-    candidate: str
-    serving: str
-
-
 def rehearse(
     workspace: Workspace,
     store: FeatureStore,
-    names: Versions,
+    candidate: str,
+    serving: str,
     *,
     since: int | None = None,
     limit: int | None = None,
@@ -83,6 +75,7 @@ def rehearse(
 
     Parameters
     ----------
+    candidate, serving : names of the two versions
     since : microseconds; None for the first instant that no artifact before the test has seen
     limit : at most this many choices, drawn by `seed`; None for all
 
@@ -97,11 +90,9 @@ def rehearse(
     if since is None:
         since = 1 + max(
             versions.load_before_test(name).require_next_item().fitted_until
-            for name in (names.candidate, names.serving)
+            for name in (candidate, serving)
         )
-    artifacts = {
-        name: _fitted_before(versions, name, since) for name in (names.candidate, names.serving)
-    }
+    artifacts = {name: _fitted_before(versions, name, since) for name in (candidate, serving)}
     repeats = workspace.dataset.candidates.repeats
     events = StoredLog(workspace, store).events
     queries = positives_since(events, since, limit=limit, seed=seed, repeats=repeats)
@@ -116,7 +107,7 @@ def rehearse(
         ranks = PastRanks(PastRecommender(workspace, store, SERVICE, artifact))
         answers[name] = ranks(queries)
         ms[name] = (time.perf_counter() - began) * 1000 / len(queries)
-    return _compared(queries, names, answers, ms, since)
+    return _compared(queries, (candidate, serving), answers, ms, since)
 
 
 def _fitted_before(versions: ModelVersions, name: str, since: int) -> Artifact:
@@ -136,12 +127,12 @@ def _fitted_before(versions: ModelVersions, name: str, since: int) -> Artifact:
 
 def _compared(
     queries: Queries,
-    names: Versions,
+    names: tuple[str, str],
     answers: Mapping[str, Ranked],
     ms: Mapping[str, float],
     since: int,
 ) -> Rehearsal:
-    ours, other = answers[names.candidate], answers[names.serving]
+    ours, other = answers[names[0]], answers[names[1]]
     found = gains(ours.rank), gains(other.rank)
     differences = {
         name: difference_by_user(queries.user, found[0][name], found[1][name]) for name in found[0]
@@ -155,8 +146,8 @@ def _compared(
         since=from_micros(since).isoformat(),
         n_queries=len(queries),
         n_users=len(np.unique(queries.user)),
-        candidate=_rehearsed(names.candidate, queries, ours, ms),
-        serving=_rehearsed(names.serving, queries, other, ms),
+        candidate=_rehearsed(names[0], queries, ours, ms),
+        serving=_rehearsed(names[1], queries, other, ms),
         differences={name: Bounds.of(interval) for name, interval in differences.items()},
         verdict=verdict,
         higher=float(np.mean(places[0] < places[1])),

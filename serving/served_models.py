@@ -16,6 +16,8 @@ from training.promotions import Promoted, Promotions
 _log = logging.getLogger(__name__)
 
 _WARM_UP = "feast-fusion:warm-up"
+# How much less often a version is tried that could not be loaded: loading takes from answers.
+_PATIENCE = 5
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,10 @@ class ServedModels(AbstractContextManager["ServedModels"]):
 
     def __init__(self, promotions: Promotions, open_model: Open, *, refresh_s: float = 1.0) -> None:
         self._promotions, self._open, self._refresh_s = promotions, open_model, refresh_s
-        self.shadowed = ShadowScoring()
         self.is_behind = False
         self._stamp = promotions.read_stamp()
         self._answering = self._opened(promotions.read(), {}, {})
+        self.shadowed = ShadowScoring()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="models", daemon=True)
         self._thread.start()
@@ -119,7 +121,7 @@ class ServedModels(AbstractContextManager["ServedModels"]):
         return True
 
     def _watch(self) -> None:
-        while not self._closed.wait(self._refresh_s):
+        while not self._closed.wait(self._refresh_s * (_PATIENCE if self.is_behind else 1)):
             try:
                 if self.refresh():
                     _log.info("models: %s answers now", self.promoted)

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -87,14 +87,11 @@ class LibraryMetrics(Collector):
         if cached is None:
             return
         stats = cached.stats
-        reads = CounterMetricFamily(
+        yield _by_outcome(
             "fusion_item_cache_rows",
             "Rows of items asked of the cache in this process, by outcome (hit, miss).",
-            labels=["outcome"],
+            {"hit": stats.hits, "miss": stats.misses},
         )
-        reads.add_metric(["hit"], stats.hits)
-        reads.add_metric(["miss"], stats.misses)
-        yield reads
         yield CounterMetricFamily(
             "fusion_item_cache_evictions",
             "Rows that left the cache for want of room.",
@@ -144,15 +141,12 @@ class LibraryMetrics(Collector):
         )
         log = self._served_log
         counts = (log.n_logged, log.n_dropped, log.n_failed) if log else (0, 0, 0)
-        served = CounterMetricFamily(
+        yield _by_outcome(
             "fusion_served_log_answers",
             "Answers whose features were to be logged (--log-served), by outcome (logged, dropped "
             "for want of memory, failed to be read or written).",
-            labels=["outcome"],
+            dict(zip(("logged", "dropped", "failed"), counts, strict=True)),
         )
-        for outcome, count in zip(("logged", "dropped", "failed"), counts, strict=True):
-            served.add_metric([outcome], count)
-        yield served
 
     def _of_versions(self) -> Iterator[Metric]:
         prepared = self._workspace.read_stamp()
@@ -199,15 +193,15 @@ class LibraryMetrics(Collector):
             float(self._models.is_behind),
         )
         shadowed = self._models.shadowed
-        answers = CounterMetricFamily(
+        yield _by_outcome(
             "fusion_shadow_answers",
             "Answers that the shadow was to give too, by outcome (compared, dropped, failed).",
-            labels=["outcome"],
+            {
+                "compared": shadowed.n_asked,
+                "dropped": shadowed.n_dropped,
+                "failed": shadowed.n_failed,
+            },
         )
-        counts = (shadowed.n_asked, shadowed.n_dropped, shadowed.n_failed)
-        for outcome, count in zip(("compared", "dropped", "failed"), counts, strict=True):
-            answers.add_metric([outcome], count)
-        yield answers
         yield SummaryMetricFamily(
             "fusion_shadow_overlap",
             "Share of the items of an answer that the shadow's answer has too.",
@@ -235,6 +229,13 @@ class LibraryMetrics(Collector):
             until = getattr(view, "most_recent_end_time", None)
             if until is not None:
                 yield split_view(name)[0], until.timestamp()
+
+
+def _by_outcome(name: str, text: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=["outcome"])
+    for outcome, count in counts.items():
+        family.add_metric([outcome], count)
+    return family
 
 
 def _size_of(paths: Iterable[Path]) -> int:

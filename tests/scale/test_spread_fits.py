@@ -16,7 +16,7 @@ from tests.datasets import make_films
 from tests.scale.faulty_fits import Fit, KilledOnce, Refused
 from tests.transformations.collaborative.logs import random_log
 from tests.transformations.test_prepared_sources import add_event, content
-from transformations.collaborative.item_neighbours import NeighbourFit
+from transformations.collaborative.neighbour_fit import NeighbourFit
 from transformations.prepared_sources import write_sources
 
 

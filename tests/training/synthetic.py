@@ -20,7 +20,7 @@ from intake.workspace import Workspace
 from training.ranker.collaborative import Collaborations
 from transformations.collaborative.histories import build_events
 from transformations.collaborative.item_factors import build_item_factors
-from transformations.collaborative.item_neighbours import build_item_neighbours
+from transformations.collaborative.neighbour_fit import build_item_neighbours
 
 WIDTH = 6
 N_ITEMS = 30

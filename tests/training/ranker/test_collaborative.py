@@ -19,7 +19,7 @@ from tests.transformations.collaborative.logs import random_log
 from training.ranker.collaborative import COLUMNS, NAMES, Collaboration, Collaborations
 from transformations.collaborative.histories import Events, Histories
 from transformations.collaborative.item_factors import FactorVersion, build_item_factors
-from transformations.collaborative.item_neighbours import build_item_neighbours
+from transformations.collaborative.neighbour_fit import build_item_neighbours
 from transformations.collaborative.versions import version_ends
 from transformations.id_map import IdMap
 

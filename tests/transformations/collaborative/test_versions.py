@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.transformations.collaborative.logs import random_log
 from transformations.collaborative.histories import Events
-from transformations.collaborative.item_neighbours import build_item_neighbours
+from transformations.collaborative.neighbour_fit import build_item_neighbours
 from transformations.collaborative.versions import ItemVersion, Versions, version_ends
 
 EVERY, HISTORY = 120, 20
