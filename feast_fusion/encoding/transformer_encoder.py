@@ -7,6 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from feast_fusion.encoding.compilation import (
+    PAYS_FROM_OPERATIONS,
+    compile_blocks,
+    n_parameters,
+    repeated_blocks,
+)
 from feast_fusion.encoding.encoder import TextEncoder
 from feast_fusion.encoding.identity import EncoderIdentity
 from feast_fusion.encoding.modules import Modules
@@ -56,6 +62,8 @@ class TransformerEncoder(TextEncoder):
         self.dtype = chosen_dtype(dtype) or fast_dtype(self.device)
         is_tried = dtype is None and self.device.type == "cpu" and self.dtype != torch.float32
         self._network = self._load(torch.float32 if is_tried else self.dtype)
+        self._n_multiplied = sum(map(n_parameters, repeated_blocks(self._network.transformer)))
+        self._operations, self._is_compiled = 0.0, False
         exact = probe(self.encode)
         require_distinct(exact, modules.transformer.folder)
         if is_tried:
@@ -84,12 +92,26 @@ class TransformerEncoder(TextEncoder):
         n_prompt = self._tokenizer.n_prompt_tokens(prompt)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for part, tokens in self._tokenised(texts, prompt):
+            self._compile_where_it_pays(tokens)
             for rows, done in self._encode_by_length(tokens, n_prompt):
                 vectors[part[rows]] = done
         n_bad = int((~np.isfinite(vectors).all(axis=1)).sum())
         if n_bad:
             raise self._not_finite(n_bad)
         return vectors
+
+    def compile(self) -> None:
+        """Make a GPU faster, as much work does by itself: see `encoding.compilation`."""
+        if not self._is_compiled:
+            self._is_compiled = True
+            blocks = repeated_blocks(self._network.transformer)
+            compile_blocks(blocks, self.encode, self.encoder_id)
+
+    def _compile_where_it_pays(self, tokens: Tokens) -> None:
+        """By what was computed, not by time, so that the same work has the same vectors."""
+        if self.device.type == "cuda" and self._operations >= PAYS_FROM_OPERATIONS:
+            self.compile()
+        self._operations += 2.0 * self._n_multiplied * float(tokens.lengths.sum())
 
     def _tokenised(
         self, texts: Sequence[str], prompt: str
