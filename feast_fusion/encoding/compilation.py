@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def repeated_blocks(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """The modules of that list of the model which holds the most parameters; none without a list."""
+    """The modules of the list that holds most of the parameters; none where there is no list."""
     lists = [each for each in model.modules() if isinstance(each, torch.nn.ModuleList)]
     return list(max(lists, key=n_parameters, default=[]))
 
