@@ -38,7 +38,7 @@ def compile_blocks(blocks: list[torch.nn.Module], encode: Encode, encoder_id: st
     """
     before = probe(encode)
     for block in blocks:
-        block.forward = torch.compile(block.forward, dynamic=True)  # type: ignore[method-assign]
+        block.forward = torch.compile(block.forward, dynamic=True)
     try:
         lowest = float(np.einsum("pd,pd->p", probe(encode), before).min())
         failed = None if lowest >= _LOWEST_COSINE else f"cosine {lowest:.5f} to the vectors before"
