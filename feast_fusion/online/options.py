@@ -13,9 +13,10 @@ class OnlineStoreOptions(RedisOnlineStoreConfig):  # type: ignore[misc]
 
     Attributes
     ----------
-    vector_encoding : "float32" is the stock layout; "float16" halves the bytes of vectors that are
-        declared with a vector_length (cosine to the original at least 0.9999), and only this store
-        reads them
+    vector_encoding : "float32" is the stock layout; of vectors that are declared with a
+        vector_length "float16" halves the bytes (cosine to the original at least 0.9999), and
+        "int8" with a scale for each vector makes them a quarter (at least 0.999); only this store
+        reads them, and it reads rows of any encoding, also beside one another
     connect_timeout_ms : to connect to one address
     read_timeout_ms, write_timeout_ms : how long no byte may come while Redis is asked
     deadline_ms : of a whole read, its wait for a free connection included
@@ -35,7 +36,7 @@ class OnlineStoreOptions(RedisOnlineStoreConfig):  # type: ignore[misc]
         inverted lists of faiss, where it is installed
     """
 
-    vector_encoding: Literal["float32", "float16"] = "float32"
+    vector_encoding: Literal["float32", "float16", "int8"] = "float32"
     connect_timeout_ms: Milliseconds = 40
     read_timeout_ms: Milliseconds = 40
     deadline_ms: Milliseconds = 250

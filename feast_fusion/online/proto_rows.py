@@ -13,7 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from feast_fusion.column_names import feature_column
 from feast_fusion.online.codec.time_values import decode_timestamps, warn_of_unreadable_rows
-from feast_fusion.online.codec.value_decoding import decoder_of, is_vector, vector_value
+from feast_fusion.online.codec.value_decoding import decoder_of, is_vector
+from feast_fusion.online.codec.vector_decoding import vector_value
 from feast_fusion.online.read_plan import feature_field, timestamp_field
 from feast_fusion.online.redis.transport import Read, ReadGroup, Reply
 

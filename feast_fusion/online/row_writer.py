@@ -25,7 +25,7 @@ from feast_fusion.online.codec.value_encoding import (
     encode_timestamps,
     spread,
 )
-from feast_fusion.online.codec.vector_encoding import encode_half_vectors
+from feast_fusion.online.codec.vector_encoding import VECTOR_ENCODERS
 from feast_fusion.online.feature_request import NO_ENTITY, join_keys_of, redis_key
 from feast_fusion.online.options import OnlineStoreOptions
 from feast_fusion.online.redis.newest_row import SCRIPT, NewestRow
@@ -59,7 +59,7 @@ class RowWriter:
         options: OnlineStoreOptions = config.online_store
         self._transport = transport
         self._config = config
-        self._float16 = options.vector_encoding == "float16"
+        self._encode_vectors = VECTOR_ENCODERS.get(options.vector_encoding)  # None: stock form
         self._row = NewestRow(guarded=not options.skip_dedup, ttl_s=options.key_ttl_seconds or 0)
 
     def write_table(self, view: Any, table: pa.Table) -> int:
@@ -118,11 +118,11 @@ class RowWriter:
 
     def _column(self, view: Any, field: Field, batch: pa.Table) -> list[bytes]:
         column = batch.column(field.name).combine_chunks()
-        if not (self._float16 and is_vector(field)):
+        if self._encode_vectors is None or not is_vector(field):
             where = f"Feature view {view.name!r}, column {field.name!r}"
             return encode_column(where, column, field.dtype.to_value_type())
         numbers = column.drop_null().flatten().to_numpy(zero_copy_only=False)
-        known = encode_half_vectors(numbers.reshape(-1, field.vector_length))
+        known = self._encode_vectors(numbers.reshape(-1, field.vector_length))
         return spread(known, column.is_valid().to_numpy(zero_copy_only=False))
 
     def _write_protos(self, view: Any, rows: Sequence[Row]) -> int:
@@ -162,9 +162,9 @@ class RowWriter:
         for row in np.flatnonzero(~np.isfinite(matrix).all(axis=1)).tolist():
             key = rows[int(np.flatnonzero(valid)[row])][0]
             raise _refused(view, field, key, "a value that is not finite", "finite values")
-        if not (self._float16 and is_vector(field)):
+        if self._encode_vectors is None or not is_vector(field):
             return stored
-        return spread(encode_half_vectors(matrix), valid)
+        return spread(self._encode_vectors(matrix), valid)
 
     def _send(
         self,

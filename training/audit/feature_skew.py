@@ -1,7 +1,7 @@
 """Served values of a feature beside the values of the offline store, and how far apart they are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -20,15 +20,27 @@ MAX_EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Rounding:
-    """How far two floats may be apart: `relative` to the larger of both, plus `absolute`."""
+    """How far two floats may be apart: the sum of these.
+
+    Attributes
+    ----------
+    relative : of the larger of both
+    absolute : of any two
+    of_largest : of the largest number, by size, of the vector that they are in
+    """
 
     relative: float
     absolute: float = 0.0
+    of_largest: float = 0.0
 
-    def unequal(self, left: Numbers, right: Numbers) -> Bools:
-        """(n,) whether they differ by more; a NaN equals a NaN, an infinity the same one."""
+    def unequal(self, left: Numbers, right: Numbers, largest: Numbers | float = 0.0) -> Bools:
+        """(n,) whether they differ by more; a NaN equals a NaN, an infinity the same one.
+
+        `largest` is that of each number's vector, 0 of what is in none.
+        """
         with np.errstate(invalid="ignore"):
             room = self.relative * np.maximum(np.abs(left), np.abs(right)) + self.absolute
+            room += self.of_largest * largest
             close = (np.abs(left - right) <= room) & np.isfinite(left) & np.isfinite(right)
         same: Bools = close | (left == right) | (np.isnan(left) & np.isnan(right))
         return ~same
@@ -37,6 +49,7 @@ class Rounding:
 EXACT = Rounding(2.0**-46)  # float64: the order of a sum
 FLOAT32 = Rounding(2.0**-23)
 FLOAT16 = Rounding(2.0**-10, 2.0**-24)  # vectors of a store that keeps them as float16
+INT8 = replace(FLOAT16, of_largest=1 / 254)  # half a step; some vectors are kept as float16
 
 
 @dataclass(frozen=True)
@@ -138,8 +151,12 @@ def _alike(feature: str, served: pa.ChunkedArray, offline: pa.ChunkedArray) -> t
         ) from error
 
 
-def _unequal(left: pa.Array, right: pa.Array, rounding: Rounding) -> Bools:
+def _unequal(
+    left: pa.Array, right: pa.Array, rounding: Rounding, largest: Numbers | None = None
+) -> Bools:
     """(n,) whether two values, null or not, are not the same."""
+    if largest is None:
+        largest = np.zeros(len(left))
     there, known = _is_valid(left), _is_valid(right)
     unequal: Bools = there != known
     both = np.flatnonzero(there & known)
@@ -149,7 +166,7 @@ def _unequal(left: pa.Array, right: pa.Array, rounding: Rounding) -> Bools:
         unequal[both] = _unequal_lists(left, right, rounding)
     elif pa.types.is_floating(right.type):
         rule = EXACT if right.type == pa.float64() else rounding
-        unequal[both] = rule.unequal(_floats(left), _floats(right))
+        unequal[both] = rule.unequal(_floats(left), _floats(right), largest[both])
     else:
         unequal[both] = pc.not_equal(left, right).to_numpy(zero_copy_only=False)
     return unequal
@@ -162,8 +179,17 @@ def _unequal_lists(left: pa.ListArray, right: pa.ListArray, rounding: Rounding) 
     chosen = pa.array(alike)
     elements = left.take(chosen).flatten(), right.take(chosen).flatten()
     of_element = np.repeat(alike, lengths[alike])
-    unequal[of_element[_unequal(*elements, rounding)]] = True
+    largest = _largest_of_lists(elements[1], of_element, len(left))
+    unequal[of_element[_unequal(*elements, rounding, largest)]] = True
     return unequal
+
+
+def _largest_of_lists(elements: pa.Array, of_element: NDArray[np.int64], n: int) -> Numbers:
+    """(len(elements),) the largest size of a number in the list of each; 0 of other types."""
+    largest = np.zeros(n)
+    if pa.types.is_floating(elements.type):
+        np.fmax.at(largest, of_element, np.abs(_floats(elements)))
+    return largest[of_element]
 
 
 def _largest_differences(

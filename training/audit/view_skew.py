@@ -17,6 +17,7 @@ from feast_fusion.times import TIMESTAMP, from_micros, to_micros
 from training.audit.feature_skew import (
     FLOAT16,
     FLOAT32,
+    INT8,
     MAX_EXAMPLES,
     FeatureSkew,
     Rounding,
@@ -161,7 +162,7 @@ def _compare(
 
 def _rounding(store: FeatureStore) -> Rounding:
     encoding = getattr(store.config.online_store, "vector_encoding", "float32")
-    return FLOAT16 if encoding == "float16" else FLOAT32
+    return {"float16": FLOAT16, "int8": INT8}.get(encoding, FLOAT32)
 
 
 def _in_words(

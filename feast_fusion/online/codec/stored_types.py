@@ -1,9 +1,11 @@
 """The type of a stored value, which its first bytes tell, and the type that a feature declares."""
 
+import numpy as np
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.type_map import VALUE_TYPE_TO_PROTO_VALUE_MAP
 from feast.types import from_value_type
 from feast.value_type import ValueType
+from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.online.codec.varints import varint
@@ -26,6 +28,18 @@ def value_tag(kind: ValueType) -> bytes:
     name = _FIELDS[kind]
     number = ValueProto.DESCRIPTOR.fields_by_name[name].number
     return varint(number << 3 | _WIRES.get(name, _LENGTH_DELIMITED))
+
+
+def bytes_after(head: bytes, size: int, stored: list[bytes]) -> NDArray[np.uint8] | None:
+    """(n, size) bytes that follow `head` in every value; None when one has another form."""
+    joined = b"".join(stored)
+    n, each = len(stored), len(head) + size
+    if len(joined) != n * each:
+        return None
+    rows = np.frombuffer(joined, dtype=np.uint8).reshape(n, each)
+    if not (rows[:, : len(head)] == np.frombuffer(head, dtype=np.uint8)).all():
+        return None
+    return np.ascontiguousarray(rows[:, len(head) :])
 
 
 def type_name(kind: ValueType) -> str:

@@ -13,20 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from feast import Field
-from feast.protos.feast.types.Value_pb2 import FloatList
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.type_map import feast_value_type_to_python_type
 from feast.types import Array, Float32
 from feast.value_type import ValueType
 from numpy.typing import NDArray
 
-from feast_fusion.online.codec.stored_types import type_name, value_tag, wrong_type
-from feast_fusion.online.codec.varints import FEW, joined_bytes, read_varints, varint
+from feast_fusion.online.codec.stored_types import bytes_after, type_name, value_tag, wrong_type
+from feast_fusion.online.codec.varints import FEW, joined_bytes, read_varints
+from feast_fusion.online.codec.vector_decoding import decode_vectors, vector_value
 
 Stored = Sequence[bytes | None]
 
-_FLOAT_LIST = b"\x82\x01"  # field 16, length-delimited
-_BYTES = b"\x0a"  # field 1, length-delimited
 _NULLS: dict[str, Any] = {"f": np.nan, "M": "NaT", "O": None}  # by numpy's kind; 0 of the others
 
 
@@ -109,24 +107,6 @@ def is_vector(field: Field) -> bool:
     return bool(field.vector_index and field.vector_length) and field.dtype == Array(Float32)
 
 
-def vector_value(stored: bytes) -> ValueProto:
-    """A stored vector in the stock form, whichever form it is stored in."""
-    value: ValueProto = ValueProto.FromString(stored)
-    if value.WhichOneof("val") != "bytes_val":
-        return value
-    floats = np.frombuffer(value.bytes_val, dtype="<f2").astype(np.float32)
-    return ValueProto(float_list_val=FloatList(val=floats))
-
-
-def vector_heads(width: int) -> tuple[bytes, bytes]:
-    """What stands before the numbers of a float32 and of a float16 vector of that width."""
-    packed = b"\x0a" + varint(4 * width)
-    return (
-        _FLOAT_LIST + varint(len(packed) + 4 * width) + packed,
-        _BYTES + varint(2 * width),
-    )
-
-
 def _spread(known: Column, valid: NDArray[np.bool_]) -> Column:
     """The known values at their rows, nulls between them."""
     if isinstance(known, Ragged):
@@ -140,13 +120,11 @@ def _spread(known: Column, valid: NDArray[np.bool_]) -> Column:
 
 
 def _vectors(decoder: Decoder, stored: list[bytes]) -> NDArray[np.float32]:
-    width = decoder.width
-    for head, dtype in zip(vector_heads(width), ("<f4", "<f2"), strict=True):
-        numbers = _after(head, width * np.dtype(dtype).itemsize, stored)
-        if numbers is not None:
-            return numbers.view(dtype).astype(np.float32, copy=False)
-    rows = [_vector(decoder, value) for value in stored]  # of both forms
-    return np.array(rows, dtype=np.float32).reshape(len(stored), width)
+    vectors = decode_vectors(decoder.width, stored)
+    if vectors is not None:
+        return vectors
+    rows = [_vector(decoder, value) for value in stored]  # of several forms
+    return np.array(rows, dtype=np.float32).reshape(len(stored), decoder.width)
 
 
 def _vector(decoder: Decoder, value: bytes) -> Any:
@@ -158,22 +136,10 @@ def _vector(decoder: Decoder, value: bytes) -> Any:
 
 
 def _fixed(decoder: Decoder, stored: list[bytes]) -> NDArray[Any]:
-    payload = _after(decoder.tag, decoder.dtype.itemsize, stored)
+    payload = bytes_after(decoder.tag, decoder.dtype.itemsize, stored)
     if payload is None:
         return _parsed(decoder, stored)
     return payload.view(decoder.dtype.newbyteorder("<")).ravel().astype(decoder.dtype, copy=False)
-
-
-def _after(head: bytes, size: int, stored: list[bytes]) -> NDArray[np.uint8] | None:
-    """(n, size) bytes that follow `head` in every value; None when one has another form."""
-    joined = b"".join(stored)
-    n, each = len(stored), len(head) + size
-    if len(joined) != n * each:
-        return None
-    rows = np.frombuffer(joined, dtype=np.uint8).reshape(n, each)
-    if not (rows[:, : len(head)] == np.frombuffer(head, dtype=np.uint8)).all():
-        return None
-    return np.ascontiguousarray(rows[:, len(head) :])
 
 
 def _varints(decoder: Decoder, stored: list[bytes]) -> NDArray[Any]:

@@ -61,7 +61,7 @@ local function compare(one, other)
   return nanos - other_nanos
 end
 
--- The tag that a value starts with tells its type; a vector may be stored as bytes (float16).
+-- The tag that a value starts with tells its type; a vector may be stored as bytes (float16, int8).
 local function same_type(one, other)
   local a, b = string.byte(one, 1, 2)
   local c, d = string.byte(other, 1, 2)

@@ -299,13 +299,13 @@ def test_a_deleted_view_leaves_nothing(pair: Pair, server: RunningRedis) -> None
         assert client.keys() == []
 
 
-@pytest.mark.parametrize("encoding", ["float32", "float16"])
+@pytest.mark.parametrize("encoding", ["float32", "float16", "int8"])
 def test_a_replacement_of_equal_event_time_takes_effect(
     pair: Pair, server: RunningRedis, tmp_path: Path, encoding: str
 ) -> None:
     other = open_pair(tmp_path, server, vector_encoding=encoding)
     other.apply(ITEM, VECTORS)
-    first, second = np.ones(WIDTH), np.arange(WIDTH) / 8
+    first, second = np.ones(WIDTH), np.arange(WIDTH) % 2 / 8
     write(other.stock, VECTORS, [({"item_id": 1}, {"emb": first}, NOW, None)])
     write(other.ours, VECTORS, [({"item_id": 1}, {"emb": second}, NOW, NOW)])
     found = read_online(other.ours, ["vectors:emb"], {"item_id": [1]})

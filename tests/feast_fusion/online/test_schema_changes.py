@@ -75,23 +75,26 @@ def test_a_value_that_nobody_can_read_gives_way_to_a_row_of_any_age(
     assert read(pair, view(x=String)) == {"x": "a"}
 
 
-def test_a_vector_in_the_other_form_is_read_and_stays(server: RunningRedis, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["float16", "int8"])
+def test_a_vector_in_the_other_form_is_read_and_stays(
+    server: RunningRedis, tmp_path: Path, encoding: str
+) -> None:
     vectors = view_of(
         "prices",
         [ITEM],
         {"item_id": Int64},
         [Field(name="x", dtype=Array(Float32), vector_index=True, vector_length=2)],
     )
-    half = open_pair(tmp_path / "half", server, vector_encoding="float16")
+    rounded = open_pair(tmp_path / "rounded", server, vector_encoding=encoding)
     full = open_pair(tmp_path / "full", server)
-    put(half, vectors, NOW, x=[1.0, 2.0])
-    put(full, vectors, EARLIER, x=[3.0, 4.0])
-    assert read(full, vectors) == {"x": [1.0, 2.0]}
-    put(full, vectors, LATER, x=[5.0, 6.0])
-    put(half, vectors, NOW, x=[7.0, 8.0])
-    assert read(half, vectors) == {"x": [5.0, 6.0]}
+    put(rounded, vectors, NOW, x=[1.0, 1.0])
+    put(full, vectors, EARLIER, x=[3.0, 3.0])
+    assert read(full, vectors) == {"x": [1.0, 1.0]}
+    put(full, vectors, LATER, x=[5.0, 5.0])
+    put(rounded, vectors, NOW, x=[7.0, 7.0])
+    assert read(rounded, vectors) == {"x": [5.0, 5.0]}
     full.ours.teardown()
-    for each in (half, full):
+    for each in (rounded, full):
         each.close()
 
 

@@ -12,31 +12,22 @@ from feast.value_type import ValueType
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from feast_fusion.errors import SchemaError
 from feast_fusion.online.codec.time_values import decode_timestamps
 from feast_fusion.online.codec.value_decoding import (
     Ragged,
     decoder_of,
-    vector_heads,
-    vector_value,
 )
 from feast_fusion.online.codec.value_encoding import encode_timestamps
 from tests.feast_fusion.online.value_types import TYPES, VALUES, same
 
 WIDTH = 4
 VECTOR = Field(name="v", dtype=Array(Float32), vector_index=True, vector_length=WIDTH)
-FLOATS = arrays(np.float32, WIDTH, elements=st.floats(-1e3, 1e3, width=32))
 
 
 def float32(vector: Any) -> bytes:
     stored: bytes = ValueProto(float_list_val=FloatList(val=vector)).SerializeToString()
-    return stored
-
-
-def float16(vector: Any) -> bytes:
-    stored: bytes = ValueProto(bytes_val=vector.astype("<f2").tobytes()).SerializeToString()
     return stored
 
 
@@ -74,35 +65,6 @@ def test_a_column_holds_what_feast_reads(name: str, data: st.DataObject) -> None
     for value, proto, is_valid in zip(found, protos, valid, strict=True):
         if is_valid:
             assert same(value, feast_value_type_to_python_type(proto, kind)), (value, proto)
-
-
-@given(st.lists(st.none() | st.tuples(FLOATS, st.booleans()), max_size=8))
-def test_vectors_of_either_width_of_float_in_one_column(rows: list[Any]) -> None:
-    stored = [None if row is None else (float16 if row[1] else float32)(row[0]) for row in rows]
-    column, valid = decoder_of("w", VECTOR).column(stored)
-    assert isinstance(column, np.ndarray)
-    assert column.shape == (len(rows), WIDTH) and column.dtype == np.float32
-    for row, vector, is_valid in zip(rows, column, valid, strict=True):
-        if row is None:
-            assert not is_valid and np.isnan(vector).all()
-        else:
-            expected = row[0].astype("<f2").astype(np.float32) if row[1] else row[0]
-            np.testing.assert_array_equal(vector, expected)
-
-
-@given(FLOATS)
-def test_a_stored_vector_in_either_form_is_a_stock_message(vector: Any) -> None:
-    assert vector_value(float32(vector)).SerializeToString() == float32(vector)
-    half = vector.astype("<f2").astype(np.float32)
-    assert vector_value(float16(vector)) == ValueProto(float_list_val=FloatList(val=half))
-
-
-@pytest.mark.parametrize("width", [1, 3, 32, 33, 384, 4096, 70_000])
-def test_heads_are_what_protobuf_writes(width: int) -> None:
-    zeros = np.zeros(width, dtype=np.float32)
-    full, half = vector_heads(width)
-    assert float32(zeros) == full + bytes(4 * width)
-    assert float16(zeros) == half + bytes(2 * width)
 
 
 MICROS = st.integers(-(10**15), 4 * 10**15) | st.sampled_from([0, 1, 10**6, -1, 10**15])

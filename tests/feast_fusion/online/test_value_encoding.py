@@ -15,12 +15,9 @@ from feast.value_type import ValueType
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from feast_fusion.errors import SchemaError
-from feast_fusion.online.codec.value_decoding import vector_value
 from feast_fusion.online.codec.value_encoding import encode_column, encode_timestamps
-from feast_fusion.online.codec.vector_encoding import MIN_COSINE, encode_half_vectors
 
 Bug = Callable[[pa.Array, ValueType], list[bytes]]
 
@@ -299,51 +296,3 @@ def test_timestamps_are_those_of_protobuf(micros: list[int]) -> None:
         stamp.FromMicroseconds(each)
         expected.append(stamp.SerializeToString())
     assert encode_timestamps(np.array(micros, np.int64)) == expected
-
-
-def decoded(stored: bytes) -> NDArray[np.float32]:
-    return np.array(vector_value(stored).float_list_val.val, np.float32)
-
-
-def cosine(one: NDArray[Any], other: NDArray[Any]) -> float:
-    one, other = one.astype(np.float64), other.astype(np.float64)
-    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
-
-
-VECTORS = st.lists(
-    st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=5, max_size=5),
-    min_size=1,
-    max_size=5,
-)
-
-
-@given(VECTORS)
-def test_half_vectors_point_where_the_vectors_point(rows: list[list[float]]) -> None:
-    vectors = np.array(rows, np.float32)
-    for vector, stored in zip(vectors, encode_half_vectors(vectors), strict=True):
-        if stored[0] != 0x0A:
-            assert decoded(stored).tobytes() == vector.tobytes()  # the stock form, exactly
-        elif vector.any():
-            assert cosine(decoded(stored), vector) >= MIN_COSINE
-        else:
-            assert not decoded(stored).any()
-
-
-def test_the_check_of_half_vectors_catches_a_forced_one() -> None:
-    def forced(rows: list[list[float]]) -> bool:
-        vector = np.array(rows[0], np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            half = vector.astype(np.float16).astype(np.float32)
-            return bool(vector.any() and not cosine(half, vector) >= MIN_COSINE)
-
-    assert find(VECTORS, forced)
-
-
-def test_only_rows_that_float16_cannot_carry_stay_whole() -> None:
-    unit = np.random.default_rng(0).standard_normal((100, 384)).astype(np.float32)
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    unit[3] *= 1e6  # beyond 65504
-    unit[5] *= 1e-9  # below the smallest float16
-    sizes = [len(each) for each in encode_half_vectors(unit)]
-    assert {sizes[3], sizes[5]} == {4 * 384 + 7}  # tag, size, tag and size of the numbers
-    assert {size for row, size in enumerate(sizes) if row not in (3, 5)} == {2 * 384 + 3}

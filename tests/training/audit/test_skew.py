@@ -18,11 +18,20 @@ from hypothesis import strategies as st
 
 from cli import main
 from feast_fusion.errors import SchemaError
+from feast_fusion.online.codec.value_decoding import decoder_of
+from feast_fusion.online.codec.vector_encoding import encode_int8_vectors
 from feast_fusion.times import TIMESTAMP
 from intake.event import Event
 from tests.datasets import make_films
 from tests.feast_fusion.retrieval.offline_repo import make_store
-from training.audit.feature_skew import EXACT, FLOAT16, FLOAT32, FeatureSkew, compare_feature
+from training.audit.feature_skew import (
+    EXACT,
+    FLOAT16,
+    FLOAT32,
+    INT8,
+    FeatureSkew,
+    compare_feature,
+)
 from training.audit.skew_audit import audit_served, logged_columns
 from training.audit.skew_report import SkewReport
 from training.audit.version_matching import APPLIED_WITHIN_US, Versions, match_versions
@@ -113,6 +122,21 @@ def test_float16_vectors_are_equal_to_what_they_were_made_of() -> None:
     found = compare(stored.tolist(), vectors.tolist(), VECTORS, is_vector=True, rounding=FLOAT16)
     assert counts(found) == (50, 0, 0, 0, 0)
     assert counts(compare(stored.tolist(), vectors.tolist(), VECTORS))[3] > 40
+
+
+def test_int8_vectors_are_equal_to_what_they_were_made_of_and_to_nothing_farther() -> None:
+    field = Field(name="v", dtype=Array(Float32), vector_index=True, vector_length=64)
+    vectors = np.random.default_rng(1).normal(size=(50, 64)).astype(np.float32)
+    vectors *= np.logspace(-3, 3, 50, dtype=np.float32)[:, None]
+    stored, _ = decoder_of("w", field).column(encode_int8_vectors(vectors))
+    assert isinstance(stored, np.ndarray)
+    close: Any = {"is_vector": True, "rounding": INT8}
+    assert counts(compare(stored.tolist(), vectors.tolist(), VECTORS, **close))[0] == 50
+    assert counts(compare(stored.tolist(), vectors.tolist(), VECTORS))[3] == 50
+    sizes = np.abs(vectors).max(axis=1, keepdims=True)
+    farther = np.where(stored < vectors, vectors - sizes / 120, vectors + sizes / 120)
+    found = compare(farther.tolist(), vectors.tolist(), VECTORS, **close)
+    assert counts(found)[3] == 50
 
 
 def test_texts_are_not_shown() -> None:
