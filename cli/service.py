@@ -1,6 +1,6 @@
 """What `serve` serves, as its processes are told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intake.workspace import Workspace
@@ -14,10 +14,15 @@ class Service:
     Attributes
     ----------
     log_served : share of answers whose features are kept
-    metrics : folder in which the processes of one port find each other; None for one alone
+    folder : private, in which the processes of one port find each other; None for one alone
     """
 
     workspace: Workspace
     settings: ServiceSettings
     log_served: float
-    metrics: Path | None = None
+    folder: Path | None = None
+
+    def in_folder(self, folder: Path) -> "Service":
+        """The same for several processes: one of them encodes for all, at a socket in `folder`."""
+        hosted = replace(self.workspace, encoder_host=folder / "encoders")
+        return replace(self, workspace=hosted, folder=folder)

@@ -33,7 +33,7 @@ def run_service(
     listener: socket.socket,
     stop: StopSignals,
     ready: Callable[[], object],
-    number: int = 0,
+    name: str = "",
 ) -> None:
     """Answer at a bound socket until asked to stop.
 
@@ -41,12 +41,12 @@ def run_service(
     ----------
     redis : Feast's connection string
     ready : called when it answers
-    number : of this process among those of the port
+    name : of this process among those of the port
     """
     sys.setswitchinterval(_SWITCH_S)
     log_json_lines()
     store = open_store(service.workspace, redis)
-    peers = MetricPeers(service.metrics, number) if service.metrics else None
+    peers = MetricPeers(service.folder, name) if service.folder else None
     with (
         _traces(),
         peers or nullcontext(),

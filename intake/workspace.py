@@ -17,11 +17,14 @@ class Workspace:
     Parameters
     ----------
     tables : `iceberg://CATALOG/NAMESPACE`, where the sinks are tables; None is folders in `sinks`
+    encoder_host : Unix socket of the process that encodes for this one, see `EncoderHost`; None
+        where this process loads what it needs
     """
 
     dataset: Dataset
     home: Path
     tables: str | None = None
+    encoder_host: Path | None = None
 
     @property
     def root(self) -> Path:

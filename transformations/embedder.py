@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from feast_fusion.encoding.cached_encoder import CachedEncoder
+from feast_fusion.encoding.host.hosted_encoder import HostedEncoder, HostedQueue
 from feast_fusion.encoding.identity import EncoderIdentity, describe_encoder
 from feast_fusion.encoding.prompts import Role
 from feast_fusion.encoding.remote_model import RemoteModel
@@ -54,8 +55,9 @@ def require_server(workspace: Workspace) -> None:
 class Embedder:
     """Vectors of a data set's texts, all cleaned alike. Safe for many threads.
 
-    Nothing is read or loaded before it is needed. Every method returns (n, d) L2-normalised
-    vectors and (n,) whether there is one; a text that is empty once it is cleaned has none.
+    Nothing is read or loaded before it is needed, and no weights where the workspace names a
+    process that has them. Every method returns (n, d) L2-normalised vectors and (n,) whether there
+    is one; a text that is empty once it is cleaned has none.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ class Embedder:
         self._queries: OrderedDict[str, Vectors] = OrderedDict()
         self._queries_lock = threading.Lock()
         self._cached: CachedEncoder | None = None
-        self._queue: TextQueue | None = None
+        self._queue: TextQueue | HostedQueue | None = None
         self._opening = threading.Lock()
 
     @cached_property
@@ -117,21 +119,26 @@ class Embedder:
                     self.workspace.vectors,
                     probes=self.workspace.servers,
                     shared=self._shared,
+                    host=self.workspace.encoder_host,
                     **self._dataset.encoder.placement,
                 )
             return self._cached
 
-    def _open_queue(self) -> TextQueue:
+    def _open_queue(self) -> TextQueue | HostedQueue:
         """One for all threads: by two of them the encoder would be used at once."""
         encoder = self.cached.encoder
         with self._opening:
             if self._queue is None:
-                self._queue = TextQueue(encoder, "query")
+                self._queue = (
+                    HostedQueue(encoder)
+                    if isinstance(encoder, HostedEncoder)
+                    else TextQueue(encoder, "query")
+                )
             return self._queue
 
     @property
     def query_stats(self) -> TextQueueStats:
-        """What the encoder did for queries."""
+        """What the encoder did for queries in this process."""
         queue = self._queue
         return TextQueueStats() if queue is None else queue.stats
 
@@ -170,7 +177,8 @@ class Embedder:
         Raises
         ------
         StoreUnavailableError
-            Too many texts wait, or these have waited for too long.
+            Too many texts wait, these have waited for too long, or the process that encodes for
+            this one does not answer.
         """
         asked = self._cleaned([text or "" for text in texts])
         known = self._recall(set(asked) - {""}, wait_s)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feast_fusion.encoding.encoder import Placement, TextEncoder, open_encoder
+from feast_fusion.encoding.host.hosted_encoder import HostedEncoder
 from feast_fusion.encoding.identity import EncoderIdentity
 from feast_fusion.encoding.known_server import require_known_server
 from feast_fusion.encoding.probes import PROBES
@@ -29,6 +30,7 @@ class CachedEncoder:
     folder : where the vectors are kept, one file per cache id
     probes : where a server's vectors are kept by which it is recognised; None: in `folder`
     shared : a place for vectors of several machines, see `VectorParts`; None where there is none
+    host : Unix socket of the process that has the model, see `EncoderHost`; None for this one
     placement : where the encoder computes
     """
 
@@ -39,12 +41,14 @@ class CachedEncoder:
         *,
         probes: Path | None = None,
         shared: str | None = None,
+        host: Path | None = None,
         **placement: Unpack[Placement],
     ) -> None:
         self.identity = identity
         self._folder = folder
         self._probes = probes or folder
         self._shared = shared
+        self._host = host
         self._placement = placement
         self._cache: VectorCache | None = None
         self._encoder: TextEncoder | None = None
@@ -81,10 +85,15 @@ class CachedEncoder:
         """
         with self._opening:
             if self._encoder is None:
-                opened = open_encoder(self.identity, **self._placement)
-                self._require_known_server(opened)
-                self._encoder = opened
+                self._encoder = self._open_encoder()
             return self._encoder
+
+    def _open_encoder(self) -> TextEncoder:
+        if self._host is not None:
+            return HostedEncoder(self.identity, self._host)
+        opened = open_encoder(self.identity, **self._placement)
+        self._require_known_server(opened)
+        return opened
 
     def _require_known_server(self, encoder: TextEncoder) -> None:
         model = self.identity.model

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ class TextQueueStats:
     n_texts: int = 0
     encode_s: float = 0.0
 
+    def __add__(self, other: "TextQueueStats") -> "TextQueueStats":
+        return TextQueueStats(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
 
 class TextQueue:
     """Encodes what several threads ask for, one batch at a time.
@@ -64,7 +67,7 @@ class TextQueue:
         batch_tokens: int = _BATCH_TOKENS,
         most_waiting: int = _MOST_WAITING,
     ) -> None:
-        self._encoder = encoder
+        self.encoder = encoder
         self._role: Role = role
         self._batch_tokens = batch_tokens
         self._most_waiting = most_waiting
@@ -109,8 +112,8 @@ class TextQueue:
         """Tokens of each text; one that will not share a batch need not be counted."""
         if len(texts) == 1 and not self._is_led:
             return [0]
-        special, limit = self._encoder.n_special_tokens, self._encoder.identity.max_tokens
-        return [min(n + special, limit) for n in self._encoder.count_tokens(texts)]
+        special, limit = self.encoder.n_special_tokens, self.encoder.identity.max_tokens
+        return [min(n + special, limit) for n in self.encoder.count_tokens(texts)]
 
     def _join(self, call: "_Call") -> bool:
         """Whether the call, now in the queue, leads."""
@@ -118,7 +121,7 @@ class TextQueue:
             n_waiting = sum(each.n_left for each in self._calls)
             if n_waiting and n_waiting + call.n_left > self._most_waiting:
                 raise StoreUnavailableError(
-                    f"encoder {self._encoder.encoder_id}: got {call.n_left} texts while "
+                    f"encoder {self.encoder.encoder_id}: got {call.n_left} texts while "
                     f"{n_waiting} wait, expected at most {self._most_waiting} together. Ask again "
                     "later, or of more processes."
                 )
@@ -134,7 +137,7 @@ class TextQueue:
             return call.leads
 
     def _leave(self, call: "_Call") -> None:
-        call.give_up(self._encoder.encoder_id)
+        call.give_up(self.encoder.encoder_id)
         if call in self._calls:
             self._calls.remove(call)
 
@@ -202,7 +205,7 @@ class TextQueue:
     def _encode_apart(self, texts: list[str]) -> list[Vector | Exception]:
         """A vector of each text, or the error that it causes: found by halving."""
         try:
-            return list(self._encoder.encode(texts, self._role))
+            return list(self.encoder.encode(texts, self._role))
         except _FAULTS_OF_ALL as error:
             return [error] * len(texts)
         except Exception as error:

@@ -25,6 +25,7 @@ from feast_fusion.sealed_json import read_json
 from intake.journal_archive import archive_files
 from intake.journal_file import journal_files
 from intake.workspace import Workspace
+from serving.http.encoder_metrics import EncoderMetrics
 from serving.served_log import ServedLog
 from serving.served_models import ServedModels
 
@@ -78,7 +79,8 @@ class LibraryMetrics(Collector):
             float(self._transport.is_refusing),
         )
         yield from self._of_cache()
-        yield from self._of_encoder()
+        if self._workspace.encoder_host is None:
+            yield from EncoderMetrics(lambda: self._models.main.embedder.query_stats).collect()
         yield from self._of_files()
         yield from self._of_versions()
 
@@ -104,24 +106,6 @@ class LibraryMetrics(Collector):
         )
         yield GaugeMetricFamily(
             "fusion_item_cache_bytes", "Memory that the cache takes.", stats.n_bytes
-        )
-
-    def _of_encoder(self) -> Iterator[Metric]:
-        stats = self._models.main.embedder.query_stats
-        yield GaugeMetricFamily(
-            "fusion_encode_waiting_texts", "Texts that wait for the encoder.", stats.n_waiting
-        )
-        yield SummaryMetricFamily(
-            "fusion_encode_seconds",
-            "Time of a batch in the encoder.",
-            count_value=stats.n_batches,
-            sum_value=stats.encode_s,
-        )
-        yield SummaryMetricFamily(
-            "fusion_encode_texts",
-            "Texts of a batch in the encoder.",
-            count_value=stats.n_batches,
-            sum_value=stats.n_texts,
         )
 
     def _of_files(self) -> Iterator[Metric]:

@@ -20,13 +20,13 @@ _PIECE = 1 << 16
 
 
 class MetricPeers(AbstractContextManager["MetricPeers"]):
-    """The processes that have a socket in `folder`, this one as `number`."""
+    """The processes that have a socket in `folder`, this one as `name`."""
 
-    def __init__(self, folder: Path, number: int) -> None:
-        self._folder, self._path = folder, folder / f"{number}.sock"
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._path = folder, folder / f"{name}.sock"
         self._read: Callable[[], bytes] = lambda: b""
         self._listener = socket.socket(socket.AF_UNIX)
-        self._path.unlink(missing_ok=True)  # of a process of that number which died
+        self._path.unlink(missing_ok=True)  # of a process of that name which died
         self._listener.bind(str(self._path))
         self._listener.listen()
         threading.Thread(target=self._serve, name="metrics", daemon=True).start()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from intake.journal_content import read_journal
+from serving.answers import QUERY_NOT_ENCODED
 from tests.conftest import Project
 from tests.serving.http.service_process import ServiceProcess, copy_project, service_process
 from tests.trained import add_other_version, served_folder
@@ -30,10 +31,37 @@ def below(pid: int) -> list[int]:
     return found
 
 
-def workers_of(served: ServiceProcess) -> set[int]:
+def forked_by(served: ServiceProcess) -> set[int]:
     """Those that were forked from the process that loaded the code, which itself has children."""
     everyone = below(served.process.pid)
     return {pid for pid in everyone if b"forkserver" in command(pid) and not below(pid)}
+
+
+def workers_of(served: ServiceProcess) -> set[int]:
+    """Those that answer."""
+    return forked_by(served) - encoders_of(served)
+
+
+def encoders_of(served: ServiceProcess) -> set[int]:
+    """Those that listen where texts are encoded."""
+    listening = {line.split()[6] for line in unix_sockets() if line.endswith("/encoders")}
+    return {
+        pid for pid in forked_by(served) if any(inode in listening for inode in sockets_of(pid))
+    }
+
+
+def unix_sockets() -> list[str]:
+    return Path("/proc/net/unix").read_text().splitlines()
+
+
+def sockets_of(pid: int) -> list[str]:
+    """The inodes of the sockets that a process has open."""
+    found = []
+    with suppress(FileNotFoundError):
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                found.append(file.readlink().name.removeprefix("socket:[").removesuffix("]"))
+    return found
 
 
 def command(pid: int) -> bytes:
@@ -76,6 +104,24 @@ def ask(served: ServiceProcess, user_id: str = "u1") -> Any:
     answer = served.service.post("/recommend", {"user_id": user_id, "n": 5})
     assert answer.status == 200, answer.body
     return answer.json()
+
+
+def ask_in_words(served: ServiceProcess, query: str) -> tuple[str, ...]:
+    """What was missing for the answer."""
+    answer = served.service.post("/recommend", {"user_id": "u1", "query": query})
+    assert answer.status == 200, answer.body
+    return tuple(answer.json()["reasons"])
+
+
+def encoded(served: ServiceProcess) -> dict[str, float]:
+    """Texts that went through an encoder, by process."""
+    lines = served.service.get("/metrics").body.decode().splitlines()
+    name = 'fusion_encode_texts_sum{process="'
+    return {
+        line.removeprefix(name).split('"')[0]: float(line.rsplit(" ", 1)[1])
+        for line in lines
+        if line.startswith(name)
+    }
 
 
 def both_answer(served: ServiceProcess) -> None:
@@ -165,6 +211,29 @@ def test_one_that_ends_comes_back_and_no_acknowledged_event_is_lost(
     both_answer(served)
 
 
+def test_one_process_encodes_for_both(served: ServiceProcess) -> None:
+    before, queries = encoded(served), [f"a film of {number} dogs" for number in range(12)]
+    assert {ask_in_words(served, query) for query in queries} == {()}
+    assert encoded(served) == {"encoder": before["encoder"] + len(queries)}
+
+
+def test_without_it_queries_are_left_out_until_it_is_back(served: ServiceProcess) -> None:
+    (encoder,) = encoders_of(served)
+    answering = workers_of(served)
+    os.kill(encoder, signal.SIGSTOP)  # hangs
+    assert ask_in_words(served, "a film while it hangs") == (QUERY_NOT_ENCODED,)
+    os.kill(encoder, signal.SIGKILL)
+    wait_until(lambda: not is_running(encoder), "it ends")
+    assert ask_in_words(served, "a film without it") == (QUERY_NOT_ENCODED,)
+    refused = served.service.post("/v1/embeddings", {"input": "a text without it"})
+    assert refused.status == 503
+    assert "expected an answer of the process that encodes" in refused.detail
+    wait_until(lambda: encoders_of(served), "another one")
+    wait_until(lambda: ask_in_words(served, "a film with it") == (), "queries are encoded")
+    assert served.service.post("/v1/embeddings", {"input": "a text with it"}).status == 200
+    assert workers_of(served) == answering, "the others have gone on"
+
+
 def test_both_take_up_a_promotion(project: Project, served: ServiceProcess) -> None:
     version = add_other_version(project.workspace)
     project.here("models", "promote", version)
@@ -182,7 +251,7 @@ def test_both_take_up_a_promotion(project: Project, served: ServiceProcess) -> N
 
 def test_all_end_with_the_one_that_was_started(served: ServiceProcess) -> None:
     everyone = below(served.process.pid)
-    assert len(everyone) >= 3
+    assert len(everyone) >= 4
     assert served.stop() == 0
     wait_until(lambda: not any(map(is_running, everyone)), "all have ended")
     assert served.lines(), "nothing but JSON was written, also at the end"

@@ -1,11 +1,13 @@
 """Texts of a data set as vectors: cleaned alike, encoded once, never of another encoder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from feast_fusion.encoding.host.encoder_host import EncoderHost
 from feast_fusion.errors import (
     EncoderMismatchError,
     FeatureNotFoundError,
@@ -85,6 +87,26 @@ def test_text_without_words_has_no_vector(embedder: Embedder) -> None:
 def test_tokens_are_counted_as_the_encoder_reads_them(embedder: Embedder) -> None:
     assert embedder.count_tokens(["heat", "<b>heat</b>"]) == 2 * 3
     assert embedder.count_tokens(["heat " * 500]) == 64
+
+
+def test_another_process_has_the_weights_of_one_that_is_hosted(
+    embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = replace(embedder.workspace, home=tmp_path, encoder_host=tmp_path / "encoders")
+    hosted = Embedder(workspace, embedder.identity.encoder_id)
+    host = EncoderHost(lambda encoder_id: embedder.cached.encoder)
+    host.load(embedder.identity.encoder_id)
+    monkeypatch.setattr("feast_fusion.encoding.cached_encoder.open_encoder", None)
+    texts = ["a <b>heist</b>", "the", "in space"]
+    with host.listening(tmp_path / "encoders"):
+        np.testing.assert_allclose(hosted.queries(texts)[0], embedder.queries(texts)[0], atol=2e-6)
+        np.testing.assert_allclose(
+            hosted.portraits(texts)[0], embedder.portraits(texts)[0], atol=2e-6
+        )
+        assert hosted.count_tokens(texts) == embedder.count_tokens(texts)
+    assert (host.stats.n_texts, hosted.query_stats.n_texts) == (2, 0)
+    with pytest.raises(StoreUnavailableError, match="the process that encodes for this host"):
+        hosted.queries(["another one"])
 
 
 def test_a_service_without_vectors_is_told_of(workspace: Workspace) -> None:

@@ -1,89 +1,24 @@
 """Concurrent callers' texts: together in batches, in turn, and nobody pays for another's fault."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from feast_fusion.encoding.encoder import TextEncoder
-from feast_fusion.encoding.prompts import Role
 from feast_fusion.encoding.text_queue import TextQueue
 from feast_fusion.encoding.transformer_encoder import TransformerEncoder
 from feast_fusion.errors import SchemaError, StoreUnavailableError
-from tests.feast_fusion.encoding.cache_writer import vectors_of
+from tests.feast_fusion.encoding.held_encoder import WAIT_S, Caller, Held
 from tests.waiting import wait_until
-
-WAIT_S = 60.0
-
-
-class Held:
-    """An encoder whose batches wait until a test lets them go, for real threads to meet.
-
-    A text has as many tokens as characters. `batches` are the texts of each.
-    """
-
-    def __init__(self, minilm: TransformerEncoder) -> None:
-        self.identity = minilm.identity
-        self.encoder_id = "held"
-        self.dimension = 16
-        self.n_special_tokens = 0
-        self.batches: list[list[str]] = []
-        self.faults: dict[str, BaseException] = {}
-        self._permits = threading.Semaphore(0)
-        self.most_at_once = self._at_once = 0
-
-    def let_go(self, n: int = 1000) -> None:
-        """Let the next n batches be encoded."""
-        self._permits.release(n)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(text) for text in texts]
-
-    def encode(self, texts: Sequence[str], role: Role = "item") -> NDArray[np.float32]:
-        self._at_once += 1
-        self.most_at_once = max(self.most_at_once, self._at_once)
-        try:
-            self.batches.append(list(texts))
-            assert self._permits.acquire(timeout=WAIT_S)
-            for text in texts:
-                if text in self.faults:
-                    raise self.faults[text]
-            return vectors_of([role + text for text in texts])
-        finally:
-            self._at_once -= 1
 
 
 @pytest.fixture
 def held(minilm: TransformerEncoder) -> Held:
     return Held(minilm)
-
-
-class Caller(threading.Thread):
-    """A thread that asks for texts; `got` are its vectors, `error` is what it was told instead."""
-
-    def __init__(self, queue: TextQueue, texts: list[str], wait_s: float = WAIT_S) -> None:
-        super().__init__(daemon=True)
-        self._ask: Callable[[], NDArray[np.float32]] = lambda: queue.encode(texts, wait_s)
-        self.texts = texts
-        self.got: NDArray[np.float32] | None = None
-        self.error: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.got = self._ask()
-        except BaseException as error:
-            self.error = error
-
-    def is_right(self) -> bool:
-        self.join()
-        expected = vectors_of([f"query{text}" for text in self.texts])
-        return self.got is not None and np.array_equal(self.got, expected)
 
 
 def queue_of(encoder: Held, **options: int) -> TextQueue:

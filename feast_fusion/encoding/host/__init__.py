@@ -1,0 +1,1 @@
+"""One process of a host that has the encoders, and the others that ask it."""
