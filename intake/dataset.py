@@ -184,6 +184,18 @@ class Interest(Section):
     negative_weight: Weight = -0.5
 
 
+class Live(Section):
+    """`[live]`: what Redis keeps of live events.
+
+    Attributes
+    ----------
+    user_ttl_s : seconds after a user's last live event at which they leave Redis, and with them the
+        rows of a user who is not prepared; the journal has them when the user returns. None: never
+    """
+
+    user_ttl_s: Annotated[float, Field(gt=0)] | None = None
+
+
 class Dataset(Section):
     """A parsed `dataset.toml`; every path is absolute.
 
@@ -201,6 +213,7 @@ class Dataset(Section):
     writer: Annotated[WriterConfig | None, AfterValidator(require_new_names)] = None
     cleaning: Cleaning = Cleaning()
     interest: Interest = Interest()
+    live: Live = Live()
     ranker: RankerConfig = RankerConfig()
     candidates: NextItemConfig = NextItemConfig()
     split: SplitConfig = SplitConfig()

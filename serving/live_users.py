@@ -14,7 +14,8 @@ class LiveUsers:
         user's recent items are known in any case
     known_since : how new the user's row of recent items is at least, as event time in microseconds;
         None where no live event has made one
-    note_loss : called with a user whose row was missing or older than that
+    note_loss : called with a user whose row was missing or older than that, and whether the user
+        had left
     is_behind : whether any row may be older than the live events; asked after rows were read
     follow : told how to read the stamp of the preparation that answers are made from. A newer one
         is not taken up before: events that it has would be neither live nor in an answer.
@@ -22,6 +23,6 @@ class LiveUsers:
 
     acted_on: Callable[[str], Iterable[str]] = lambda user_id: ()
     known_since: Callable[[str], int | None] = lambda user_id: None
-    note_loss: Callable[[str], object] = lambda user_id: None
+    note_loss: Callable[[str, bool], object] = lambda user_id, has_left: None
     is_behind: Callable[[], bool] = lambda: False
     follow: Callable[[Callable[[], tuple[int, int] | None]], None] = lambda prepared: None

@@ -21,6 +21,7 @@ from feast_fusion.redis_matrix import online_store_of
 from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
 from serving.answers import UserKind
+from serving.online_views import LEFT_AT
 from transformations import names
 
 USER, ITEM = "user_id", "item_id"
@@ -56,6 +57,11 @@ class UserFeatures:
                 stamp = rows.event_timestamps[0]
                 return -1 if np.isnat(stamp) else int(stamp.astype(np.int64))
         return None
+
+    @property
+    def has_left(self) -> bool:
+        """Whether what follows from live events was removed, see `OnlineViews.mark_left`."""
+        return self.since(names.USER_RECENT) == LEFT_AT
 
     @property
     def recent_items(self) -> set[str]:

@@ -1,12 +1,28 @@
 """Rows into the online views of a store, each row with the time at which it became known."""
 
+import hashlib
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
 import pyarrow as pa
 from feast import FeatureStore
+from feast.infra.online_stores.redis import _versioned_fv_name
 
+from feast_fusion.online.codec.entity_keys import encode_keys
+from feast_fusion.online.read_plan import created_field, feature_field, timestamp_field
 from feast_fusion.redis_matrix import online_store_of
+
+LEFT_AT = 0  # event time, microseconds, of the mark of a user who left: no event is so old
+
+# In one step: a row that another process writes beside it stays whole, or becomes the mark.
+_MARK = """
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
+  redis.call('HSET', KEYS[1], ARGV[1], '')
+  redis.call('HDEL', KEYS[1], unpack(ARGV, 2))
+end
+"""
+_MARK_SHA = hashlib.sha1(_MARK.encode(), usedforsecurity=False).hexdigest()
 
 
 class OnlineViews:
@@ -26,6 +42,33 @@ class OnlineViews:
         if view not in self._views:
             self._views[view] = _with_created(self._store.get_feature_view(view))
         self._online.write_table(self._store.config, self._views[view], rows)
+
+    def mark_left(self, views: Sequence[str], user_ids: Sequence[str]) -> None:
+        """Remove the rows of users from some of their views.
+
+        In the first view a row without features remains, which happened at `LEFT_AT`: whoever
+        reads it knows that there was more, and any row that is written replaces it. A user without
+        a row there has nothing to mark.
+        """
+        if not user_ids:
+            return
+        config = self._store.config
+        found = [self._store.get_feature_view(view) for view in views]
+        (join,) = found[0].entity_columns
+        keys = encode_keys([join.name], [user_ids], [join.dtype.to_value_type()], config.project)
+        [mark, *others] = [_versioned_fv_name(view, config) for view in found]
+        fields = [
+            feature_field(name, field.name)
+            for name, view in zip([mark, *others], found, strict=True)
+            for field in view.features
+        ]
+        fields += [created_field(mark)]
+        fields += [named(name) for name in others for named in (timestamp_field, created_field)]
+        arguments = (timestamp_field(mark), *fields)
+        calls: list[tuple[bytes | int | str, ...]] = [
+            ("EVALSHA", _MARK_SHA, 1, key, *arguments) for key in keys
+        ]
+        self._online.transport(config.online_store).write(calls, scripts=(_MARK,))
 
 
 def _with_created(view: Any) -> Any:

@@ -278,13 +278,14 @@ class Recommender:
 
     def _is_whole(self, request: Request, user: UserFeatures, since: int | None) -> bool:
         """Whether the store has of the user what it had, and nothing older than `since`."""
-        if self._features.keys_expire:
+        if self._features.keys_expire and not user.has_left:
             return True
         if since is None and user.user_id in request.catalogue.seen.users:
             since = 0
         found = user.since(names.USER_RECENT)
-        if since is not None and found is not None and found < since:
-            self._live.note_loss(user.user_id)
+        is_older = since is not None and found is not None and found < since
+        if is_older or user.has_left:
+            self._live.note_loss(user.user_id, user.has_left)
             return False
         return self._known.is_whole(user)
 

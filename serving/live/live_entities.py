@@ -56,6 +56,10 @@ class LiveEntities:
     A key that has less than was read of it before has lost events (or prepare folded them in): its
     events are put there again from the journal, before a row is derived from the rest. Before this
     process has read a key, `counts` says what it must have.
+
+    Parameters
+    ----------
+    users_leave : whether `Departures` removes sets of users: one that is gone is no loss
     """
 
     def __init__(
@@ -65,12 +69,15 @@ class LiveEntities:
         epoch: str,
         of_journal: OfJournal,
         counts: JournalCounts,
+        *,
+        users_leave: bool = False,
     ) -> None:
         self.history = history
         self.epoch = epoch
         self._log = log
         self._of_journal = of_journal
         self._counts = counts
+        self._users_leave = users_leave
         self._states: OrderedDict[LiveKey, LiveEntity] = OrderedDict()
         self._n_dropped: dict[int, int] = {}  # events that keys without a state had, by their hash
 
@@ -167,14 +174,19 @@ class LiveEntities:
             # not all that is journaled counts
             torn |= {key for key in fewer if reads[key].n_events < len({*journaled.get(key, [])})}
             own = own | of_journal
+            lost = [key for key in torn if reads[key].n_before or not self._may_have_left(key)]
+            if lost:
+                _log.warning("Redis lost live events of %d keys: put there again", len(lost))
             again = {key: Addition(journaled.get(key, []), 0) for key in torn}
             reads |= self._put_again(again, touch)
         return reads, own
 
+    def _may_have_left(self, key: LiveKey) -> bool:
+        return self._users_leave and key.kind == "user"
+
     def _put_again(self, again: Mapping[LiveKey, Addition], touch: bool) -> dict[LiveKey, Read]:
         if not again:
             return {}
-        _log.warning("Redis lost live events of %d keys: put there again", len(again))
         for key in again:
             self._states[key] = LiveEntity(self.history, key, self._states[key].n_least)
         return self._exchange(again, touch)

@@ -18,26 +18,22 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
-import pyarrow as pa
 from feast import FeatureStore
 
 from feast_fusion.redis_matrix import online_store_of
 from intake.journal_content import journal_keys
 from intake.journal_index import JournalIndex
 from intake.workspace import Workspace
+from serving.live.departures import Departures
 from serving.live.journal_counts import JournalCounts
 from serving.live.kept_epoch import keep_epoch, kept_epoch
 from serving.live.live_entities import EmptiedError, LiveEntities
-from serving.live.live_entity import LiveEntity
 from serving.live.live_event import LiveEvent, Stamp
 from serving.live.live_log import LiveKey, LiveLog, members_by_key
-from serving.live.live_rows import row_tables
+from serving.live.live_rows import LiveRows
 from serving.live.newest_history import NewestHistory
 from serving.live.prepared_history import PreparedHistory
 from serving.online_views import OnlineViews
-
-# Writes the rows of one view; a row that is not newer than the stored row must be left out.
-WriteRows = Callable[[str, pa.Table], None]
 
 _REPLAY_EVENTS = 2_000  # one round trip
 _MAX_FORMER = 100_000  # users whose events of former processes are kept in memory
@@ -52,26 +48,19 @@ class LiveFeatures:
     Any number of processes may apply events of the same users at once, in any order, also twice.
     Threads may share one object; they take turns.
 
-    Parameters
-    ----------
-    encoder_id : of the interest vectors; None where the model has none
-
     Raises
     ------
     FeatureNotFoundError
         Nothing was prepared yet.
     """
 
-    def __init__(
-        self, workspace: Workspace, log: LiveLog, write: WriteRows, encoder_id: str | None
-    ) -> None:
+    def __init__(self, workspace: Workspace, log: LiveLog, rows: LiveRows) -> None:
         self._workspace = workspace
         self._live = log
-        self._write = write
-        self._encoder_id = encoder_id
+        self._rows = rows
         self._lock = threading.RLock()
-        self._history = PreparedHistory(workspace, encoder_id)
-        self._newest = NewestHistory(workspace, encoder_id)
+        self._history = PreparedHistory(workspace, rows.encoder_id)
+        self._newest = NewestHistory(workspace, rows.encoder_id)
         self._index = JournalIndex(workspace.events)
         self._former = lru_cache(_MAX_FORMER)(self._acted_on_before)
         self._entities: LiveEntities | None = None  # until the first replay
@@ -81,16 +70,22 @@ class LiveFeatures:
         self._touches = False
         self._is_older = False  # what Redis has is an older state, not yet made good
         self._n_broken = 0  # see `Transport`: as of when Redis last had the known epoch
-        self._lost: dict[str, bool] = {}  # users without their row; whether they have live events
+        self._lost: dict[str, bool] = {}  # users without their row; whether it should be there
 
     @classmethod
     def open(
         cls, workspace: Workspace, store: FeatureStore, encoder_id: str | None
     ) -> "LiveFeatures":
-        """On the online store of a Feast repository, which must be a `MatrixRedisOnlineStore`."""
-        online = online_store_of(store)
-        log = LiveLog(online.transport(store.config.online_store), store.project)
-        return cls(workspace, log, OnlineViews(store).write, encoder_id)
+        """On the online store of a Feast repository, which must be a `MatrixRedisOnlineStore`.
+
+        encoder_id : of the interest vectors; None where the model has none
+        """
+        transport = online_store_of(store).transport(store.config.online_store)
+        log, views = LiveLog(transport, store.project), OnlineViews(store)
+        ttl_s, departures = workspace.dataset.live.user_ttl_s, None
+        if ttl_s is not None:
+            departures = Departures(transport, store.project, log, views, encoder_id, ttl_s)
+        return cls(workspace, log, LiveRows(views.write, encoder_id, departures))
 
     @property
     def history(self) -> PreparedHistory:
@@ -118,10 +113,13 @@ class LiveFeatures:
         state = entities and entities.state(LiveKey("user", user_id))
         return state.written if state else None
 
-    def note_loss(self, user_id: str) -> None:
-        """Takes note that the user's row is missing, or older than `known_since` said before."""
+    def note_loss(self, user_id: str, has_left: bool) -> None:
+        """Takes note that the user's row is missing, or older than `known_since` said before.
+
+        That of a user who had left is made again, and is no sign that Redis loses anything.
+        """
         if len(self._lost) < _MAX_LOST:
-            self._lost[user_id] = bool(self.acted_on(user_id))
+            self._lost[user_id] = not has_left and bool(self.acted_on(user_id))
 
     def follow(self, prepared: Callable[[], Stamp | None]) -> None:
         """See `NewestHistory`."""
@@ -194,10 +192,12 @@ class LiveFeatures:
             self._index.catch_up()
             prepared, ends = self._history.of_journal, dict(place or {})
             self._counts.begin(prepared, ends)
+            leave = self._rows.departures is not None
             entities = LiveEntities(
-                self._history, self._live, epoch, self._of_journal, self._counts
+                self._history, self._live, epoch, self._of_journal, self._counts, users_leave=leave
             )
-            for piece in self._index.pieces_behind(_further(prepared, ends), ends):
+            behind = {name: max(prepared.get(name, 0), end) for name, end in ends.items()}
+            for piece in self._index.pieces_behind({**prepared, **behind}, ends):
                 events = self._history.live_events(piece)
                 events.sort(key=lambda each: each.event.time)
                 for at in range(0, len(events), _REPLAY_EVENTS):
@@ -217,11 +217,16 @@ class LiveFeatures:
         self._counts.note_own(files)
 
     def keep_place(self, ends: Mapping[str, int]) -> None:
-        """Keeps that this much of files is applied, for the next process; raises as `apply`."""
+        """Keeps that this much of files is applied, for the next process; raises as `apply`.
+
+        Users who left are removed then.
+        """
         with self._lock:
             entities = self._entities
             if entities is not None and not self._is_older:
                 self._live.keep_place(str(self._history.stamp), entities.epoch, ends)
+                if self._rows.departures is not None:
+                    self._rows.departures.sweep(self._history)
 
     def _made_good(self) -> LiveEntities:
         self._is_older = True
@@ -237,15 +242,16 @@ class LiveFeatures:
         folded = [key for key in keys if entities.state(key) is None]
         for at in range(0, len(folded), _REPLAY_EVENTS):
             piece = folded[at : at + _REPLAY_EVENTS]
-            self._write_rows(entities, entities.restore(piece, [], touch=True))
+            self._rows.write(entities.history.items, entities.restore(piece, [], touch=True))
 
     def _restore_lost(self, entities: LiveEntities) -> None:
         """Derives rows anew that somebody found missing or older than they were written."""
         lost = list(self._lost)
         if lost:
-            _log.warning("Redis lost rows of %d users: made again from the journal", len(lost))
+            level = logging.WARNING if any(self._lost.values()) else logging.INFO
+            _log.log(level, "Made rows of %d users, which were missing or older", len(lost))
             keys = [LiveKey("user", user_id) for user_id in lost]
-            self._write_rows(entities, entities.restore(keys, self._of_journal(keys)))
+            self._rows.write(entities.history.items, entities.restore(keys, self._of_journal(keys)))
             for user_id in lost:
                 self._lost.pop(user_id, None)
 
@@ -274,15 +280,7 @@ class LiveFeatures:
         self, entities: LiveEntities, events: Sequence[LiveEvent], *, touch: bool = False
     ) -> None:
         counted = [each for each in events if entities.history.counts(each.event)]
-        self._write_rows(entities, entities.add(counted, touch=touch))
-
-    def _write_rows(self, entities: LiveEntities, changed: Sequence[LiveEntity]) -> None:
-        item_ids = entities.history.items.ids
-        for view, table in row_tables(changed, item_ids, self._encoder_id).items():
-            if len(table):
-                self._write(view, table)
-        for each in changed:
-            each.written = each.statistics.stamp
+        self._rows.write(entities.history.items, entities.add(counted, touch=touch))
 
     def _remove_long_folded(self, previous: PreparedHistory) -> None:
         """Takes out of Redis what the previous preparation had too: every process knows it."""
@@ -291,8 +289,3 @@ class LiveFeatures:
         for piece in self._index.pieces_between(self._index.removed(), ends):
             self._live.remove(members_by_key(piece))
         self._index.note_removed(ends)
-
-
-def _further(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    """By file the greater of two offsets."""
-    return {name: max(one.get(name, 0), other.get(name, 0)) for name in {*one, *other}}

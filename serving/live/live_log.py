@@ -6,7 +6,8 @@ all before. The greatest score therefore names the set of events that a row was 
 carry it as their created timestamp, and of two rows the row of the fuller set wins.
 
 Redis must not evict these keys (maxmemory-policy noeviction, or volatile-*: they never expire).
-What it loses, all at once or key by key, is noticed and taken from the journal again.
+What it loses, all at once or key by key, is noticed and taken from the journal again; so is what
+`serving.live.departures` removes of users who left.
 """
 
 import hashlib
@@ -186,6 +187,12 @@ class LiveLog:
             self._transport.write(
                 [("ZREM", self._name(key), *each) for key, each in members.items()]
             )
+
+    def drop_users(self, user_ids: Sequence[str]) -> None:
+        """Removes all events of users; the journal has them."""
+        self._transport.write(
+            [("DEL", self._name(LiveKey("user", user_id))) for user_id in user_ids]
+        )
 
     def _name(self, key: LiveKey) -> str:
         return f"{self._prefix}{key.kind}:{key.entity_id}"

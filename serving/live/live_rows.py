@@ -1,14 +1,17 @@
 """The newest rows of users and items as tables of the online views that follow live events."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from feast_fusion.column_names import vector_view
 from feast_fusion.times import TIMESTAMP
+from serving.live.departures import Departures
 from serving.live.live_entity import LiveEntity
 from transformations import names
+from transformations.id_map import IdMap
 from transformations.running_activity import RunningUser
 from transformations.schema import ITEM_STATS, USER_RECENT, USER_STATS, VECTOR
 
@@ -16,16 +19,48 @@ _INTEREST = pa.schema(
     [("user_id", pa.string()), ("event_timestamp", TIMESTAMP), (names.USER_INTEREST, VECTOR)]
 )
 
+# Writes the rows of one view; a row that is not newer than the stored row must be left out.
+WriteRows = Callable[[str, pa.Table], None]
 
-def row_tables(
+
+@dataclass(frozen=True)
+class LiveRows:
+    """The rows of users and items in the online views.
+
+    Attributes
+    ----------
+    encoder_id : of the interest vectors; None where the model has none
+    departures : is told whose rows are written; None where users never leave
+    """
+
+    write_view: WriteRows
+    encoder_id: str | None
+    departures: Departures | None = None
+
+    def write(self, items: IdMap, changed: Sequence[LiveEntity]) -> None:
+        """Write the newest row of each entity to each of its views.
+
+        items : by whose codes events have their items
+        """
+        if self.departures is not None:
+            self.departures.note([each.key.entity_id for each in changed if _is_user(each)])
+        for view, table in _row_tables(changed, items.ids, self.encoder_id).items():
+            if len(table):
+                self.write_view(view, table)
+        for each in changed:
+            each.written = each.statistics.stamp
+
+
+def _is_user(entity: LiveEntity) -> bool:
+    return entity.key.kind == "user"
+
+
+def _row_tables(
     entities: Sequence[LiveEntity], item_ids: pa.Array, encoder_id: str | None
 ) -> dict[str, pa.Table]:
-    """By view of `names.LIVE_VIEWS` its rows; interest only where there is an `encoder_id`.
-
-    item_ids : the ids of all items, by their codes
-    """
-    items = [each for each in entities if each.key.kind == "item"]
-    users = [each for each in entities if each.key.kind == "user"]
+    """By view of `names.LIVE_VIEWS` its rows; interest only where there is an `encoder_id`."""
+    users = [each for each in entities if _is_user(each)]
+    items = [each for each in entities if not _is_user(each)]
     tables = {
         names.ITEM_STATS: _table(items, ITEM_STATS, [each.statistics.row() for each in items]),
         names.USER_STATS: _table(users, USER_STATS, [each.statistics.row() for each in users]),

@@ -50,6 +50,10 @@ class PreparedEvents:
         )
         return list(map(Occurrence, *columns))
 
+    def has_user(self, user_id: str) -> bool:
+        """Whether an interaction is of the user."""
+        return self._by["user"].ids.code(user_id) is not None
+
     def contain(self, event_ids: Sequence[str]) -> list[bool]:
         """Whether an interaction has the id, per id."""
         return self._ids.contain(event_ids)

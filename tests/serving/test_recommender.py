@@ -31,6 +31,7 @@ from serving.answers import (
 from serving.candidates import Search
 from serving.catalogue_watch import CatalogueWatch
 from serving.live_users import LiveUsers
+from serving.online_views import OnlineViews
 from serving.query import read_query
 from serving.ranking import QUERY_WEIGHT, Ordered, Ranking
 from serving.recommender import Recommender
@@ -104,6 +105,24 @@ def test_answers_are_flagged_while_any_row_may_be_older(films: Project, tmp_path
             assert answer.reasons == (STORE_INCOMPLETE,)
         is_behind.append(False)
         assert not bench.recommender.recommend("u3").degraded
+
+
+def test_what_left_with_a_user_is_missed_and_asked_for(films: Project, tmp_path: Path) -> None:
+    noted: list[tuple[str, bool]] = []
+    live = LiveUsers(note_loss=lambda user_id, has_left: noted.append((user_id, has_left)))
+    with open_bench(films.workspace, tmp_path / "redis", live=live) as bench:
+        for user_id in ("stays", "leaves"):
+            bench.write_user(user_id, ["f2", "f4"])
+        views = ["user_recent", "user_stats", f"user_interest__{bench.features.encoder_id}"]
+        OnlineViews(bench.store).mark_left(views, ["leaves", "nobody"])
+        recommender = bench.recommender
+        for user_id, said in (("stays", ()), ("nobody", ()), ("leaves", (STORE_INCOMPLETE,))):
+            for answer in (recommender.recommend(user_id), recommender.rank(user_id, ["f1"])):
+                assert answer.reasons == said
+        assert noted == [("leaves", True)] * 2
+        assert bench.features.read_user("nobody").since("user_recent") == -1
+        bench.write_user("leaves", ["f2", "f4"])
+        assert not recommender.recommend("leaves").degraded
 
 
 def test_scores_are_the_choosers(bench: Bench, films: Project) -> None:

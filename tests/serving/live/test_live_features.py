@@ -24,6 +24,7 @@ from serving.live.live_entities import LiveEntities
 from serving.live.live_entity import LiveEntity
 from serving.live.live_features import LiveFeatures
 from serving.live.live_log import Addition, LiveKey, LiveLog, Read
+from serving.live.live_rows import LiveRows
 from serving.online_views import OnlineViews
 from tests.datasets import START
 from tests.serving.live.live_repo import (
@@ -341,7 +342,7 @@ def test_a_write_that_fails_is_made_good_by_applying_again(
         OnlineViews(store).write(view, table)
 
     log = LiveLog(online.transport(store.config.online_store), store.project)
-    features = LiveFeatures(workspace, log, write, encoder_id(workspace))
+    features = LiveFeatures(workspace, log, LiveRows(write, encoder_id(workspace)))
     events = random_events(12, 50)
     with Journal(workspace.events) as journal:
         journal.append(events)

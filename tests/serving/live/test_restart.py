@@ -104,8 +104,8 @@ def test_what_redis_lost_while_no_process_ran_is_noticed_when_it_is_needed(
         assert client.delete(*rows)
     with service(workspace, url) as (intake, features, store):
         post(intake, 41, 42)  # of u1 and f16
-        features.note_loss("u2")
-        features.note_loss("nobody")
+        features.note_loss("u2", False)
+        features.note_loss("nobody", False)
         assert features.is_behind  # of u2: it has events
         wait_until(lambda: not features.is_behind)
         lost = [event(41), event(2, item_id="f2")]
