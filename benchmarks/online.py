@@ -1,4 +1,7 @@
-"""Online reads: ours, Feast's own Redis store, and redis-py by hand without decoding (the floor).
+"""Online reads: ours, Feast's own Redis store, and two floors that decode nothing.
+
+One floor is redis-py by hand; the other a bare socket, which sends the packed commands and takes as
+many bytes as are known to come.
 
 A request reads 500 items (a 384-d vector and 5 scalars) and one user (three views: 6 scalars, a
 384-d vector, a list of 50 ids). All cases run in one process on one Redis and take turns; their
@@ -31,7 +34,7 @@ OURS = "feast_fusion.redis_matrix.MatrixRedisOnlineStore"
 WIDTH = 384
 N_ITEMS = 500
 SCALARS = [f"s{i}" for i in range(5)]
-# Of the floor: at most.
+# Of redis-py's: at most.
 TARGETS = {
     "read_online": 1.3,
     "read_online, float16": 0.9,
@@ -39,6 +42,11 @@ TARGETS = {
     "read_online, warm cache": 0.25,
 }
 ROUNDED = {"float16": MIN_COSINE, "int8": MIN_INT8_COSINE}
+
+TARGET_OF_SOCKET = 1.6
+FLOORS = ("redis-py", "bare socket")
+
+Commands = list[tuple[bytes, list[bytes]]]
 
 ITEM = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING)
 USER = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
@@ -99,12 +107,12 @@ def references(store: FeatureStore) -> list[str]:
     return [f"{view.name}:{f.name}" for view in store.list_feature_views() for f in view.features]
 
 
-def by_hand(store: FeatureStore, server: RunningRedis, items: list[str]) -> Callable[[], Any]:
-    """The floor: redis-py pipelines one HMGET per entity, of the fields that ours reads."""
+def commands_of(store: FeatureStore, items: list[str]) -> Commands:
+    """One HMGET per entity, of the fields that ours reads."""
     plan = online_store_of(store).read_plan(
         store.config, store.registry, references(store), full_feature_names=True
     )
-    commands = [
+    return [
         (key, group.fields)
         for group in plan.groups
         for key in encode_keys(
@@ -114,6 +122,10 @@ def by_hand(store: FeatureStore, server: RunningRedis, items: list[str]) -> Call
             store.project,
         )
     ]
+
+
+def by_hand(server: RunningRedis, commands: Commands) -> Callable[[], Any]:
+    """The floor of redis-py."""
     client = redis.Redis.from_url(server.url)
 
     def read() -> Any:
@@ -123,6 +135,32 @@ def by_hand(store: FeatureStore, server: RunningRedis, items: list[str]) -> Call
             return pipe.execute()
 
     return read
+
+
+def by_socket(server: RunningRedis, commands: Commands) -> Callable[[], Any]:
+    """The floor of a bare socket."""
+    connection = redis.Redis.from_url(server.url).connection_pool.get_connection()
+    packed = b"".join(
+        connection.pack_commands([("HMGET", key, *fields) for key, fields in commands])
+    )
+    connection.send_packed_command([packed])
+    replies = [connection.read_response() for _ in commands]
+    n_bytes = sum(len(_as_sent(reply)) for reply in replies)
+    into = memoryview(bytearray(n_bytes))
+
+    def read() -> Any:
+        connection._sock.sendall(packed)
+        at = 0
+        while at < n_bytes:
+            at += connection._sock.recv_into(into[at:])
+
+    return read
+
+
+def _as_sent(reply: list[bytes | None]) -> bytes:
+    """The bytes of a reply to HMGET."""
+    values = (b"$-1\r\n" if v is None else b"$%d\r\n%b\r\n" % (len(v), v) for v in reply)
+    return b"*%d\r\n" % len(reply) + b"".join(values)
 
 
 def ours(store: FeatureStore, items: list[str]) -> Callable[[], Any]:
@@ -227,8 +265,10 @@ def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, A
             for store in (full, *rounded.values()):
                 fill(store, n_stored)
             items = [f"i{i}" for i in np.random.default_rng(1).permutation(n_stored)[:N_ITEMS]]
+            commands = commands_of(full, items)
             cases = {
-                "floor": by_hand(full, server, items),
+                "redis-py": by_hand(server, commands),
+                "bare socket": by_socket(server, commands),
                 "read_online": ours(full, items),
                 **{f"read_online, {each}": ours(rounded[each], items) for each in ROUNDED},
                 "read_online, warm cache": ours(cached, items),
@@ -244,7 +284,7 @@ def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, A
                 for name, read in cases.items():
                     seconds[name].append(timed(read))
             at_8 = {
-                "floor": concurrent(lambda: by_hand(full, server, items), 8, rounds // 5),
+                "redis-py": concurrent(lambda: by_hand(server, commands), 8, rounds // 5),
                 "read_online": concurrent(lambda: ours(full, items), 8, rounds // 5),
             }
             for store in (full, cached, *rounded.values()):
@@ -252,6 +292,7 @@ def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, A
     found = [_case(name, seconds, quantile) for name in TARGETS for quantile in (50, 99)]
     found.append(_case("read_online", at_8, 50, " by 8 callers"))
     targets = [f"{name}: p50 at most {share} of redis-py's" for name, share in TARGETS.items()]
+    targets.append(f"read_online: p50 at most {TARGET_OF_SOCKET} of a bare socket's")
     return report("online", found, targets, json_path)
 
 
@@ -259,4 +300,5 @@ def _case(name: str, seconds: dict[str, list[float]], quantile: int, suffix: str
     ms = {each: float(np.percentile(taken, quantile)) * 1000 for each, taken in seconds.items()}
     peers = {each: value for each, value in ms.items() if each.startswith("feast")}
     case = f"{name}, {N_ITEMS} items{suffix}"
-    return compared(case, f"p{quantile}", "ms", ms[name], peers, {"redis-py": ms["floor"]})
+    floors = {each: ms[each] for each in FLOORS if each in ms}
+    return compared(case, f"p{quantile}", "ms", ms[name], peers, floors)

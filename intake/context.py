@@ -101,6 +101,8 @@ class ContextColumns(Section):
 
     def clock_columns(self, times: pa.ChunkedArray) -> dict[str, pa.Array]:
         """By name the (n,) hours and weekdays of instants, as texts."""
+        if not self.clock:
+            return {}
         local = pl.Series(times.cast(TIMESTAMP)).dt.convert_time_zone(ZoneInfo(self.zone).key)
         found = {"hour": local.dt.hour, "weekday": local.dt.weekday}
         return {

@@ -136,8 +136,8 @@ def load_catalogue(
         words=QueryWords.of(rows, workspace.dataset),
         seen=load_seen_items(workspace.source(names.INTERACTIONS), items),
         scorer=model.on(items, rows, version),
-        collaboration=Collaboration.of(
-            ids, version.together[back][:, back], factors.newest(to_micros(at))
+        collaboration=Collaboration(
+            ids, factors.newest(to_micros(at)), version.together[back][:, back]
         ),
         by_id=order,
     )

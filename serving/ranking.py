@@ -100,7 +100,7 @@ def list_items(
     reasons = None
     if explain:
         reasons = explain_items(catalogue, slate.rows(best), candidates, best)
-    kinds = _kinds(slate.items.acted_on, slate.items.described)
+    kinds = _kinds(slate.items.acted_on[best], slate.items.described[best])
     found = _items(catalogue, candidates, best, ordered.scores, kinds, reasons, ordered.liked)
     if ordered.outcomes:
         for item, place in zip(found, best.tolist(), strict=True):
@@ -129,7 +129,7 @@ def rank_by_popularity(
         reasons = [
             tuple(source_reasons(candidates.sources(catalogue, at))) for at in order.tolist()
         ]
-    kinds = _kinds(acted_on, described)
+    kinds = _kinds(acted_on[order], described[order])
     return _items(catalogue, candidates, order, scores, kinds, reasons)
 
 
@@ -181,12 +181,8 @@ def _order(scores: NDArray[np.floating], known: Flags, tie: Rows | None = None) 
 
 
 def _kinds(acted_on: Flags, described: Flags) -> list[ItemKind]:
-    names: Mapping[tuple[bool, bool], ItemKind] = {
-        (False, True): "text_only",
-        (False, False): "none",
-    }
-    pairs = zip(acted_on.tolist(), described.tolist(), strict=True)
-    return [names.get(pair, "full") for pair in pairs]
+    names: tuple[ItemKind, ...] = ("none", "text_only", "full")
+    return [names[at] for at in np.where(acted_on, 2, described).tolist()]
 
 
 def _items(
@@ -207,8 +203,8 @@ def _items(
             values[at],
             None if likes is None else likes[at],
             candidates.sources(catalogue, at),
-            kinds[at],
-            kinds[at] != "full",
+            kinds[place],
+            kinds[place] != "full",
             reasons[place] if reasons is not None else (),
         )
         for place, at in enumerate(order.tolist())

@@ -241,7 +241,7 @@ class Recommender:
         with span("candidates"):
             search = self._search(request, row, seen | recent)
             candidates = search.best(max(n, self._n_candidates))
-        slate = self._slates.of(user, candidates.item_ids, request.now, request.context)
+        slate = self._slates.of(user, row, candidates.item_ids, request.now, request.context)
         return self._answer(request, candidates, slate, n, since)
 
     def _popular(self, request: Request, n: int, seen: set[str], reason: str) -> Recommendations:

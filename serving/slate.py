@@ -127,28 +127,33 @@ class Slates:
             Redis does not answer in time.
         """
         user, replies = self._features.read_both(user_id, item_ids, now)
-        return self._slate(user, item_ids, replies, now, context)
+        row = self._features.user_row(user, now)
+        return self._slate(user, row, item_ids, replies, now, context)
 
     def of(
         self,
         user: UserFeatures,
+        row: TrainingSet,
         item_ids: Sequence[str],
         now: datetime,
         context: Context = NOTHING,
     ) -> Slate:
-        """The slate of a user who has been read before; raises as `read`."""
+        """The slate of a user who has been read before, and whose features are `row`.
+
+        Raises as `read`.
+        """
         replies = self._features.read_items(item_ids)
-        return self._slate(user, item_ids, replies, now, context)
+        return self._slate(user, row, item_ids, replies, now, context)
 
     def _slate(
         self,
         user: UserFeatures,
+        row: TrainingSet,
         item_ids: Sequence[str],
         replies: Sequence[Reply],
         now: datetime,
         context: Context,
     ) -> Slate:
-        row = self._features.user_row(user, now)
         return Slate(
             user,
             with_context(row, self._columns, [context]),

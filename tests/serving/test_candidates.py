@@ -57,7 +57,7 @@ def make_catalogue(n: int = N, n_cold: int = 4, seed: int = 0) -> Catalogue:
             IdMap.of([]), np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64)
         ),
         scorer=NextItemScorer(Signals(version, sequence, vectors, vectors, False), chooser, 50),
-        collaboration=Collaboration.of(items, version.together, FactorVersion.empty(n)),
+        collaboration=Collaboration(items, FactorVersion.empty(n), version.together),
         by_id=np.arange(n),
     )
 

@@ -67,7 +67,9 @@ def test_inputs_are_those_of_the_joined_rows(
     for _ in range(3):  # from Redis, encoded; from the cache; all kept
         assert_same(slates.read(user_id, ITEMS, datetime.now(UTC)), bench, artifact)
     user = bench.features.read_user(user_id)
-    assert_same(slates.of(user, ITEMS[::-7], datetime.now(UTC)), bench, artifact)
+    now = datetime.now(UTC)
+    row = bench.features.user_row(user, now)
+    assert_same(slates.of(user, row, ITEMS[::-7], now), bench, artifact)
 
 
 def test_a_changed_item_is_encoded_anew(bench: Bench, artifact: Artifact) -> None:

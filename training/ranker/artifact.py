@@ -201,10 +201,10 @@ def probabilities(ranker: Ranker, inputs: RankerInputs) -> NDArray[np.float32]:
 
 def every_probability(ranker: Ranker, inputs: RankerInputs) -> NDArray[np.float32]:
     """(n, 1 + K) sigmoid of the ranker's logits, of being liked and of the outcomes, on the CPU."""
-    device = next(ranker.parameters()).device
+    starts = range(0, len(inputs), _SCORED_TOGETHER)
     with torch.inference_mode():
-        batches = torch.split(torch.arange(len(inputs), device=device), _SCORED_TOGETHER)
-        parts = [torch.sigmoid(ranker.every(inputs.batch(rows))) for rows in batches]
+        batches = (inputs.batch(slice(at, at + _SCORED_TOGETHER)) for at in starts)
+        parts = [torch.sigmoid(ranker.every(batch)) for batch in batches]
     nothing = np.zeros((0, 1 + ranker.shape.outcomes), np.float32)
     scores: NDArray[np.float32] = torch.cat(parts).cpu().numpy() if parts else nothing
     return scores

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from training.ranker.item_texts import ItemTexts
 
+Rows = Tensor | slice  # row numbers, or neighbours, which need not be copied
+
 
 @dataclass(frozen=True)
 class Distinct:
@@ -19,11 +21,11 @@ class Distinct:
     values: Tensor  # (m + 1, ...)
     index: Tensor  # (N,)
 
-    def at(self, rows: Tensor) -> Tensor:
+    def at(self, rows: Rows) -> Tensor:
         """(B, ...) values of the rows, zeros where absent."""
         return self.values[self.index[rows]]
 
-    def present(self, rows: Tensor) -> Tensor:
+    def present(self, rows: Rows) -> Tensor:
         """(B,) bool."""
         return self.index[rows] >= 0
 
@@ -93,8 +95,8 @@ class RankerInputs:
         }
         return replace(self, texts=tuple(text.to(device) for text in self.texts), **moved)
 
-    def batch(self, rows: Tensor) -> Batch:
-        """The examples of the (B,) row numbers."""
+    def batch(self, rows: Rows) -> Batch:
+        """The examples of B rows."""
         return Batch(
             structured=self.structured[rows],
             categories=self.categories[rows],
@@ -111,9 +113,10 @@ class RankerInputs:
         index = self.recent_items.index
         return len(self.recent_items.values) <= 2 and bool((index == index[:1]).all())
 
-    def _recent(self, rows: Tensor) -> dict[str, Tensor]:
+    def _recent(self, rows: Rows) -> dict[str, Tensor]:
         """The recent events of the rows, by their names in `Batch`."""
-        rows = rows[:1] if self._share_events else rows
+        if self._share_events:
+            rows = slice(0, 1) if isinstance(rows, slice) else rows[:1]
         recent = self.recent_items.at(rows)  # (B, H)
         mask, positives, values, ages = self.recent_events.at(rows).unbind(dim=2)
         return {

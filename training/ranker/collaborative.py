@@ -7,6 +7,7 @@ set, of the newest version in a request, and following the events between two tr
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -38,24 +39,26 @@ class Collaboration:
     Attributes
     ----------
     items : ids in ascending order, so that sums over a history have the same bits everywhere
-    beside : (i, i) row j holds what an event with each other item says for item j
+    together : (i, i) row j holds what an event with item j says for each other item
     """
 
     items: IdMap
     factors: FactorVersion
-    beside: sp.csr_matrix
+    together: sp.csr_matrix
 
-    @classmethod
-    def of(cls, items: IdMap, together: sp.csr_matrix, factors: FactorVersion) -> "Collaboration":
-        """That of two views: `together` of an `ItemVersion` and factors, of the same items."""
-        return cls(items, factors, together.T.tocsr())
+    @cached_property
+    def _beside(self) -> sp.csr_matrix:
+        """(i, i) row j holds what an event with each other item says for item j."""
+        return self.together.T.tocsr()
 
     def numbers(self, history: Histories, item: Ints) -> dict[str, Numbers]:
         """(n,) by column for the user of the one history and n items (codes, -1: unknown)."""
         if not len(self.items):
             return _nothing(len(item))
-        weights = weighted_items(history, len(self.items)).toarray()[0]
-        together = (self.beside @ weights)[item]
+        weights = weighted_items(history, len(self.items))
+        weights.sum_duplicates()  # and in ascending order, as below: sums then have the same bits
+        # Rows of the user's items: the other way round all items would be gone through.
+        together = (weights @ self.together).toarray()[0, item]
         return self._numbers(history, np.zeros(len(item), dtype=np.int64), item, together)
 
     def numbers_of_rows(self, rows: TrainingSet) -> dict[str, Numbers]:
@@ -68,7 +71,7 @@ class Collaboration:
         if not len(self.items):
             return _nothing(len(item))
         weights = weighted_items(histories, len(self.items))[user]
-        together = np.asarray(weights.multiply(self.beside[item]).sum(axis=1)).ravel()
+        together = np.asarray(weights.multiply(self._beside[item]).sum(axis=1)).ravel()
         return self._numbers(histories, user, item, together)
 
     def _numbers(
@@ -89,9 +92,8 @@ class Collaborations:
 
     def newest(self, at: int) -> Collaboration:
         """The one valid at an instant (us)."""
-        return Collaboration.of(
-            self._items, self._neighbours.newest(at).together, self._factors.newest(at)
-        )
+        together = self._neighbours.newest(at).together
+        return Collaboration(self._items, self._factors.newest(at), together)
 
     def add_to(self, rows: TrainingSet) -> TrainingSet:
         """The rows with the collaborative numbers of each row's own instant as columns.

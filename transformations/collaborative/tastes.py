@@ -71,11 +71,12 @@ def _fold_in(
 ) -> Numbers:
     """(q, 1 + r) bias and factors of the users; what an item's mean does not explain is theirs."""
     residual = answers - version.means[kind, histories.item].astype(np.float64)
-    known = np.flatnonzero(np.isfinite(residual))
+    known = np.isfinite(residual)
     items, place = np.unique(histories.item[known], return_inverse=True)  # few of a catalogue
-    at, shape = (histories.query[known], place), (len(histories), len(items))
-    counts = sp.csr_matrix((np.ones(len(known)), at), shape=shape)
-    sums = sp.csr_matrix((residual[known], at), shape=shape)
+    lengths = np.bincount(histories.query[known], minlength=len(histories))
+    offsets, shape = np.append(0, np.cumsum(lengths)), (len(histories), len(items))
+    counts = sp.csr_matrix((np.ones(len(place)), place, offsets), shape=shape)
+    sums = sp.csr_matrix((residual[known], place, offsets), shape=shape)
     columns = np.empty((len(items), 1 + N_FACTORS))
     columns[:, 0], columns[:, 1:] = _BIAS_SCALE, version.factors[kind, items]
     return solve_ridge(counts, sums, columns)

@@ -131,7 +131,7 @@ def test_a_request_has_the_bits_of_its_rows(versions: Collaborations, rows: Trai
 
 def test_without_any_item_nothing_is_said(versions: Collaborations) -> None:
     nothing = sp.csr_matrix((0, 0), dtype=np.float32)
-    others = Collaboration.of(IdMap.of([]), nothing, FactorVersion.empty(0))
+    others = Collaboration(IdMap.of([]), FactorVersion.empty(0), nothing)
     history = Histories.of(rows_of(LOG).take(np.array([299])), others.items)
     found = others.numbers(history, np.array([-1, -1]))
     assert list(found) == list(COLUMNS)
