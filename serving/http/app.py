@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from feast_fusion.errors import SchemaError, StoreUnavailableError
 from feast_fusion.tracing import span
 from serving.answers import OVERLOADED, Recommendations, SimilarItem
-from serving.http.embeddings import EmbeddingsAnswer, TextEncoding
+from serving.http.embeddings import EmbeddingsAnswer, Models, TextEncoding
 from serving.http.gate import RequestGate
 from serving.http.metric_peers import MetricPeers
 from serving.http.problems import ProblemError, busy_response, describe_problems, install_problems
@@ -112,6 +112,7 @@ def _add_routes(app: FastAPI, service: "_Service", *, needs_key: bool) -> None:
     posts.post("/similar", response_model=SimilarItems)(service.similar)
     posts.post("/events", response_model=Submission)(service.post_events)
     posts.post("/v1/embeddings", response_model=EmbeddingsAnswer)(service.embed)
+    gets.get("/v1/models", response_model=Models)(service.list_models)
     gets.get("/metrics", response_class=PlainTextResponse)(service.show_metrics)
     app.get("/health/live", response_model=Health)(service.live)
     app.get("/health/ready", response_model=Health, responses=describe_problems(503))(service.ready)
@@ -224,6 +225,10 @@ class _Service:
         deadline_s = self._settings.embedding_deadline_ms / 1000
         answer = partial(self._encoding.answer, body, deadline_s)
         return _json(await self._within(self._embedding, deadline_s, answer))
+
+    async def list_models(self) -> Response:
+        """The names of the encoder, which /v1/embeddings takes."""
+        return _json(self._encoding.models())
 
     async def live(self) -> Response:
         """Whether the process answers at all."""

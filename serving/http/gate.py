@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.http.json_lines import describe_error
-from serving.http.problems import busy_response, problem_response
+from serving.http.problems import busy_response, is_openai, problem_response
 from serving.http.request_ids import HEADER, name_request
 from serving.http.request_spans import describe_answer, request_span
 from serving.http.service_metrics import ServiceMetrics
@@ -51,6 +51,7 @@ class RequestGate:
             return
         started = time.perf_counter()
         answer = _Answer(send, name_request(scope["headers"]))
+        is_openai.set(scope["path"].startswith("/v1/"))
         kind = _kind(scope["path"])
         self._in_flight[kind] += 1
         with self._metrics.one_in_flight(), request_span(scope["headers"]) as span:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,9 @@ from starlette.responses import Response
 
 from feast_fusion.errors import FeatureNotFoundError, StoreUnavailableError
 from serving.http.request_ids import request_id
+
+# Whether the request is to a route in OpenAI's form, whose clients look for `error`.
+is_openai: ContextVar[bool] = ContextVar("is_openai", default=False)
 
 _MEDIA_TYPE = "application/problem+json"
 _RETRY = {"Retry-After": "1"}
@@ -27,6 +31,15 @@ class FieldProblem(BaseModel):
     detail: str
 
 
+class OpenAIError(BaseModel):
+    """The same once more, where OpenAI's clients look for it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
 class Problem(BaseModel):
     """The body of every error."""
 
@@ -38,6 +51,7 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = Field(
         default=None, description="Of a request that is not valid."
     )
+    error: OpenAIError | None = Field(default=None, description="Of a route under /v1.")
 
 
 class ProblemError(Exception):
@@ -56,6 +70,8 @@ def problem_response(
     """A problem as an answer; `more` are further members of its body."""
     title = HTTPStatus(status).phrase
     content = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    if is_openai.get():
+        more["error"] = {"message": detail, "type": title, "param": None, "code": str(status)}
     body = json.dumps({**content, "request_id": request_id.get(), **more}, ensure_ascii=True)
     return Response(body, status, headers=dict(headers or {}), media_type=_MEDIA_TYPE)
 

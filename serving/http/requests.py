@@ -133,10 +133,14 @@ class EmbeddingsRequest(BaseModel):
 
     input: Annotated[_OneText | _Texts, Discriminator(_kind_of_input)]
     model: str | None = Field(
-        default=None, description="The encoder's name or id; left out: the same."
+        default=None, description="A name of the encoder, see /v1/models; left out: the same."
     )
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = Field(default=None, description="Only the encoder's own.")
+    dimensions: int | None = Field(
+        default=None,
+        description="Numbers that are kept of each vector, the first ones, which then has length 1 "
+        "again: for encoders that were trained for it (Matryoshka). Left out: all.",
+    )
 
     @property
     def texts(self) -> list[str]:

@@ -8,12 +8,15 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import openai
 import pytest
 
 from cli.embedded_redis import redis_status
 from cli.redis_process import RunningRedis
+from feast_fusion.encoding.vector_cache import Vectors
 from intake.journal_content import read_journal
 from tests.conftest import Project
 from tests.serving.http.operate_pages import FOLDER, Exported, alerts, expressions, panels
@@ -150,12 +153,34 @@ def test_embeddings_in_the_shape_of_openai(service: Service) -> None:
     np.testing.assert_array_equal(vectors, np.stack(unpacked))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
     np.testing.assert_allclose(single["data"][0]["embedding"], vectors[0], atol=1e-2)
-    assert single["usage"] == {"prompt_tokens": 4, "total_tokens": 4}  # with [CLS] and [SEP]
     assert plain["object"] == "list"
     assert [one["index"] for one in plain["data"]] == [0, 1]
-    other = service.post("/v1/embeddings", asked | {"model": "text-embedding-3-small"})
-    assert other.status == 404
-    assert "all-MiniLM-L6-v2" in other.detail
+    assert single["usage"] == {"prompt_tokens": 4, "total_tokens": 4}  # with [CLS] and [SEP]
+
+
+def test_the_client_of_openai_works_unchanged(service: Service) -> None:
+    client = openai.OpenAI(
+        base_url=f"http://127.0.0.1:{service.port}/v1", api_key=KEY, max_retries=0
+    )
+    names = [each.id for each in client.models.list()]
+    assert names[:2] == ["sentence-transformers/all-MiniLM-L6-v2", "all-MiniLM-L6-v2"]
+
+    def vector(model: str, **more: Any) -> Vectors:
+        made = client.embeddings.create(model=model, input=["hello world"], **more)
+        return np.array(made.data[0].embedding, dtype=np.float32)
+
+    whole, cut = vector(names[0]), vector(names[1], dimensions=64)
+    np.testing.assert_allclose(vector(names[2]), whole, atol=1e-6)
+    np.testing.assert_allclose(cut, whole[:64] / np.linalg.norm(whole[:64]), atol=1e-6)
+
+    with pytest.raises(openai.NotFoundError, match="model: got another one, expected") as refused:
+        vector("text-embedding-3-small")
+    assert refused.value.type == "Not Found"
+    with pytest.raises(openai.UnprocessableEntityError, match="expected 1 to 384"):
+        vector(names[0], dimensions=385)
+    stranger = openai.OpenAI(base_url=str(client.base_url), api_key="x", max_retries=0)
+    with pytest.raises(openai.AuthenticationError, match="Got no valid API key"):
+        stranger.models.list()
 
 
 def test_a_key_is_asked_of_all_but_health_and_documentation(service: Service) -> None:
