@@ -3,12 +3,14 @@
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cli.context_option import read_context
 from cli.feast_repository import open_store
+from cli.recommend_all import recommend_to_all, require_one_kind
 from cli.redis import redis_of
 from cli.terminal import say
 from cli.workspace_options import with_workspace
@@ -41,7 +43,7 @@ class _CommandOnUser(click.Command):
 
 
 @click.command(cls=_CommandOnUser)
-@click.argument("user")
+@click.argument("user", required=False)
 @click.option("-n", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many.")
 @click.option("--query", metavar="TEXT", help="What the user asks for, in words.")
 @click.option(
@@ -59,19 +61,34 @@ class _CommandOnUser(click.Command):
 )
 @click.option("--explain", is_flag=True, help="Also say why, item by item.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@click.option("--all", "everybody", is_flag=True, help="Of every user, as Parquet in --out.")
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Of --all; a run that was ended is gone on with.",
+)
 @with_workspace
 def recommend(
     workspace: Workspace,
-    user: str,
+    /,
+    user: str | None,
     n: int,
     query: str | None,
     as_of: datetime | None,
     contexts: tuple[str, ...],
     explain: bool,
     as_json: bool,
+    everybody: bool,
+    folder: Path | None,
 ) -> None:
-    """Print the top N items for USER, with features read from Redis."""
+    """Print the top N items for USER, with features read from Redis, or write those of all."""
+    require_one_kind(user, folder, everybody, as_of=bool(as_of), explain=explain, json=as_json)
     context = read_context(workspace, contexts)
+    if folder is not None:
+        recommend_to_all(workspace, folder, n, query, context)
+        return
+    assert user is not None
     if as_of is not None:
         past = open_past(workspace, as_of.replace(tzinfo=UTC))
         answer = past.recommend(user, n, query=query, explain=explain, context=context)

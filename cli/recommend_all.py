@@ -1,0 +1,70 @@
+"""`feast-fusion recommend --all`: the answers of all users, as Parquet."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import pyarrow.compute as pc
+
+from cli.feast_repository import open_store
+from cli.redis import redis_of
+from cli.terminal import progress_bar, say
+from feast_fusion.parquet.whole import read_parquet
+from intake.workspace import Workspace
+from transformations.names import INTERACTIONS, SERVICE, USERS
+
+if TYPE_CHECKING:
+    from serving.request_context import Context
+
+
+def recommend_to_all(
+    workspace: Workspace, folder: Path, n: int, query: str | None, context: "Context"
+) -> None:
+    """Writes the top `n` of every user to `folder`, or goes on with what is there.
+
+    Raises
+    ------
+    FeatureNotFoundError, SchemaError, StoreUnavailableError
+        As `open_recommender` and `ExportedAnswers.write`.
+    """
+    from serving.assembly import open_recommender
+    from serving.exported_answers import ExportedAnswers
+    from training.promotions import Promotions
+
+    users = _users(workspace)
+    asked: dict[str, Any] = {"n": n, "query": query, "context": dict(context)}
+    asked["model"] = Promotions(workspace).read().main
+    with (
+        redis_of(workspace) as redis,
+        open_recommender(workspace, open_store(workspace, redis), SERVICE) as recommender,
+        progress_bar("Recommend") as advance,
+    ):
+        parts = ExportedAnswers(folder, users, asked).write(
+            lambda user_id: recommender.recommend(user_id, n, query=query, context=context)
+        )
+        for n_done in parts:
+            advance("users", n_done, len(users))
+    say(f"{len(users):,} users in {folder}.")
+
+
+def _users(workspace: Workspace) -> list[str]:
+    """Everybody who has a profile or an event, ascending."""
+    paths = [workspace.source(name) for name in (USERS, INTERACTIONS)]
+    found: set[str] = set()
+    for path in paths:
+        if path.is_file():
+            found |= {*pc.unique(read_parquet(path, ["user_id"])["user_id"]).to_pylist()}
+    return sorted(found)
+
+
+def require_one_kind(
+    user: str | None, folder: Path | None, everybody: bool, **others: bool
+) -> None:
+    """Refuse options of the answer to one user together with `--all`, and neither of the two."""
+    if everybody == (user is not None):
+        raise click.UsageError("got USER and --all or neither, expected one of the two.")
+    if everybody != (folder is not None):
+        raise click.UsageError("--all and --out FOLDER need each other: give both or neither.")
+    unfit = [f"--{name.replace('_', '-')}" for name, given in others.items() if given]
+    if everybody and unfit:
+        raise click.UsageError(f"--all: got {' and '.join(unfit)} too, which is for one USER.")
