@@ -25,7 +25,7 @@ def models() -> None:
     """Look after the trained versions of the model, and which of them answer.
 
     VERSION is a version's name or its beginning. A service takes up what is promoted within
-    seconds, without a stop.
+    seconds, without a stop; with FUSION_MODELS the services of every host do.
     """
 
 
@@ -34,12 +34,8 @@ def models() -> None:
 @with_workspace
 def list_versions(workspace: Workspace, /, as_json: bool) -> None:
     """The versions, the newest first, and the share of the users that each answers."""
-    from training.model_versions import ModelVersions
-    from training.promotions import Promoted, Promotions
-
-    promotions = Promotions(workspace)
-    promoted = promotions.read() if promotions.read_stamp() else Promoted()
-    found = [_described(version, promoted) for version in ModelVersions(workspace).all()]
+    promoted = _promoted(workspace)
+    found = [_described(version, promoted) for version in _all(workspace)]
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -52,13 +48,8 @@ def list_versions(workspace: Workspace, /, as_json: bool) -> None:
 @with_workspace
 def show(workspace: Workspace, /, version: str) -> None:
     """What is known of VERSION, as one JSON object."""
-    from training.model_versions import ModelVersions
-    from training.promotions import Promoted, Promotions
-
-    promotions = Promotions(workspace)
-    promoted = promotions.read() if promotions.read_stamp() else Promoted()
-    found = ModelVersions(workspace).find(version)
-    click.echo(json.dumps(_described(found, promoted), indent=1))
+    described = _described(_find(workspace, version), _promoted(workspace))
+    click.echo(json.dumps(described, indent=1))
 
 
 @models.command()
@@ -77,9 +68,9 @@ def promote(workspace: Workspace, /, version: str, share: float, shadow: bool) -
     from training.model_versions import ModelVersions
     from training.promotions import Promotions
 
-    versions = ModelVersions(workspace)
-    found = versions.find(version)
-    versions.load(found.name).require_next_item()  # else every service would refuse it
+    found = _find(workspace, version)
+    # else every service would refuse it
+    ModelVersions(workspace).load(found.name).require_next_item()
     _require_encoder(workspace, found)
     promotions = Promotions(workspace)
     now = promotions.shadow(found.name) if shadow else promotions.promote(found.name, share)
@@ -90,13 +81,12 @@ def promote(workspace: Workspace, /, version: str, share: float, shadow: bool) -
 @with_workspace
 def rollback(workspace: Workspace, /) -> None:
     """Let those versions answer that did before the last promotion."""
-    from training.model_versions import ModelVersions
     from training.promotions import Promotions
 
     promotions = Promotions(workspace)
-    versions = ModelVersions(workspace)
+    promotions.follow()
     for name in sorted(promotions.before().names):
-        _require_encoder(workspace, versions.find(name))
+        _require_encoder(workspace, _find(workspace, name))
     say(*_answering(promotions.roll_back()))
 
 
@@ -104,21 +94,50 @@ def rollback(workspace: Workspace, /) -> None:
 @click.argument("version")
 @with_workspace
 def delete(workspace: Workspace, /, version: str) -> None:
-    """Remove VERSION, which answers nobody."""
+    """Remove VERSION, which answers nobody, also from where hosts share it."""
     from training.model_versions import ModelVersions
-    from training.promotions import Promotions
+    from training.shared_models import SharedModels
 
-    versions = ModelVersions(workspace)
-    name = versions.find(version).name
-    if name in Promotions(workspace).names():
+    name = _find(workspace, version).name
+    if name in _promoted(workspace).names:
         raise schema_error(
             f"model {name}",
             got="a version that is in use",
             expected="one that is not",
             remedy="Promote another one first: feast-fusion models promote.",
         )
-    versions.delete(name)
+    if (shared := SharedModels.of(workspace)) is not None:
+        shared.remove(name)
+    ModelVersions(workspace).delete(name)
     say(f"Model {name} is removed.")
+
+
+def _promoted(workspace: Workspace) -> "Promoted":
+    """What is promoted now, on whatever host; nothing is no error."""
+    from training.promotions import Promoted, Promotions
+
+    promotions = Promotions(workspace)
+    promotions.follow()
+    return promotions.read() if promotions.read_stamp() else Promoted()
+
+
+def _all(workspace: Workspace) -> "list[ModelVersion]":
+    """The versions of this host and those that hosts share, the newest first."""
+    from training.model_versions import ModelVersions
+    from training.shared_models import SharedModels
+
+    shared = SharedModels.of(workspace)
+    found = [] if shared is None else shared.all()
+    known = {version.name: version for version in [*found, *ModelVersions(workspace).all()]}
+    return sorted(known.values(), key=lambda version: version.trained, reverse=True)
+
+
+def _find(workspace: Workspace, beginning: str) -> "ModelVersion":
+    """As `ModelVersions.find`; a version that only other hosts have is fetched."""
+    from training.model_versions import ModelVersions
+    from training.shared_models import SharedModels
+
+    return (SharedModels.of(workspace) or ModelVersions(workspace)).find(beginning)
 
 
 def _require_encoder(workspace: Workspace, version: "ModelVersion") -> None:

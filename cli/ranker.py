@@ -109,8 +109,12 @@ def promote_trained(workspace: Workspace, version: str, *, always: bool) -> bool
     """Whether a version answers now: always, or where nothing else does; old ones are removed."""
     from training.model_versions import ModelVersions
     from training.promotions import Promotions
+    from training.shared_models import SharedModels
 
+    if (shared := SharedModels.of(workspace)) is not None:
+        shared.push(version)
     promotions = Promotions(workspace)
+    promotions.follow()
     in_use = promotions.names()
     if version not in in_use and (always or not in_use):
         in_use = promotions.promote(version).names

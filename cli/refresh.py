@@ -78,6 +78,7 @@ def _retrain(workspace: Workspace) -> None:
     training_set.save(workspace.training_set)
     version = trained_version(workspace, training_set)
     promotions = Promotions(workspace)
+    promotions.follow()
     promoted = promotions.read() if promotions.names() else None
     if promoted is None or version in promoted.shares:
         promote_trained(workspace, version, always=False)

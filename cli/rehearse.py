@@ -52,9 +52,10 @@ def rehearse(
     from training.model_versions import ModelVersions
     from training.promotions import Promotions
 
-    versions = ModelVersions(workspace)
+    versions, promotions = ModelVersions(workspace), Promotions(workspace)
+    promotions.follow()
     candidate = versions.newest() if model is None else versions.find(model)
-    serving = Promotions(workspace).read().main if against is None else versions.find(against).name
+    serving = promotions.read().main if against is None else versions.find(against).name
     at = None if since is None else to_micros(since.replace(tzinfo=UTC))
     found = rehearsal_of(workspace, candidate.name, serving, since=at, limit=limit)
     if as_json:

@@ -20,7 +20,7 @@ _R = TypeVar("_R")
 def with_workspace(
     command: Callable[Concatenate[Workspace, _P], _R],
 ) -> Callable[..., _R]:
-    """Adds --dataset, --home and --tables to a command, which receives the workspace they name."""
+    """Adds --dataset, --home and other places to a command, which gets the workspace they name."""
 
     @click.option(
         "--dataset",
@@ -40,11 +40,24 @@ def with_workspace(
         metavar="iceberg://CATALOG/NAMESPACE",
         help="Keep the vectors' history in Iceberg tables (FUSION_TABLES). Default: in folders.",
     )
+    @click.option(
+        "--models",
+        envvar="FUSION_MODELS",
+        metavar="PLACE",
+        help="Share trained versions with other hosts, in a folder or at s3://... (FUSION_MODELS).",
+    )
     @wraps(command)
     def opened(
-        *args: Any, dataset: Path | None, home: Path | None, tables: str | None, **options: Any
+        *args: Any,
+        dataset: Path | None,
+        home: Path | None,
+        tables: str | None,
+        models: str | None,
+        **options: Any,
     ) -> _R:
-        workspace = open_workspace(dataset or example_dataset(), home or _default_home(), tables)
+        workspace = open_workspace(
+            dataset or example_dataset(), home or _default_home(), tables, models or None
+        )
         return command(workspace, *args, **options)
 
     return opened

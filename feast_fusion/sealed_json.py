@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from feast_fusion.errors import schema_error
+from feast_fusion.errors import SchemaError, schema_error
 
 _DIGEST = "digest"
 
@@ -27,17 +27,36 @@ def read_json(path: Path) -> dict[str, Any]:
         There is no such file, or it is another than was written.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
+    return parse_json(text, str(path))
+
+
+def parse_json(text: bytes, place: str) -> dict[str, Any]:
+    """What `write_json` was given, of the bytes of its file; errors name it `place`.
+
+    Raises
+    ------
+    SchemaError
+        It is another than was written.
+    """
+    try:
+        content: dict[str, Any] = json.loads(text)
         if content.pop(_DIGEST, None) != _digest(content):
             raise ValueError("it says something else than its digest does")
-    except (OSError, ValueError, AttributeError) as error:
-        raise schema_error(
-            str(path),
-            got=f"no readable JSON ({error})",
-            expected="the file as it was written",
-            remedy="Run feast-fusion run, which makes it anew.",
-        ) from error
+    except (ValueError, AttributeError) as error:
+        raise _unreadable(place, error) from error
     return content
+
+
+def _unreadable(place: str, error: Exception) -> SchemaError:
+    return schema_error(
+        place,
+        got=f"no readable JSON ({error})",
+        expected="the file as it was written",
+        remedy="Run feast-fusion run, which makes it anew.",
+    )
 
 
 def _digest(plain: Mapping[str, Any]) -> str:

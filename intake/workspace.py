@@ -17,6 +17,7 @@ class Workspace:
     Parameters
     ----------
     tables : `iceberg://CATALOG/NAMESPACE`, where the sinks are tables; None is folders in `sinks`
+    shared_models : folder or URL by which hosts share trained versions; None where none are shared
     encoder_host : Unix socket of the process that encodes for this one, see `EncoderHost`; None
         where this process loads what it needs
     """
@@ -24,6 +25,7 @@ class Workspace:
     dataset: Dataset
     home: Path
     tables: str | None = None
+    shared_models: str | None = None
     encoder_host: Path | None = None
 
     @property
@@ -155,7 +157,12 @@ class Workspace:
         return self.root / "redis"
 
 
-def open_workspace(dataset: str | Path, home: str | Path, tables: str | None = None) -> Workspace:
+def open_workspace(
+    dataset: str | Path,
+    home: str | Path,
+    tables: str | None = None,
+    shared_models: str | None = None,
+) -> Workspace:
     """The workspace of the data set described at `dataset` under `home` (both made absolute).
 
     Raises
@@ -170,4 +177,5 @@ def open_workspace(dataset: str | Path, home: str | Path, tables: str | None = N
             expected="iceberg://CATALOG/NAMESPACE",
             remedy="Correct it, or unset it to keep sinks in folders.",
         )
-    return Workspace(load_dataset(dataset), Path(home).expanduser().resolve(), tables)
+    root = Path(home).expanduser().resolve()
+    return Workspace(load_dataset(dataset), root, tables, shared_models)

@@ -61,6 +61,8 @@ class ServedModels(AbstractContextManager["ServedModels"]):
     def __init__(self, promotions: Promotions, open_model: Open, *, refresh_s: float = 1.0) -> None:
         self._promotions, self._open, self._refresh_s = promotions, open_model, refresh_s
         self.is_behind = False
+        if not promotions.names():
+            promotions.follow()  # later ones are taken up while others answer
         self._stamp = promotions.read_stamp()
         self._answering = self._opened(promotions.read(), {}, {})
         self.shadowed = ShadowScoring()
@@ -109,6 +111,7 @@ class ServedModels(AbstractContextManager["ServedModels"]):
 
     def refresh(self) -> bool:
         """Take up what was promoted since; whether anything was."""
+        self._promotions.follow()
         stamp = self._promotions.read_stamp()
         if stamp is None or stamp == self._stamp:
             return False

@@ -8,16 +8,17 @@ A version is named by the digest of its weights, so the same training is the sam
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from feast_fusion.errors import FeatureNotFoundError, SchemaError, schema_error
-from feast_fusion.files import private_folder
+from feast_fusion.files import private_folder, replaced_folder
 from feast_fusion.sealed_json import read_json, write_json
 from intake.workspace import Workspace
 from training.ranker.artifact import Artifact, read_description
@@ -133,6 +134,17 @@ class ModelVersions:
     def load_before_test(self, name: str) -> Artifact:
         """The artifact of a version that evaluations are of. Raises as `Artifact.load`."""
         return Artifact.load(self._folder / name / _BEFORE_TEST)
+
+    def folder(self, name: str) -> Path:
+        """Where the files of a version lie."""
+        return self._folder / name
+
+    def receive(self, name: str, fill: Callable[[Path], None]) -> None:
+        """Keep the version that `fill` puts into an empty folder, unless it is there."""
+        with self._changing():
+            if not self.folder(name).is_dir():
+                with replaced_folder(self.folder(name)) as building:
+                    fill(building)
 
     def delete(self, name: str) -> None:
         """Remove the files of a version."""

@@ -1,7 +1,8 @@
 """Which versions of the model answer, each for which share of the users; and which did before."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from feast_fusion.errors import FeatureNotFoundError, SchemaError, schema_error
 from feast_fusion.files import private_folder, replaced_file
 from feast_fusion.sealed_json import read_json, write_json
 from intake.workspace import Workspace
+from training.shared_models import SharedModels
 
 _REMEMBERED = 20  # earlier promotions
 
@@ -62,10 +64,15 @@ class Promoted:
 
 
 class Promotions:
-    """What is promoted in one workspace; kept in a file beside the versions."""
+    """What is promoted in one workspace; kept in a file beside the versions.
+
+    Where hosts share models, the file is a copy of theirs: `follow` brings it up to date, and
+    what changes it does so first. All of these raise StoreUnavailableError as `SharedModels`.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         self._path = workspace.promoted
+        self._shared = SharedModels.of(workspace)
 
     def read(self) -> Promoted:
         """What is promoted now.
@@ -88,6 +95,18 @@ class Promotions:
         """All versions in use; none where nothing was promoted."""
         return self.read().names if self._path.is_file() else set()
 
+    def follow(self) -> None:
+        """Take up what another host has promoted, once this host has all versions of it.
+
+        Raises
+        ------
+        FeatureNotFoundError, SchemaError
+            A shared version is gone or damaged; what was promoted before still is.
+        """
+        if self._shared is not None:
+            with self._changing():
+                pass
+
     def read_stamp(self) -> tuple[int, int] | None:
         """What changes with every promotion; None where nothing was promoted."""
         try:
@@ -104,7 +123,7 @@ class Promotions:
         SchemaError
             A share is not above 0 and at most 1, or less than 1 for the first version.
         """
-        with self._lock():
+        with self._changing():
             before = self._before()
             current = before[-1] if before else Promoted()
             if not 0 < share <= 1 or (share < 1 and not set(current.shares) - {name}):
@@ -118,7 +137,7 @@ class Promotions:
 
     def shadow(self, name: str | None) -> Promoted:
         """`name` is asked beside those that answer; None ends that."""
-        with self._lock():
+        with self._changing():
             before = self._before()
             current = before[-1] if before else self.read()
             return self._write(before, Promoted(current.shares, name))
@@ -141,12 +160,26 @@ class Promotions:
 
     def roll_back(self) -> Promoted:
         """What was promoted before is promoted again; raises as `before`."""
-        with self._lock():
+        with self._changing():
             return self._write(self._before()[:-2], self.before())
 
-    def _lock(self) -> FileLock:
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One process of a host at a time, on top of what all hosts have."""
         private_folder(self._path.parent)
-        return FileLock(self._path.with_name(".promoted.lock"))
+        with FileLock(self._path.with_name(".promoted.lock")):
+            if self._shared is not None:
+                self._take(self._shared)
+            yield
+
+    def _take(self, shared: SharedModels) -> None:
+        found = shared.read_promoted()
+        if found is None or (self._path.is_file() and self._path.read_bytes() == found):
+            return
+        with replaced_file(self._path, sync=True) as building:
+            building.write_bytes(found)
+            for name in sorted(_promoted(read_json(building)["now"]).names):
+                shared.find(name)
 
     def _before(self) -> list[Promoted]:
         """All promotions that are remembered, the last one is now's."""
@@ -170,6 +203,10 @@ class Promotions:
         kept = before[-_REMEMBERED:]
         with replaced_file(self._path, sync=True) as building:
             write_json(building, {"now": _plain(now), "before": [_plain(each) for each in kept]})
+            if self._shared is not None:
+                for name in sorted(now.names):
+                    self._shared.push(name)
+                self._shared.write_promoted(building)
         return now
 
 

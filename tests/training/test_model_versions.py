@@ -8,25 +8,19 @@ import numpy as np
 import pytest
 
 from feast_fusion.errors import FeatureNotFoundError, SchemaError
-from intake.model_settings import RankerConfig
 from intake.workspace import Workspace
+from tests.training.shared_place import small_artifacts
 from tests.training.synthetic import make_dataset, make_training_set
 from training.model_versions import ModelVersions
 from training.promotions import Promoted, Promotions
 from training.ranker.artifact import Artifact
-from training.trainer import train
 
 USERS = [f"user {n}" for n in range(4_000)]
 
 
 @pytest.fixture(scope="module")
 def artifacts() -> list[Artifact]:
-    config = RankerConfig(epochs=1, batch_size=128)
-    rows = make_training_set(30)
-    return [
-        train(rows, make_dataset(), config, service="s", encoder_id="e_1", seed=seed).artifact
-        for seed in range(3)
-    ]
+    return small_artifacts(3)
 
 
 @pytest.fixture

@@ -1,17 +1,19 @@
 """Versions of the model are exchanged under a service that goes on answering."""
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
 from intake.workspace import Workspace
 from tests.conftest import Project
 from tests.serving.http.service_process import Answer, Service, copy_project, service_process
-from tests.trained import add_other_version
+from tests.trained import add_other_version, add_reversed_version
 from tests.waiting import wait_until
 from training.promotions import Promotions
 
@@ -26,6 +28,7 @@ class Exchange:
     service: Service
     first: str
     second: str
+    place: Path
 
     @property
     def workspace(self) -> Workspace:
@@ -44,8 +47,11 @@ def exchange(films: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     project = copy_project(films, folder / "home")
     first = Promotions(project.workspace).read().main
     second = add_other_version(project.workspace)
-    with service_process(project, folder / "log", "--rank-threads", "2") as served:
-        yield Exchange(project, served.service, first, second)
+    place = folder / "shared"
+    place.mkdir()
+    variables = {"FUSION_MODELS": str(place)}  # where nobody promotes anything before the last test
+    with service_process(project, folder / "log", "--rank-threads", "2", **variables) as served:
+        yield Exchange(project, served.service, first, second, place)
 
 
 @dataclass
@@ -155,3 +161,20 @@ def test_a_version_that_cannot_be_loaded_leaves_those_before(exchange: Exchange)
     wait_until(lambda: exchange.answering() == {exchange.second}, "it is tried again")
     assert exchange.service.metric("fusion_model_behind") == 0
     exchange.project.here("models", "rollback")
+
+
+def test_a_version_of_another_host_answers_once_it_is_promoted_there(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    there = replace(exchange.workspace, home=tmp_path / "there", shared_models=str(exchange.place))
+    shutil.copytree(exchange.workspace.models, there.models)
+    trained = add_reversed_version(there)
+    with load(exchange) as asked:
+        Promotions(there).promote(trained)
+        wait_until(lambda: exchange.answering() == {trained}, "the version answers")
+    assert {answer.status for answer in asked.answers} == {200}
+    assert Promotions(exchange.workspace).read() == Promotions(there).read()
+    exchange.place.rename(tmp_path / "unmounted")
+    behind = "fusion_model_behind"
+    wait_until(lambda: exchange.service.metric(behind) == 1, "the service says it")
+    assert exchange.answering() == {trained}
