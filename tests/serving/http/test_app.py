@@ -1,5 +1,6 @@
 """The real process on the films data set: what it answers, what it keeps, how it ends."""
 
+import asyncio
 import base64
 import json
 import os
@@ -16,6 +17,8 @@ import pytest
 
 from cli.embedded_redis import redis_status
 from cli.redis_process import RunningRedis
+from feast_fusion.client import AsyncClient, Client, ServiceError
+from feast_fusion.client.replies import Recommendations
 from feast_fusion.encoding.vector_cache import Vectors
 from intake.journal_content import read_journal
 from tests.conftest import Project
@@ -181,6 +184,32 @@ def test_the_client_of_openai_works_unchanged(service: Service) -> None:
     stranger = openai.OpenAI(base_url=str(client.base_url), api_key="x", max_retries=0)
     with pytest.raises(openai.AuthenticationError, match="Got no valid API key"):
         stranger.models.list()
+
+
+def test_our_own_clients_ask_everything(service: Service) -> None:
+    url = f"http://127.0.0.1:{service.port}"
+    with Client(url, api_key=KEY) as client:
+        answer = client.recommend("u3", n=4, explain=True, request_id="click-1")
+        assert len(answer.items) == 4 and answer.items[0].reasons and not answer.degraded
+        ranked = client.rank("u3", [item.item_id for item in answer.items])
+        assert {item.item_id for item in ranked.items} == {item.item_id for item in answer.items}
+        assert len(client.similar(text=QUERY, n=3)) == 3
+        event = {"user_id": "u3", "item_id": answer.items[0].item_id, "value": 5, "event_id": "e9"}
+        assert client.send_events([event], wait_ms=2000).outcomes[0].status == "accepted"
+        assert client.send_events([event]).outcomes[0].status == "duplicate"
+        with pytest.raises(ServiceError, match="unknown item_id") as refused:
+            client.send_events([event | {"item_id": "none", "event_id": "e10"}], wait_ms=0)
+        assert refused.value.status == 422 and refused.value.request_id
+        again = client.recommend("u3", n=4)
+    assert answer.items[0].item_id not in {item.item_id for item in again.items}
+
+    async def ask() -> tuple[Recommendations, ...]:
+        async with AsyncClient(url, api_key=KEY) as client:
+            return tuple(await asyncio.gather(*(client.recommend("u3", n=4) for _ in range(4))))
+
+    assert [[i.item_id for i in one.items] for one in asyncio.run(ask())] == [
+        [item.item_id for item in again.items]
+    ] * 4
 
 
 def test_a_key_is_asked_of_all_but_health_and_documentation(service: Service) -> None:

@@ -1,0 +1,75 @@
+"""What the service answers, as checked objects; what a newer service adds is left out."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Reason(_Reply):
+    """One reason for an item's place, in words that can be shown."""
+
+    kind: str
+    text: str
+    value: float | None
+    item_id: str | None
+
+
+class RankedItem(_Reply):
+    """One item; the fields are those of the service, see its /docs."""
+
+    item_id: str
+    title: str | None
+    score: float | None
+    liked: float | None
+    sources: tuple[str, ...]
+    features: str
+    cold: bool
+    reasons: tuple[Reason, ...]
+    outcomes: dict[str, float | None] | None
+
+
+class Recommendations(_Reply):
+    """Best item first. `degraded` says that the answer lacks something, `reasons` what."""
+
+    user_id: str
+    items: tuple[RankedItem, ...]
+    n_candidates: int
+    user: str
+    degraded: bool
+    reasons: tuple[str, ...]
+    latency_ms: float
+    portrait: str | None
+    model: str | None
+
+
+class SimilarItem(_Reply):
+    """An item near to another or to a text, with the cosine of their vectors."""
+
+    item_id: str
+    title: str | None
+    cosine: float
+
+
+class SimilarItems(_Reply):
+    """Nearest first."""
+
+    items: tuple[SimilarItem, ...]
+
+
+class Outcome(_Reply):
+    """What became of one event."""
+
+    status: Literal["accepted", "duplicate", "rejected"]
+    event_id: str | None
+    reason: str | None
+
+
+class Submission(_Reply):
+    """What became of each event, in their order, and whether they are in the features already."""
+
+    outcomes: tuple[Outcome, ...]
+    applied: bool

@@ -1,0 +1,120 @@
+"""The client for threads."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from feast_fusion.client import calls
+from feast_fusion.client.calls import Call, Context, ReplyT
+from feast_fusion.client.refusal import ServiceError, wait_s
+from feast_fusion.client.replies import Recommendations, SimilarItem, Submission
+from feast_fusion.client.transport import away, named, options, read
+from feast_fusion.errors import extra_required
+
+with extra_required("client"):
+    import httpx2
+
+
+class Client:
+    """Asks one service. Safe for many threads. Of `with`, or `close` it.
+
+    Parameters
+    ----------
+    url : of the service, such as "http://localhost:8000"
+    api_key : where the service asks for one
+    timeout_s : of one attempt
+    retries : how often a request is sent again where the service is away or overloaded
+
+    Raises
+    ------
+    ServiceError
+        By every call: the service refused it; `status`, `detail` and `request_id` say why.
+    StoreUnavailableError
+        By every call: nobody answers at `url`.
+    """
+
+    def __init__(
+        self, url: str, *, api_key: str | None = None, timeout_s: float = 10.0, retries: int = 2
+    ) -> None:
+        self._http = httpx2.Client(**options(url, api_key, timeout_s))
+        self._url, self._retries = url, retries
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def recommend(
+        self,
+        user_id: str,
+        n: int = 10,
+        *,
+        query: str | None = None,
+        exclude: Iterable[str] = (),
+        explain: bool = False,
+        context: Context | None = None,
+        request_id: str | None = None,
+    ) -> Recommendations:
+        """The `n` items of the catalogue that the user will like most, best first."""
+        return self._ask(calls.recommend(user_id, n, query, exclude, explain, context), request_id)
+
+    def rank(
+        self,
+        user_id: str,
+        item_ids: Sequence[str],
+        *,
+        query: str | None = None,
+        explain: bool = False,
+        context: Context | None = None,
+        request_id: str | None = None,
+    ) -> Recommendations:
+        """The given items in the order in which the user will like them."""
+        return self._ask(calls.rank(user_id, item_ids, query, explain, context), request_id)
+
+    def similar(
+        self,
+        *,
+        item_id: str | None = None,
+        text: str | None = None,
+        n: int = 10,
+        request_id: str | None = None,
+    ) -> tuple[SimilarItem, ...]:
+        """The nearest items to an item or to a text, one of which is given."""
+        return (self._ask(calls.similar(item_id, text, n), request_id)).items
+
+    def send_events(
+        self,
+        events: Iterable[Mapping[str, Any]],
+        *,
+        wait_ms: int = 0,
+        request_id: str | None = None,
+    ) -> Submission:
+        """Interactions that happened: on disk when this returns, then in the features.
+
+        Each has user_id and item_id, and may have event_timestamp (now without one), event_id (a
+        new one without), event_type, value and context. `wait_ms` : for the features, at most.
+        """
+        return self._ask(calls.send_events(events, wait_ms), request_id)
+
+    def _ask(self, call: Call[ReplyT], request_id: str | None) -> ReplyT:
+        for attempt in range(self._retries + 1):
+            is_last, after = attempt == self._retries, None
+            try:
+                answer = self._http.post(call.path, json=call.body, headers=named(request_id))
+            except httpx2.TransportError as error:
+                if is_last:
+                    raise away(self._url, error) from error
+            else:
+                found = read(call, answer)
+                if not isinstance(found, ServiceError):
+                    return found
+                if is_last or not found.may_pass:
+                    raise found
+                after = answer.headers.get("retry-after")
+            time.sleep(wait_s(attempt, after))
+        raise AssertionError("the last attempt returns or raises")
