@@ -24,7 +24,8 @@ from benchmarks.report import Case, compared, report
 from cli.workspace_options import example_dataset
 from feast_fusion.encoding.model_folder import find_model_folder
 from intake.workspace import open_workspace
-from transformations.embedder import Embedder, identify
+from transformations.declared_encoders import identify
+from transformations.embedder import Embedder
 
 CALLERS = (1, 8, 32)
 N_WORDS = {"short": 4, "long": 40}

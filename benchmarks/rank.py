@@ -139,7 +139,7 @@ def measure(size: Size) -> list[Case]:
     cases: list[Case] = []
     with redis_of(workspace) as address:
         store = open_store(workspace, address)
-        with open_recommender(workspace, store, SERVICE) as recommender:
+        with open_recommender(workspace, store) as recommender:
             items = _some_items(workspace)
             floor = by_hand(address, commands_of(store, user, items))
             _warm(store, lambda: recommender.rank(user, items))
@@ -162,7 +162,7 @@ def measure_large(workspace: Workspace, folder: Path, user: str, size: Size) -> 
     large = enlarge(workspace, folder, size.catalogue)
     with redis_of(large) as address:
         store = _filled(large, address)
-        with open_recommender(large, store, SERVICE) as recommender:
+        with open_recommender(large, store) as recommender:
             name = "recommend of 100,000"
             answer = recommender.recommend(user)
             assert answer.n_candidates == N_ITEMS and not answer.degraded, answer

@@ -9,7 +9,7 @@ from cli.terminal import progress_bar, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.training_set_store import is_remote
 from intake.workspace import Workspace
-from transformations.embedder import identify
+from transformations.declared_encoders import identify_every
 from transformations.names import SERVICE
 from transformations.prepared_sources import SourcesReport, write_sources
 from transformations.writing import identify_item_writer, identify_user_writer
@@ -35,7 +35,7 @@ def prepare_sources(workspace: Workspace) -> None:
 
     The models are looked for first: one that is not there would end the job only after all this.
     """
-    identify(workspace.dataset)
+    list(identify_every(workspace.dataset))
     identify_item_writer(workspace.dataset)
     identify_user_writer(workspace.dataset)
     spread = declared_runner(workspace).map

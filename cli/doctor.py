@@ -97,29 +97,27 @@ def _registry(workspace: Workspace) -> Iterator[Finding]:
 
 def _encoder(workspace: Workspace) -> Iterator[Finding]:
     from feast_fusion.feature_service import encoder_of, open_service
-    from transformations.embedder import identify
+    from transformations.declared_encoders import identify_every
     from transformations.names import SERVICE
 
-    found = identify(workspace.dataset).encoder_id
+    found, *others = [each.encoder_id for _, each in identify_every(workspace.dataset)]
     applied = encoder_of(open_service(open_store(workspace), SERVICE))
     if applied is not None and applied != found:
         yield "broken", f"{found}; the vectors in store are of {applied}. Run feast-fusion run."
     else:
-        yield "ok", found
+        yield "ok", f"{found}, beside it {', '.join(others)}" if others else found
 
 
 def _model(workspace: Workspace) -> Iterator[Finding]:
-    from feast_fusion.feature_service import encoder_of, open_service
+    from feast_fusion.feature_service import open_service
     from training.model_versions import ModelVersions
     from training.promotions import Promotions
-    from transformations.names import SERVICE
+    from transformations.names import ranker_service
 
     promoted = Promotions(workspace).read()
-    encoder_id = encoder_of(open_service(open_store(workspace), SERVICE))
     for name in sorted(promoted.names):
         artifact = ModelVersions(workspace).load(name)
-        if encoder_id is not None:
-            artifact.require_encoder(encoder_id)
+        open_service(open_store(workspace), ranker_service(artifact.encoder_id))
         artifact.require_next_item()
     yield "ok", f"{workspace.models}: {', '.join(sorted(promoted.names))}"
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.candidate_encoder import beside_main
 from cli.feast_repository import open_store
 from cli.ranker import open_training_set
 from cli.terminal import progress_bar, say, then
@@ -59,7 +60,7 @@ def evaluate(
         report, ranks = Survey(
             workspace,
             open_store(workspace),
-            open_training_set(workspace),
+            open_training_set(workspace, beside_main(workspace, version.encoder_id)),
             versions.load_before_test(version.name),
             everything,
             ablations,

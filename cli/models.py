@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.feast_repository import open_store
 from cli.terminal import say
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import EncoderMismatchError, schema_error
 from intake.workspace import Workspace
-from transformations.names import SERVICE
 
 if TYPE_CHECKING:
     from training.model_versions import ModelVersion
@@ -141,14 +139,16 @@ def _find(workspace: Workspace, beginning: str) -> "ModelVersion":
 
 
 def _require_encoder(workspace: Workspace, version: "ModelVersion") -> None:
-    """Refuse a version whose vectors are not those that services read."""
-    from feast_fusion.feature_service import encoder_of, open_service
+    """Refuse a version whose vectors are in no store."""
+    from cli.candidate_encoder import is_ready  # seconds to import
 
-    applied = encoder_of(open_service(open_store(workspace), SERVICE))
-    if applied is not None and version.encoder_id != applied:
+    encoder_id = version.encoder_id
+    if encoder_id is not None and not is_ready(workspace, encoder_id):
         raise EncoderMismatchError(
-            f"model {version.name}: got a version of the encoder {version.encoder_id}, expected "
-            f"{applied}, whose vectors are in store. Train on them: feast-fusion run."
+            f"model {version.name}: got a version of the encoder {encoder_id}, expected one that "
+            f"{workspace.dataset.path} declares and whose vectors are in store. Declare it there "
+            "as [encoder.candidates.NAME], then run feast-fusion rehearse --encoder NAME --model "
+            f"{version.name}."
         )
 
 

@@ -18,7 +18,7 @@ from feast_fusion.training_set import TrainingSet
 from feast_fusion.training_set_store import fetch
 from intake.changed_settings import change_settings
 from intake.workspace import Workspace
-from transformations.names import SERVICE
+from transformations.names import ranker_service
 
 if TYPE_CHECKING:
     from feast import FeatureService
@@ -75,30 +75,36 @@ def train(
         then(f"Model {version}: {does}. Next: feast-fusion evaluate.")
 
 
-def open_training_set(workspace: Workspace) -> TrainingSet:
-    """The training set last built.
+def open_training_set(workspace: Workspace, candidate: str | None = None) -> TrainingSet:
+    """The training set last built, on vectors of a candidate if its encoder id is given.
 
     Raises
     ------
     FeatureNotFoundError
         None was built.
     """
-    if not workspace.training_set.is_dir():
+    folder = workspace.training_set_of(candidate)
+    if not folder.is_dir():
+        how = "training-set" if candidate is None else "rehearse --encoder"
         raise FeatureNotFoundError(
-            f"{workspace.training_set}: got no such folder, expected a training set. "
-            "Run feast-fusion training-set first."
+            f"{folder}: got no such folder, expected a training set. Run feast-fusion {how} first."
         )
-    return TrainingSet.open(workspace.training_set)
+    return TrainingSet.open(folder)
 
 
-def trained_version(workspace: Workspace, training_set: TrainingSet) -> str:
-    """The version of this training set, these settings and this code; fitted unless it is there."""
+def trained_version(
+    workspace: Workspace, training_set: TrainingSet, candidate: str | None = None
+) -> str:
+    """The version of this training set, these settings and this code; fitted unless it is there.
+
+    candidate : its encoder id, where the training set is on its vectors
+    """
     from training.model_versions import ModelVersions
     from training.provenance import digest_training
 
-    version = ModelVersions(workspace).fitted_with(digest_training(workspace, seed=0))
+    version = ModelVersions(workspace).fitted_with(digest_training(workspace, 0, candidate))
     if version is None:
-        version = train_version(workspace, training_set)
+        version = train_version(workspace, training_set, candidate=candidate)
         assert version is not None  # there is one process
     else:
         say(f"Unchanged since model {version} was trained: it is kept.")
@@ -127,11 +133,12 @@ def train_version(
     training_set: TrainingSet,
     seed: int = 0,
     processes: "Processes | None" = None,
+    candidate: str | None = None,
 ) -> str | None:
     """Both artifacts of a new version, fitted and saved; its name in the first process.
 
     The first process fits the next-item model, beside the ranker where there are many rows. A
-    training that was killed goes on after its last epoch.
+    training that was killed goes on after its last epoch. `candidate` is as in `trained_version`.
     """
     from feast_fusion.feature_service import encoder_of, open_service
     from training.checkpoint import Checkpoints
@@ -140,8 +147,8 @@ def train_version(
     from training.provenance import digest_training
 
     processes, store = processes or ALONE, open_store(workspace)
-    service = open_service(store, SERVICE)
-    fingerprint = digest_training(workspace, seed)
+    service = open_service(store, ranker_service(candidate))
+    fingerprint = digest_training(workspace, seed, candidate)
     checkpoints = Checkpoints(workspace.checkpoints, fingerprint)
     rankers = partial(_fit_rankers, workspace, training_set, service, seed, processes, checkpoints)
     if not processes.is_first:
@@ -152,9 +159,9 @@ def train_version(
         told = stack.enter_context(opened)
         next_item: Callable[[Callable[[Epoch], None]], tuple[NextItemModel, NextItemModel]]
         if len(training_set) < _BESIDE_FROM:
-            next_item = partial(_fit_next_item, workspace, seed, checkpoints)
+            next_item = partial(_fit_next_item, workspace, service.name, seed, checkpoints)
         else:
-            beginning = beside(_fit_next_item, workspace, seed, checkpoints)
+            beginning = beside(_fit_next_item, workspace, service.name, seed, checkpoints)
             next_item = stack.enter_context(beginning)
         before, served = rankers(told)
         with told.of_next_item() as report:
@@ -167,12 +174,18 @@ def train_version(
 
 
 def _fit_next_item(
-    workspace: Workspace, seed: int, checkpoints: "Checkpoints", report: "Callable[[Epoch], None]"
+    workspace: Workspace,
+    service: str,
+    seed: int,
+    checkpoints: "Checkpoints",
+    report: "Callable[[Epoch], None]",
 ) -> "tuple[NextItemModel, NextItemModel]":
     from training.next_item.fitting import fit_next_item
 
     store = open_store(workspace)
-    return fit_next_item(workspace, store, seed, checkpoints=checkpoints, report=report)
+    return fit_next_item(
+        workspace, store, seed, service=service, checkpoints=checkpoints, report=report
+    )
 
 
 def _fit_rankers(
@@ -199,7 +212,7 @@ def _fit_rankers(
             workspace.dataset.ranker,
             seed=seed,
             encoder_id=encoder_of(service),
-            service=SERVICE,
+            service=service.name,
             processes=processes,
             checkpoint=checkpoints.of("ranker"),
             report=report,

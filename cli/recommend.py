@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ from cli.redis import redis_of
 from cli.terminal import say
 from cli.workspace_options import with_workspace
 from intake.workspace import Workspace
-from transformations.names import SERVICE
 
 if TYPE_CHECKING:
     from serving.answers import Recommendations
@@ -105,10 +105,9 @@ def recommend(
 def open_past(workspace: Workspace, at: datetime) -> "AsOf":
     """The answers of an instant; no Redis is needed."""
     from serving.past import open_as_of
-    from transformations.embedder import Embedder, identify
+    from transformations.embedder import Embedder
 
-    embedder = Embedder(workspace, identify(workspace.dataset).encoder_id)
-    return open_as_of(workspace, open_store(workspace), SERVICE, embedder, at)
+    return open_as_of(workspace, open_store(workspace), partial(Embedder, workspace), at)
 
 
 def recommend_to(
@@ -125,7 +124,7 @@ def recommend_to(
 
     with (
         redis_of(workspace) as redis,
-        open_recommender(workspace, open_store(workspace, redis), SERVICE) as recommender,
+        open_recommender(workspace, open_store(workspace, redis)) as recommender,
     ):
         return [
             recommender.recommend(user, n, query=query, explain=explain, context=context or {})

@@ -11,7 +11,7 @@ from cli.redis import redis_of
 from cli.terminal import progress_bar, say
 from feast_fusion.parquet.whole import read_parquet
 from intake.workspace import Workspace
-from transformations.names import INTERACTIONS, SERVICE, USERS
+from transformations.names import INTERACTIONS, USERS
 
 if TYPE_CHECKING:
     from serving.request_context import Context
@@ -36,7 +36,7 @@ def recommend_to_all(
     asked["model"] = Promotions(workspace).read().main
     with (
         redis_of(workspace) as redis,
-        open_recommender(workspace, open_store(workspace, redis), SERVICE) as recommender,
+        open_recommender(workspace, open_store(workspace, redis)) as recommender,
         progress_bar("Recommend") as advance,
     ):
         parts = ExportedAnswers(folder, users, asked).write(

@@ -1,12 +1,15 @@
 """`feast-fusion refresh`: bring the features up to date with the data set and the live events."""
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 from tqdm import tqdm
 
+from cli.candidate_encoder import beside_main, train_candidate
 from cli.data import prepare_sources, retrieve_training_set
 from cli.feast_repository import feast, feast_time, open_store
+from cli.materializing import BEGINNING, materialize_new_rows
 from cli.ranker import promote_trained, trained_version
 from cli.redis import redis_of
 from cli.rehearse import rehearsal_lines, rehearsal_of
@@ -14,7 +17,9 @@ from cli.terminal import say, then
 from cli.workspace_options import with_workspace
 from intake.workspace import Workspace
 
-_BEGINNING = "1900-01-01T00:00:00"
+if TYPE_CHECKING:
+    from training.promotions import Promoted
+
 _REHEARSED = 2000  # choices by which a new version is judged
 
 
@@ -61,7 +66,7 @@ def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float, ret
         if strategy == "full":
             _refresh_fully(workspace, redis, began)
         else:
-            feast(workspace, redis, "materialize-incremental", feast_time())
+            materialize_new_rows(workspace, redis)
     _archive_journal(workspace)
     if retrain:
         _retrain(workspace)
@@ -74,12 +79,10 @@ def _retrain(workspace: Workspace) -> None:
     """
     from training.promotions import Promotions
 
-    training_set = retrieve_training_set(workspace)
-    training_set.save(workspace.training_set)
-    version = trained_version(workspace, training_set)
     promotions = Promotions(workspace)
     promotions.follow()
     promoted = promotions.read() if promotions.names() else None
+    version = _trained_anew(workspace, promoted)
     if promoted is None or version in promoted.shares:
         promote_trained(workspace, version, always=False)
         then(f"Model {version} answers.")
@@ -89,6 +92,20 @@ def _retrain(workspace: Workspace) -> None:
     is_promoted = found.verdict != "worse" and len(promoted.shares) == 1
     promote_trained(workspace, version, always=is_promoted)
     then(f"Model {version if is_promoted else promoted.main} answers.")
+
+
+def _trained_anew(workspace: Workspace, promoted: "Promoted | None") -> str:
+    """A version on what is prepared now, and on vectors of the encoder that most users have."""
+    from training.model_versions import ModelVersions
+
+    if promoted is not None:
+        encoder_id = ModelVersions(workspace).find(promoted.main).encoder_id
+        candidate = beside_main(workspace, encoder_id)
+        if candidate is not None:
+            return train_candidate(workspace, candidate)
+    training_set = retrieve_training_set(workspace)
+    training_set.save(workspace.training_set)
+    return trained_version(workspace, training_set)
 
 
 def _archive_journal(workspace: Workspace) -> None:
@@ -116,7 +133,7 @@ def _refresh_fully(workspace: Workspace, redis: str, began: datetime) -> None:
         with tqdm(desc=f"{view.name} anew", leave=False, ncols=80, unit=" rows") as bar:
             n_rows = rebuild_history(store, view, bar.update)
         say(f"{view.name}: {n_rows:,} rows computed anew.")
-    feast(workspace, redis, "materialize", _BEGINNING, feast_time())
+    feast(workspace, redis, "materialize", BEGINNING, feast_time())
     n_rows = rewrite_online(store, began)
     online_store_of(store).disconnect()
     say(f"{n_rows:,} rows online are now as in the sources and sinks.")

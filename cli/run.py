@@ -37,7 +37,8 @@ from training.model_versions import ModelVersions
 from training.ranker.artifact import Artifact
 from training.retrieval import build_training_set
 from training.spine import SPINE_COLUMNS, require_events
-from transformations.embedder import Embedder, identify
+from transformations.declared_encoders import identify
+from transformations.embedder import Embedder
 from transformations.names import (
     INTERACTIONS,
     ITEM_EMBEDDING,

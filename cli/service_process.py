@@ -20,7 +20,6 @@ from serving.http.json_lines import log_json_lines
 from serving.http.library import open_library
 from serving.http.metric_peers import MetricPeers
 from serving.http.settings import ServiceSettings
-from transformations.names import SERVICE
 
 _TRACE_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _FINISH_S = 30  # for what is in flight when asked to stop
@@ -50,7 +49,7 @@ def run_service(
     with (
         _traces(),
         peers or nullcontext(),
-        open_library(service.workspace, store, SERVICE, service.log_served) as parts,
+        open_library(service.workspace, store, service.log_served) as parts,
     ):
         app = create_app(*parts, service.settings, peers)
         log_json_lines()  # also of libraries that were loaded since

@@ -192,7 +192,7 @@ def _plan(
     from training.encoder_tuning.choices import read_choices
     from training.encoder_tuning.tuning import Tuning, fingerprint
     from transformations.collaborative.histories import read_prepared_events
-    from transformations.embedder import identify
+    from transformations.declared_encoders import identify
 
     encoder = workspace.dataset.encoder
     identity = identify(workspace.dataset)

@@ -12,6 +12,7 @@ import numpy as np
 from feast import FeatureStore
 
 from evaluation.comparison import measure_slices
+from evaluation.encoder_cost import EncoderCost
 from evaluation.measures import difference_by_user, gains, measure
 from evaluation.past import PastRanks
 from evaluation.protocol import Queries, Ranked, positives_since
@@ -23,7 +24,6 @@ from serving.past import PastRecommender
 from training.model_versions import ModelVersions
 from training.next_item.fit_log import StoredLog
 from training.ranker.artifact import Artifact
-from transformations.names import SERVICE
 
 Verdict = Literal["better", "worse", "no difference shown"]
 
@@ -42,7 +42,8 @@ class Rehearsal(Section):
     """Both versions on the same choices.
 
     differences: candidate less serving, by measure; higher and lower: shares of the choices that
-    stand higher, or lower, with the candidate; in_common: mean share of the first ten.
+    stand higher, or lower, with the candidate; in_common: mean share of the first ten; encoders:
+    where they were asked for, of the candidate and of the one that serves.
     """
 
     since: str
@@ -56,6 +57,7 @@ class Rehearsal(Section):
     lower: float
     in_common: float
     slices: list[Slice]
+    encoders: tuple[EncoderCost, ...] = ()
 
 
 def rehearse(
@@ -104,7 +106,7 @@ def rehearse(
     answers, ms = {}, {}
     for name, artifact in artifacts.items():
         began = time.perf_counter()
-        ranks = PastRanks(PastRecommender(workspace, store, SERVICE, artifact))
+        ranks = PastRanks(PastRecommender(workspace, store, artifact))
         answers[name] = ranks(queries)
         ms[name] = (time.perf_counter() - began) * 1000 / len(queries)
     return _compared(queries, (candidate, serving), answers, ms, since)

@@ -29,7 +29,7 @@ from serving.past import PastRecommender
 from training.next_item.fit_log import StoredLog
 from training.next_item.item_side import text_vectors
 from training.ranker.artifact import Artifact
-from transformations.names import SERVICE
+from transformations.names import ranker_service
 
 Progress = Callable[[str, int, int], None]
 
@@ -93,11 +93,12 @@ class Survey:
 
     @cached_property
     def _log(self) -> StoredLog:
-        return StoredLog(self.workspace, self.store)
+        service = ranker_service(self.artifact.encoder_id)
+        return StoredLog(self.workspace, self.store, service=service)
 
     def _contests(self, trade_offs: TradeOffs) -> list[Contest]:
         """As the service answers; where it may repeat items, also on new ones alone."""
-        recommender = PastRecommender(self.workspace, self.store, SERVICE, self.artifact)
+        recommender = PastRecommender(self.workspace, self.store, self.artifact)
         may_repeat = self.workspace.dataset.candidates.repeats
         as_served = PastRanks(recommender, trade_offs=trade_offs)
         new_alone = PastRanks(recommender, new_only=True)

@@ -15,7 +15,8 @@ from evaluation.protocol import Part, next_positives, rank_by_scores
 from feast_fusion.parquet.whole import read_parquet
 from intake.workspace import Workspace
 from transformations.collaborative.histories import Events, Floats, Ints, read_prepared_events
-from transformations.embedder import Embedder, identify
+from transformations.declared_encoders import identify
+from transformations.embedder import Embedder
 from transformations.item_versions import build_item_versions
 from transformations.names import ITEMS
 

@@ -11,6 +11,11 @@ from feature_repo.entities import *  # noqa: F403
 from feature_repo.feature_views import *  # noqa: F403
 from feature_repo.on_demand_views import *  # noqa: F403
 from feature_repo.services import *  # noqa: F403
+from feature_repo.services import RANKERS
 from feature_repo.sources import *  # noqa: F403
+from feature_repo.vector_views import BY_ENCODER
 
 project = Project(name=DATASET.name, description=f"feast-fusion on the data set {DATASET.name}")
+# Feast finds an object by a name of this module, and does not look into lists.
+for _each in (*RANKERS, *(view for found in BY_ENCODER.values() for view in found.values())):
+    globals()[_each.name] = _each

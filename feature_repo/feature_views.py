@@ -1,4 +1,4 @@
-"""The views kept in the stores. Names that end in an encoder id hold vectors of that encoder."""
+"""The views kept in the stores, but those of vectors."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,11 +11,10 @@ from feast.types import Array, ComplexFeastType, Float32, Float64, Int64, Primit
 from feast_fusion.parquet.whole import read_schema
 from feast_fusion.writing.identity import WriterIdentity
 from feature_repo import sources
-from feature_repo.declared_dataset import DATASET, ENCODER, ITEM_WRITER, USER_WRITER
+from feature_repo.declared_dataset import DATASET, ITEM_WRITER, USER_WRITER
 from feature_repo.entities import item, user
 from feature_repo.transformation_source import transformation
 from transformations import names
-from transformations.embedding import embed_behaviour, embed_items, embed_portraits, track_interest
 from transformations.writing import write_attributes, write_portraits
 
 FOREVER = timedelta(0)  # no ttl: the newest row holds until the next
@@ -61,27 +60,6 @@ def _rows(
     )
 
 
-def _vectors(
-    name: str,
-    entity: Entity,
-    source: FeatureView,
-    sink: FileSource,
-    transform: Callable[..., pd.DataFrame],
-    description: str,
-    **written_by: str,
-) -> BatchFeatureView:
-    """A view of vectors: one feature, which has the view's name without the encoder."""
-    vector = Field(
-        name=name,
-        dtype=Array(Float32),
-        vector_index=True,
-        vector_length=ENCODER.dimension,
-        vector_search_metric="cosine",
-    )
-    models = {"encoder_id": ENCODER.encoder_id, **written_by}
-    return _derived(entity, source, sink, [vector], transform, description, models)
-
-
 def _written(
     entity: Entity,
     source: FeatureView,
@@ -97,10 +75,10 @@ def _written(
         *(Field(name=name, dtype=Array(String)) for name in asked.words),
     ]
     models = {"writer_id": writer.writer_id}
-    return _derived(entity, source, sink, schema, transform, description, models)
+    return derived(entity, source, sink, schema, transform, description, models)
 
 
-def _derived(
+def derived(
     entity: Entity,
     source: FeatureView,
     sink: FileSource,
@@ -185,31 +163,6 @@ user_event = _rows(
     online=False,
 )
 
-item_embedding = _vectors(
-    names.ITEM_EMBEDDING,
-    item,
-    item_profile,
-    sources.item_vectors,
-    embed_items,
-    "Embedding of the rendered item text, one row per version of the item",
-)
-user_embedding = _vectors(
-    names.USER_EMBEDDING,
-    user,
-    user_snapshot,
-    sources.user_vectors,
-    embed_behaviour,
-    "Embedding of the behaviour text, one row per snapshot",
-)
-user_interest = _vectors(
-    names.USER_INTEREST,
-    user,
-    user_event,
-    sources.interest_vectors,
-    track_interest,
-    "Moving average of the vectors of the user's items, one row per instant",
-)
-
 if ITEM_WRITER is not None:
     item_attributes = _written(
         item,
@@ -227,13 +180,4 @@ if USER_WRITER is not None:
         write_portraits,
         USER_WRITER,
         "What a language model wrote of the user's behaviour, one row per snapshot",
-    )
-    portrait_embedding = _vectors(
-        names.PORTRAIT_EMBEDDING,
-        user,
-        user_snapshot,
-        sources.portrait_vectors,
-        embed_portraits,
-        "Embedding of the portrait, one row per snapshot",
-        writer_id=USER_WRITER.writer_id,
     )

@@ -1,12 +1,12 @@
-"""Features computed when they are asked for."""
+"""Features computed when they are asked for, by the main encoder."""
 
 from feast import Field, OnDemandFeatureView
 from feast.types import Array, Float32, Float64
 
 from feature_repo import sources
 from feature_repo.declared_dataset import ENCODER
-from feature_repo.feature_views import item_embedding, user_embedding, user_interest
 from feature_repo.transformation_source import on_demand
+from feature_repo.vector_views import OF_MAIN
 from transformations import names
 from transformations.on_demand import AFFINITIES, embed_query, measure_affinity
 
@@ -22,9 +22,9 @@ query_embedding = OnDemandFeatureView(
 user_item_affinity = OnDemandFeatureView(
     name=names.USER_ITEM_AFFINITY,
     sources=[
-        item_embedding[[names.ITEM_EMBEDDING]],
-        user_embedding[[names.USER_EMBEDDING]],
-        user_interest[[names.USER_INTEREST]],
+        OF_MAIN[names.ITEM_EMBEDDING][[names.ITEM_EMBEDDING]],
+        OF_MAIN[names.USER_EMBEDDING][[names.USER_EMBEDDING]],
+        OF_MAIN[names.USER_INTEREST][[names.USER_INTEREST]],
         sources.query,
     ],
     schema=[Field(name=name, dtype=Float64) for name in AFFINITIES],

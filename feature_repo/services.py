@@ -1,9 +1,10 @@
-"""One FeatureService per model version names what that model reads, in training and serving."""
+"""One FeatureService per encoder names what versions of the model on it read."""
 
 from feast import FeatureService
 
 from feature_repo import feature_views as views
 from feature_repo.declared_dataset import DATASET, ENCODER, ITEM_WRITER, USER_WRITER
+from feature_repo.vector_views import BY_ENCODER
 from transformations import names
 
 _profiles = [views.item_profile, *([views.user_profile] if DATASET.users is not None else [])]
@@ -12,7 +13,6 @@ if ITEM_WRITER is not None:
     _written.append(views.item_attributes.with_name(names.ITEM_ATTRIBUTES))
     _writers["writer_id"] = ITEM_WRITER.writer_id
 if USER_WRITER is not None:
-    _written.append(views.portrait_embedding.with_name(names.PORTRAIT_EMBEDDING))
     _writers["user_writer_id"] = USER_WRITER.writer_id
     _asked = USER_WRITER.attributes
     # The text itself is in no training set and in no log of what was served: it is about a person.
@@ -27,27 +27,33 @@ if USER_WRITER is not None:
         owner="feast-fusion",
     )
 
-ranker = FeatureService(
-    name=names.SERVICE,
-    features=[
-        *_profiles,
-        views.item_stats,
-        views.user_stats,
-        views.user_recent,
-        # Under these names whatever the encoder, so that another one renames no column.
-        views.item_embedding.with_name(names.ITEM_EMBEDDING),
-        views.user_embedding.with_name(names.USER_EMBEDDING),
-        views.user_interest.with_name(names.USER_INTEREST),
-        *_written,
-    ],
-    description="Features of the fusion ranker, version 1",
-    tags={
-        "encoder_id": ENCODER.encoder_id,
-        "dataset": DATASET.name,
-        **_writers,
-    },
-    owner="feast-fusion",
+
+def _ranker(name: str, encoder_id: str, description: str) -> FeatureService:
+    return FeatureService(
+        name=name,
+        features=[
+            *_profiles,
+            views.item_stats,
+            views.user_stats,
+            views.user_recent,
+            # Under these names whatever the encoder, so that another one renames no column.
+            *(view.with_name(name) for name, view in BY_ENCODER[encoder_id].items()),
+            *_written,
+        ],
+        description=description,
+        tags={"encoder_id": encoder_id, "dataset": DATASET.name, **_writers},
+        owner="feast-fusion",
+    )
+
+
+ranker = _ranker(
+    names.SERVICE, ENCODER.encoder_id, "Features of the fusion ranker, version 1, by [encoder]"
 )
+# A version of the model reads that of its encoder: it stays the same whichever is the main one.
+RANKERS = [
+    _ranker(names.ranker_service(each), each, "Features of the fusion ranker, version 1")
+    for each in BY_ENCODER
+]
 
 next_item = FeatureService(
     name=names.NEXT_ITEM_SERVICE,

@@ -8,7 +8,7 @@ from feast.types import String
 from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.parquet.whole import read_schema
-from feature_repo.declared_dataset import DATASET, ENCODER, ITEM_WRITER, USER_WRITER, WORKSPACE
+from feature_repo.declared_dataset import DATASET, ITEM_WRITER, USER_WRITER, WORKSPACE
 from transformations import names
 
 
@@ -29,7 +29,7 @@ def _prepared(name: str) -> FileSource:
     )
 
 
-def _sink(view: str, *model_ids: str) -> FileSource:
+def sink_of(view: str, *model_ids: str) -> FileSource:
     """The folder or table in which the engine keeps the full history of what models made."""
     name = vector_view(view, *model_ids)
     return FileSource(
@@ -52,14 +52,9 @@ user_events = _prepared(names.USER_EVENTS)
 if DATASET.users is not None:
     users = _prepared(names.USERS)
 
-item_vectors = _sink(names.ITEM_EMBEDDING, ENCODER.encoder_id)
-user_vectors = _sink(names.USER_EMBEDDING, ENCODER.encoder_id)
-interest_vectors = _sink(names.USER_INTEREST, ENCODER.encoder_id)
 if ITEM_WRITER is not None:
-    item_attribute_rows = _sink(names.ITEM_ATTRIBUTES, ITEM_WRITER.writer_id)
+    item_attribute_rows = sink_of(names.ITEM_ATTRIBUTES, ITEM_WRITER.writer_id)
 if USER_WRITER is not None:
-    portrait_rows = _sink(names.USER_PORTRAIT, USER_WRITER.writer_id)
-    # Of both models: another writer's portraits are other texts.
-    portrait_vectors = _sink(names.PORTRAIT_EMBEDDING, ENCODER.encoder_id, USER_WRITER.writer_id)
+    portrait_rows = sink_of(names.USER_PORTRAIT, USER_WRITER.writer_id)
 
 query = RequestSource(name="query", schema=[Field(name="query_text", dtype=String)])

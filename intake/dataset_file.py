@@ -1,6 +1,7 @@
 """A dataset.toml, read exactly: what is wrong with it is named with its section and key."""
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,19 @@ def _resolve_paths(raw: dict[str, Any], folder: Path) -> None:
             place = table.get(key)
             if isinstance(place, str) and "://" not in place:
                 table[key] = folder / Path(place).expanduser()
-    for section in ("encoder", "writer"):
-        table = raw.get(section)
+    for table in _tables_of_models(raw):
         if isinstance(table, dict) and isinstance(table.get("model"), str):
             model = folder / Path(table["model"]).expanduser()
             if model.is_dir() or (model.suffix == ".gguf" and model.is_file()):
                 table["model"] = str(model)
+
+
+def _tables_of_models(raw: dict[str, Any]) -> Iterator[Any]:
+    encoder = raw.get("encoder")
+    yield from (encoder, raw.get("writer"))
+    candidates = encoder.get("candidates") if isinstance(encoder, dict) else None
+    if isinstance(candidates, dict):
+        yield from candidates.values()
 
 
 def _explain(detail: ErrorDetails) -> str:

@@ -1,7 +1,7 @@
 """Where one data set's files live at run time, and nothing else."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from feast_fusion.errors import schema_error
@@ -111,6 +111,10 @@ class Workspace:
         """The last training set built."""
         return self.root / "training_set"
 
+    def training_set_of(self, candidate: str | None) -> Path:
+        """The same, on vectors of a candidate, by its encoder id; None is the main encoder."""
+        return self.training_set if candidate is None else self.root / "training_sets" / candidate
+
     @property
     def models(self) -> Path:
         """A folder per trained version of the model."""
@@ -179,3 +183,10 @@ def open_workspace(
         )
     root = Path(home).expanduser().resolve()
     return Workspace(load_dataset(dataset), root, tables, shared_models)
+
+
+def with_encoders_anew(workspace: Workspace) -> Workspace:
+    """The workspace with the encoders that dataset.toml declares now; the rest stays as it was."""
+    declared = load_dataset(workspace.dataset.path)
+    dataset = workspace.dataset.model_copy(update={"encoder": declared.encoder})
+    return replace(workspace, dataset=dataset)

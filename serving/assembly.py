@@ -1,18 +1,18 @@
 """A recommender with all that it reads, opened in order and closed in the opposite order."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import partial
+from weakref import WeakValueDictionary
 
 import torch
 from feast import FeatureStore
 
-from feast_fusion.feature_service import encoder_of, open_service
 from feast_fusion.redis_matrix import online_store_of
 from intake.event_types import objectives_of
-from intake.workspace import Workspace
+from intake.workspace import Workspace, with_encoders_anew
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.live_users import LiveUsers
 from serving.online_features import OnlineFeatures
@@ -24,6 +24,7 @@ from serving.served_models import OpenModel, ServedModels
 from training.model_versions import ModelVersions
 from training.promotions import Promotions
 from transformations.embedder import Embedder
+from transformations.names import ranker_service
 
 
 @dataclass(frozen=True)
@@ -32,33 +33,47 @@ class _Assembly:
 
     workspace: Workspace
     store: FeatureStore
-    service: str
     live: LiveUsers = NO_LIVE_EVENTS
     served_log: ServedLog | None = None
     clock: Clock = field(default=lambda: datetime.now(UTC))
+    embedders: WeakValueDictionary[str | None, Embedder] = field(
+        default_factory=WeakValueDictionary
+    )
 
-    @cached_property
-    def embedder(self) -> Embedder:
-        """One for all versions: they share its model."""
-        return Embedder(self.workspace, encoder_of(open_service(self.store, self.service)))
+    def embedder(self, encoder_id: str | None) -> Embedder:
+        """One for all versions of an encoder that are open: they share its model.
+
+        It may be declared since this process began.
+        """
+        found = self.embedders.get(encoder_id)
+        if found is None:
+            found = Embedder(with_encoders_anew(self.workspace), encoder_id)
+            self.embedders[encoder_id] = found
+        return found
 
     @contextmanager
     def open(self, version: str) -> Iterator[OpenModel]:
-        """The recommender of a version."""
+        """The recommender of a version, on the service and the vectors of its own encoder."""
         artifact = ModelVersions(self.workspace).load(version)
-        features = OnlineFeatures(self.store, self.service)
+        service = ranker_service(artifact.encoder_id)
+        self.store.refresh_registry()  # views of another encoder may be newer than what is cached
+        features = OnlineFeatures(self.store, service)
         if features.encoder_id is not None:
             artifact.require_encoder(features.encoder_id)
         model, dataset = artifact.require_next_item(), self.workspace.dataset
-        with CatalogueWatch(
-            self.workspace, self.store, self.service, model, clock=self.clock
-        ) as watch:
+        embedder = self.embedder(artifact.encoder_id)
+        with ExitStack() as stack:
+            if artifact.encoder_id is not None:
+                stack.enter_context(self.live.interest_of(embedder))
+            watch = stack.enter_context(
+                CatalogueWatch(self.workspace, self.store, service, model, clock=self.clock)
+            )
             recommender = Recommender(
                 features,
                 artifact,
                 watch,
-                self.embedder,
-                partial(open_as_of, self.workspace, self.store, self.service, self.embedder),
+                embedder,
+                partial(open_as_of, self.workspace, self.store, self.embedder),
                 n_candidates=dataset.candidates.depth,
                 objective=dataset.ranker,
                 outcomes=objectives_of(dataset.interactions.types),
@@ -76,7 +91,6 @@ class _Assembly:
 def open_models(
     workspace: Workspace,
     store: FeatureStore,
-    service: str,
     *,
     live: LiveUsers = NO_LIVE_EVENTS,
     served_log: ServedLog | None = None,
@@ -85,7 +99,7 @@ def open_models(
 
     Parameters and errors are those of `open_recommender`.
     """
-    assembly = _Assembly(workspace, store, service, live, served_log)
+    assembly = _Assembly(workspace, store, live, served_log)
     with _reading(store), ServedModels(Promotions(workspace), assembly.open) as models:
         live.follow(lambda: models.prepared)
         yield models
@@ -95,7 +109,6 @@ def open_models(
 def open_recommender(
     workspace: Workspace,
     store: FeatureStore,
-    service: str,
     *,
     live: LiveUsers = NO_LIVE_EVENTS,
     served_log: ServedLog | None = None,
@@ -105,17 +118,14 @@ def open_recommender(
 
     Parameters
     ----------
-    service : name of the feature service whose features the model was trained on
     live, served_log, clock : see `Recommender`
 
     Raises
     ------
     FeatureNotFoundError
-        There is no promoted model, service or prepared data yet.
-    EncoderMismatchError
-        The model was trained on vectors of another encoder than the service has.
+        There is no promoted model, prepared data or service of the model's encoder yet.
     """
-    assembly = _Assembly(workspace, store, service, live, served_log, clock)
+    assembly = _Assembly(workspace, store, live, served_log, clock)
     with _reading(store), assembly.open(Promotions(workspace).read().main) as opened:
         live.follow(lambda: opened.watch.prepared)
         yield opened.recommender

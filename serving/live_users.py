@@ -1,7 +1,10 @@
 """What live events say of users, as far as answers ask."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+
+from transformations.embedder import Embedder
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,8 @@ class LiveUsers:
     is_behind : whether any row may be older than the live events; asked after rows were read
     follow : told how to read the stamp of the preparation that answers are made from. A newer one
         is not taken up before: events that it has would be neither live nor in an answer.
+    interest_of : while it is open, the interest vectors of that encoder follow live events; they
+        have done so when it opens
     """
 
     acted_on: Callable[[str], Iterable[str]] = lambda user_id: ()
@@ -26,3 +31,4 @@ class LiveUsers:
     note_loss: Callable[[str, bool], object] = lambda user_id, has_left: None
     is_behind: Callable[[], bool] = lambda: False
     follow: Callable[[Callable[[], tuple[int, int] | None]], None] = lambda prepared: None
+    interest_of: Callable[[Embedder], AbstractContextManager[None]] = lambda embedder: nullcontext()

@@ -106,6 +106,11 @@ class OnlineFeatures:
         """Names of the service's features, as training sets have them."""
         return {logical_name(name) for name in self._types}
 
+    @property
+    def views(self) -> list[str]:
+        """The registered names of the service's views."""
+        return [projection.name for projection in self._service.feature_view_projections]
+
     def read_user(self, user_id: str) -> UserFeatures:
         """What the online store knows of a user.
 

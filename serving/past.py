@@ -5,7 +5,7 @@ here, so what is measured is what is served.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -42,6 +42,8 @@ from transformations.embedder import Embedder
 
 # Requests whose candidates are retrieved together: 100,000 rows at 500 candidates each.
 _TOGETHER = 200
+
+EmbedderOf = Callable[[str | None], Embedder]
 
 
 @dataclass(frozen=True)
@@ -93,32 +95,34 @@ class AsOf:
 
 
 def open_as_of(
-    workspace: Workspace, store: FeatureStore, service: str, embedder: Embedder, at: datetime
+    workspace: Workspace, store: FeatureStore, embedder_of: EmbedderOf, at: datetime
 ) -> AsOf:
     """The answers of an instant, by the promoted version, fitted to earlier events alone.
 
     Where both of its artifacts have seen later events, answers say so (`MODEL_FROM_LATER`).
+
+    Parameters
+    ----------
+    embedder_of : opens the embedder of an encoder id
     """
     models, name = ModelVersions(workspace), Promotions(workspace).read().main
     served = models.load(name)
     is_later = served.require_next_item().fitted_until >= to_micros(at)
     artifact = models.load_before_test(name) if is_later else served
-    return AsOf(PastRecommender(workspace, store, service, artifact), at, embedder)
+    past = PastRecommender(workspace, store, artifact)
+    return AsOf(past, at, embedder_of(artifact.encoder_id))
 
 
 class PastRecommender:
     """Answers for instants of the past, with an artifact that should not be younger than they are.
 
-    Parameters
-    ----------
-    service : name of the feature service whose features the artifact was trained on
+    It reads the service of the artifact's encoder.
     """
 
-    def __init__(
-        self, workspace: Workspace, store: FeatureStore, service: str, artifact: Artifact
-    ) -> None:
+    def __init__(self, workspace: Workspace, store: FeatureStore, artifact: Artifact) -> None:
         settings = workspace.dataset.candidates
-        self._workspace, self._store, self._service = workspace, store, service
+        self._workspace, self._store = workspace, store
+        self._service = names.ranker_service(artifact.encoder_id)
         self._artifact = artifact
         self._fitted_until = artifact.require_next_item().fitted_until
         outcomes = objectives_of(workspace.dataset.interactions.types)

@@ -94,7 +94,7 @@ class Recommender:
         portrait_of: Callable[[str], str | None] = lambda user_id: None,
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
-        self._features = features
+        self.features = features
         self._clock, self._repeats, self._model = clock, repeats, artifact.version
         self._slates = Slates(features, artifact.features, columns=context)
         self.context = context
@@ -235,8 +235,8 @@ class Recommender:
 
     def _recommend(self, request: Request, n: int, seen: set[str]) -> Recommendations:
         since = self._live.known_since(request.user_id)  # before its row is read
-        user = self._features.read_user(request.user_id)
-        row = self._features.user_row(user, request.now)
+        user = self.features.read_user(request.user_id)
+        row = self.features.user_row(user, request.now)
         recent = set() if self._repeats else user.recent_items
         with span("candidates"):
             search = self._search(request, row, seen | recent)
@@ -278,7 +278,7 @@ class Recommender:
 
     def _is_whole(self, request: Request, user: UserFeatures, since: int | None) -> bool:
         """Whether the store has of the user what it had, and nothing older than `since`."""
-        if self._features.keys_expire and not user.has_left:
+        if self.features.keys_expire and not user.has_left:
             return True
         if since is None and user.user_id in request.catalogue.seen.users:
             since = 0

@@ -29,7 +29,7 @@ from training.audit.context_skew import find_lost_context
 from training.audit.skew_report import SkewReport
 from training.split import split_rows
 from transformations.collaborative.histories import read_prepared_events
-from transformations.names import EXAMPLES, INTERACTIONS, SERVICE
+from transformations.names import EXAMPLES, INTERACTIONS
 
 N_USERS, N_ITEMS, N_EVENTS = 40, 60, 2400
 KINDS = ["odd", "even"]
@@ -160,14 +160,14 @@ def test_a_request_is_answered_by_its_context_which_the_log_keeps(news: Project)
         store = open_store(workspace, connection_string(redis.url))
         with (
             ServedLog(workspace.served, 1.0) as log,
-            open_recommender(workspace, store, SERVICE, served_log=log) as recommender,
+            open_recommender(workspace, store, served_log=log) as recommender,
         ):
             phone, desktop = (
                 recommender.recommend("u1", N_ITEMS, context={"device": device})
                 for device in ("phone", "desktop")
             )
             ranked = recommender.rank("u1", [f"i{i}" for i in range(30)], context=PHONE)
-        with open_recommender(buying(workspace), store, SERVICE) as recommender:
+        with open_recommender(buying(workspace), store) as recommender:
             only_bought = recommender.recommend("u1", N_ITEMS, context=PHONE)
         news.here("audit", "skew")
     for answer, sign in ((phone, 1), (desktop, -1), (ranked, 1)):
@@ -189,7 +189,7 @@ def test_a_request_is_answered_by_its_context_which_the_log_keeps(news: Project)
 def test_the_past_is_asked_in_the_context_of_its_events(news: Project) -> None:
     workspace = news.workspace
     artifact = served(workspace)
-    past = PastRecommender(workspace, open_store(workspace), SERVICE, artifact)
+    past = PastRecommender(workspace, open_store(workspace), artifact)
     events = read_prepared_events(workspace)
     rows = np.arange(5, len(events), 97)
     raw = pl.read_csv(workspace.dataset.path.parent / "events.csv", try_parse_dates=True)

@@ -11,13 +11,16 @@ from feast_fusion.training_set_files import MANIFEST
 from intake.workspace import Workspace
 
 
-def digest_training(workspace: Workspace, seed: int) -> str:
-    """SHA-256 of sources, saved training set, settings, seed, and the code that trains on them."""
+def digest_training(workspace: Workspace, seed: int, candidate: str | None = None) -> str:
+    """SHA-256 of sources, saved training set, settings, seed, and the code that trains on them.
+
+    candidate : its encoder id, where the training set is that of a candidate
+    """
     settings = workspace.dataset.model_dump_json(include={"ranker", "candidates", "split"})
     digest = hashlib.sha256(f"{torch.__version__} {seed} {settings}".encode())
     files = [
         workspace.manifest,
-        workspace.training_set / MANIFEST,  # which has the digests of the other files
+        workspace.training_set_of(candidate) / MANIFEST,  # which has the digests of the other files
         *Path(training.__file__).parent.rglob("*.py"),
     ]
     for path in sorted(path for path in files if path.is_file()):

@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 
 from feast_fusion.encoding.cached_encoder import CachedEncoder
 from feast_fusion.encoding.host.hosted_encoder import HostedEncoder, HostedQueue
-from feast_fusion.encoding.identity import EncoderIdentity, describe_encoder
+from feast_fusion.encoding.identity import EncoderIdentity
 from feast_fusion.encoding.prompts import Role
 from feast_fusion.encoding.remote_model import RemoteModel
 from feast_fusion.encoding.text_queue import TextQueue, TextQueueStats
 from feast_fusion.encoding.vector_cache import Vectors
-from feast_fusion.errors import EncoderMismatchError, FeatureNotFoundError
+from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.tracing import span
-from intake.dataset import Dataset
+from intake.encoder_settings import Encoder
 from intake.workspace import Workspace, open_workspace
 from transformations.cleaning import clean
+from transformations.declared_encoders import find_encoder, identify_every
 from transformations.text import render_behaviours
-from transformations.writing import ItemTexts, text_version
+from transformations.writing import ItemTexts
 
 Embedded = tuple[Vectors, NDArray[np.bool_]]
 
@@ -31,25 +32,19 @@ _REMEMBERED = 10_000
 _WAIT_S = 60.0
 
 
-def identify(dataset: Dataset) -> EncoderIdentity:
-    """The identity of a data set's encoder; loads no weights. Raises as `describe_encoder`."""
-    encoder = dataset.encoder
-    return describe_encoder(encoder.model, template=text_version(dataset), **encoder.options)
-
-
 def require_server(workspace: Workspace) -> None:
-    """Ask the server of a data set's encoder, if it has one, before work that would be in vain.
+    """Ask the servers of a data set's encoders, if any, before work that would be in vain.
 
     Raises
     ------
     StoreUnavailableError, SchemaError
-        It does not answer, or not with vectors.
+        One does not answer, or not with vectors.
     EncoderMismatchError
-        It gives other vectors than when it was first asked.
+        One gives other vectors than when it was first asked.
     """
-    identity = identify(workspace.dataset)
-    if isinstance(identity.model, RemoteModel):
-        _ = Embedder(workspace, identity.encoder_id).cached.encoder
+    for _, identity in identify_every(workspace.dataset):
+        if isinstance(identity.model, RemoteModel):
+            _ = Embedder(workspace, identity.encoder_id).cached.encoder
 
 
 class Embedder:
@@ -70,7 +65,7 @@ class Embedder:
     Raises
     ------
     EncoderMismatchError
-        By every use: the data set's encoder is no longer that of `encoder_id`.
+        By every use: the data set declares no encoder of that id any longer.
     FeatureNotFoundError, StoreUnavailableError
         By every use: the model is not there.
     """
@@ -89,21 +84,23 @@ class Embedder:
         self._opening = threading.Lock()
 
     @cached_property
-    def identity(self) -> EncoderIdentity:
-        """Of the data set's encoder, which is that of `encoder_id`."""
+    def _declared(self) -> tuple[Encoder, EncoderIdentity]:
         if self._encoder_id is None:
             raise FeatureNotFoundError(
                 "text: got a feature service without vectors, expected one with item vectors. "
                 "Name a view of item vectors in the service, or ask without a text."
             )
-        found = identify(self._dataset)
-        if found.encoder_id != self._encoder_id:
-            raise EncoderMismatchError(
-                f"{self._dataset.path}: got encoder {found.encoder_id}, expected "
-                f"{self._encoder_id}, which made the vectors in store. Run feast apply and feast "
-                "materialize to encode anew, or restore dataset.toml."
-            )
-        return found
+        return find_encoder(self._dataset, self._encoder_id)
+
+    @property
+    def settings(self) -> Encoder:
+        """What dataset.toml says of the encoder."""
+        return self._declared[0]
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """Of the encoder."""
+        return self._declared[1]
 
     @cached_property
     def _item_texts(self) -> ItemTexts:
@@ -120,7 +117,7 @@ class Embedder:
                     probes=self.workspace.servers,
                     shared=self._shared,
                     host=self.workspace.encoder_host,
-                    **self._dataset.encoder.placement,
+                    **self.settings.placement,
                 )
             return self._cached
 
@@ -144,7 +141,11 @@ class Embedder:
 
     def items(self, items: pa.Table) -> Embedded:
         """Vectors of item versions: of their text, see `ItemTexts`."""
-        return self.cached.embed(self._cleaned(self._item_texts.render(items)))
+        return self.cached.embed(self.item_texts(items))
+
+    def item_texts(self, items: pa.Table) -> list[str]:
+        """The text of each item version as it is encoded; empty where there is none."""
+        return self._cleaned(self._item_texts.render(items))
 
     def portraits(self, texts: Sequence[str | None]) -> Embedded:
         """Vectors of what was written of users."""

@@ -3,6 +3,8 @@
 A view of vectors holds one feature, which has the view's own name.
 """
 
+from feast_fusion.column_names import vector_view
+
 ITEM_PROFILE = "item_profile"
 ITEM_STATS = "item_stats"
 ITEM_EMBEDDING = "item_embedding"
@@ -56,3 +58,11 @@ PORTRAIT_SERVICE = "portrait_v1"
 
 # The one order of events: whatever splits or folds a log goes through it in this order.
 EVENT_ORDER = ("event_timestamp", "user_id", "item_id")
+
+
+def ranker_service(encoder_id: str | None) -> str:
+    """The service of the versions that are trained on vectors of an encoder; None: on none.
+
+    `SERVICE` reads the same as that of the main encoder, whichever this is.
+    """
+    return SERVICE if encoder_id is None else vector_view(SERVICE, encoder_id)

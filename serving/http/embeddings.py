@@ -1,6 +1,7 @@
 """Vectors in the shape of OpenAI's embeddings API, so that its clients work unchanged."""
 
 import base64
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -54,9 +55,12 @@ class Models(BaseModel):
 
 
 class TextEncoding:
-    """The embedder of a data set as /v1/embeddings needs it."""
+    """The encoder of a data set as /v1/embeddings needs it.
 
-    def __init__(self, embedder: Embedder) -> None:
+    embedder : gives the embedder of now
+    """
+
+    def __init__(self, embedder: Callable[[], Embedder]) -> None:
         self._embedder = embedder
 
     def require(self, request: EmbeddingsRequest) -> None:
@@ -67,26 +71,13 @@ class TextEncoding:
         ProblemError
             404 for another model, 422 for a width that it does not have.
         """
-        names, width = self._names, self._embedder.identity.dimension
-        if request.model not in (None, *names):
-            raise ProblemError(
-                404, f"model: got another one, expected {' or '.join(names)}, or none."
-            )
-        if not 1 <= (request.dimensions or width) <= width:
-            raise ProblemError(422, f"dimensions: got another number, expected 1 to {width}.")
+        _require(request, self._embedder())
 
     def models(self) -> bytes:
         """The body of the answer that names the encoder."""
-        found = [Model(id=name, created=0, owned_by="feast-fusion") for name in self._names]
+        names = _names(self._embedder())
+        found = [Model(id=name, created=0, owned_by="feast-fusion") for name in names]
         return to_json(Models(data=found))
-
-    @property
-    def _names(self) -> list[str]:
-        """In full, without its owner, and by what it computes."""
-        full = self._embedder.workspace.dataset.encoder.model
-        return list(
-            dict.fromkeys([full, full.rpartition("/")[2], self._embedder.identity.encoder_id])
-        )
 
     def answer(self, request: EmbeddingsRequest, wait_s: float) -> bytes:
         """The body of the answer.
@@ -98,35 +89,51 @@ class TextEncoding:
         Raises
         ------
         ProblemError
-            422 for a text that is empty once it is cleaned.
+            As `require`; 422 for a text that is empty once it is cleaned.
         StoreUnavailableError
             Too many texts wait, or these have waited for too long.
         """
-        texts = request.texts
-        n_tokens = self._embedder.count_tokens(texts)
+        embedder = self._embedder()
+        _require(request, embedder)  # it may be another one since `require`
+        n_tokens = embedder.count_tokens(request.texts)
         data = [
             {"object": "embedding", "index": at, "embedding": _encoded(vector, request)}
-            for at, vector in enumerate(self._vectors(request, wait_s))
+            for at, vector in enumerate(_vectors(embedder, request, wait_s))
         ]
         usage = {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
-        model = self._embedder.identity.encoder_id
+        model = embedder.identity.encoder_id
         return to_json({"object": "list", "data": data, "model": model, "usage": usage})
 
-    def _vectors(self, request: EmbeddingsRequest, wait_s: float) -> Vectors:
-        texts = request.texts
-        vectors, present = self._embedder.queries(texts, wait_s)
-        absent = np.flatnonzero(~present)
-        if len(absent):
-            raise ProblemError(
-                422,
-                f"input: got text {absent[0]} of {len(texts)}, empty without markup and invisible "
-                "characters, expected words. Leave it out.",
-            )
-        if request.dimensions in (None, vectors.shape[1]):
-            return vectors
-        cut: Vectors = vectors[:, : request.dimensions].copy()
-        cut /= np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        return cut
+
+def _require(request: EmbeddingsRequest, embedder: Embedder) -> None:
+    names, width = _names(embedder), embedder.identity.dimension
+    if request.model not in (None, *names):
+        raise ProblemError(404, f"model: got another one, expected {' or '.join(names)}, or none.")
+    if not 1 <= (request.dimensions or width) <= width:
+        raise ProblemError(422, f"dimensions: got another number, expected 1 to {width}.")
+
+
+def _names(embedder: Embedder) -> list[str]:
+    """Of the encoder: in full, without its owner, and by what it computes."""
+    full = embedder.settings.model
+    return list(dict.fromkeys([full, full.rpartition("/")[2], embedder.identity.encoder_id]))
+
+
+def _vectors(embedder: Embedder, request: EmbeddingsRequest, wait_s: float) -> Vectors:
+    texts = request.texts
+    vectors, present = embedder.queries(texts, wait_s)
+    absent = np.flatnonzero(~present)
+    if len(absent):
+        raise ProblemError(
+            422,
+            f"input: got text {absent[0]} of {len(texts)}, empty without markup and invisible "
+            "characters, expected words. Leave it out.",
+        )
+    if request.dimensions in (None, vectors.shape[1]):
+        return vectors
+    cut: Vectors = vectors[:, : request.dimensions].copy()
+    cut /= np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return cut
 
 
 def _encoded(vector: Vectors, request: EmbeddingsRequest) -> list[float] | str:

@@ -5,7 +5,6 @@ from contextlib import ExitStack, contextmanager
 
 from feast import FeatureStore
 
-from feast_fusion.feature_service import encoder_of, open_service
 from intake.journal import Journal
 from intake.workspace import Workspace
 from serving.assembly import open_models
@@ -22,7 +21,7 @@ Library = tuple[ServedModels, EventIntake, TextEncoding, LibraryMetrics]
 
 @contextmanager
 def open_library(
-    workspace: Workspace, store: FeatureStore, service: str, log_served: float = 0.0
+    workspace: Workspace, store: FeatureStore, log_served: float = 0.0
 ) -> Iterator[Library]:
     """What the HTTP application stands on, warm; at the end accepted events are applied.
 
@@ -32,14 +31,13 @@ def open_library(
 
     Raises
     ------
-    FeatureNotFoundError, EncoderMismatchError
+    FeatureNotFoundError
         As `open_models`.
     SchemaError, StoreUnavailableError
         The journal of live events is damaged, or its folder cannot be read.
     """
     with ExitStack() as stack:
-        encoder_id = encoder_of(open_service(store, service))
-        features = LiveFeatures.open(workspace, store, encoder_id)
+        features = LiveFeatures.open(workspace, store)
         log = None
         if log_served:
             log = stack.enter_context(ServedLog(workspace.served, log_served))
@@ -49,10 +47,9 @@ def open_library(
             features.note_loss,
             lambda: features.may_be_older,
             features.follow,
+            features.interest_of,
         )
-        models = stack.enter_context(
-            open_models(workspace, store, service, live=live, served_log=log)
-        )
+        models = stack.enter_context(open_models(workspace, store, live=live, served_log=log))
         intake = stack.enter_context(EventIntake(Journal(workspace.events), features))
-        metrics = LibraryMetrics(workspace, store, service, models, log)
-        yield models, intake, TextEncoding(models.main.embedder), metrics
+        metrics = LibraryMetrics(workspace, store, models, log)
+        yield models, intake, TextEncoding(lambda: models.main.embedder), metrics

@@ -19,7 +19,6 @@ from prometheus_client.registry import Collector
 
 from feast_fusion.column_names import split_view
 from feast_fusion.errors import SchemaError
-from feast_fusion.feature_service import encoder_of, open_service
 from feast_fusion.redis_matrix import online_store_of
 from feast_fusion.sealed_json import read_json
 from intake.journal_archive import archive_files
@@ -38,7 +37,6 @@ class LibraryMetrics(Collector):
 
     Parameters
     ----------
-    service : the feature service that is read
     served_log : None where no answers are logged
     """
 
@@ -46,15 +44,11 @@ class LibraryMetrics(Collector):
         self,
         workspace: Workspace,
         store: FeatureStore,
-        service: str,
         models: ServedModels,
         served_log: ServedLog | None,
     ) -> None:
         self._workspace, self._store = workspace, store
         self._models, self._served_log = models, served_log
-        opened = open_service(store, service)
-        self._encoder = encoder_of(opened) or ""
-        self._views = [projection.name for projection in opened.feature_view_projections]
         self._online = online_store_of(store)
         self._transport = self._online.transport(store.config.online_store)
         self._exchanges = Histogram(
@@ -140,7 +134,7 @@ class LibraryMetrics(Collector):
             {
                 "version": version("feast-fusion"),
                 "model": self._models.promoted.main,
-                "encoder": self._encoder,
+                "encoder": self._models.main.features.encoder_id or "",
                 "data": self._data(),
             },
         )
@@ -206,7 +200,7 @@ class LibraryMetrics(Collector):
 
     def _materialized(self) -> Iterator[tuple[str, float]]:
         """Each view of the service with the end of its last materialization, if it had one."""
-        for name in self._views:
+        for name in self._models.main.features.views:
             view = self._store.registry.get_any_feature_view(
                 name, self._store.project, allow_cache=True
             )

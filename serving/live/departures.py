@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from feast_fusion.column_names import vector_view
 from feast_fusion.online.redis.transport import Transport
+from serving.live.followed_encoders import FollowedEncoders
 from serving.live.live_log import LiveLog
 from serving.live.prepared_history import PreparedHistory
 from serving.online_views import OnlineViews
@@ -52,14 +53,14 @@ class Departures:
 
     Attributes
     ----------
-    encoder_id : of the interest vectors; None where there are none
+    encoders : of the interest vectors
     """
 
     transport: Transport
     project: str
     log: LiveLog
     views: OnlineViews
-    encoder_id: str | None
+    encoders: FollowedEncoders
     ttl_s: float
 
     def note(self, user_ids: Sequence[str]) -> None:
@@ -83,9 +84,7 @@ class Departures:
     def _live_views(self) -> list[str]:
         """Those of users; the first one gets the mark."""
         views = [names.USER_RECENT, names.USER_STATS]
-        if self.encoder_id is not None:
-            views.append(vector_view(names.USER_INTEREST, self.encoder_id))
-        return views
+        return views + [vector_view(names.USER_INTEREST, each) for each in self.encoders.by_id]
 
     def _call(self, sha: str, *arguments: bytes | str | int) -> list[bytes]:
         key = f"fusion:live:{self.project}:active"

@@ -25,7 +25,7 @@ class _Kept(NamedTuple):
     n_live: int
     order: Order
     statistics: dict[str, Any]
-    interest: Vector | None
+    interests: dict[str, Vector | None]
 
 
 class LiveEntity:
@@ -40,7 +40,7 @@ class LiveEntity:
     n_least : live events that the key has in Redis, unless some were lost
     written : event time of the newest row that this process wrote, microseconds; None before
     statistics : of a user a `RunningUser`
-    interest : of a user, where there are vectors
+    interests : of a user, by the encoder of the vectors
     """
 
     def __init__(self, history: PreparedHistory, key: LiveKey, n_least: int = 0) -> None:
@@ -56,7 +56,7 @@ class LiveEntity:
         self._last: Order | None = None
         self._kept: list[_Kept] = []
         self.statistics: RunningStatistics
-        self.interest: RunningInterest | None
+        self.interests: dict[str, RunningInterest]
         self._start([])
 
     def continues(self, read: Read) -> bool:
@@ -95,7 +95,7 @@ class LiveEntity:
     def _start(self, live: Collection[Occurrence]) -> None:
         history, is_user = self._history, self.key.kind == "user"
         self.statistics = history.new_user() if is_user else history.new_item()
-        self.interest = history.new_interest() if is_user else None
+        self.interests = history.new_interests() if is_user else {}
         self._n_events, self._last, self._kept = 0, None, []
         self._add(_merged(history.events.of(*self.key), live))
 
@@ -108,8 +108,8 @@ class LiveEntity:
             return
         kept = self._kept[-1]
         self.statistics.go_back(kept.n_events, kept.statistics)
-        if self.interest is not None:
-            self.interest.state = kept.interest
+        for encoder_id, interest in self.interests.items():
+            interest.state = kept.interests[encoder_id]
         self._n_events, self._last = kept.n_events, kept.order
         prepared = self._history.events.of(*self.key, first=kept.n_events - kept.n_live)
         self._add(_merged(prepared, self._in_order[kept.n_live :]))
@@ -119,9 +119,9 @@ class LiveEntity:
             piece = events[start : start + _EVERY]
             for event in piece:
                 self.statistics.add(event)
-            if self.interest is not None:
+            for interest in self.interests.values():
                 for event in piece:
-                    self.interest.add(event)
+                    interest.add(event)
             self._n_events += len(piece)
             self._last = piece[-1].order
             if self._n_events >= (self._kept[-1].n_events if self._kept else 0) + _EVERY:
@@ -133,7 +133,7 @@ class LiveEntity:
             bisect_right(self._in_order, order, key=lambda event: event.order),
             order,
             self.statistics.keep(),
-            None if self.interest is None else self.interest.state,
+            {encoder_id: interest.state for encoder_id, interest in self.interests.items()},
         )
         self._kept.append(kept)
         for at in range(len(self._kept) - 2, 0, -1):

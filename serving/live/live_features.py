@@ -16,6 +16,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
 
 from feast import FeatureStore
@@ -25,15 +26,18 @@ from intake.journal_content import journal_keys
 from intake.journal_index import JournalIndex
 from intake.workspace import Workspace
 from serving.live.departures import Departures
+from serving.live.folded_events import remove_long_folded
+from serving.live.followed_encoders import FollowedEncoders
 from serving.live.journal_counts import JournalCounts
 from serving.live.kept_epoch import keep_epoch, kept_epoch
 from serving.live.live_entities import EmptiedError, LiveEntities
 from serving.live.live_event import LiveEvent, Stamp
-from serving.live.live_log import LiveKey, LiveLog, members_by_key
+from serving.live.live_log import LiveKey, LiveLog
 from serving.live.live_rows import LiveRows
 from serving.live.newest_history import NewestHistory
 from serving.live.prepared_history import PreparedHistory
 from serving.online_views import OnlineViews
+from transformations.embedder import Embedder
 
 _REPLAY_EVENTS = 2_000  # one round trip
 _MAX_FORMER = 100_000  # users whose events of former processes are kept in memory
@@ -59,8 +63,8 @@ class LiveFeatures:
         self._live = log
         self._rows = rows
         self._lock = threading.RLock()
-        self._history = PreparedHistory(workspace, rows.encoder_id)
-        self._newest = NewestHistory(workspace, rows.encoder_id)
+        self._history = PreparedHistory(workspace, rows.encoders.by_id)
+        self._newest = NewestHistory(workspace)
         self._index = JournalIndex(workspace.events)
         self._former = lru_cache(_MAX_FORMER)(self._acted_on_before)
         self._entities: LiveEntities | None = None  # until the first replay
@@ -74,18 +78,19 @@ class LiveFeatures:
 
     @classmethod
     def open(
-        cls, workspace: Workspace, store: FeatureStore, encoder_id: str | None
+        cls, workspace: Workspace, store: FeatureStore, embedders: Sequence[Embedder] = ()
     ) -> "LiveFeatures":
         """On the online store of a Feast repository, which must be a `MatrixRedisOnlineStore`.
 
-        encoder_id : of the interest vectors; None where the model has none
+        embedders : of encoders whose interest vectors follow events from the beginning
         """
         transport = online_store_of(store).transport(store.config.online_store)
         log, views = LiveLog(transport, store.project), OnlineViews(store)
+        encoders = FollowedEncoders(embedders)
         ttl_s, departures = workspace.dataset.live.user_ttl_s, None
         if ttl_s is not None:
-            departures = Departures(transport, store.project, log, views, encoder_id, ttl_s)
-        return cls(workspace, log, LiveRows(views.write, encoder_id, departures))
+            departures = Departures(transport, store.project, log, views, encoders, ttl_s)
+        return cls(workspace, log, LiveRows(views.write, encoders, departures))
 
     @property
     def history(self) -> PreparedHistory:
@@ -124,6 +129,20 @@ class LiveFeatures:
     def follow(self, prepared: Callable[[], Stamp | None]) -> None:
         """See `NewestHistory`."""
         self._newest.follow(prepared)
+
+    def interest_of(self, embedder: Embedder) -> AbstractContextManager[None]:
+        """While it is open, interest vectors of that encoder follow events too, from the first on.
+
+        Opening raises as `apply`.
+        """
+        return self._rows.encoders.following(embedder, self._follow_encoders)
+
+    def _follow_encoders(self) -> None:
+        with self._lock:
+            self._history = self._history.with_interest_of(self._rows.encoders.by_id)
+            if self._entities is not None:
+                self._touches = True
+                self.replay()
 
     @property
     def may_be_older(self) -> bool:
@@ -185,7 +204,7 @@ class LiveFeatures:
             n_broken = self._live.n_broken
             epoch = self._live.open(token := uuid.uuid4().hex)
             self._is_older |= kept_epoch(self._workspace.events) not in (None, epoch)
-            to = str(self._history.stamp)
+            to = self._rows.encoders.rows_on(self._history.stamp)
             is_emptied = epoch.startswith(token)  # nobody had opened it
             place = None if self._touches or is_emptied else self._live.place(to)
             self._is_older &= place is None
@@ -224,7 +243,8 @@ class LiveFeatures:
         with self._lock:
             entities = self._entities
             if entities is not None and not self._is_older:
-                self._live.keep_place(str(self._history.stamp), entities.epoch, ends)
+                to = self._rows.encoders.rows_on(self._history.stamp)
+                self._live.keep_place(to, entities.epoch, ends)
                 if self._rows.departures is not None:
                     self._rows.departures.sweep(self._history)
 
@@ -242,7 +262,7 @@ class LiveFeatures:
         folded = [key for key in keys if entities.state(key) is None]
         for at in range(0, len(folded), _REPLAY_EVENTS):
             piece = folded[at : at + _REPLAY_EVENTS]
-            self._rows.write(entities.history.items, entities.restore(piece, [], touch=True))
+            self._rows.write(entities.history, entities.restore(piece, [], touch=True))
 
     def _restore_lost(self, entities: LiveEntities) -> None:
         """Derives rows anew that somebody found missing or older than they were written."""
@@ -251,7 +271,7 @@ class LiveFeatures:
             level = logging.WARNING if any(self._lost.values()) else logging.INFO
             _log.log(level, "Made rows of %d users, which were missing or older", len(lost))
             keys = [LiveKey("user", user_id) for user_id in lost]
-            self._rows.write(entities.history.items, entities.restore(keys, self._of_journal(keys)))
+            self._rows.write(entities.history, entities.restore(keys, self._of_journal(keys)))
             for user_id in lost:
                 self._lost.pop(user_id, None)
 
@@ -262,10 +282,10 @@ class LiveFeatures:
 
     def _up_to_date(self, *, ask_redis: bool) -> LiveEntities:
         """States on the newest preparation; with `ask_redis` also in the epoch that Redis has."""
-        history = self._newest.after(self._history)
+        history = self._newest.after(self._history, self._rows.encoders.by_id)
         if history is not self._history:
             previous, self._history, self._touches = self._history, history, True
-            self._remove_long_folded(previous)
+            remove_long_folded(self._live, self._index, history, previous)
         entities = self._entities
         if entities is None or entities.history is not history:
             return self.replay()
@@ -280,12 +300,4 @@ class LiveFeatures:
         self, entities: LiveEntities, events: Sequence[LiveEvent], *, touch: bool = False
     ) -> None:
         counted = [each for each in events if entities.history.counts(each.event)]
-        self._rows.write(entities.history.items, entities.add(counted, touch=touch))
-
-    def _remove_long_folded(self, previous: PreparedHistory) -> None:
-        """Takes out of Redis what the previous preparation had too: every process knows it."""
-        now, before = self._history.of_journal, previous.of_journal
-        ends = {name: min(end, before[name]) for name, end in now.items() if name in before}
-        for piece in self._index.pieces_between(self._index.removed(), ends):
-            self._live.remove(members_by_key(piece))
-        self._index.note_removed(ends)
+        self._rows.write(entities.history, entities.add(counted, touch=touch))

@@ -1,6 +1,6 @@
 """The newest rows of users and items as tables of the online views that follow live events."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,10 @@ import pyarrow as pa
 from feast_fusion.column_names import vector_view
 from feast_fusion.times import TIMESTAMP
 from serving.live.departures import Departures
+from serving.live.followed_encoders import FollowedEncoders
 from serving.live.live_entity import LiveEntity
+from serving.live.prepared_history import PreparedHistory
 from transformations import names
-from transformations.id_map import IdMap
 from transformations.running_activity import RunningUser
 from transformations.schema import ITEM_STATS, USER_RECENT, USER_STATS, VECTOR
 
@@ -29,22 +30,23 @@ class LiveRows:
 
     Attributes
     ----------
-    encoder_id : of the interest vectors; None where the model has none
+    encoders : of the interest vectors
     departures : is told whose rows are written; None where users never leave
     """
 
     write_view: WriteRows
-    encoder_id: str | None
+    encoders: FollowedEncoders
     departures: Departures | None = None
 
-    def write(self, items: IdMap, changed: Sequence[LiveEntity]) -> None:
+    def write(self, history: PreparedHistory, changed: Sequence[LiveEntity]) -> None:
         """Write the newest row of each entity to each of its views.
 
-        items : by whose codes events have their items
+        history : on top of which the entities are
         """
         if self.departures is not None:
             self.departures.note([each.key.entity_id for each in changed if _is_user(each)])
-        for view, table in _row_tables(changed, items.ids, self.encoder_id).items():
+        followed = history.encoder_ids & self.encoders.by_id.keys()
+        for view, table in _row_tables(changed, history.items.ids, followed).items():
             if len(table):
                 self.write_view(view, table)
         for each in changed:
@@ -56,9 +58,9 @@ def _is_user(entity: LiveEntity) -> bool:
 
 
 def _row_tables(
-    entities: Sequence[LiveEntity], item_ids: pa.Array, encoder_id: str | None
+    entities: Sequence[LiveEntity], item_ids: pa.Array, encoder_ids: Iterable[str]
 ) -> dict[str, pa.Table]:
-    """By view of `names.LIVE_VIEWS` its rows; interest only where there is an `encoder_id`."""
+    """By view of `names.LIVE_VIEWS` its rows; one view of interest for each encoder."""
     users = [each for each in entities if _is_user(each)]
     items = [each for each in entities if not _is_user(each)]
     tables = {
@@ -66,8 +68,8 @@ def _row_tables(
         names.USER_STATS: _table(users, USER_STATS, [each.statistics.row() for each in users]),
         names.USER_RECENT: _recent_table(users, item_ids),
     }
-    if encoder_id is not None:
-        vectors = [[each.interest and each.interest.state] for each in users]
+    for encoder_id in encoder_ids:
+        vectors = [[each.interests[encoder_id].state] for each in users]
         tables[vector_view(names.USER_INTEREST, encoder_id)] = _table(users, _INTEREST, vectors)
     return tables
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from feast_fusion.errors import FeatureNotFoundError
 from intake.workspace import Workspace
 from serving.live.live_event import Stamp
-from serving.live.prepared_history import PreparedHistory, read_stamp
+from serving.live.prepared_history import Embedders, PreparedHistory, read_stamp
 
 _log = logging.getLogger(__name__)
 
@@ -19,21 +19,24 @@ class NewestHistory:
     and not yet in an answer.
     """
 
-    def __init__(self, workspace: Workspace, encoder_id: str | None) -> None:
-        self._workspace, self._encoder_id = workspace, encoder_id
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
         self._answered: Callable[[], Stamp | None] | None = None
 
     def follow(self, answered: Callable[[], Stamp | None]) -> None:
         """From here on only a preparation is taken up whose stamp `answered` gives."""
         self._answered = answered
 
-    def after(self, history: PreparedHistory) -> PreparedHistory:
-        """The newest preparation that may be taken up; `history` where it is the one."""
+    def after(self, history: PreparedHistory, embedders: Embedders) -> PreparedHistory:
+        """The newest preparation that may be taken up; `history` where it is the one.
+
+        embedders : of the interest vectors
+        """
         try:
             stamp = read_stamp(self._workspace)
             if stamp == history.stamp or (self._answered and self._answered() != stamp):
                 return history
-            return PreparedHistory(self._workspace, self._encoder_id)
+            return PreparedHistory(self._workspace, embedders)
         except FeatureNotFoundError as error:
             # For a moment while one takes the place of the other; the old one holds until then.
             _log.info("Live events stay on the preparation in memory: %s", error)

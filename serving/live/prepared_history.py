@@ -1,6 +1,7 @@
 """The prepared history that live events come on top of, in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
+from copy import copy
 from math import nan
 
 import pyarrow as pa
@@ -16,8 +17,7 @@ from serving.live.live_event import LiveEvent, Outcome, Stamp
 from serving.live.prepared_events import PreparedEvents
 from transformations import names
 from transformations.categories import CategoryLookup
-from transformations.embedder import Embedder
-from transformations.interest_history import embed_item_versions
+from transformations.embedder import Embedded, Embedder
 from transformations.item_versions import build_item_versions
 from transformations.running_activity import (
     Occurrence,
@@ -26,13 +26,16 @@ from transformations.running_activity import (
     RunningUser,
 )
 
+Embedders = Mapping[str, Embedder]
+NO_VECTORS: Embedders = {}
+
 
 class PreparedHistory:
     """One preparation of a workspace: what prepare has folded in. Never changes.
 
     Parameters
     ----------
-    encoder_id : of the interest vectors; None where there are none
+    embedders : of the interest vectors, by encoder id
 
     Attributes
     ----------
@@ -48,7 +51,7 @@ class PreparedHistory:
         Nothing was prepared, or it is being replaced at this moment.
     """
 
-    def __init__(self, workspace: Workspace, encoder_id: str | None) -> None:
+    def __init__(self, workspace: Workspace, embedders: Embedders = NO_VECTORS) -> None:
         self.stamp = read_stamp(workspace)
         self._dataset = dataset = workspace.dataset
         try:
@@ -57,20 +60,33 @@ class PreparedHistory:
             interactions = read_parquet(workspace.source(names.INTERACTIONS))
         except OSError as error:
             raise _nothing_prepared(workspace) from error
-        versions = build_item_versions(items)
-        self.items = versions.ids
-        self._categories = CategoryLookup(versions, dataset.items.categorical)
+        self._versions = build_item_versions(items)
+        self.items = self._versions.ids
+        self._categories = CategoryLookup(self._versions, dataset.items.categorical)
         self.events = PreparedEvents(interactions, self.items)
         self._rule = PositiveRule(dataset, _columns_of_file(workspace))
         self.context = dataset.interactions.context
         self._examples_only = set(without_history(dataset.interactions.types))
-        self._vectors = None
-        if encoder_id is not None:
-            self._vectors = embed_item_versions(Embedder(workspace, encoder_id))
+        self._vectors = self._embedded(embedders)
         if read_stamp(workspace) != self.stamp:
             raise FeatureNotFoundError(
                 f"{workspace.sources}: got two preparations while reading, expected one. Try again."
             )
+
+    def with_interest_of(self, embedders: Embedders) -> "PreparedHistory":
+        """The same preparation, with the interest vectors of these encoders."""
+        found = copy(self)
+        found._vectors = self._embedded(embedders)
+        return found
+
+    @property
+    def encoder_ids(self) -> Set[str]:
+        """Of the interest vectors."""
+        return self._vectors.keys()
+
+    def _embedded(self, embedders: Embedders) -> dict[str, Embedded]:
+        """The vectors of all item versions, by encoder id."""
+        return {name: each.items(self._versions.table) for name, each in embedders.items()}
 
     def screen(self, events: Sequence[Event]) -> list[LiveEvent | Outcome]:
         """Each event as it counts beside the prepared ones, or why it does not count.
@@ -101,11 +117,13 @@ class PreparedHistory:
         """A user without events."""
         return RunningUser(self._dataset.activity, self._categories)
 
-    def new_interest(self) -> RunningInterest | None:
-        """The interest of a user without events; None where there are no vectors."""
-        if self._vectors is None:
-            return None
-        return RunningInterest(self._dataset.interest_rule, *self._vectors)
+    def new_interests(self) -> dict[str, RunningInterest]:
+        """The interest of a user without events, by the encoder of the vectors."""
+        rule, versions = self._dataset.interest_rule, self._versions
+        return {
+            encoder_id: RunningInterest(rule, versions, *vectors)
+            for encoder_id, vectors in self._vectors.items()
+        }
 
     def counts(self, event: Event) -> bool:
         """Whether the event is part of the history of its user and item, see `EventType`."""

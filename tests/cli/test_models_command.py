@@ -45,5 +45,5 @@ def test_a_version_of_other_vectors_is_refused(copied: Project) -> None:
     path = copied.workspace.models / other / "served" / "artifact.json"
     write_json(path, read_json(path) | {"encoder_id": "another_model_123"})
     said = copied.here("models", "promote", other, fails=True)
-    assert "another_model_123" in said.stderr and "feast-fusion run" in said.stderr
+    assert "another_model_123" in said.stderr and "--encoder NAME --model" in said.stderr
     assert other not in Promotions(copied.workspace).names()

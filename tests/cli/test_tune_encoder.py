@@ -11,7 +11,8 @@ from intake.workspace import open_workspace
 from tests.conftest import Project, open_project
 from tests.datasets import make_films
 from tests.training.encoder_tuning.conftest import prepare
-from transformations.embedder import Embedder, identify
+from transformations.declared_encoders import identify
+from transformations.embedder import Embedder
 from transformations.names import ITEMS
 from transformations.prepared_sources import write_sources
 from transformations.text import render_items

@@ -34,7 +34,8 @@ from tests.serving.http.service_process import serving_here
 from tests.trained import served
 from tests.waiting import wait_until
 from training.audit.skew_audit import audit_log
-from transformations.embedder import Embedder, identify
+from transformations.declared_encoders import identify
+from transformations.embedder import Embedder
 from transformations.names import SERVICE, USER_SNAPSHOTS
 from transformations.prepared_sources import write_sources
 
@@ -212,7 +213,7 @@ def test_an_explanation_shows_the_portrait_of_now_or_of_then(written: Written) -
     with embedded_redis(workspace.redis) as running:
         store = open_store(workspace, connection_string(running.url))
         with (
-            open_library(workspace, store, SERVICE, log_served=1.0) as library,
+            open_library(workspace, store, log_served=1.0) as library,
             serving_here(create_app(*library, ServiceSettings(log_requests=False))) as service,
         ):
             recommender, asked = library[0].main, {"user_id": user, "n": 3}

@@ -18,7 +18,6 @@ from tests.conftest import Project
 from tests.trained import before_test
 from training.next_item.fit_log import StoredLog
 from training.next_item.model import signal_names
-from transformations.names import SERVICE
 
 SMALL = NextItemConfig(
     refit_every=800,
@@ -52,7 +51,7 @@ def test_the_past_by_the_store_is_the_past_in_memory(
     choices_alone = dataset.ranker.model_copy(update={"satisfaction": 0.0, "value": 0.0})
     changed = dataset.model_copy(update={"ranker": choices_alone})
     workspace = replace(films.workspace, dataset=changed)
-    served = PastRanks(PastRecommender(workspace, log.store, SERVICE, artifact))(queries)
+    served = PastRanks(PastRecommender(workspace, log.store, artifact))(queries)
     model, history = artifact.require_next_item(), dataset.activity.history
     rows = log.item_rows(queries.n_fitted)
     every = dataset.candidates.refit_every
@@ -74,7 +73,7 @@ def test_answers_come_back_in_the_order_of_the_queries(
     films: Project, log: StoredLog, queries: Queries
 ) -> None:
     artifact = before_test(films.workspace)
-    recommender = PastRecommender(films.workspace, log.store, SERVICE, artifact)
+    recommender = PastRecommender(films.workspace, log.store, artifact)
     mixed = replace(queries, rows=np.random.default_rng(0).permutation(queries.rows)[:10])
     found = PastRanks(recommender)(mixed)
     for at in range(3):
@@ -91,7 +90,7 @@ def test_new_items_alone_leave_out_what_the_user_had(
     changed = dataset.model_copy(update={"candidates": may_repeat})
     workspace = replace(films.workspace, dataset=changed)
     artifact = before_test(films.workspace)
-    recommender = PastRecommender(workspace, log.store, SERVICE, artifact)
+    recommender = PastRecommender(workspace, log.store, artifact)
     all_of, new = (PastRanks(recommender, new_only=only)(queries) for only in (False, True))
     is_new = queries.rankable
     at = np.arange(len(queries))[:, None]

@@ -106,7 +106,7 @@ def raw_event(**more: object) -> dict[str, object]:
 def test_a_context_that_cannot_be_used_is_refused_by_name(
     workspace: Workspace, context: object, reason: str
 ) -> None:
-    history = PreparedHistory(workspace, None)
+    history = PreparedHistory(workspace)
     (found,) = screen_events([raw_event(context=context)], history, datetime.now(UTC))
     assert isinstance(found, Outcome) and found.reason is not None
     assert found.reason.startswith(reason), found.reason
@@ -115,7 +115,7 @@ def test_a_context_that_cannot_be_used_is_refused_by_name(
 def test_a_live_event_keeps_its_context_to_the_training_set(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    history = PreparedHistory(workspace, None)
+    history = PreparedHistory(workspace)
     given = {"depth": 2, "device": "tv", "is_app": True}
     raw = [
         raw_event(event_id="a", context=given),

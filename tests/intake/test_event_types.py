@@ -93,7 +93,7 @@ def event(event_type: str | None, name: str) -> Event:
 
 
 def test_live_events_follow_the_same_rules(workspace: Workspace) -> None:
-    history = PreparedHistory(workspace, None)
+    history = PreparedHistory(workspace)
     kinds = [*KINDS, None]
     screened = history.screen([event(kind, f"e{kind}") for kind in kinds])
     impression, click, purchase, *refused = screened

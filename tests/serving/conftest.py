@@ -15,7 +15,6 @@ from serving.http.library import Library, open_library
 from tests.conftest import Project
 from tests.serving.graph.clustered import clustered, keyed
 from tests.serving.http.service_process import copy_project
-from transformations.names import SERVICE
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +34,7 @@ def library(served_films: Project, films_redis: RunningRedis) -> Iterator[Librar
     """What the application stands on, in this process."""
     workspace = served_films.workspace
     store = open_store(workspace, connection_string(films_redis.url))
-    with open_library(workspace, store, SERVICE) as opened:
+    with open_library(workspace, store) as opened:
         yield opened
 
 

@@ -101,5 +101,5 @@ def open_bench(
         features = OnlineFeatures(store, SERVICE)
         model = served(workspace).require_next_item()
         catalogue = load_catalogue(workspace, store, SERVICE, model, datetime.now(UTC))
-        with open_recommender(workspace, store, SERVICE, **options) as recommender:
+        with open_recommender(workspace, store, **options) as recommender:
             yield Bench(workspace, recommender, store, features, catalogue, redis)

@@ -24,7 +24,6 @@ from tests.applying import apply_here
 from tests.conftest import Project
 from tests.feast_fusion.online.online_repo import PATIENT
 from tests.trained import served
-from transformations.names import SERVICE
 from transformations.prepared_sources import write_sources
 
 WARM_UP = timedelta(days=400)
@@ -77,8 +76,8 @@ def open_stopped(films: Workspace, folder: Path, events: pl.DataFrame) -> Iterat
         store = open_store(stopped, connection)
         store.config._online_store = store.config.online_store.model_copy(update=PATIENT)
         store.materialize(instant - WARM_UP * 20, instant)
-        past = PastRecommender(films, open_store(films), SERVICE, served(films))
-        with open_recommender(stopped, store, SERVICE, clock=lambda: instant) as then:
+        past = PastRecommender(films, open_store(films), served(films))
+        with open_recommender(stopped, store, clock=lambda: instant) as then:
             yield Stopped(then, past, events, instant)
 
 
@@ -119,7 +118,7 @@ def test_many_answers_at_once_are_those_of_one_at_a_time(
 ) -> None:
     workspace = films.workspace
     artifact = served(workspace)
-    past = PastRecommender(workspace, open_store(workspace), SERVICE, artifact)
+    past = PastRecommender(workspace, open_store(workspace), artifact)
     asked = events.sort("event_timestamp")[::127].select("user_id", "event_timestamp")
     requests = asked.to_arrow()
     shuffled = requests.take(pa.array(np.random.default_rng(0).permutation(len(requests))))
@@ -136,7 +135,7 @@ def test_many_answers_at_once_are_those_of_one_at_a_time(
 def test_every_item_that_can_be_chosen_has_one_place(films: Project, events: pl.DataFrame) -> None:
     workspace = films.workspace
     artifact = served(workspace)
-    past = PastRecommender(workspace, open_store(workspace), SERVICE, artifact)
+    past = PastRecommender(workspace, open_store(workspace), artifact)
     instant = events["event_timestamp"].max()
     assert isinstance(instant, datetime)
     spine = pa.table({"user_id": ["u3"], "event_timestamp": pa.array([instant], TIMESTAMP)})

@@ -6,12 +6,13 @@ import pytest
 
 from feast_fusion.training_set import Indexed, TrainingSet
 from intake.dataset import Dataset, Interactions
-from intake.dataset import Encoder as EncoderSettings
+from intake.encoder_settings import MainEncoder
 from intake.versioned_tables import Items
 from serving.query import read_query
 from serving.query_words import QueryWords
 from tests.conftest import Project
-from transformations.embedder import Embedder, identify
+from transformations.declared_encoders import identify
+from transformations.embedder import Embedder
 
 GENRES = [["Horror"], None, ["Drama", "Film-Noir"], ["Drama"], ["Children's"]]
 NAMES = [["Alfred Hitchcock"], ["Ann Drama"], None, ["Jos\u00e9 Horror"], [None, "Bo Film"]]
@@ -111,7 +112,7 @@ def test_a_text_without_a_word_is_no_query(embedder: Embedder, text: str | None)
 
 
 def test_an_encoder_that_fails_leaves_the_words(films: Project) -> None:
-    settings = {"encoder": EncoderSettings(max_tokens=17)}
+    settings = {"encoder": MainEncoder(max_tokens=17)}
     other = identify(films.workspace.dataset.model_copy(update=settings)).encoder_id
     query = read_query(Embedder(films.workspace, other), "horror")
     assert query is not None

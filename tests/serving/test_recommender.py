@@ -19,7 +19,7 @@ from feast_fusion.errors import (
     SchemaError,
     StoreUnavailableError,
 )
-from intake.dataset import Encoder
+from intake.encoder_settings import MainEncoder
 from intake.model_settings import RankerConfig
 from serving.answers import (
     QUERY_NOT_ENCODED,
@@ -41,7 +41,8 @@ from tests.trained import served
 from tests.waiting import wait_until
 from training.ranker.artifact import Artifact
 from transformations.collaborative.histories import Histories
-from transformations.embedder import Embedder, identify
+from transformations.declared_encoders import identify
+from transformations.embedder import Embedder
 from transformations.names import SERVICE
 
 
@@ -264,7 +265,7 @@ def test_similar_refuses_what_it_cannot_compare(bench: Bench) -> None:
 
 def test_an_encoder_that_fails_is_done_without_and_said(bench: Bench, films: Project) -> None:
     features, workspace = bench.features, films.workspace
-    settings = {"encoder": Encoder(max_tokens=17)}
+    settings = {"encoder": MainEncoder(max_tokens=17)}
     other = identify(workspace.dataset.model_copy(update=settings)).encoder_id
     artifact = served(workspace)
     with watching(bench, artifact) as watch:

@@ -42,6 +42,7 @@ from tests.serving.http.service_process import copy_project
 from tests.trained import served
 from tests.waiting import wait_until
 from training.audit.served_rows import read_served
+from transformations.embedder import Embedder
 from transformations.names import SERVICE
 
 # A busy machine may keep a healthy Redis silent for longer than the defaults allow.
@@ -260,7 +261,7 @@ def serving(workspace: Workspace) -> Iterator[Serving]:
         try:
             features = OnlineFeatures(store, SERVICE)
             slates = Slates(features, served(workspace).features)
-            live = LiveFeatures.open(workspace, store, features.encoder_id)
+            live = LiveFeatures.open(workspace, store, [Embedder(workspace, features.encoder_id)])
             with (
                 EventIntake(Journal(workspace.events), live) as intake,
                 ServedLog(workspace.served, 1.0) as log,

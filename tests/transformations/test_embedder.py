@@ -18,7 +18,8 @@ from intake.dataset_file import load_dataset
 from intake.workspace import Workspace, open_workspace
 from tests.datasets import make_films
 from tests.feast_fusion.encoding.embeddings_server import Behaviour, serving
-from transformations.embedder import Embedder, identify, open_embedder
+from transformations.declared_encoders import identify
+from transformations.embedder import Embedder, open_embedder
 from transformations.prepared_sources import write_sources
 
 MOVIELENS = Path(__file__).parents[2] / "examples" / "movielens" / "dataset.toml"

@@ -13,7 +13,7 @@ from feast_fusion.errors import EncoderMismatchError, SchemaError
 from intake.dataset_file import load_dataset
 from intake.workspace import Workspace, open_workspace
 from tests.datasets import START, make_films
-from transformations.embedder import identify
+from transformations.declared_encoders import identify
 from transformations.embedding import embed_behaviour, embed_items, track_interest
 from transformations.prepared_sources import write_sources
 

@@ -1,6 +1,6 @@
 """The newest rows of the log of served features."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from feast_fusion.errors import SchemaError
 from feast_fusion.parquet.seal import require_seal
 from feast_fusion.times import TIMESTAMP
-from transformations.served_files import served_files
+from transformations.served_files import MODEL, served_files
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ServedRows:
     Attributes
     ----------
     table : the newest rows, with the columns asked for
-    n_other : newer rows that lack such a column: another version of the service served them
+    n_other : newer rows that were left out, or lack such a column: another version served them
     """
 
     table: pa.Table
@@ -30,9 +30,15 @@ class ServedRows:
 
 
 def read_served(
-    folder: Path, columns: Collection[str], limit: int = 0, before: datetime | None = None
+    folder: Path,
+    columns: Collection[str],
+    limit: int = 0,
+    before: datetime | None = None,
+    without: Sequence[str] = (),
 ) -> ServedRows:
     """The newest `limit` rows of requests `before` an instant, by time; 0 and None for all.
+
+    without : versions of the model whose rows are left out
 
     Raises
     ------
@@ -46,6 +52,11 @@ def read_served(
         if isinstance(table, int):
             n_other += table
             continue
+        if without and MODEL in table.column_names:
+            kept = table.filter(pc.invert(pc.is_in(table[MODEL], pa.array(without, pa.string()))))
+            n_other += len(table) - len(kept)
+            table = kept
+        table = table.select(list(columns))
         if before is not None:
             until = pa.scalar(before, TIMESTAMP)
             table = table.filter(pc.less(table["event_timestamp"], until))
@@ -64,9 +75,10 @@ def _read(path: Path, columns: Collection[str]) -> pa.Table | int:
     try:
         require_seal(path)
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            if not set(columns) <= set(file.schema_arrow.names):
+            names = set(file.schema_arrow.names)
+            if not set(columns) <= names:
                 return int(file.metadata.num_rows)
-            return file.read(list(columns))
+            return file.read([*columns, *({MODEL} & names)])
     except FileNotFoundError:  # removed since the folder was listed, being the oldest
         return 0
     except (pa.ArrowException, OSError) as error:

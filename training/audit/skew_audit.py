@@ -11,6 +11,7 @@ from feast import FeatureService, FeatureStore
 
 from feast_fusion.column_names import feature_column, logical_name
 from feast_fusion.errors import FeatureNotFoundError, schema_error
+from feast_fusion.feature_service import encoder_of
 from feast_fusion.training_set import TrainingSet
 from intake.context import context_column
 from intake.event import Event
@@ -21,6 +22,7 @@ from training.audit.served_rows import read_served
 from training.audit.skew_report import SkewReport
 from training.audit.source_history import SourceHistory
 from training.audit.view_skew import audit_view
+from training.model_versions import ModelVersions
 from transformations.served_files import REQUEST, stamp_column
 
 
@@ -45,7 +47,9 @@ def audit_log(
     """
     context = workspace.dataset.interactions.context.given
     columns = [*logged_columns(service), *map(context_column, context)]
-    served = read_served(workspace.served, columns, limit, folded_at)
+    encoder_id = encoder_of(service)
+    others = [v.name for v in ModelVersions(workspace).all() if v.encoder_id != encoder_id]
+    served = read_served(workspace.served, columns, limit, folded_at, others)
     if not len(served.table):
         raise FeatureNotFoundError(
             f"{workspace.served}: got no rows that feature service {service.name!r} served "

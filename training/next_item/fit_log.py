@@ -52,11 +52,13 @@ class StoredLog:
     """The log of a workspace; what was known comes from the offline store.
 
     rows : ascending row numbers of the events that are there; None for all
+    service : names the features of items
     """
 
     workspace: Workspace
     store: FeatureStore
     rows: Ints | None = None
+    service: str = names.SERVICE
 
     @cached_property
     def events(self) -> Events:
@@ -74,7 +76,7 @@ class StoredLog:
         items, at = self.events.items, self.events.time[n_rows - 1] + 1
         times = pa.repeat(pa.scalar(int(at), TIMESTAMP), len(items))
         spine = pa.table({"item_id": items.ids, "event_timestamp": times})
-        return build_rows_of(self.store, names.SERVICE, spine)
+        return build_rows_of(self.store, self.service, spine)
 
     def histories(self, rows: Ints) -> Histories:
         """What the online store would have had of the users of these events, just before each."""

@@ -28,6 +28,7 @@ from training.next_item.signals import request_context
 from training.split import split_events
 from training.threads import on_few_threads
 from transformations.id_map import IdMap
+from transformations.names import SERVICE
 
 _AT_ONCE = 512
 
@@ -59,6 +60,7 @@ def fit_next_item(
     store: FeatureStore,
     seed: int,
     *,
+    service: str = SERVICE,
     checkpoints: Checkpoints | None = None,
     report: Report | None = None,
 ) -> tuple[NextItemModel, NextItemModel]:
@@ -68,15 +70,16 @@ def fit_next_item(
 
     Parameters
     ----------
+    service : names the features of items
     checkpoints : where the fit is kept, and gone on from; the caller removes them
     report : called after each epoch
     """
-    dataset, log = workspace.dataset, StoredLog(workspace, store)
+    dataset, log = workspace.dataset, StoredLog(workspace, store, service=service)
     past, n_events = np.sort(split_events(log.events, dataset.split).past), len(log.events)
     if dataset.split.by == "time":
         fitter = NextItemFitter(log, dataset.candidates, seed, checkpoints, report)
         return fitter.fit(len(past)), fitter.fit(n_events)
-    without = StoredLog(workspace, store, past)
+    without = StoredLog(workspace, store, past, service)
     before, whole = (
         NextItemFitter(
             each, dataset.candidates, seed, checkpoints and checkpoints.below(name), report

@@ -14,6 +14,7 @@ from feast_fusion.online.options import OnlineStoreOptions
 from feast_fusion.online.read_plan import created_field, feature_field, timestamp_field
 from feast_fusion.online.redis.client import redis_client
 from feast_fusion.online.redis.transport import Transport
+from feast_fusion.online.row_memory import RowMemory, measure_rows
 
 
 class ConnectedRedisStore(RedisOnlineStore):  # type: ignore[misc]
@@ -46,11 +47,17 @@ class ConnectedRedisStore(RedisOnlineStore):  # type: ignore[misc]
 
     def delete_table(self, config: Any, table: Any) -> None:
         """Delete all rows of a view."""
-        stored = _versioned_fv_name(table, config)
-        fields = [feature_field(stored, field.name) for field in table.features]
-        fields += [timestamp_field(stored), created_field(stored)]
         with self.scanning(config) as client:
-            delete_fields(client, table.join_keys, config.project, fields)
+            delete_fields(client, table.join_keys, config.project, _fields_of(config, table))
+
+    def measure_table(self, config: Any, table: Any) -> RowMemory:
+        """The rows of a view, and the memory that they take."""
+        fields, stamp = (
+            _fields_of(config, table),
+            timestamp_field(_versioned_fv_name(table, config)),
+        )
+        with self.scanning(config) as client:
+            return measure_rows(client, table.join_keys, config.project, fields, stamp)
 
     def delete_entity_values(self, config: Any, join_keys: list[str]) -> None:
         """Delete all rows of all entities with these join keys."""
@@ -75,3 +82,10 @@ class ConnectedRedisStore(RedisOnlineStore):  # type: ignore[misc]
             opened.close()
         if client is not None:
             client.close()
+
+
+def _fields_of(config: Any, table: Any) -> list[bytes]:
+    """The hash fields of a view's rows."""
+    stored = _versioned_fv_name(table, config)
+    fields = [feature_field(stored, field.name) for field in table.features]
+    return [*fields, timestamp_field(stored), created_field(stored)]

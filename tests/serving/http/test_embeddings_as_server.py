@@ -11,7 +11,8 @@ from serving.http.embeddings import TextEncoding
 from serving.http.requests import EmbeddingsRequest
 from tests.datasets import make_films
 from tests.feast_fusion.encoding.embeddings_server import running
-from transformations.embedder import Embedder, identify
+from transformations.declared_encoders import identify
+from transformations.embedder import Embedder
 
 
 def test_a_remote_encoder_has_the_vectors_of_our_service(tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_a_remote_encoder_has_the_vectors_of_our_service(tmp_path: Path) -> None
     workspace = open_workspace(description, tmp_path / "home")
     model = workspace.dataset.encoder.model
     embedder = Embedder(workspace, identify(workspace.dataset).encoder_id)
-    app, encoding = FastAPI(), TextEncoding(embedder)
+    app, encoding = FastAPI(), TextEncoding(lambda: embedder)
 
     @app.post("/v1/embeddings")
     def embeddings(request: EmbeddingsRequest) -> Response:

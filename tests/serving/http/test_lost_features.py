@@ -24,7 +24,6 @@ from tests.feast_fusion.online.redis_faults import RedisProcess, redis_process
 from tests.intake.test_journal import largest_file
 from tests.serving.http.service_process import Answer, Service, copy_project, serving_here
 from tests.waiting import wait_until
-from transformations.names import SERVICE
 
 ITEMS = [f"f{i}" for i in range(30)]
 
@@ -91,7 +90,7 @@ def bench(films: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         # as few threads as there are, so that one that waits would be missed
         settings = ServiceSettings(event_threads=2, event_deadline_ms=1_000)
         with (
-            open_library(project.workspace, store, SERVICE) as library,
+            open_library(project.workspace, store) as library,
             serving_here(create_app(*library, settings)) as service,
         ):
             yield Bench(project, server, store, library[1], service)

@@ -21,7 +21,8 @@ from intake.workspace import Workspace, open_workspace
 from serving.live.live_features import LiveFeatures
 from tests.datasets import make_films
 from tests.feast_fusion.online.online_repo import PATIENT
-from transformations.embedder import Embedder, identify
+from transformations.declared_encoders import identify
+from transformations.embedder import Embedder
 from transformations.embedding import track_interest
 from transformations.interest_history import embed_item_versions
 from transformations.prepared_sources import write_sources
@@ -46,12 +47,16 @@ def make_workspace(folder: Path, **size: int) -> Workspace:
         file.write(INTEREST_TYPES)
     workspace = open_workspace(description, folder / "home")
     write_sources(workspace)
-    embed_item_versions(Embedder(workspace, encoder_id(workspace)))  # encoded once for all copies
+    embed_item_versions(embedder(workspace))  # encoded once for all copies
     return workspace
 
 
 def encoder_id(workspace: Workspace) -> str:
     return identify(workspace.dataset).encoder_id
+
+
+def embedder(workspace: Workspace) -> Embedder:
+    return Embedder(workspace, encoder_id(workspace))
 
 
 def open_store(workspace: Workspace, redis: str) -> FeatureStore:
@@ -94,7 +99,7 @@ def apply_views(workspace: Workspace, store: FeatureStore) -> None:
 
 def open_features(workspace: Workspace, redis: str) -> tuple[LiveFeatures, FeatureStore]:
     store = open_store(workspace, redis)
-    return LiveFeatures.open(workspace, store, encoder_id(workspace)), store
+    return LiveFeatures.open(workspace, store, [embedder(workspace)]), store
 
 
 def close(store: FeatureStore) -> None:

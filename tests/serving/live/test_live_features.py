@@ -19,6 +19,7 @@ from intake.event import Event
 from intake.journal import Journal
 from intake.workspace import Workspace
 from serving.live import live_entity
+from serving.live.followed_encoders import FollowedEncoders
 from serving.live.journal_counts import JournalCounts
 from serving.live.live_entities import LiveEntities
 from serving.live.live_entity import LiveEntity
@@ -30,7 +31,7 @@ from tests.datasets import START
 from tests.serving.live.live_repo import (
     close,
     differences,
-    encoder_id,
+    embedder,
     offline_rows,
     online_rows,
     open_features,
@@ -143,9 +144,11 @@ def test_a_late_event_replays_about_as_many_as_it_is_late_by(
             assert n - at - len(late) <= len({*added}) <= 2 * (n - at) + 2 * live_entity._EVERY
         assert entity.statistics.row() == whole.statistics.row()
         assert entity.statistics.keep() == whole.statistics.keep()
-        if entity.interest is not None and whole.interest is not None:
-            assert entity.interest.state is not None
-            assert entity.interest.state.tobytes() == whole.interest.state.tobytes()
+        assert len(entity.interests) == (kind == "user")
+        for encoder_id, interest in entity.interests.items():
+            assert interest.state is not None
+            expected = whole.interests[encoder_id].state
+            assert expected is not None and interest.state.tobytes() == expected.tobytes()
 
 
 START_ENTITY, ADD_TO_INTEREST = LiveEntity._start, RunningInterest.add
@@ -342,7 +345,9 @@ def test_a_write_that_fails_is_made_good_by_applying_again(
         OnlineViews(store).write(view, table)
 
     log = LiveLog(online.transport(store.config.online_store), store.project)
-    features = LiveFeatures(workspace, log, LiveRows(write, encoder_id(workspace)))
+    features = LiveFeatures(
+        workspace, log, LiveRows(write, FollowedEncoders([embedder(workspace)]))
+    )
     events = random_events(12, 50)
     with Journal(workspace.events) as journal:
         journal.append(events)

@@ -22,7 +22,7 @@ from training.encoder_tuning.adapted_network import AdaptedNetwork, require_modu
 from training.encoder_tuning.choices import read_choices
 from training.encoder_tuning.settings import TuningSettings
 from training.encoder_tuning.tuning import Tuning, fingerprint
-from transformations.embedder import identify
+from transformations.declared_encoders import identify
 
 TEXTS = ["Film number 7 (1957). Genres: Drama.", "love and war", "星际穿越", "a"]
 QUICK = TuningSettings(
