@@ -26,7 +26,9 @@ def with_candidate(project: Project, folder: Path) -> Project:
     declare(path, CANDIDATE, save_tiny(path.parent / "tiny"))
     with path.open("a") as file:
         file.write(_QUICK)
-    return open_project(path, copied.workspace.home)
+    declared = open_project(path, copied.workspace.home)
+    declared.here("prepare")  # of the files in their new place
+    return declared
 
 
 def save_tiny(folder: Path) -> Path:

@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.types import Array, Float32, Float64, Int64, String
 
+from feast_fusion.encoding.identity import EncoderIdentity
 from feast_fusion.errors import SchemaError
 from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace, open_workspace
 from serving.live.live_features import LiveFeatures
 from tests.datasets import make_films
 from tests.feast_fusion.online.online_repo import PATIENT
-from transformations.declared_encoders import identify
+from transformations.declared_encoders import identify, identify_every
 from transformations.embedder import Embedder
 from transformations.embedding import track_interest
 from transformations.interest_history import embed_item_versions
@@ -88,13 +89,22 @@ def apply_views(workspace: Workspace, store: FeatureStore) -> None:
         )
         for name, schema in VIEWS.items()
     ]
-    vector = Field(name="user_interest", dtype=Array(Float32), vector_index=True, vector_length=384)
-    name = f"user_interest__{encoder_id(workspace)}"
-    source = _source(workspace, "user_events")
-    views.append(
-        FeatureView(name=name, entities=[user], source=source, schema=[vector], ttl=timedelta(0))
+    interest = [
+        _interest_view(workspace, user, identity)
+        for _, identity in identify_every(workspace.dataset)
+    ]
+    store.apply([user, item, *views, *interest])
+
+
+def _interest_view(workspace: Workspace, user: Entity, encoder: EncoderIdentity) -> FeatureView:
+    width = {"vector_index": True, "vector_length": encoder.dimension}
+    return FeatureView(
+        name=f"user_interest__{encoder.encoder_id}",
+        entities=[user],
+        source=_source(workspace, "user_events"),
+        schema=[Field(name="user_interest", dtype=Array(Float32), **width)],
+        ttl=timedelta(0),
     )
-    store.apply([user, item, *views])
 
 
 def open_features(workspace: Workspace, redis: str) -> tuple[LiveFeatures, FeatureStore]:
@@ -113,8 +123,13 @@ class Newest:
     rows: dict[str, dict[str, dict[str, Any]]]
 
 
-def offline_rows(workspace: Workspace, folder: Path, now: datetime | None = None) -> Newest:
-    """What prepare makes of file and journal together, in a workspace of its own."""
+def offline_rows(
+    workspace: Workspace, folder: Path, now: datetime | None = None, encoder: str | None = None
+) -> Newest:
+    """What prepare makes of file and journal together, in a workspace of its own.
+
+    encoder : of the interest, by default the main one
+    """
     folded = open_workspace(workspace.dataset.path, folder)
     shutil.copytree(workspace.events, folded.events)
     shutil.copytree(workspace.vectors, folded.vectors)
@@ -127,18 +142,20 @@ def offline_rows(workspace: Workspace, folder: Path, now: datetime | None = None
         events,
         dataset=str(folded.dataset.path),
         home=str(folded.home),
-        encoder_id=encoder_id(folded),
+        encoder_id=encoder or encoder_id(folded),
     )
     rows["user_interest"] = _newest(pa.Table.from_pandas(states), "user_id")
     return Newest(rows)
 
 
-def online_rows(workspace: Workspace, store: FeatureStore, expected: Newest) -> Newest:
+def online_rows(
+    workspace: Workspace, store: FeatureStore, expected: Newest, encoder: str | None = None
+) -> Newest:
     """What the online store has for the keys that `expected` has."""
     found = {}
     for view, rows in expected.rows.items():
         key = "item_id" if view == "item_stats" else "user_id"
-        name = view if view in VIEWS else f"{view}__{encoder_id(workspace)}"
+        name = view if view in VIEWS else f"{view}__{encoder or encoder_id(workspace)}"
         features = [field for field in next(iter(rows.values())) if field != "event_timestamp"]
         read = store.get_online_features(
             features=[f"{name}:{feature}" for feature in features],
