@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from feast_fusion.errors import SchemaError, StoreUnavailableError
 from feast_fusion.tracing import span
 from serving.answers import OVERLOADED, Recommendations, SimilarItem
+from serving.http.docs_page import SCHEMA, add_docs
 from serving.http.embeddings import EmbeddingsAnswer, Models, TextEncoding
 from serving.http.gate import RequestGate
 from serving.http.metric_peers import MetricPeers
@@ -80,9 +81,9 @@ def create_app(
         title="feast-fusion",
         description="Top N from Redis, with features that follow events as they happen.",
         version=version("feast-fusion"),
-        docs_url="/docs" if settings.docs else None,
+        docs_url=None,  # its scripts would come from elsewhere
         redoc_url=None,
-        openapi_url="/openapi.json" if settings.docs else None,
+        openapi_url=SCHEMA if settings.docs else None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
         lifespan=service.lifespan,
@@ -91,6 +92,8 @@ def create_app(
     )
     app.add_middleware(RequestGate, settings=settings, metrics=service.metrics)
     install_problems(app)
+    if settings.docs:
+        add_docs(app)
     _add_routes(app, service, needs_key=settings.api_key is not None)
     return app
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.http.docs_page import FILES, PAGE, SCHEMA
 from serving.http.json_lines import describe_error
 from serving.http.problems import busy_response, is_openai, problem_response
 from serving.http.request_ids import HEADER, name_request
@@ -21,7 +22,6 @@ from serving.http.service_metrics import ServiceMetrics
 from serving.http.settings import ServiceSettings
 
 HEALTH = ("/health/live", "/health/ready")
-DOCS = ("/docs", "/openapi.json")
 
 _UNCOUNTED = "uncounted"  # a full service must still say that it is full
 _KINDS = {
@@ -81,7 +81,8 @@ class RequestGate:
                 f"Host: got {host!r}, expected one of {expected}. Call the service by one, or "
                 "start it with --allowed-host.",
             )
-        if self._key is not None and path not in (*HEALTH, *DOCS) and not self._knows_key(headers):
+        is_open = path in (*HEALTH, PAGE, SCHEMA) or path.startswith(FILES)
+        if self._key is not None and not is_open and not self._knows_key(headers):
             return problem_response(
                 401,
                 "Got no valid API key, expected it as Authorization: Bearer KEY or X-API-Key: KEY.",

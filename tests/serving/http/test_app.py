@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -184,6 +185,17 @@ def test_the_client_of_openai_works_unchanged(service: Service) -> None:
     stranger = openai.OpenAI(base_url=str(client.base_url), api_key="x", max_retries=0)
     with pytest.raises(openai.AuthenticationError, match="Got no valid API key"):
         stranger.models.list()
+
+
+def test_the_page_of_routes_needs_nobody_else(service: Service) -> None:
+    anyone = Service(service.port, {})
+    page = anyone.get("/docs").body.decode()
+    named = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)""", page)
+    assert len(named) == 4 and all(each.startswith("/") for each in named), named
+    sizes = {each: len(anyone.get(each).body) for each in named}
+    assert all(sizes.values()) and max(sizes.values()) > 1_000_000, sizes
+    assert "//" not in re.sub(r"<!--.*?-->", "", page, flags=re.DOTALL)
+    assert anyone.get("/docs/files/../../gate.py").status == 404
 
 
 def test_our_own_clients_ask_everything(service: Service) -> None:
