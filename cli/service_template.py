@@ -2,14 +2,20 @@
 
 What is imported here is in memory once. Nothing here may start a thread or open a connection.
 """
+# ruff: noqa: F401  # what is imported is not used here
 
 import atexit
 import gc
 
-import feast.repo_operations  # of the registry  # noqa: F401
-import transformers.modeling_utils  # of the encoder  # noqa: F401
+import feast.repo_operations  # of the registry
+import pydantic.v1  # of the application
+import sqlalchemy.dialects.sqlite
+import transformers.modeling_utils  # of the encoder
 
-import feast_fusion.point_in_time  # of the catalogue  # noqa: F401
+import cli.encoder_process
+import cli.service_process
+import feast_fusion.checked_provider  # of the store
+import feast_fusion.point_in_time  # of the catalogue
 
 gc.collect()
 gc.freeze()  # else the first collection in each process would copy what all share

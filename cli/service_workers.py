@@ -31,6 +31,12 @@ _FINISH_S = 90.0
 _PAUSES_S = (0.0, 1.0, 5.0, 30.0)  # before a process that died early is started again
 _EARLY_S = 60.0
 _ENCODER = "encoder"
+# What loading freed goes back to the system at once: it would stay with each of the processes.
+_ALLOCATORS = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "1",
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",  # of Polars
+}
 
 
 @dataclass
@@ -52,6 +58,8 @@ class ServiceWorkers:
     def __init__(self, service: Service, redis: str, listener: socket.socket, n: int) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(_LOADED_FIRST)
+        for name, value in _ALLOCATORS.items():
+            os.environ.setdefault(name, value)  # read when the template starts
         self._service, self._redis, self._listener, self._n = service, redis, listener, n
         self._workers: dict[str, _Worker] = {}
         self._is_stopping = False
