@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,18 @@ from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace
 from serving.assembly import open_recommender
 from serving.full_refresh import rewrite_online
+from serving.recommender import Recommender
 from transformations.names import INTERACTIONS, ITEMS, SERVICE
 
 N_ITEMS = 500
 N_CATALOGUE = 100_000
 TARGET_EVENTS = 2_000
 EVENTS_PER_REQUEST = 20
+SHARES = (0.5, 0.01, 0.001)  # of the items that pass a filter
 TARGETS = (
     "rank: p50 at most the floor",
     "rank over HTTP: p50 at most 1.5 times the floor; recommend of 100,000: 1.2 times",
+    "recommend under a filter: p50 at most 1.3 times that without one",
     "rank: p99 at most 3 times its own p50",
     f"events, one a request: at least {TARGET_EVENTS:,} acknowledged a second",
 )
@@ -169,7 +173,37 @@ def measure_large(workspace: Workspace, folder: Path, user: str, size: Size) -> 
             floor = by_hand(address, commands_of(store, user, _some_items(large)))
             _warm(store, lambda: recommender.recommend(user))
             calls = {"floor": floor, name: lambda: recommender.recommend(user)}
-            return _cases(name, alternate(calls, size.rounds), 1)
+            cases = _cases(name, alternate(calls, size.rounds), 1)
+            return cases + measure_filtered(recommender, user, large, size)
+
+
+def measure_filtered(
+    recommender: Recommender, user: str, large: Workspace, size: Size
+) -> list[Case]:
+    """The same under filters that let less and less of the catalogue pass, beside no filter."""
+    numbered = iter(range(10**9))
+    calls: dict[str, Call] = {"unfiltered": lambda: recommender.recommend(user)}
+    for share in SHARES:
+        condition, passing = _condition(large, share)
+        calls[f"{passing:.2%} pass"] = partial(recommender.recommend, user, filter=condition)
+    calls[f"{passing:.2%} pass, a filter not seen before"] = lambda: recommender.recommend(
+        user, filter=f"{condition}.{next(numbered)}"
+    )
+    seconds = alternate(calls, size.rounds)
+    p50 = {name: float(np.median(each)) * 1e3 for name, each in seconds.items()}
+    unfiltered = {"unfiltered": p50.pop("unfiltered")}
+    return [
+        compared(f"recommend of 100,000, {name}", "p50", "ms", ours, unfiltered, {})
+        for name, ours in p50.items()
+    ]
+
+
+def _condition(large: Workspace, share: float) -> tuple[str, float]:
+    """A filter that about this share of the items passes, and the share that does."""
+    name = large.dataset.items.numeric[0]
+    held = pl.read_parquet(large.source(ITEMS), columns=[name])[name]
+    limit = int(held.quantile(share, "lower") or 0)
+    return f"{name} <= {limit}", float((held <= limit).sum()) / len(held)
 
 
 def measure_events(workspace: Workspace, home: Path, size: Size) -> list[Case]:

@@ -47,6 +47,11 @@ class _CommandOnUser(click.Command):
 @click.option("-n", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many.")
 @click.option("--query", metavar="TEXT", help="What the user asks for, in words.")
 @click.option(
+    "--filter",
+    metavar="CONDITION",
+    help="Only items of which it is true, such as \"year < 1980 and 'Comedy' in genres\".",
+)
+@click.option(
     "--as-of",
     type=click.DateTime(),
     metavar="TIME",
@@ -75,6 +80,7 @@ def recommend(
     user: str | None,
     n: int,
     query: str | None,
+    filter: str | None,
     as_of: datetime | None,
     contexts: tuple[str, ...],
     explain: bool,
@@ -86,16 +92,18 @@ def recommend(
     require_one_kind(user, folder, everybody, as_of=bool(as_of), explain=explain, json=as_json)
     context = read_context(workspace, contexts)
     if folder is not None:
-        recommend_to_all(workspace, folder, n, query, context)
+        recommend_to_all(workspace, folder, n, query, filter, context)
         return
     assert user is not None
     if as_of is not None:
         past = open_past(workspace, as_of.replace(tzinfo=UTC))
-        answer = past.recommend(user, n, query=query, explain=explain, context=context)
+        answer = past.recommend(
+            user, n, query=query, filter=filter, explain=explain, context=context
+        )
     else:
-        answer = recommend_to(workspace, [user], n, query=query, explain=explain, context=context)[
-            0
-        ]
+        (answer,) = recommend_to(
+            workspace, [user], n, query=query, filter=filter, explain=explain, context=context
+        )
     if as_json:
         click.echo(json.dumps(asdict(answer)))
         return
@@ -116,6 +124,7 @@ def recommend_to(
     n: int,
     *,
     query: str | None = None,
+    filter: str | None = None,
     explain: bool = False,
     context: "Context | None" = None,
 ) -> list["Recommendations"]:
@@ -127,7 +136,9 @@ def recommend_to(
         open_recommender(workspace, open_store(workspace, redis)) as recommender,
     ):
         return [
-            recommender.recommend(user, n, query=query, explain=explain, context=context or {})
+            recommender.recommend(
+                user, n, query=query, filter=filter, explain=explain, context=context or {}
+            )
             for user in users
         ]
 

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def recommend_to_all(
-    workspace: Workspace, folder: Path, n: int, query: str | None, context: "Context"
+    workspace: Workspace,
+    folder: Path,
+    n: int,
+    query: str | None,
+    filter: str | None,
+    context: "Context",
 ) -> None:
     """Writes the top `n` of every user to `folder`, or goes on with what is there.
 
@@ -32,7 +37,7 @@ def recommend_to_all(
     from training.promotions import Promotions
 
     users = _users(workspace)
-    asked: dict[str, Any] = {"n": n, "query": query, "context": dict(context)}
+    asked: dict[str, Any] = {"n": n, "query": query, "filter": filter, "context": dict(context)}
     asked["model"] = Promotions(workspace).read().main
     with (
         redis_of(workspace) as redis,
@@ -40,7 +45,9 @@ def recommend_to_all(
         progress_bar("Recommend") as advance,
     ):
         parts = ExportedAnswers(folder, users, asked).write(
-            lambda user_id: recommender.recommend(user_id, n, query=query, context=context)
+            lambda user_id: recommender.recommend(
+                user_id, n, query=query, filter=filter, context=context
+            )
         )
         for n_done in parts:
             advance("users", n_done, len(users))

@@ -19,7 +19,7 @@ from transformations.writing import write_attributes, write_portraits
 
 FOREVER = timedelta(0)  # no ttl: the newest row holds until the next
 OWNER = "feast-fusion"
-_KEYS = {"user_id", "item_id", "event_timestamp", "created"}
+_NO_FEATURES = {"user_id", "item_id", "event_timestamp", "created", *DATASET.items.availability}
 _SCALARS: dict[pa.DataType, PrimitiveFeastType] = {
     pa.int64(): Int64,
     pa.float32(): Float32,
@@ -40,7 +40,7 @@ def _columns_of(source: FileSource) -> list[Field]:
     return [
         Field(name=column.name, dtype=_feast_type(column.type))
         for column in schema
-        if column.name not in _KEYS
+        if column.name not in _NO_FEATURES
     ]
 
 

@@ -8,8 +8,15 @@ from intake.versioned_tables import Items, Users
 
 
 def item_profile_schema(dataset: Dataset, source: pa.Schema) -> pa.Schema:
-    """Schema of prepared items: keys, times, then title, text, numeric and categorical columns."""
-    return _profile_schema("item_id", dataset.items, source)
+    """Schema of prepared items: keys, times, then title, text, numeric and categorical columns.
+
+    Last come the columns of availability.
+    """
+    items = dataset.items
+    schema = _profile_schema("item_id", items, source)
+    for name in items.availability:
+        schema = schema.append(pa.field(name, pa.bool_() if name == items.hidden else TIMESTAMP))
+    return schema
 
 
 def user_profile_schema(dataset: Dataset, source: pa.Schema) -> pa.Schema:

@@ -33,7 +33,7 @@ def combine_rows(source: SourceTable, section: VersionedSection, key: str) -> So
     if not rules:
         return source
     frame = pl.DataFrame({name: pl.Series(table[name]) for name in table.column_names})
-    read = [name for name in (key, *_TIMES, *section.used_columns) if name in frame.columns]
+    read = [name for name in (key, *_TIMES, *section.read_columns) if name in frame.columns]
     same = list(dict.fromkeys(name for name in read if name not in rules))
     rest = [
         pl.col(name).first() for name in frame.columns if name not in same and name not in rules
@@ -64,7 +64,7 @@ def reject_repeated(found: Screening, section: VersionedSection, key: str) -> No
     """
     identity = [name for name in (key, *_TIMES) if name in found.columns]
     columns: dict[str, pl.Series] = {name: pl.Series(found.columns[name]) for name in identity}
-    others = [name for name in section.used_columns if name not in columns]
+    others = [name for name in section.read_columns if name not in columns]
     columns |= {name: pl.Series(found.table[name]) for name in others}
     found.reject_duplicates(pl.DataFrame(columns))
     frame = pl.DataFrame({name: columns[name] for name in identity})
@@ -93,7 +93,7 @@ def _both(
 ) -> str:
     row = int(np.flatnonzero(is_other)[0])
     pair = found.table.take(pa.array([int(twin[row]), row]))
-    differ = [name for name in section.used_columns if pair[name][0] != pair[name][1]]
+    differ = [name for name in section.read_columns if pair[name][0] != pair[name][1]]
     shown = ", ".join(
         f"{name} {_short(pair[name][0])} and {_short(pair[name][1])}" for name in differ[:3]
     )

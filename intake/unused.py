@@ -22,7 +22,7 @@ def notes_on_unused(
 ) -> list[str]:
     """A sentence for each kind of thing that is not used; empty where all is used."""
     notes = []
-    read = {"item_id", "event_timestamp", "created", *dataset.items.used_columns}
+    read = {"item_id", "event_timestamp", "created", *dataset.items.read_columns}
     notes += _columns(items, read, "name them in [items] as numeric, categorical or in text")
     if users is not None and dataset.users is not None:
         read = {"user_id", "event_timestamp", "created", *dataset.users.used_columns}

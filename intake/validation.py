@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from intake.availability_columns import screen_availability
 from intake.column_roles import role_of
 from intake.dataset import Dataset
 from intake.interactions import screen_file, screen_journal, usable_events
@@ -139,13 +140,15 @@ def _screen_entity(
     require_rule(source, section, key)
     source = combine_rows(source, section, key)
     times = [name for name in ("event_timestamp", "created") if name in source.table.column_names]
-    found = Screening(source, [key, *section.used_columns])
+    found = Screening(source, [key, *section.read_columns])
     found.add_key(key)
     add_time_of_rule(found)
     for time in times:
         found.add_time(time, now)
     for column in section.numeric:
         found.notes += screen_number(found, column)
+    if isinstance(section, Items):
+        screen_availability(found, section, now)
     reject_repeated(found, section, key)
     return found
 

@@ -34,8 +34,13 @@ class VersionedSection(TableSection):
 
     @property
     def used_columns(self) -> Columns:
-        """Numeric and categorical columns, each once."""
+        """Columns that are features: numeric and categorical ones, each once."""
         return tuple(dict.fromkeys((*self.numeric, *self.categorical)))
+
+    @property
+    def read_columns(self) -> Columns:
+        """All columns that are read, beside the key and times."""
+        return self.used_columns
 
 
 class Items(VersionedSection):
@@ -46,10 +51,27 @@ class Items(VersionedSection):
     title : column that names an item
     text : the text of an item, which the language model encodes, with columns in braces; a clause
         up to the next full stop is left out where its column is null
+    available_from, available_until : columns of times: only from the one on, and before the other,
+        is the item recommended; null is no bound
+    hidden : column of true and false: while it is true, the item is not recommended
     """
 
     title: str
     text: Annotated[str, AfterValidator(require_whole_braces)]
+    available_from: str | None = None
+    available_until: str | None = None
+    hidden: str | None = None
+
+    @model_validator(mode="after")
+    def _is_not_read_twice(self) -> Self:
+        taken = {"item_id", "event_timestamp", "created", *self.used_columns}
+        for name in self.availability:
+            if name in taken or self.availability.count(name) > 1:
+                raise ValueError(
+                    f"{name!r} is read already; a column of available_from, available_until or "
+                    "hidden has no other use: copy it under another name in columns"
+                )
+        return self
 
     @model_validator(mode="after")
     def _is_not_the_key(self) -> Self:
@@ -59,6 +81,17 @@ class Items(VersionedSection):
                 'columns = {item_id = "item_id", title = "item_id"} and title = "title"'
             )
         return self
+
+    @property
+    def availability(self) -> Columns:
+        """Columns that say when an item may be recommended; they are no features."""
+        named = (self.available_from, self.available_until, self.hidden)
+        return tuple(name for name in named if name is not None)
+
+    @property
+    def read_columns(self) -> Columns:
+        """Those used, and those of availability."""
+        return (*self.used_columns, *self.availability)
 
     @property
     def text_columns(self) -> Columns:

@@ -81,13 +81,16 @@ class Search:
     Attributes
     ----------
     history : of the one user, None where it is not known: then popularity alone speaks
-    allowed : (n,) catalogue rows that may come back
+    allowed : (n,) catalogue rows that are not excluded: signals are standardised among them, so
+        that a filter changes no score
+    passing : (n,) those of them that may come back
     query : (n,) standardised likeness to the query, None without one
     """
 
     catalogue: Catalogue
     history: Histories | None
     allowed: NDArray[np.bool_]
+    passing: NDArray[np.bool_]
     query: Vectors | None
 
     @classmethod
@@ -97,6 +100,7 @@ class Search:
         user: TrainingSet | None,
         excluded: Iterable[Rows | tuple[()]],
         query: Vectors | None,
+        passing: NDArray[np.bool_] | None = None,
     ) -> "Search":
         """The search for a user.
 
@@ -104,6 +108,7 @@ class Search:
         ----------
         user : one row with the user's features, None where they are not known
         excluded : catalogue rows that must not come back
+        passing : (n,) catalogue rows that may, None for all; see `Catalogue.passing`
         """
         allowed = np.ones(len(catalogue), dtype=bool)
         for rows in excluded:
@@ -111,16 +116,17 @@ class Search:
         history = None
         if user is not None:
             history = Histories.of(user, catalogue.items)
-        return cls(catalogue, history, allowed, query)
+        passing = allowed if passing is None else allowed & passing
+        return cls(catalogue, history, allowed, passing, query)
 
     def best(self, n: int) -> Candidates:
-        """At most `n` allowed items, those that the signals speak for first."""
-        allowed = np.flatnonzero(self.allowed)
-        n = min(n, len(allowed))
-        first = allowed[_top(self._merged[allowed], n)]
+        """At most `n` passing items, those that the signals speak for first."""
+        passing = np.flatnonzero(self.passing)
+        n = min(n, len(passing))
+        first = passing[_top(self._merged[passing], n)]
         reserved = [self._fresh(int(np.ceil(n * FRESH_SHARE)))]
         if self.query is not None:
-            reserved.append(allowed[_top(self.query[allowed], int(n * QUERY_SHARE))])
+            reserved.append(passing[_top(self.query[passing], int(n * QUERY_SHARE))])
         kept = np.unique(np.concatenate(reserved))
         rows = np.concatenate([first[~np.isin(first, kept)][: n - len(kept)], kept])
         rows = rows[np.argsort(-self._merged[rows], kind="stable")]
@@ -128,21 +134,21 @@ class Search:
         return self._candidates(item_ids, rows, is_named=False)
 
     def popular(self, n: int) -> Candidates:
-        """At most `n` allowed items, the most popular first: what costs least."""
-        rows = np.flatnonzero(self.allowed)[:n]  # the catalogue is in that order
+        """At most `n` passing items, the most popular first: what costs least."""
+        rows = np.flatnonzero(self.passing)[:n]  # the catalogue is in that order
         item_ids = [self.catalogue.item_ids[row] for row in rows.tolist()]
         return self._candidates(item_ids, rows, is_named=False)
 
     def named(self, item_ids: Iterable[str]) -> Candidates:
-        """The items that a caller names, each once, whether allowed or not."""
+        """The items that a caller names, each once, whether they pass or not."""
         distinct = list(dict.fromkeys(item_ids))
         codes = self.catalogue.items.codes(distinct)
         return self._candidates(distinct, codes, is_named=True)
 
     def order(self) -> Rows:
-        """(k,) all allowed rows by the merged signals, best first."""
-        allowed = np.flatnonzero(self.allowed)
-        return allowed[np.argsort(-self._merged[allowed], kind="stable")]
+        """(k,) all passing rows by the merged signals, best first."""
+        passing = np.flatnonzero(self.passing)
+        return passing[np.argsort(-self._merged[passing], kind="stable")]
 
     def _candidates(self, item_ids: Sequence[str], rows: Rows, *, is_named: bool) -> Candidates:
         known = np.where(rows >= 0, rows, 0)
@@ -156,7 +162,7 @@ class Search:
 
     def _fresh(self, n: int) -> Rows:
         fresh = self.catalogue.fresh
-        return fresh[self.allowed[fresh]][:n]
+        return fresh[self.passing[fresh]][:n]
 
     @cached_property
     def signals(self) -> Vectors:

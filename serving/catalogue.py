@@ -8,17 +8,20 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from feast import FeatureStore
 from numpy.typing import NDArray
 
 from feast_fusion.column_names import feature_column, vector_view
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.feature_service import encoder_of, open_service
-from feast_fusion.parquet.opening import read_version
+from feast_fusion.parquet.opening import open_path, read_version
 from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.times import TIMESTAMP, to_micros
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
+from serving.availability import Availability, load_availability
+from serving.filters.item_columns import ItemColumns
 from serving.query_words import QueryWords
 from serving.seen_items import SeenItems, load_seen_items
 from serving.vector_index import Rows, VectorIndex, Vectors
@@ -28,7 +31,7 @@ from training.ranker.columns import Numbers
 from training.ranker.columns import vectors as vectors_of
 from training.retrieval import build_rows_of
 from transformations import names
-from transformations.collaborative.histories import Histories
+from transformations.collaborative.histories import Histories, Ints
 from transformations.collaborative.item_factors import FactorVersion
 from transformations.collaborative.versions import ItemVersion, Versions
 from transformations.id_map import IdMap
@@ -47,6 +50,8 @@ class Catalogue:
     fresh : (k,) rows of items that nobody has acted on, the newest first version first
     index : of the newest vectors
     words : of titles, texts and categories
+    columns : what filters read
+    availability : when items may be recommended, None where the data set does not say
     seen : who has seen what
     scorer : orders the items for a user
     collaboration : what other people's answers say of a user and an item
@@ -60,6 +65,8 @@ class Catalogue:
     fresh: Rows
     index: VectorIndex
     words: QueryWords
+    columns: ItemColumns
+    availability: Availability | None
     seen: SeenItems
     scorer: NextItemScorer
     collaboration: Collaboration
@@ -72,6 +79,19 @@ class Catalogue:
         """(k,) rows of the items that the catalogue has."""
         rows = self.items.codes(item_ids)
         return rows[rows >= 0]
+
+    def passing(self, filter: str | None, now: datetime) -> NDArray[np.bool_] | None:
+        """(n,) rows that a filter lets pass and that may be recommended now; None for all.
+
+        Raises
+        ------
+        FilterError
+            The filter is none, or does not fit the columns.
+        """
+        masks = [] if filter is None else [self.columns.passing(filter)]
+        if self.availability is not None:
+            masks.append(self.availability.at(now))
+        return np.logical_and.reduce(masks) if masks else None
 
     def collaborative(self, history: Histories, rows: Rows) -> dict[str, Numbers]:
         """(m,) by column: what other people's answers say of the user of a history and m items.
@@ -134,6 +154,10 @@ def load_catalogue(
         fresh=newest_first[~acted_on[newest_first]],
         index=_index(rows),
         words=QueryWords.of(rows, workspace.dataset),
+        columns=ItemColumns.of(rows, workspace.dataset),
+        availability=load_availability(
+            workspace.source(names.ITEMS), workspace.dataset.items, items, at
+        ),
         seen=load_seen_items(workspace.source(names.INTERACTIONS), items),
         scorer=model.on(items, rows, version),
         collaboration=Collaboration(
@@ -148,6 +172,16 @@ def item_sink(workspace: Workspace, encoder_id: str | None) -> str | None:
     if encoder_id is None:
         return None
     return workspace.sink(vector_view(names.ITEM_EMBEDDING, encoder_id))
+
+
+def catalogue_changes(workspace: Workspace, encoder_id: str | None) -> Ints:
+    """Ascending instants (us) at which a catalogue changes: items, vectors, versions."""
+    sink = item_sink(workspace, encoder_id)
+    sources = [workspace.source(name) for name in (names.ITEMS, names.ITEM_NEIGHBOURS)]
+    written = [*map(str, sources), *([sink] if sink and read_version(sink) else [])]
+    found = [open_path(path, path).read(["event_timestamp"])["event_timestamp"] for path in written]
+    micros = [pc.unique(each.cast(TIMESTAMP).cast(pa.int64())).to_numpy() for each in found]
+    return np.unique(np.concatenate(micros))
 
 
 def _first_versions(workspace: Workspace, at: datetime) -> pl.DataFrame:

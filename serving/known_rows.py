@@ -8,7 +8,9 @@ from datetime import datetime
 
 from feast_fusion.errors import StoreUnavailableError
 from serving.catalogue import Catalogue
+from serving.live_users import LiveUsers
 from serving.online_features import OnlineFeatures, UserFeatures, views_of_each
+from transformations import names
 
 _MAX_USERS = 100_000
 _SAMPLE = 128  # users, and as many items, whose rows are looked at again and again
@@ -23,15 +25,36 @@ class KnownRows:
     Where `key_ttl_seconds` lets rows end, there is nothing to know.
     """
 
-    def __init__(self, features: OnlineFeatures) -> None:
-        self._features = features
+    def __init__(self, features: OnlineFeatures, live: LiveUsers) -> None:
+        self._features, self._live = features, live
         self._lock = threading.Lock()
         self._users: OrderedDict[str, Views] = OrderedDict()
         self._sampled: Catalogue | None = None
         self._sample: tuple[list[str], list[str]] = ([], [])
         self._expected: list[Views] = []
 
-    def is_whole(self, user: UserFeatures) -> bool:
+    def is_whole(self, user: UserFeatures, catalogue: Catalogue, since: int | None) -> bool:
+        """Whether the store has of a user what it had, and nothing older than `since`.
+
+        What is missing or older is noted with the live users.
+
+        Parameters
+        ----------
+        since : how new the user's recent items are at least, microseconds; None where no live event
+            says it
+        """
+        if self._features.keys_expire and not user.has_left:
+            return True
+        if since is None and user.user_id in catalogue.seen.users:
+            since = 0
+        found = user.since(names.USER_RECENT)
+        is_older = since is not None and found is not None and found < since
+        if is_older or user.has_left:
+            self._live.note_loss(user.user_id, user.has_left)
+            return False
+        return self._has_views(user)
+
+    def _has_views(self, user: UserFeatures) -> bool:
         """Whether the user has a row in each view that had one when the user was last whole."""
         (found,) = views_of_each(user.views)
         with self._lock:

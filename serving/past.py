@@ -11,10 +11,8 @@ from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from feast import FeatureStore
 
-from feast_fusion.parquet.opening import open_path, read_version
 from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.times import TIMESTAMP, from_micros, to_micros
 from feast_fusion.training_set import TrainingSet
@@ -23,7 +21,7 @@ from intake.event_types import objectives_of
 from intake.workspace import Workspace
 from serving.answers import MODEL_FROM_LATER, Recommendations
 from serving.candidates import Candidates, Search
-from serving.catalogue import Catalogue, item_sink, load_catalogue
+from serving.catalogue import Catalogue, catalogue_changes, load_catalogue
 from serving.past_slate import PastSlate, encode_rows, kind_of
 from serving.portraits import Portraits
 from serving.query import Query, read_query
@@ -84,13 +82,14 @@ class AsOf:
         n: int = 10,
         *,
         query: str | None = None,
+        filter: str | None = None,
         explain: bool = False,
         context: Context = NOTHING,
     ) -> Recommendations:
         """As `Recommender.recommend`; of live events it knows those that were prepared since."""
         asked = read_query(self.embedder, query)
         return self.past.recommend(
-            user_id, self.at, n, query=asked, explain=explain, context=context
+            user_id, self.at, n, query=asked, filter=filter, explain=explain, context=context
         )
 
 
@@ -129,7 +128,7 @@ class PastRecommender:
         self._ranking = Ranking(artifact, workspace.dataset.ranker, outcomes)
         self._depth, self._repeats = settings.depth, settings.repeats
         self._encoder = RequestEncoder(artifact.features)
-        self._changes = self._read_changes()
+        self._changes = catalogue_changes(workspace, artifact.encoder_id)
 
     def recommend(
         self,
@@ -138,6 +137,7 @@ class PastRecommender:
         n: int = 10,
         *,
         query: Query | None = None,
+        filter: str | None = None,
         explain: bool = False,
         context: Context = NOTHING,
     ) -> Recommendations:
@@ -146,7 +146,7 @@ class PastRecommender:
         columns = self._workspace.dataset.interactions.context
         for name, column in columns.columns([context]).items():
             spine = spine.append_column(context_column(name), column)
-        answer = next(self.answers(spine, n, query=query, explain=explain)).answer
+        answer = next(self.answers(spine, n, query=query, filter=filter, explain=explain)).answer
         portrait = Portraits(self._store).as_of(user_id, at) if explain else None
         return replace(answer, portrait=portrait)
 
@@ -158,7 +158,13 @@ class PastRecommender:
         return table.take(pa.array(rows)) if columns else table.select([])
 
     def answers(
-        self, requests: pa.Table, n: int = 10, *, query: Query | None = None, explain: bool = False
+        self,
+        requests: pa.Table,
+        n: int = 10,
+        *,
+        query: Query | None = None,
+        filter: str | None = None,
+        explain: bool = False,
     ) -> Iterator[PastAnswer]:
         """The answer to each request, in the order of time.
 
@@ -182,7 +188,7 @@ class PastRecommender:
             )
             for start in range(0, len(rows), _TOGETHER):
                 part = requests.take(pa.array(rows[start : start + _TOGETHER]))
-                yield from self._answer(catalogue, part, n, query, explain)
+                yield from self._answer(catalogue, part, n, query, filter, explain)
 
     def _with_clock(self, users: TrainingSet) -> TrainingSet:
         table, columns = users.table, self._workspace.dataset.interactions.context
@@ -190,19 +196,14 @@ class PastRecommender:
             table = table.append_column(context_column(name), column)
         return TrainingSet(table, users.vectors, users.lists)
 
-    def _read_changes(self) -> Ints:
-        """Ascending instants (us) at which a catalogue changes: items, vectors, versions."""
-        sink = item_sink(self._workspace, self._artifact.encoder_id)
-        sources = [self._workspace.source(name) for name in (names.ITEMS, names.ITEM_NEIGHBOURS)]
-        written = [*map(str, sources), *([sink] if sink and read_version(sink) else [])]
-        found = [
-            open_path(path, path).read(["event_timestamp"])["event_timestamp"] for path in written
-        ]
-        micros = [pc.unique(each.cast(TIMESTAMP).cast(pa.int64())).to_numpy() for each in found]
-        return np.unique(np.concatenate(micros))
-
     def _answer(
-        self, catalogue: Catalogue, requests: pa.Table, n: int, query: Query | None, explain: bool
+        self,
+        catalogue: Catalogue,
+        requests: pa.Table,
+        n: int,
+        query: Query | None,
+        filter: str | None,
+        explain: bool,
     ) -> Iterator[PastAnswer]:
         started = time.perf_counter()
         users = build_rows_of(self._store, self._service, requests.drop(["number"]))
@@ -213,7 +214,8 @@ class PastRecommender:
         searches, found = [], []
         for at, (user_id, now) in enumerate(zip(ids, times, strict=True)):
             seen = () if self._repeats else catalogue.seen.of(user_id, now)
-            search = Search.of(catalogue, users.take(np.array([at])), [seen], likeness)
+            user, passing = users.take(np.array([at])), catalogue.passing(filter, now)
+            search = Search.of(catalogue, user, [seen], likeness, passing)
             searches.append(search)
             found.append(search.best(max(n, self._depth)))
         joined = self._join(ids, times, found)

@@ -4,8 +4,6 @@ Nothing here fails because something else does: without the online store items a
 popularity from memory, without the encoder a query is left out, and the answer says so.
 """
 
-import logging
-import math
 import threading
 import time
 import uuid
@@ -32,10 +30,11 @@ from serving.candidates import Candidates, Search
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.known_rows import KnownRows
 from serving.live_users import LiveUsers
-from serving.online_features import OnlineFeatures, UserFeatures
+from serving.online_features import OnlineFeatures
 from serving.past import AsOf
+from serving.popular_answer import OutageLog, answer_by_popularity
 from serving.query import read_query
-from serving.ranking import Ranking, list_items, rank_by_popularity
+from serving.ranking import Ranking, list_items
 from serving.request import Request
 from serving.request_context import NOTHING, Context
 from serving.served_log import ServedLog
@@ -43,12 +42,8 @@ from serving.served_table import served_table
 from serving.similar_items import find_similar
 from serving.slate import Slate, Slates
 from training.ranker.artifact import Artifact
-from transformations import names
 from transformations.embedder import Embedder
 
-_log = logging.getLogger(__name__)
-
-_WARN_EVERY_S = 10.0
 # More threads that compute at once only take the interpreter lock from each other in the middle
 # of their work: with eight callers each then waits half as long again.
 _RANKED_AT_ONCE = 2
@@ -102,10 +97,10 @@ class Recommender:
         self._watch = watch
         self.embedder = embedder
         self._past, self._n_candidates = past, n_candidates
-        self._warn_again_at = -math.inf
+        self._outages = OutageLog()
         self._turns = threading.Semaphore(_RANKED_AT_ONCE)
         self._live, self._portrait_of = live, portrait_of
-        self._known = KnownRows(features)
+        self._known = KnownRows(features, live)
         self._served_log = served_log
 
     def check(self) -> None:
@@ -134,10 +129,14 @@ class Recommender:
         *,
         query: str | None = None,
         exclude: Iterable[str] = (),
+        filter: str | None = None,
         explain: bool = False,
         context: Context = NOTHING,
     ) -> Recommendations:
         """The `n` best unseen items for the user, best first; fewer when there are no more.
+
+        They are available now, and pass the filter, an expression on the columns of items: see
+        `serving.filters.predicate`. A wrong one is a `FilterError`.
 
         Cold start: an unknown user gets popular and fresh items in the ranker's order, and with a
         query also items near to it. A user who only has a profile gets the same items, ranked with
@@ -145,11 +144,11 @@ class Recommender:
         `context` is of the form that `ContextColumns.check` gives.
         """
         seen = self._excluded(user_id, exclude)
-        request = self._request(user_id, query, explain, context)
+        request = self._request(user_id, query, explain, context, filter)
         try:
             return self._recommend(request, n, seen)
         except StoreUnavailableError as error:
-            self._note_outage(error)
+            self._outages.note(error)
             return self._popular(request, n, seen, STORE_UNAVAILABLE)
 
     def as_of(self, at: datetime) -> AsOf:
@@ -167,27 +166,28 @@ class Recommender:
     ) -> Recommendations:
         """The given items (repeated ones once) in the order of the user's liking, best first.
 
-        Items without any feature are ranked too, after others of the same score. `context` is that
-        of `recommend`.
+        They need not be available: who names an item has chosen to show it. Items without any
+        feature are ranked too, after others of the same score. `context` is that of `recommend`.
         """
         request = self._request(user_id, query, explain, context)
         distinct, since = list(dict.fromkeys(item_ids)), self._live.known_since(user_id)
         try:
             slate = self._slates.read(user_id, distinct, request.now, request.context)
         except StoreUnavailableError as error:
-            self._note_outage(error)
+            self._outages.note(error)
             candidates = self._search(request, None, set()).named(distinct)
-            return _by_popularity(request, candidates, len(candidates), STORE_UNAVAILABLE)
+            return answer_by_popularity(request, candidates, len(candidates), STORE_UNAVAILABLE)
         recent = set() if self._repeats else slate.user.recent_items
         candidates = self._search(request, slate.user_row, recent).named(distinct)
         return self._answer(request, candidates, slate, len(candidates), since)
 
     def recommend_popular(
-        self, user_id: str, n: int, exclude: Iterable[str], reason: str
+        self, user_id: str, n: int, exclude: Iterable[str], reason: str, filter: str | None = None
     ) -> Recommendations:
         """What `recommend` answers when there is no time to rank: from memory, flagged."""
         seen = self._excluded(user_id, exclude)
-        return self._popular(self._request(user_id, None, explain=False), n, seen, reason)
+        request = self._request(user_id, None, explain=False, filter=filter)
+        return self._popular(request, n, seen, reason)
 
     def rank_by_popularity(
         self, user_id: str, item_ids: Sequence[str], reason: str
@@ -195,43 +195,60 @@ class Recommender:
         """What `rank` answers when there is no time to rank: from memory, flagged."""
         request = self._request(user_id, None, explain=False)
         candidates = self._search(request, None, set()).named(item_ids)
-        return _by_popularity(request, candidates, len(candidates), reason)
+        return answer_by_popularity(request, candidates, len(candidates), reason)
 
     def similar(
-        self, *, item_id: str | None = None, text: str | None = None, n: int = 10
+        self,
+        *,
+        item_id: str | None = None,
+        text: str | None = None,
+        n: int = 10,
+        filter: str | None = None,
     ) -> list[SimilarItem]:
         """The `n` items nearest to an item (without itself) or to a text, nearest first.
+
+        They are available now and pass the filter, as those of `recommend`.
 
         Raises
         ------
         SchemaError
-            Both or neither of `item_id` and `text` are given.
+            Both or neither of `item_id` and `text` are given, or the filter is wrong.
         FeatureNotFoundError
             There is no such item, or it has no vector; or the text is empty once it is cleaned.
         """
-        return find_similar(self._watch.current, self.embedder, item_id, text, n)
+        catalogue = self._watch.current
+        passing = catalogue.passing(filter, self._clock())
+        return find_similar(catalogue, self.embedder, item_id, text, n, passing)
 
     def _excluded(self, user_id: str, exclude: Iterable[str]) -> set[str]:
         """What a caller excludes, and, without repeats, the live items; before the catalogue."""
         return {*exclude} if self._repeats else {*self._live.acted_on(user_id), *exclude}
 
     def _request(
-        self, user_id: str, query: str | None, explain: bool, context: Context = NOTHING
+        self,
+        user_id: str,
+        query: str | None,
+        explain: bool,
+        context: Context = NOTHING,
+        filter: str | None = None,
     ) -> Request:
         started, failures = time.perf_counter(), []
         asked = read_query(self.embedder, query)
         if asked is not None and not asked.is_whole:
             failures.append(QUERY_NOT_ENCODED)
-        catalogue = self._watch.current
-        now, model = self._clock(), self._model
-        return Request(user_id, now, catalogue, asked, failures, explain, started, context, model)
-
-    def _note_outage(self, error: StoreUnavailableError) -> None:
-        """Log it, but not for each of the thousands of answers of one outage."""
-        now = time.monotonic()
-        if now >= self._warn_again_at:
-            self._warn_again_at = now + _WARN_EVERY_S
-            _log.warning("online store: answering by popularity: %s", error)
+        catalogue, now = self._watch.current, self._clock()
+        return Request(
+            user_id,
+            now,
+            catalogue,
+            asked,
+            failures,
+            explain,
+            started,
+            context,
+            self._model,
+            catalogue.passing(filter, now),
+        )
 
     def _recommend(self, request: Request, n: int, seen: set[str]) -> Recommendations:
         since = self._live.known_since(request.user_id)  # before its row is read
@@ -248,21 +265,23 @@ class Recommender:
         search = self._search(request, None, seen)
         n_best = max(n, self._n_candidates)
         candidates = search.popular(n) if request.query is None else search.best(n_best)
-        return _by_popularity(request, candidates, n, reason)
+        return answer_by_popularity(request, candidates, n, reason)
 
     def _search(self, request: Request, user: TrainingSet | None, excluded: set[str]) -> Search:
         """What is looked for: not what is excluded, nor, without repeats, what the user has had."""
         catalogue = request.catalogue
         seen = () if self._repeats else catalogue.seen.of(request.user_id)
         query = None if request.query is None else request.query.likeness(catalogue)
-        return Search.of(catalogue, user, [seen, catalogue.rows_of(excluded)], query)
+        rows = [seen, catalogue.rows_of(excluded)]
+        return Search.of(catalogue, user, rows, query, request.passing)
 
     def _answer(
         self, request: Request, candidates: Candidates, slate: Slate, n: int, since: int | None
     ) -> Recommendations:
         if (candidates.rows >= 0).any() and not slate.items.known.any():
-            return _by_popularity(request, candidates, n, STORE_EMPTY)
-        if self._live.is_behind() or not self._is_whole(request, slate.user, since):
+            return answer_by_popularity(request, candidates, n, STORE_EMPTY)
+        is_whole = self._known.is_whole(slate.user, request.catalogue, since)
+        if self._live.is_behind() or not is_whole:
             request.failures.append(STORE_INCOMPLETE)
         with span("rank"), self._turns:
             ordered = self._ranking.order(request.catalogue, candidates, slate)
@@ -275,25 +294,3 @@ class Recommender:
             self._served_log.offer(uuid.uuid4().hex, partial(served_table, slate, at, self._model))
         portrait = self._portrait_of(request.user_id) if request.explain else None
         return request.answer(items, len(candidates), slate.user.kind, portrait)
-
-    def _is_whole(self, request: Request, user: UserFeatures, since: int | None) -> bool:
-        """Whether the store has of the user what it had, and nothing older than `since`."""
-        if self.features.keys_expire and not user.has_left:
-            return True
-        if since is None and user.user_id in request.catalogue.seen.users:
-            since = 0
-        found = user.since(names.USER_RECENT)
-        is_older = since is not None and found is not None and found < since
-        if is_older or user.has_left:
-            self._live.note_loss(user.user_id, user.has_left)
-            return False
-        return self._known.is_whole(user)
-
-
-def _by_popularity(
-    request: Request, candidates: Candidates, n: int, reason: str
-) -> Recommendations:
-    request.failures.append(reason)
-    items = rank_by_popularity(request.catalogue, candidates, n, explain=request.explain)
-    is_known = request.user_id in request.catalogue.seen.users
-    return request.answer(items, len(candidates), "known" if is_known else "unknown")

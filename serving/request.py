@@ -4,6 +4,9 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
 from serving.answers import RankedItem, Recommendations, UserKind
 from serving.catalogue import Catalogue
 from serving.query import Query
@@ -19,6 +22,7 @@ class Request:
     failures : what the answer lacks until now
     started : of the performance counter, seconds
     model : the version that answers
+    passing : (n,) catalogue rows that may come back, None for all
     """
 
     user_id: str
@@ -30,6 +34,7 @@ class Request:
     started: float
     context: Context
     model: str | None
+    passing: NDArray[np.bool_] | None
 
     def answer(
         self,

@@ -1,5 +1,8 @@
 """The nearest items to an item or to a text."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from feast_fusion.errors import FeatureNotFoundError, schema_error
 from serving.answers import SimilarItem
 from serving.catalogue import Catalogue
@@ -8,9 +11,19 @@ from transformations.embedder import Embedder
 
 
 def find_similar(
-    catalogue: Catalogue, embedder: Embedder, item_id: str | None, text: str | None, n: int
+    catalogue: Catalogue,
+    embedder: Embedder,
+    item_id: str | None,
+    text: str | None,
+    n: int,
+    passing: NDArray[np.bool_] | None,
 ) -> list[SimilarItem]:
-    """At most `n`, nearest first; an item is not near to itself. See `Recommender.similar`."""
+    """At most `n`, nearest first; an item is not near to itself. See `Recommender.similar`.
+
+    Parameters
+    ----------
+    passing : (n,) catalogue rows that may come back, None for all
+    """
     if item_id is not None and text is None:
         vector = _require_vector(catalogue, item_id)
     elif text is not None and item_id is None:
@@ -22,7 +35,7 @@ def find_similar(
             expected="an item_id or a text",
             remedy="Give one of them.",
         )
-    rows, cosines = catalogue.index.nearest(vector, n + 1)
+    rows, cosines = catalogue.index.nearest(vector, n + 1, passing)
     found = [
         SimilarItem(catalogue.item_ids[row], catalogue.titles[row], float(cosine))
         for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True)

@@ -72,6 +72,16 @@ def test_an_unknown_user_gets_popular_items_and_is_told_so(films: Project) -> No
     assert len(answer["items"]) == 3
 
 
+def test_a_filter_holds_now_and_in_the_past(films: Project) -> None:
+    for when in ([], ["--as-of", "2024-02-01"]):
+        asked = ["recommend", "nobody", "-n", "80", "--filter", "year <= 1952", "--json", *when]
+        answer = json.loads(films.here(*asked).stdout)
+        assert {item["item_id"] for item in answer["items"]} == {"f1", "f2"}
+        assert not [reason for reason in answer["reasons"] if "model" not in reason]
+    refused = films.here("recommend", "nobody", "--filter", "year <= 1952 and prize", fails=True)
+    assert "filter, character 18: got an unknown column 'prize'" in refused.stderr
+
+
 def test_a_changed_text_is_a_second_version_with_its_own_vector(
     films: Project, tmp_path: Path
 ) -> None:

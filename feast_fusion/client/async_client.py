@@ -40,6 +40,7 @@ class AsyncClient:
         n: int = 10,
         *,
         query: str | None = None,
+        filter: str | None = None,
         exclude: Iterable[str] = (),
         explain: bool = False,
         context: Context | None = None,
@@ -47,7 +48,7 @@ class AsyncClient:
     ) -> Recommendations:
         """The `n` items of the catalogue that the user will like most, best first."""
         return await self._ask(
-            calls.recommend(user_id, n, query, exclude, explain, context), request_id
+            calls.recommend(user_id, n, query, filter, exclude, explain, context), request_id
         )
 
     async def rank(
@@ -69,10 +70,11 @@ class AsyncClient:
         item_id: str | None = None,
         text: str | None = None,
         n: int = 10,
+        filter: str | None = None,
         request_id: str | None = None,
     ) -> tuple[SimilarItem, ...]:
         """The nearest items to an item or to a text, one of which is given."""
-        return (await self._ask(calls.similar(item_id, text, n), request_id)).items
+        return (await self._ask(calls.similar(item_id, text, n, filter), request_id)).items
 
     async def send_events(
         self,

@@ -33,13 +33,15 @@ def recommend(
     user_id: str,
     n: int,
     query: str | None,
+    filter: str | None,
     exclude: Iterable[str],
     explain: bool,
     context: Context | None,
 ) -> Call[Recommendations]:
     """See `Client.recommend`."""
-    body = {"n": n, "query": query, "exclude": [*exclude], "explain": explain, "context": context}
-    return Call("/recommend", {"user_id": user_id, **body}, Recommendations)
+    asked = {"query": query, "filter": filter, "explain": explain, "context": context}
+    body = {"user_id": user_id, "n": n, "exclude": [*exclude], **asked}
+    return Call("/recommend", body, Recommendations)
 
 
 def rank(
@@ -54,9 +56,12 @@ def rank(
     return Call("/rank", {"user_id": user_id, **body}, Recommendations)
 
 
-def similar(item_id: str | None, text: str | None, n: int) -> Call[SimilarItems]:
+def similar(
+    item_id: str | None, text: str | None, n: int, filter: str | None
+) -> Call[SimilarItems]:
     """See `Client.similar`."""
-    return Call("/similar", {"item_id": item_id, "text": text, "n": n}, SimilarItems)
+    body = {"item_id": item_id, "text": text, "n": n, "filter": filter}
+    return Call("/similar", body, SimilarItems)
 
 
 def send_events(events: Iterable[Mapping[str, Any]], wait_ms: int) -> Call[Submission]:

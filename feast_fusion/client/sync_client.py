@@ -55,13 +55,16 @@ class Client:
         n: int = 10,
         *,
         query: str | None = None,
+        filter: str | None = None,
         exclude: Iterable[str] = (),
         explain: bool = False,
         context: Context | None = None,
         request_id: str | None = None,
     ) -> Recommendations:
         """The `n` items of the catalogue that the user will like most, best first."""
-        return self._ask(calls.recommend(user_id, n, query, exclude, explain, context), request_id)
+        return self._ask(
+            calls.recommend(user_id, n, query, filter, exclude, explain, context), request_id
+        )
 
     def rank(
         self,
@@ -82,10 +85,11 @@ class Client:
         item_id: str | None = None,
         text: str | None = None,
         n: int = 10,
+        filter: str | None = None,
         request_id: str | None = None,
     ) -> tuple[SimilarItem, ...]:
         """The nearest items to an item or to a text, one of which is given."""
-        return (self._ask(calls.similar(item_id, text, n), request_id)).items
+        return (self._ask(calls.similar(item_id, text, n, filter), request_id)).items
 
     def send_events(
         self,

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from feast_fusion.errors import FeatureNotFoundError, StoreUnavailableError
+from serving.filters.filter_text import FilterError
 from serving.http.request_ids import request_id
 
 # Whether the request is to a route in OpenAI's form, whose clients look for `error`.
@@ -29,6 +30,9 @@ class FieldProblem(BaseModel):
 
     field: str = Field(description="Where it is: body.n, query.n, body.events.0.value.")
     detail: str
+    position: int | None = Field(
+        default=None, description="Of a filter: the character where it is wrong, from 1."
+    )
 
 
 class OpenAIError(BaseModel):
@@ -86,6 +90,7 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _of_problem)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(FilterError, _of_filter)
     app.add_exception_handler(FeatureNotFoundError, _of_absence)
     app.add_exception_handler(StoreUnavailableError, _of_outage)
 
@@ -118,6 +123,13 @@ async def _of_http(request: Request, error: Exception) -> Response:
 
 async def _of_absence(_: Request, error: Exception) -> Response:
     return problem_response(404, str(error))
+
+
+async def _of_filter(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FilterError)
+    field = "query.filter" if request.method == "GET" else "body.filter"
+    found = {"field": field, "detail": str(error), "position": error.position}
+    return problem_response(422, f"{field}: {error}", errors=[found])
 
 
 async def _of_outage(_: Request, error: Exception) -> Response:

@@ -14,6 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from serving.filters.filter_text import MAX_CHARACTERS
+
 MAX_N = 500
 MAX_ITEM_IDS = 1_000
 MAX_EXCLUDE = 10_000
@@ -26,6 +28,13 @@ MAX_CONTEXT = 64
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS)]
 Text = Annotated[str, StringConstraints(pattern=r"\S", max_length=MAX_TEXT_CHARACTERS)]
+Filter = Annotated[
+    str | None,
+    Field(
+        max_length=MAX_CHARACTERS,
+        description="Only items of which this is true, such as: year < 1980 and 'Comedy' in genres",
+    ),
+]
 Count = Annotated[int, Field(ge=1, le=MAX_N)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -52,6 +61,7 @@ class RecommendRequest(_Body):
     user_id: Identifier
     n: Count = 10
     query: Text | None = Field(default=None, description="What the user is looking for, in words.")
+    filter: Filter = None
     exclude: list[Identifier] = Field(
         default_factory=list, max_length=MAX_EXCLUDE, description="Items never to answer with."
     )
@@ -75,6 +85,7 @@ class SimilarRequest(_Body):
     item_id: Identifier | None = None
     text: Text | None = None
     n: Count = 10
+    filter: Filter = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import scipy.sparse as sp
 import torch
@@ -14,6 +15,7 @@ from feast_fusion.training_set import Indexed, TrainingSet
 from intake.model_settings import ChooserConfig, SequenceConfig
 from serving.candidates import FRESH_SHARE, QUERY_SHARE, Search
 from serving.catalogue import Catalogue
+from serving.filters.item_columns import ItemColumns
 from serving.query_words import QueryWords
 from serving.seen_items import SeenItems
 from serving.vector_index import VectorIndex, Vectors
@@ -53,6 +55,8 @@ def make_catalogue(n: int = N, n_cold: int = 4, seed: int = 0) -> Catalogue:
         fresh=np.arange(n - n_cold, n)[::-1].copy(),
         index=VectorIndex.of(vectors, np.ones(n, dtype=bool)),
         words=QueryWords(None, version.together),
+        columns=ItemColumns(pl.DataFrame(), {}),
+        availability=None,
         seen=SeenItems(
             IdMap.of([]), np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64)
         ),

@@ -206,6 +206,11 @@ def test_our_own_clients_ask_everything(service: Service) -> None:
         ranked = client.rank("u3", [item.item_id for item in answer.items])
         assert {item.item_id for item in ranked.items} == {item.item_id for item in answer.items}
         assert len(client.similar(text=QUERY, n=3)) == 3
+        for found in (
+            client.recommend("nobody", n=80, filter="year <= 1952").items,
+            client.similar(text=QUERY, n=80, filter="year <= 1952"),
+        ):
+            assert {item.item_id for item in found} == {"f1", "f2"}
         event = {"user_id": "u3", "item_id": answer.items[0].item_id, "value": 5, "event_id": "e9"}
         assert client.send_events([event], wait_ms=2000).outcomes[0].status == "accepted"
         assert client.send_events([event]).outcomes[0].status == "duplicate"
@@ -257,7 +262,7 @@ def test_a_paused_redis_degrades_answers_until_it_goes_on(
     assert "Not ready" in ready.detail
     assert service.metric("fusion_degraded_answers_total") > before
     assert kept.json()["outcomes"][0]["status"] == "accepted"
-    warned = [line for line in running.lines() if line["logger"] == "serving.recommender"]
+    warned = [line for line in running.lines() if line["logger"] == "serving.popular_answer"]
     assert [line["request_id"] for line in warned] == ["while-paused"]
     assert service.metric('fusion_redis_exchange_seconds_count{operation="read",outcome="failed"')
     wait_until(lambda: service.get("/health/ready").status == 200)

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
 
@@ -46,7 +47,7 @@ EXCESSES = {
     "wait_ms": ("/events", {"events": [EVENT], "wait_ms": MAX_WAIT_MS + 1}, MAX_WAIT_MS),
     "inputs": ("/v1/embeddings", {"input": ["a"] * (MAX_INPUTS + 1)}, MAX_INPUTS),
     "input": ("/v1/embeddings", {"input": LONG_TEXT}, MAX_TEXT_CHARACTERS),
-    "dimensions": ("/v1/embeddings", {"input": "a", "dimensions": 7}, 384),
+    "dimensions": ("/v1/embeddings", {"input": "a", "dimensions": 385}, 384),
 }
 
 MALFORMED = {
@@ -81,6 +82,37 @@ def test_an_excess_is_refused_by_name(service: Service, excess: str) -> None:
     assert answer.status == 422
     assert str(limit) in answer.detail
     assert "xxx" not in answer.detail  # texts are not echoed
+
+
+@pytest.mark.parametrize(
+    ("condition", "position"),
+    [("year <", 7), ("year < 1980 and prize", 17), ("__import__('os')", 1), ("not " * 900, 3600)],
+)
+def test_a_wrong_filter_is_refused_with_its_position(
+    service: Service, condition: str, position: int
+) -> None:
+    posted = [
+        service.post("/recommend", {"user_id": "u3", "filter": condition}),
+        service.post("/similar", {"item_id": "f3", "filter": condition}),
+    ]
+    got = service.get(f"/recommend/u3?{urlencode({'filter': condition})}")
+    for answer, field in ((posted[0], "body"), (posted[1], "body"), (got, "query")):
+        assert answer.status == 422
+        (error,) = answer.json()["errors"]
+        assert (error["field"], error["position"]) == (f"{field}.filter", position)
+        assert answer.detail.startswith(f"{field}.filter: filter, character {position}: got ")
+
+
+def test_a_filter_holds_on_every_route(service: Service) -> None:
+    condition = "year < 1960 and 'Drama' in genres"
+    answers = [
+        service.post("/recommend", {"user_id": "nobody", "n": 80, "filter": condition}),
+        service.get(f"/recommend/nobody?n=80&{urlencode({'filter': condition})}"),
+        service.post("/similar", {"text": "a drama", "n": 80, "filter": condition}),
+    ]
+    expected = {f"f{at}" for at in range(1, 9) if 0 in (at % 5, at // 5 % 5)}
+    for answer in answers:
+        assert {item["item_id"] for item in answer.json()["items"]} == expected
 
 
 @pytest.mark.parametrize("malformed", MALFORMED)
