@@ -18,15 +18,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import redis
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.types import Array, Float64, Int64, String
 
 from benchmarks.feature_store import new_store, unit_vectors, vector_field
+from benchmarks.redis_floors import by_hand, by_socket, commands_of
 from benchmarks.report import Case, compared, report
 from cli.embedded_redis import embedded_redis
 from cli.redis_process import RunningRedis
-from feast_fusion.online.codec.entity_keys import encode_keys
 from feast_fusion.online.codec.vector_encoding import MIN_COSINE, MIN_INT8_COSINE
 from feast_fusion.redis_matrix import MatrixRedisOnlineStore, online_store_of, read_online
 
@@ -45,8 +44,6 @@ ROUNDED = {"float16": MIN_COSINE, "int8": MIN_INT8_COSINE}
 
 TARGET_OF_SOCKET = 1.6
 FLOORS = ("redis-py", "bare socket")
-
-Commands = list[tuple[bytes, list[bytes]]]
 
 ITEM = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING)
 USER = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
@@ -105,62 +102,6 @@ def fill(store: FeatureStore, n_items: int) -> MatrixRedisOnlineStore:
 
 def references(store: FeatureStore) -> list[str]:
     return [f"{view.name}:{f.name}" for view in store.list_feature_views() for f in view.features]
-
-
-def commands_of(store: FeatureStore, items: list[str]) -> Commands:
-    """One HMGET per entity, of the fields that ours reads."""
-    plan = online_store_of(store).read_plan(
-        store.config, store.registry, references(store), full_feature_names=True
-    )
-    return [
-        (key, group.fields)
-        for group in plan.groups
-        for key in encode_keys(
-            group.join_keys,
-            [items if group.requested == ("item_id",) else ["u0"]],
-            group.types,
-            store.project,
-        )
-    ]
-
-
-def by_hand(server: RunningRedis, commands: Commands) -> Callable[[], Any]:
-    """The floor of redis-py."""
-    client = redis.Redis.from_url(server.url)
-
-    def read() -> Any:
-        with client.pipeline(transaction=False) as pipe:
-            for key, fields in commands:
-                pipe.hmget(key, fields)
-            return pipe.execute()
-
-    return read
-
-
-def by_socket(server: RunningRedis, commands: Commands) -> Callable[[], Any]:
-    """The floor of a bare socket."""
-    connection = redis.Redis.from_url(server.url).connection_pool.get_connection()
-    packed = b"".join(
-        connection.pack_commands([("HMGET", key, *fields) for key, fields in commands])
-    )
-    connection.send_packed_command([packed])
-    replies = [connection.read_response() for _ in commands]
-    n_bytes = sum(len(_as_sent(reply)) for reply in replies)
-    into = memoryview(bytearray(n_bytes))
-
-    def read() -> Any:
-        connection._sock.sendall(packed)
-        at = 0
-        while at < n_bytes:
-            at += connection._sock.recv_into(into[at:])
-
-    return read
-
-
-def _as_sent(reply: list[bytes | None]) -> bytes:
-    """The bytes of a reply to HMGET."""
-    values = (b"$-1\r\n" if v is None else b"$%d\r\n%b\r\n" % (len(v), v) for v in reply)
-    return b"*%d\r\n" % len(reply) + b"".join(values)
 
 
 def ours(store: FeatureStore, items: list[str]) -> Callable[[], Any]:
@@ -265,10 +206,10 @@ def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, A
             for store in (full, *rounded.values()):
                 fill(store, n_stored)
             items = [f"i{i}" for i in np.random.default_rng(1).permutation(n_stored)[:N_ITEMS]]
-            commands = commands_of(full, items)
+            commands = commands_of(full, references(full), "u0", items)
             cases = {
-                "redis-py": by_hand(server, commands),
-                "bare socket": by_socket(server, commands),
+                "redis-py": by_hand(server.connection, commands),
+                "bare socket": by_socket(server.connection, commands),
                 "read_online": ours(full, items),
                 **{f"read_online, {each}": ours(rounded[each], items) for each in ROUNDED},
                 "read_online, warm cache": ours(cached, items),
@@ -284,7 +225,9 @@ def run(json_path: str | Path | None = None, quick: bool = False) -> dict[str, A
                 for name, read in cases.items():
                     seconds[name].append(timed(read))
             at_8 = {
-                "redis-py": concurrent(lambda: by_hand(server, commands), 8, rounds // 5),
+                "redis-py": concurrent(
+                    lambda: by_hand(server.connection, commands), 8, rounds // 5
+                ),
                 "read_online": concurrent(lambda: ours(full, items), 8, rounds // 5),
             }
             for store in (full, cached, *rounded.values()):

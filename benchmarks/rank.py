@@ -20,9 +20,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import redis
 from feast import FeatureStore
-from feast.infra.online_stores.redis import RedisOnlineStore
 
 from benchmarks.demo import measured_workspace
 from benchmarks.http_load import (
@@ -32,10 +30,10 @@ from benchmarks.http_load import (
     served,
 )
 from benchmarks.large_catalogue import enlarge
+from benchmarks.redis_floors import by_hand, commands_of
 from benchmarks.report import Case, compared, report
 from cli.feast_repository import feast, open_store
 from cli.redis import redis_of
-from feast_fusion.online.codec.entity_keys import encode_keys
 from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace
 from serving.assembly import open_recommender
@@ -70,36 +68,6 @@ class Size:
 
 FULL = Size(300, N_CATALOGUE, 15.0)
 QUICK = Size(10, 2_000, 1.0)
-
-
-def by_hand(address: str, commands: list[tuple[bytes, list[bytes]]]) -> Call:
-    """The floor: the replies as bytes."""
-    (node,), options = RedisOnlineStore._parse_connection_string(address)
-    client = redis.Redis(node["host"], int(node["port"]), **options)
-
-    def read() -> Any:
-        with client.pipeline(transaction=False) as pipe:
-            for key, fields in commands:
-                pipe.hmget(key, fields)
-            return pipe.execute()
-
-    return read
-
-
-def commands_of(
-    store: FeatureStore, user_id: str, items: list[str]
-) -> list[tuple[bytes, list[bytes]]]:
-    plan = online_store_of(store).read_plan(
-        store.config, store.registry, store.get_feature_service(SERVICE), full_feature_names=True
-    )
-    ids = {"user_id": [user_id], "item_id": items}
-    return [
-        (key, group.fields)
-        for group in plan.groups
-        for key in encode_keys(
-            group.join_keys, [ids[group.requested[0]]], group.types, store.project
-        )
-    ]
 
 
 def alternate(cases: dict[str, Call], rounds: int, callers: int = 1) -> dict[str, list[float]]:
@@ -145,7 +113,8 @@ def measure(size: Size) -> list[Case]:
         store = open_store(workspace, address)
         with open_recommender(workspace, store) as recommender:
             items = _some_items(workspace)
-            floor = by_hand(address, commands_of(store, user, items))
+            service = store.get_feature_service(SERVICE)
+            floor = by_hand(address, commands_of(store, service, user, items))
             _warm(store, lambda: recommender.rank(user, items))
             for callers in (1, 8):
                 calls = {"floor": floor, "rank": lambda: recommender.rank(user, items)}
@@ -170,7 +139,8 @@ def measure_large(workspace: Workspace, folder: Path, user: str, size: Size) -> 
             name = "recommend of 100,000"
             answer = recommender.recommend(user)
             assert answer.n_candidates == N_ITEMS and not answer.degraded, answer
-            floor = by_hand(address, commands_of(store, user, _some_items(large)))
+            service = store.get_feature_service(SERVICE)
+            floor = by_hand(address, commands_of(store, service, user, _some_items(large)))
             _warm(store, lambda: recommender.recommend(user))
             calls = {"floor": floor, name: lambda: recommender.recommend(user)}
             cases = _cases(name, alternate(calls, size.rounds), 1)
