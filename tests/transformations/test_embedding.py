@@ -123,5 +123,5 @@ def test_a_changed_encoder_is_refused_not_mixed_in(prepared: Workspace, tmp_path
     changed.write_text(text)
     assert load_dataset(changed).encoder.max_tokens == 32
     literals = declared(prepared) | {"dataset": str(changed)}
-    with pytest.raises(EncoderMismatchError, match="feast apply"):
+    with pytest.raises(EncoderMismatchError, match="encode anew: feast-fusion run"):
         embed_items(source(prepared, "items"), **literals)

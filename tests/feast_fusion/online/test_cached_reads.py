@@ -142,7 +142,7 @@ def test_a_lost_connection_drops_the_cache_and_it_comes_back(
             "cluster",
         ),
         ({"read_timeout_ms": 0}, "read_timeout_ms"),
-        ({"vector_encoding": "int8"}, "vector_encoding"),
+        ({"vector_encoding": "int4"}, "vector_encoding"),
         ({"cache_size": 8}, "cache_size"),
     ],
 )
