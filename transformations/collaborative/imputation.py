@@ -23,8 +23,8 @@ class Imputation:
 
     Attributes
     ----------
-    described : (i, s + 1) what is known of the items, and a 1
-    regression : (s + 1, i) from the scores of all items to the weights of what is known
+    described : (s + 1, n) what is known of the n new items, and a 1
+    regression : (i - n, s + 1) from the scores of the other items to the weights of what is known
     is_new : (i,) bool
     """
 
@@ -41,13 +41,17 @@ class Imputation:
         weighted = described.astype(np.float64) * np.log1p(n_liked)[:, None]
         penalty = np.diag(np.append(np.full(side.shape[1], ridge), _RIDGE_OF_ONE))
         regression = np.linalg.solve(weighted.T @ described + penalty, weighted.T)
-        return cls(described.astype(np.float32), regression.astype(np.float32), n_liked == 0)
+        is_new = n_liked == 0
+        # Laid out as a request goes through them: both are as long as the catalogue.
+        of_new = np.ascontiguousarray(described[is_new].T, dtype=np.float32)
+        of_others = np.ascontiguousarray(regression[:, ~is_new].T, dtype=np.float32)
+        return cls(of_new, of_others, is_new)
 
     def __call__(self, scores: Floats) -> Floats:
         """(..., i) the scores, those of new items imputed."""
-        if not self.is_new.any():
+        if not self.described.shape[1]:
             return scores
         found = scores.copy()
-        weights = scores @ self.regression.T  # (..., s + 1)
-        found[..., self.is_new] = weights @ self.described[self.is_new].T
+        weights = scores[..., ~self.is_new] @ self.regression  # (..., s + 1)
+        found[..., self.is_new] = weights @ self.described
         return found
