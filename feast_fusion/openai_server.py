@@ -9,6 +9,7 @@ from typing import Any
 
 import requests
 
+from feast_fusion.backoff import backoff_s
 from feast_fusion.errors import StoreUnavailableError
 from feast_fusion.served_model import ServedModel
 
@@ -70,7 +71,9 @@ class OpenAIServer:
                     return answer
                 why, asked_s = f"status {answer.status_code}", answer.headers.get("Retry-After")
             if attempt + 1 < self._n_attempts:
-                wait_s = _wait_s(attempt, asked_s)
+                wait_s = backoff_s(
+                    attempt, asked_s, first_s=_FIRST_WAIT_S, longest_s=_LONGEST_WAIT_S
+                )
                 _log.info("%s: %s; asked again in %.1f s.", self.url, why, wait_s)
                 time.sleep(wait_s)
         raise StoreUnavailableError(
@@ -107,13 +110,6 @@ class _Pace:
             begins = max(time.monotonic(), self._next)
             self._next = begins + self._gap_s
         time.sleep(max(0.0, begins - time.monotonic()))
-
-
-def _wait_s(attempt: int, asked_s: str | None) -> float:
-    """Before the next attempt: as the server asks, else twice as long each time."""
-    if asked_s is not None and asked_s.isdigit():
-        return min(float(asked_s), _LONGEST_WAIT_S)
-    return float(min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S))
 
 
 def _headers(section: str, key_variable: str | None) -> dict[str, str]:

@@ -9,22 +9,20 @@ two hosts that promote at once the later one holds, and both follow it.
 
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from pyarrow import fs
 
-from feast_fusion.errors import FeastFusionError, StoreUnavailableError, schema_error
+from feast_fusion.errors import schema_error
 from feast_fusion.files import digest_file
 from feast_fusion.parquet.parts import upload
 from feast_fusion.sealed_json import parse_json, write_json
-from feast_fusion.shared_vectors.vector_parts import open_place
+from feast_fusion.shared_place import open_place, reached
 from intake.workspace import Workspace
 from training.model_versions import ModelVersion, ModelVersions
 
@@ -170,15 +168,5 @@ class SharedModels:
                     remedy="Run feast-fusion models delete, and train again.",
                 )
 
-    @contextmanager
-    def _reached(self) -> Iterator[None]:
-        try:
-            yield
-        except FeastFusionError:
-            raise
-        except (OSError, pa.ArrowInvalid) as error:
-            raise StoreUnavailableError(
-                f"{self._place}: got {error}, expected a folder or an object store for models of "
-                "several hosts. Make or mount it, correct FUSION_MODELS or the credentials, or "
-                "unset it, then run the same command again."
-            ) from error
+    def _reached(self) -> AbstractContextManager[None]:
+        return reached(self._place, "models", "FUSION_MODELS")

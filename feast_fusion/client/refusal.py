@@ -1,9 +1,9 @@
 """What the service says where it does not answer, and whether asking again can help."""
 
-import random
 from collections.abc import Mapping
 from typing import Any
 
+from feast_fusion.backoff import backoff_s
 from feast_fusion.errors import FeastFusionError
 
 _TRY_AGAIN = (429, 502, 503, 504)
@@ -41,8 +41,5 @@ class ServiceError(FeastFusionError):
 
 
 def wait_s(attempt: int, retry_after: str | None) -> float:
-    """Seconds before attempt `attempt` + 1: what the service asks for, else longer each time."""
-    if retry_after is not None and retry_after.isdigit():
-        return min(float(retry_after), _LONGEST_WAIT_S)
-    longest = min(_FIRST_WAIT_S * 2.0**attempt, _LONGEST_WAIT_S)
-    return longest * random.uniform(0.5, 1.0)  # so that many clients do not come back together
+    """Seconds after the failed attempt `attempt`, see `backoff_s`."""
+    return backoff_s(attempt, retry_after, first_s=_FIRST_WAIT_S, longest_s=_LONGEST_WAIT_S)

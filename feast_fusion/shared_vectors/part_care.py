@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from pyarrow import fs
 
 from feast_fusion.errors import SchemaError
-from feast_fusion.shared_vectors.vector_parts import VectorParts, open_place, reached
+from feast_fusion.shared_place import open_place, reached
+from feast_fusion.shared_vectors.vector_parts import SHARED, VectorParts
 
 _MERGED_BYTES = 256 << 20  # of a part made of small ones, which are in memory together
 
@@ -43,7 +44,7 @@ def list_shared(place: str) -> list[SharedFolder]:
     StoreUnavailableError
         It cannot be reached.
     """
-    with reached(place):
+    with reached(place, *SHARED):
         filesystem, root = open_place(place)
         inside = filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True))
     ids = sorted(PurePosixPath(i.path).name for i in inside if i.type == fs.FileType.Directory)

@@ -7,21 +7,21 @@ checksum that it has in a machine's own cache. docs/decisions/0022-shared-vector
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import fs
 
-from feast_fusion.errors import FeastFusionError, SchemaError, StoreUnavailableError, schema_error
-from feast_fusion.parquet.location import file_system_of
+from feast_fusion.errors import SchemaError, StoreUnavailableError, schema_error
 from feast_fusion.parquet.opening import open_files
 from feast_fusion.parquet.parquet_source import ParquetSource, Positions
 from feast_fusion.parquet.parts import upload, write_batches
 from feast_fusion.record_cache.record_file import checksum
+from feast_fusion.shared_place import open_place, reached
+
+SHARED = ("vectors", "FUSION_VECTORS")  # see `reached`
 
 _NAME = re.compile(r"part-[0-9a-f]{32}\.parquet")
 _KEY, _CRC, _VALUE = "digest", "crc", "vector"
@@ -48,7 +48,7 @@ class VectorParts:
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each part by its name, in the order of names."""
-        with reached(self._place):
+        with reached(self._place, *SHARED):
             filesystem, folder = self._located
             selector = fs.FileSelector(folder, allow_not_found=True)
             found = {i.base_name: int(i.size or 0) for i in filesystem.get_file_info(selector)}
@@ -100,7 +100,7 @@ class VectorParts:
         )
         n_rows = max(1, _GROUP_BYTES // width)
         groups = [table.slice(first, n_rows) for first in range(0, len(table), n_rows)]
-        with reached(self._place):
+        with reached(self._place, *SHARED):
             filesystem, folder = self._located
             write = partial(write_batches, schema=table.schema, batches=groups)
             upload(filesystem, f"{folder}/{name}", write)
@@ -109,7 +109,7 @@ class VectorParts:
     def remove(self, names: Sequence[str]) -> None:
         """Remove parts; one that is gone already is no error."""
         gone = set(names) - self.sizes().keys()
-        with reached(self._place):
+        with reached(self._place, *SHARED):
             filesystem, folder = self._located
             for name in set(names) - gone:
                 filesystem.delete_file(f"{folder}/{name}")
@@ -122,7 +122,7 @@ class VectorParts:
 
     def _columns(self, name: str, columns: Sequence[str], rows: Positions | None) -> pa.Table:
         try:
-            with reached(self._place):
+            with reached(self._place, *SHARED):
                 filesystem, folder = self._located
                 source = open_files(filesystem, f"{folder}/{name}", "shared vectors")
                 self._require_types(name, source)
@@ -144,27 +144,3 @@ class VectorParts:
                 expected=f"{_KEY}, {_CRC} and {_VALUE} as this version writes them",
                 remedy="Run feast-fusion cache verify.",
             )
-
-
-def open_place(place: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a place, and the path there; call it within `reached`."""
-    filesystem, root = file_system_of(place)
-    if isinstance(filesystem, fs.LocalFileSystem) and not Path(root).is_dir():
-        # A mount that is absent is not made up.
-        raise FileNotFoundError(f"no folder {Path(root).absolute()}")
-    return filesystem, root.rstrip("/")
-
-
-@contextmanager
-def reached(place: str) -> Iterator[None]:
-    """Turns what a file system raises into a `StoreUnavailableError` about the place."""
-    try:
-        yield
-    except FeastFusionError:
-        raise
-    except (OSError, pa.ArrowInvalid) as error:
-        raise StoreUnavailableError(
-            f"{place}: got {error}, expected a folder or an object store for vectors of several "
-            "machines. Make or mount it, correct FUSION_VECTORS or the credentials, or unset it, "
-            "then run the same command again: what is encoded is kept."
-        ) from error

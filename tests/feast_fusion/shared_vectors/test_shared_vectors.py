@@ -239,7 +239,7 @@ def test_a_place_that_is_lost_meanwhile_loses_nothing(tmp_path: Path, place: Pat
         return vectors_of(texts)
 
     cache = open_cache(tmp_path / "a", place)
-    with pytest.raises(StoreUnavailableError, match="what is encoded is kept"):
+    with pytest.raises(StoreUnavailableError, match=r"FUSION_VECTORS .*what is done is kept"):
         cache.encode(TEXTS, encode)
     assert cache.lookup(TEXTS)[1].all()
 
