@@ -34,6 +34,8 @@ from transformations.names import EXAMPLES, INTERACTIONS
 N_USERS, N_ITEMS, N_EVENTS = 40, 60, 2400
 KINDS = ["odd", "even"]
 PHONE = {"device": "phone"}
+# The hour is a feature, and each has few examples: at 13 and at 23 what is asserted is not so.
+ONE_NIGHT = datetime.now(UTC).replace(hour=1, minute=30) - timedelta(days=1)
 TOML = """
 name = "news"
 [items]
@@ -160,7 +162,9 @@ def test_a_request_is_answered_by_its_context_which_the_log_keeps(news: Project)
         store = open_store(workspace, connection_string(redis.url))
         with (
             ServedLog(workspace.served, 1.0) as log,
-            open_recommender(workspace, store, served_log=log) as recommender,
+            open_recommender(
+                workspace, store, served_log=log, clock=lambda: ONE_NIGHT
+            ) as recommender,
         ):
             phone, desktop = (
                 recommender.recommend("u1", N_ITEMS, context={"device": device})
