@@ -110,9 +110,11 @@ def _trained_anew(workspace: Workspace, promoted: "Promoted | None") -> str:
 
 def _archive_journal(workspace: Workspace) -> None:
     """Archives live events that are prepared; a running service has begun another file by now."""
+    from intake.event import EVENT_FORMAT
     from intake.journal_index import JournalIndex
 
-    if n_files := JournalIndex(workspace.events).archive(workspace.read_prepared_journal()):
+    index = JournalIndex(workspace.events, EVENT_FORMAT)
+    if n_files := index.archive(workspace.read_prepared_journal()):
         files = "1 file" if n_files == 1 else f"{n_files:,} files"
         say(
             f"{files} of live events, which are prepared, went into {workspace.events / 'archive'}."

@@ -1,12 +1,13 @@
 """One event of a user with an item, as it is journaled, and a table of such events."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from feast_fusion.times import TIMESTAMP
 from intake.context import ContextColumns, decode_context
+from intake.record_format import Key, RecordFormat
 
 EVENTS = pa.schema(
     [
@@ -35,6 +36,13 @@ class Event(NamedTuple):
     context: str | None = None
 
 
+def _keys_of(event: Event) -> tuple[Key, Key]:
+    return ("user", event.user_id), ("item", event.item_id)
+
+
+EVENT_FORMAT = RecordFormat(Event, EVENTS, _keys_of)
+
+
 def with_columns_of(table: pa.Table, fields: Iterable[pa.Field]) -> pa.Table:
     """`table` with a column of nulls for each field that it lacks."""
     for field in fields:
@@ -50,24 +58,3 @@ def journal_columns(events: pa.Table, context: ContextColumns) -> pa.Table:
     for name, column in context.columns(known).items():
         table = table.append_column(name, column)
     return table
-
-
-def events_to_table(events: Sequence[Event]) -> pa.Table:
-    """A table of the schema `EVENTS`, one row per event."""
-    columns = zip(*events, strict=True) if events else ([] for _ in EVENTS)
-    arrays = [
-        pa.array(column, pa.int64()).cast(field.type)
-        if pa.types.is_timestamp(field.type)
-        else pa.array(column, field.type)
-        for field, column in zip(EVENTS, columns, strict=True)
-    ]
-    return pa.table(arrays, schema=EVENTS)
-
-
-def table_to_events(table: pa.Table) -> list[Event]:
-    """The events of a table of the schema `EVENTS`."""
-    columns = [
-        column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
-        for column in table.columns
-    ]
-    return list(map(Event, *(column.to_pylist() for column in columns)))

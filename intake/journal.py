@@ -1,4 +1,4 @@
-"""The journal of live events: what a service has acknowledged is here, once, whatever happens next.
+"""A journal of what a service has acknowledged: it is here, once, whatever happens next.
 
 A folder of append-only files (`intake.journal_file`), one writer each, an archive of those that are
 prepared (`intake.journal_archive`), and an index of what is where (`intake.journal_index`).
@@ -13,34 +13,34 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Generic
 
 from feast_fusion.errors import FeastFusionError, StoreUnavailableError
 from feast_fusion.files import sync_path
-from intake.event import Event
 from intake.journal_file import (
     create_file,
     cut_file,
-    encode_event,
     format_line,
     journal_files,
     try_lock,
 )
 from intake.journal_index import JournalIndex
 from intake.recent_ids import RecentIds
+from intake.record_format import R, RecordFormat
 
 _WARN_EVERY_S = 60.0
 _TRIED_BYTES = 1 << 20  # that must be free again after the disk was full
 _FILE_BYTES = 16 << 20  # a file that has grown so far is followed by another
 _N_ENDS = 8  # files that are told of
-_INDEX_EVENTS = 20_000  # taken into the index at a time: fewer write the same pages more often
+_INDEX_RECORDS = 20_000  # taken into the index at a time: fewer write the same pages more often
 
 _log = logging.getLogger(__name__)
 
 
-class Journal(AbstractContextManager["Journal"]):
+class Journal(AbstractContextManager["Journal[R]"], Generic[R]):
     """The journal in `folder`, open for appending by any number of threads.
 
-    The folder may have other writers: each has its own file. Events that were there when it was
+    The folder may have other writers: each has its own file. Records that were there when it was
     opened, or came through this object, are known by the index, and the last of them by memory.
 
     Attributes
@@ -55,8 +55,8 @@ class Journal(AbstractContextManager["Journal"]):
         The folder cannot be made or read.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, of: RecordFormat[R]) -> None:
+        self.folder, self._of = folder, of
         self._lock = threading.Lock()  # what is in memory
         self._commit = threading.Lock()  # the file: held while a group is written and synced
         self._next = _Group()
@@ -65,7 +65,7 @@ class Journal(AbstractContextManager["Journal"]):
         self._name, self._size = "", 0
         self._ends: dict[str, int] = {}
         self._is_closed = False
-        self._index = JournalIndex(folder)
+        self._index = JournalIndex(folder, of)
         self._n_unindexed = 0
         self._indexer: threading.Thread | None = None
         self._warn_again_at = -math.inf
@@ -79,7 +79,7 @@ class Journal(AbstractContextManager["Journal"]):
             raise self._unavailable(error) from error
 
     def _foreign_ids(self) -> Iterator[str]:
-        """Events of writers that live, behind what is indexed; torn ends of others are cut off."""
+        """Records of writers that live, behind what is indexed; torn ends of others are cut off."""
         for path in journal_files(self.folder):
             with path.open("r+b") as file:
                 if not try_lock(file):
@@ -90,26 +90,27 @@ class Journal(AbstractContextManager["Journal"]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def append(self, events: Sequence[Event]) -> list[bool]:
-        """Whether each event is new; when this returns, all of them survive a loss of power.
+    def append(self, records: Sequence[R]) -> list[bool]:
+        """Whether each record is new; when this returns, all of them survive a loss of power.
 
-        Callers that append at the same time share one sync. An event whose id is in the journal
-        already, or twice among `events`, is a duplicate and not written.
+        Callers that append at the same time share one sync. A record whose id is in the journal
+        already, or twice among `records`, is a duplicate and not written.
 
         Raises
         ------
         StoreUnavailableError
-            The disk is full or fails, or the journal is closed: none of the new events counts as
+            The disk is full or fails, or the journal is closed: none of the new records counts as
             written. The next call starts a new file.
         """
-        bodies = [encode_event(event) for event in events]
+        ids = list(map(self._of.id_of, records))
+        bodies = list(map(self._of.encode, records))
         while True:
             asked_at = self._recent.n_added
-            known = self._indexed([event.event_id for event in events])
+            known = self._indexed(ids)
             with self._lock:
                 if not self._recent.has_all_since(asked_at):
                     continue  # an id may have gone from memory into the index meanwhile
-                is_new, groups = self._join(events, bodies, known)
+                is_new, groups = self._join(ids, bodies, known)
                 group = self._next
                 leads = bool(group.bodies) and not group.has_leader
                 group.has_leader |= leads
@@ -177,7 +178,7 @@ class Journal(AbstractContextManager["Journal"]):
             self._index_soon()
 
     def _index_soon(self) -> None:
-        """Brings the index up to what is synced, while events go on."""
+        """Brings the index up to what is synced, while appending goes on."""
         if self._indexer is None or not self._indexer.is_alive():
             self._n_unindexed = 0
             self._indexer = threading.Thread(target=self._take_in, name="journal-index")
@@ -188,34 +189,34 @@ class Journal(AbstractContextManager["Journal"]):
             for name, end in self.ends.items():
                 if (path := self.folder / name).exists():  # else it is archived
                     self._index.add_file(path, end)
-        except (OSError, FeastFusionError) as error:  # again when there are more events
+        except (OSError, FeastFusionError) as error:  # again when there are more records
             self._note_index(error)
 
     def _note_index(self, error: Exception) -> None:
-        _log.warning("event journal %s: it is not indexed for now: %s", self.folder, error)
+        _log.warning("journal %s: it is not indexed for now: %s", self.folder, error)
 
-    def _indexed(self, event_ids: list[str]) -> list[bool]:
+    def _indexed(self, ids: list[str]) -> list[bool]:
         try:
-            return self._index.contains(event_ids)
+            return self._index.contains(ids)
         except StoreUnavailableError as error:  # what is there twice counts once all the same
             self._note_index(error)
-            return [False] * len(event_ids)
+            return [False] * len(ids)
 
     def _join(
-        self, events: Sequence[Event], bodies: list[bytes], known: list[bool]
+        self, ids: list[str], bodies: list[bytes], known: list[bool]
     ) -> tuple[list[bool], "set[_Group]"]:
-        """Adds new events to the next group; which are new, and the groups to wait for.
+        """Adds new records to the next group; which are new, and the groups to wait for.
 
-        A duplicate of an event that is not synced yet waits for it: it must not be acknowledged
+        A duplicate of a record that is not synced yet waits for it: it must not be acknowledged
         on the word of a write that may still fail.
         """
         is_new, groups = [], set()
-        for event, body, is_known in zip(events, bodies, known, strict=True):
-            group = self._in_flight.get(event.event_id)
-            is_new.append(group is None and not is_known and event.event_id not in self._recent)
+        for record_id, body, is_known in zip(ids, bodies, known, strict=True):
+            group = self._in_flight.get(record_id)
+            is_new.append(group is None and not is_known and record_id not in self._recent)
             if is_new[-1]:
-                group = self._in_flight[event.event_id] = self._next
-                group.bodies[event.event_id] = body
+                group = self._in_flight[record_id] = self._next
+                group.bodies[record_id] = body
             if group is not None:
                 groups.add(group)
         return is_new, groups
@@ -237,8 +238,8 @@ class Journal(AbstractContextManager["Journal"]):
                 raise
         finally:
             with self._lock:
-                for event_id in group.bodies:
-                    del self._in_flight[event_id]
+                for record_id in group.bodies:
+                    del self._in_flight[record_id]
                 if group.error is None:
                     self._recent.add(group.bodies)
                     self._ends[self._name] = self._size
@@ -248,7 +249,7 @@ class Journal(AbstractContextManager["Journal"]):
         self._n_unindexed += len(group.bodies)
         if self._size >= _FILE_BYTES:
             self._end_file()
-        elif self._n_unindexed >= _INDEX_EVENTS:
+        elif self._n_unindexed >= _INDEX_RECORDS:
             self._index_soon()
 
     def _write(self, bodies: list[bytes]) -> None:
@@ -274,7 +275,7 @@ class Journal(AbstractContextManager["Journal"]):
         """How writing went; the log is told of failures once a minute, and of the end of them."""
         if error is None:
             if self.last_error is not None:
-                _log.warning("event journal %s: it can be written again", self.folder)
+                _log.warning("journal %s: it can be written again", self.folder)
             self.last_error, self._warn_again_at = None, -math.inf
             return
         self.last_error = str(self._unavailable(error))
@@ -284,13 +285,13 @@ class Journal(AbstractContextManager["Journal"]):
 
     def _unavailable(self, error: BaseException) -> StoreUnavailableError:
         return StoreUnavailableError(
-            f"event journal {self.folder}: got {error}, expected to write and sync there. "
-            "Free space or correct the permissions, then send the events again."
+            f"journal {self.folder}: got {error}, expected to write and sync there. "
+            "Free space or correct the permissions, then send the same again."
         )
 
 
 class _Group:
-    """Events that are written and synced together: lines by event_id, and how it went."""
+    """Records that are written and synced together: lines by id, and how it went."""
 
     def __init__(self) -> None:
         self.bodies: dict[str, bytes] = {}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,8 +17,8 @@ from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import replaced_file, sync_path
 from feast_fusion.parquet.seal import parquet_writer
 from feast_fusion.parquet.whole import read_parquet, read_schema
-from intake.event import EVENTS, events_to_table
-from intake.journal_file import decode_event, journal_files, sound_lines, try_lock
+from intake.journal_file import journal_files, sound_lines, try_lock
+from intake.record_format import RecordFormat
 
 _FOLDER = "archive"
 _N_BYTES = b"journal_bytes"  # how long the file was
@@ -32,7 +33,10 @@ def archive_files(folder: Path) -> list[Path]:
 
 
 def archive_prepared(
-    folder: Path, prepared: Mapping[str, int], forget: Callable[[Path], None]
+    folder: Path,
+    of: RecordFormat[Any],
+    prepared: Mapping[str, int],
+    forget: Callable[[Path], None],
 ) -> int:
     """Move files of which all is prepared, and whose writer is gone, into the archive; how many.
 
@@ -51,7 +55,7 @@ def archive_prepared(
         with path.open("rb") as file:
             n_bytes = path.stat().st_size
             if n_bytes == prepared.get(path.name) and try_lock(file):
-                _archive(path, n_bytes)
+                _archive(path, of, n_bytes)
                 forget(path)
                 path.unlink()
                 n_files += 1
@@ -60,28 +64,28 @@ def archive_prepared(
     return n_files
 
 
-def _archive(path: Path, n_bytes: int) -> None:
-    schema = EVENTS.with_metadata({_N_BYTES: str(n_bytes)})
+def _archive(path: Path, of: RecordFormat[Any], n_bytes: int) -> None:
+    schema = of.schema.with_metadata({_N_BYTES: str(n_bytes)})
     target = path.parent / _FOLDER / f"{path.stem}.parquet"
     with (
         replaced_file(target, sync=True) as building,
         parquet_writer(building, schema) as writer,
     ):
-        for table in file_tables(path, {}):
+        for table in file_tables(path, of, {}):
             writer.write_table(table.cast(schema))
     sync_path(path.parent)
 
 
-def file_tables(path: Path, ends: dict[str, int]) -> Iterator[pa.Table]:
-    """The events of a file of the journal, piece by piece; `ends` is told how far it was read."""
+def file_tables(path: Path, of: RecordFormat[Any], ends: dict[str, int]) -> Iterator[pa.Table]:
+    """The records of a file of the journal, piece by piece; `ends` is told how far it was read."""
     lines = sound_lines(path)
     while piece := list(islice(lines, _PIECE)):
         ends[path.name] = piece[-1].end
-        yield events_to_table([decode_event(line.body) for line in piece])
+        yield of.to_table([of.decode(line.body) for line in piece])
 
 
 def read_archived(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """The events of an archived file.
+    """The records of an archived file.
 
     Raises
     ------
@@ -107,6 +111,6 @@ def _named(path: Path) -> Iterator[None]:
         raise schema_error(
             str(path),
             got=str(error),
-            expected="the archived events as they were written",
-            remedy="Restore the file from a backup, or remove it if its events are lost.",
+            expected="the archived records as they were written",
+            remedy="Restore the file from a backup, or remove it if its records are lost.",
         ) from error

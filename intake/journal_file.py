@@ -1,6 +1,6 @@
-"""One file of the event journal: JSON lines with checksums, and where the sound part of it ends.
+"""One file of a journal: JSON lines with checksums, and where the sound part of it ends.
 
-Each line carries a checksum, and the offset in its file at which its group began: the events that
+Each line carries a checksum, and the offset in its file at which its group began: the records that
 were written and synced together. A group that begins after a damaged line proves that the line had
 been synced, so it is damage, and an error. Without one the line most likely belongs to the last
 write before a crash, which nobody was told about: the file ends before it, and what is cut off is
@@ -8,7 +8,6 @@ kept beside it and told, because it may as well have been damaged later.
 """
 
 import fcntl
-import json
 import logging
 import os
 import re
@@ -20,35 +19,24 @@ from typing import BinaryIO, NamedTuple
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import replaced_file, sync_path
-from intake.event import Event
 
 _SUFFIX = ".jsonl"
 _log = logging.getLogger(__name__)
 
+# "event" in every journal, whatever its records are: so it was when there were events only.
 _LINE = re.compile(rb'\{"crc":"([0-9a-f]{8})","group":(\d+),"event":(\{.*\})\}\n')
 
 
 class Line(NamedTuple):
-    """An encoded event, which lies between two offsets of its file."""
+    """An encoded record, which lies between two offsets of its file."""
 
     start: int
     end: int
     body: bytes
 
 
-def encode_event(event: Event) -> bytes:
-    """The event as its line has it."""
-    fields = event._asdict()
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def decode_event(body: bytes) -> Event:
-    """The event that was encoded."""
-    return Event(**json.loads(body))
-
-
 def format_line(group: int, body: bytes) -> bytes:
-    """The line of an encoded event whose group begins at the offset `group`."""
+    """The line of an encoded record whose group begins at the offset `group`."""
     return b'{"crc":"%08x","group":%d,"event":%b}\n' % (_checksum(group, body), group, body)
 
 
@@ -57,7 +45,7 @@ def _checksum(group: int, body: bytes) -> int:
 
 
 def _parse(line: bytes) -> tuple[int, bytes] | None:
-    """Group and event of a whole and sound line, else None."""
+    """Group and record of a whole and sound line, else None."""
     found = _LINE.fullmatch(line)
     if found is None:
         return None
@@ -93,7 +81,7 @@ def sound_lines(path: Path, start: int = 0) -> Iterator[Line]:
 
 
 def read_line(path: Path, file: BinaryIO, start: int) -> bytes:
-    """The encoded event at an offset of the file, which was sound; raises as `sound_lines`."""
+    """The encoded record at an offset of the file, which was sound; raises as `sound_lines`."""
     file.seek(start)
     parsed = _parse(file.readline())
     if parsed is None:
@@ -105,7 +93,7 @@ def _damaged(path: Path, start: int) -> SchemaError:
     number = path.read_bytes()[:start].count(b"\n") + 1
     return schema_error(
         f"{path}: line {number}",
-        got="a line that does not match its checksum, with later events behind it",
+        got="a line that does not match its checksum, with later lines behind it",
         expected="the line as it was written",
         remedy="Restore the file from a backup, or remove that line if it is lost.",
     )
@@ -124,7 +112,7 @@ def cut_file(path: Path, file: BinaryIO, length: int) -> None:
     """Cut off what is torn behind `length`; it goes into a file whose name ends in .cut."""
     file.seek(length)
     cut, aside = file.read(), path.with_name(f"{path.stem}-{length}.cut")
-    told = f"{path}: got {len(cut)} bytes at its end that are no whole event, expected an event"
+    told = f"{path}: got {len(cut)} bytes at its end that are no whole line, expected a line"
     try:
         with replaced_file(aside, sync=True) as building:
             building.write_bytes(cut)

@@ -1,6 +1,6 @@
-"""Which events a journal has, and where: on disk, derived from its files, made anew when lost.
+"""Which records a journal has, and where: on disk, derived from its files, made anew when lost.
 
-What is behind the indexed part of a file, some thousand events of writers that live, is read from
+What is behind the indexed part of a file, some thousand records of writers that live, is read from
 the file.
 """
 
@@ -10,41 +10,38 @@ import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
+from typing import Generic
 
 import pyarrow as pa
 
 from feast_fusion.errors import StoreUnavailableError
-from intake.event import Event, table_to_events
 from intake.index_file import IndexFile, file_id, insert
 from intake.journal_archive import archive_files, archive_prepared, archived_bytes, read_archived
 from intake.journal_file import (
     Line,
-    decode_event,
     journal_files,
     read_line,
     sound_lines,
     try_lock,
 )
-
-# Whose events: kind is "user" or "item", and the id.
-Key = tuple[str, str]
+from intake.record_format import Key, R, RecordFormat
 
 _FILE = ".index.sqlite"
-_PIECE = 20_000  # events that are read at a time
+_PIECE = 20_000  # records that are read at a time
 _READ_BYTES = 1 << 20
 _PLACE = struct.Struct(">8sIHI")  # hash of the key, file, offset (48 bits)
 _LAST = (1 << 32, 0)
 
 
-class JournalIndex:
+class JournalIndex(Generic[R]):
     """The index of the journal in `folder`, for any number of threads and processes.
 
     All methods raise StoreUnavailableError where it cannot be written or read, and SchemaError
     where a file of the journal is damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, of: RecordFormat[R]) -> None:
+        self._folder, self._of = folder, of
         self._file = IndexFile(folder / _FILE)
 
     def close(self) -> None:
@@ -66,10 +63,10 @@ class JournalIndex:
                 if try_lock(file):
                     self.add_file(path)
 
-    def contains(self, event_ids: Sequence[str]) -> list[bool]:
+    def contains(self, ids: Sequence[str]) -> list[bool]:
         """Whether the index has each id."""
-        found = set(self._file.positions_in("ids", [_digest(each) for each in event_ids]))
-        return [at in found for at in range(len(event_ids))]
+        found = set(self._file.positions_in("ids", [_digest(each) for each in ids]))
+        return [at in found for at in range(len(ids))]
 
     def add_file(self, path: Path, end: int | None = None) -> int:
         """Take in the sound part of a file, up to the offset `end`; where it ends.
@@ -97,9 +94,9 @@ class JournalIndex:
         return start
 
     def _add(self, name: str, lines: Sequence[Line], mark: tuple[int, int, int]) -> None:
-        events = [decode_event(line.body) for line in lines]
-        ids = [_digest(event.event_id) for event in events]
-        hashed = [[_hash(key) for key in _keys(event)] for event in events]
+        records = [self._of.decode(line.body) for line in lines]
+        ids = [_digest(self._of.id_of(record)) for record in records]
+        hashed = [[_hash(key) for key in self._of.keys_of(record)] for record in records]
         with self._file.writing() as connection:
             number = file_id(connection, name)
             places = [
@@ -118,17 +115,17 @@ class JournalIndex:
         """Take in the ids of an archived file, if they are not there yet."""
         name = f"{path.stem}.jsonl"
         if (mark := self._file.marks().get(name)) is None or not mark.n_bytes:
-            for batch in read_archived(path, ["event_id"]).to_batches(_PIECE):
+            for batch in read_archived(path, [self._of.id_column]).to_batches(_PIECE):
                 with self._file.writing() as connection:
                     insert(connection, "ids", [_digest(each) for each in batch[0].to_pylist()])
             with self._file.writing() as connection:
                 number, n_bytes = file_id(connection, name), archived_bytes(path)
                 connection.execute("UPDATE files SET bytes = ? WHERE id = ?", (n_bytes, number))
 
-    def events_of(
+    def records_of(
         self, keys: Collection[Key], behind: Mapping[str, int], *, tails: bool = True
-    ) -> list[Event]:
-        """The events of users and items.
+    ) -> list[R]:
+        """The records of users and items.
 
         Parameters
         ----------
@@ -149,8 +146,8 @@ class JournalIndex:
             rest = {name: max(end, behind.get(name, 0)) for name, end in ends.items()}
             bodies += [line.body for _, line in self._lines_behind({**behind, **rest})]
         wanted = set(keys)
-        events = map(decode_event, bodies)
-        return [event for event in events if not wanted.isdisjoint(_keys(event))]
+        records = map(self._of.decode, bodies)
+        return [each for each in records if not wanted.isdisjoint(self._of.keys_of(each))]
 
     def _bodies(self, name: str, offsets: Iterable[int]) -> Iterator[bytes]:
         path = self._folder / name
@@ -158,34 +155,32 @@ class JournalIndex:
             with path.open("rb") as file:
                 yield from (read_line(path, file, offset) for offset in offsets)
 
-    def pieces_behind(
-        self, behind: Mapping[str, int], ends: dict[str, int]
-    ) -> Iterator[list[Event]]:
-        """All events but those of the first bytes of files, some thousand at a time.
+    def pieces_behind(self, behind: Mapping[str, int], ends: dict[str, int]) -> Iterator[list[R]]:
+        """All records but those of the first bytes of files, some thousand at a time.
 
-        ends : is told how far each file was read, before the events are given
+        ends : is told how far each file was read, before the records are given
         """
         lines = self._lines_behind(behind)
         while piece := list(islice(lines, _PIECE)):
             ends.update((name, line.end) for name, line in piece)
-            yield [decode_event(line.body) for _, line in piece]
+            yield [self._of.decode(line.body) for _, line in piece]
 
     def pieces_between(
         self, starts: Mapping[str, int], ends: Mapping[str, int]
-    ) -> Iterator[list[Event]]:
-        """The events of files between two offsets each, also of archived files."""
+    ) -> Iterator[list[R]]:
+        """The records of files between two offsets each, also of archived files."""
         archived = {f"{path.stem}.jsonl": path for path in archive_files(self._folder)}
         for name, end in ends.items():
             if starts.get(name, 0) >= end:
                 continue
             if name in archived:
                 for table in read_archived(archived[name]).to_batches(_PIECE):
-                    yield table_to_events(pa.table(table))
+                    yield self._of.to_records(pa.table(table))
             elif (path := self._folder / name).exists():
                 lines = sound_lines(path, starts.get(name, 0))
                 within = takewhile(lambda line: line.end <= end, lines)  # noqa: B023
                 while piece := list(islice(within, _PIECE)):
-                    yield [decode_event(line.body) for line in piece]
+                    yield [self._of.decode(line.body) for line in piece]
 
     def _lines_behind(self, behind: Mapping[str, int]) -> Iterator[tuple[str, Line]]:
         for path in journal_files(self._folder):
@@ -196,7 +191,7 @@ class JournalIndex:
     def count_between(
         self, keys: Sequence[Key], starts: Mapping[str, int], ends: Mapping[str, int]
     ) -> list[int]:
-        """How many events of each key lie between two offsets of their files."""
+        """How many records of each key lie between two offsets of their files."""
         counts = [0] * len(keys)
         for name, mark in self._file.marks().items():
             start, end = starts.get(name, 0), ends.get(name, 0)
@@ -232,10 +227,10 @@ class JournalIndex:
         prepared : by file, how many of its bytes are prepared
         """
         self.catch_up()
-        return archive_prepared(self._folder, prepared, self._forget_places)
+        return archive_prepared(self._folder, self._of, prepared, self._forget_places)
 
     def _forget_places(self, path: Path) -> None:
-        """Nobody asks where events are that are prepared; their ids stay."""
+        """Nobody asks where records are that are prepared; their ids stay."""
         self.add_file(path)
         with self._file.writing() as connection:
             of_file = struct.pack(">I", file_id(connection, path.name))
@@ -245,15 +240,11 @@ class JournalIndex:
         """The ids of a file that are not in the index."""
         mark = self._file.marks().get(path.name)
         lines = sound_lines(path, 0 if mark is None else mark.n_bytes)
-        return [decode_event(line.body).event_id for line in lines]
+        return [self._of.id_of(self._of.decode(line.body)) for line in lines]
 
 
-def _keys(event: Event) -> tuple[Key, Key]:
-    return ("user", event.user_id), ("item", event.item_id)
-
-
-def _digest(event_id: str) -> bytes:
-    return hashlib.blake2b(event_id.encode(), digest_size=16).digest()
+def _digest(record_id: str) -> bytes:
+    return hashlib.blake2b(record_id.encode(), digest_size=16).digest()
 
 
 def _hash(key: Key) -> bytes:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from feast_fusion.errors import schema_error
 from intake.dataset import Dataset
-from intake.event import EVENTS, Event, events_to_table, journal_columns, with_columns_of
+from intake.event import EVENT_FORMAT, EVENTS, Event, journal_columns, with_columns_of
 
 _SAMPLE_ROWS = 32
 _EVENT_TYPE_NUMBER = re.compile(r"(\bevent_type\b\s*(?:=|<>|!=)\s*)(\d+)")
@@ -140,7 +140,7 @@ class PositiveRule:
     def _evaluate(self, expression: str, events: list[Event]) -> list[bool | None]:
         condition = pl.sql_expr(expression)
         absent = (pa.field(name, pa.null()) for name in condition.meta.root_names())
-        known = journal_columns(events_to_table(events), self._context)
+        known = journal_columns(EVENT_FORMAT.to_table(events), self._context)
         table = with_columns_of(with_columns_of(known, self._others), absent)
         frame = _frame(condition, dict(zip(table.column_names, table.columns, strict=True)))
         found: list[bool | None] = frame.with_columns(positive=condition)["positive"].to_list()

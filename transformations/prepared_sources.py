@@ -18,6 +18,7 @@ from feast_fusion.parquet.seal import parquet_writer
 from feast_fusion.sealed_json import read_json, write_json
 from feast_fusion.times import to_micros
 from intake.dataset import Dataset
+from intake.event import EVENT_FORMAT
 from intake.event_types import without_history
 from intake.journal_content import JournalContent, read_content
 from intake.validation import ValidatedData, validate_dataset
@@ -99,8 +100,8 @@ def write_sources(
     workspace.root.mkdir(exist_ok=True)
     with FileLock(workspace.root / "sources.lock"):
         recover_folder(workspace.sources)
-        journal = read_content(workspace.events)
-        fingerprint = fingerprint_inputs(workspace.dataset, journal.events)
+        journal = read_content(workspace.events, EVENT_FORMAT)
+        fingerprint = fingerprint_inputs(workspace.dataset, journal.records)
         manifest = _read_manifest(workspace)
         is_unchanged = manifest is not None and _still_holds(manifest, fingerprint, now)
         if manifest is None or not is_unchanged:
@@ -120,7 +121,7 @@ def _prepare(
     spread: Spread,
 ) -> dict[str, Any]:
     dataset, sources = workspace.dataset, workspace.sources
-    data = validate_dataset(dataset, sources / "rejects", journal=journal.events, now=now)
+    data = validate_dataset(dataset, sources / "rejects", journal=journal.records, now=now)
     rows = {}
     with replaced_folder(sources) as building:
         for table in _tables(dataset, data, spread):
@@ -142,7 +143,7 @@ def _prepare(
 
 def _prepared_bytes(journal: JournalContent, now: datetime) -> dict[str, int]:
     """By file of the journal, how much of it is prepared; none while an event lies ahead of now."""
-    newest = pc.max(journal.events["event_timestamp"].cast(pa.int64())).as_py()
+    newest = pc.max(journal.records["event_timestamp"].cast(pa.int64())).as_py()
     return {} if newest is not None and newest > to_micros(now) else journal.ends
 
 

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 from feast import FeatureStore
 
+from intake.event import EVENT_FORMAT
 from intake.journal import Journal
 from intake.workspace import Workspace
 from serving.assembly import open_models
@@ -50,6 +51,6 @@ def open_library(
             features.interest_of,
         )
         models = stack.enter_context(open_models(workspace, store, live=live, served_log=log))
-        intake = stack.enter_context(EventIntake(Journal(workspace.events), features))
+        intake = stack.enter_context(EventIntake(Journal(workspace.events, EVENT_FORMAT), features))
         metrics = LibraryMetrics(workspace, store, models, log)
         yield models, intake, TextEncoding(lambda: models.main.embedder), metrics

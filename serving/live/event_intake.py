@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from feast_fusion.errors import FeastFusionError, StoreUnavailableError
+from intake.event import Event
 from intake.journal import Journal
 from serving.live.acceptance import Acceptance, Submission
 from serving.live.event_screening import screen_events
@@ -43,7 +44,7 @@ class EventIntake(AbstractContextManager["EventIntake"]):
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Journal[Event],
         features: LiveFeatures,
         *,
         max_pending: int = 50_000,

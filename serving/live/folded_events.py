@@ -1,12 +1,13 @@
 """Live events that a preparation has folded in go from Redis when every process knows it."""
 
+from intake.event import Event
 from intake.journal_index import JournalIndex
 from serving.live.live_log import LiveLog, members_by_key
 from serving.live.prepared_history import PreparedHistory
 
 
 def remove_long_folded(
-    live: LiveLog, index: JournalIndex, history: PreparedHistory, previous: PreparedHistory
+    live: LiveLog, index: JournalIndex[Event], history: PreparedHistory, previous: PreparedHistory
 ) -> None:
     """Take out of Redis what the preparation before this one had too.
 

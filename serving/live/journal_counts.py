@@ -15,7 +15,7 @@ class JournalCounts:
     Offsets are by file: how many of its first bytes.
     """
 
-    def __init__(self, index: JournalIndex) -> None:
+    def __init__(self, index: JournalIndex[Event]) -> None:
         self._index = index
         self._prepared: Mapping[str, int] = {}
         self._place: Mapping[str, int] = {}

@@ -22,6 +22,7 @@ from functools import lru_cache
 from feast import FeatureStore
 
 from feast_fusion.redis_matrix import online_store_of
+from intake.event import EVENT_FORMAT
 from intake.journal_content import journal_keys
 from intake.journal_index import JournalIndex
 from intake.workspace import Workspace
@@ -65,7 +66,7 @@ class LiveFeatures:
         self._lock = threading.RLock()
         self._history = PreparedHistory(workspace, rows.encoders.by_id)
         self._newest = NewestHistory(workspace)
-        self._index = JournalIndex(workspace.events)
+        self._index = JournalIndex(workspace.events, EVENT_FORMAT)
         self._former = lru_cache(_MAX_FORMER)(self._acted_on_before)
         self._entities: LiveEntities | None = None  # until the first replay
         self._counts = JournalCounts(self._index)
@@ -276,7 +277,7 @@ class LiveFeatures:
                 self._lost.pop(user_id, None)
 
     def _of_journal(self, keys: Collection[LiveKey], *, tails: bool = True) -> list[LiveEvent]:
-        events = self._index.events_of(keys, self._history.of_journal, tails=tails)
+        events = self._index.records_of(keys, self._history.of_journal, tails=tails)
         live = self._history.live_events(events)
         return [each for each in live if self._history.counts(each.event)]
 

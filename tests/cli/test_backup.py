@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
+from intake.event import EVENT_FORMAT
 from intake.journal import Journal
 from intake.journal_archive import archive_prepared
 from intake.journal_content import read_journal
@@ -30,7 +31,7 @@ def workspace(tmp_path: Path) -> Workspace:
         registry.execute("CREATE TABLE views (name TEXT)")
         registry.execute("INSERT INTO views VALUES ('item_stats')")
         registry.commit()
-    with Journal(found.events) as journal:
+    with Journal(found.events, EVENT_FORMAT) as journal:
         journal.append([])
     (found.root / "redis").mkdir()
     (found.root / "redis" / "redis.json").write_text("a password")
@@ -93,7 +94,7 @@ def test_no_event_is_missing_where_the_journal_is_archived_meanwhile(
 ) -> None:
     n_files = 60
     for number in range(n_files):
-        with Journal(workspace.events) as journal:
+        with Journal(workspace.events, EVENT_FORMAT) as journal:
             journal.append([event(number)])
     ends = {path.name: path.stat().st_size for path in journal_files(workspace.events)}
     names = iter(ends)
@@ -101,7 +102,7 @@ def test_no_event_is_missing_where_the_journal_is_archived_meanwhile(
     while left := len(journal_files(workspace.events)):
         some = {name: ends[name] for name in islice(names, 8)}
         archiving = threading.Thread(
-            target=archive_prepared, args=(workspace.events, some, lambda path: None)
+            target=archive_prepared, args=(workspace.events, EVENT_FORMAT, some, lambda path: None)
         )
         archiving.start()
         file, home = tmp_path / f"{left}.tar", tmp_path / f"home-{left}"

@@ -11,7 +11,7 @@ from cli.embedded_redis import embedded_redis
 from cli.feast_repository import open_store
 from cli.redis_url import connection_string
 from feast_fusion.redis_matrix import online_store_of, read_online
-from intake.event import Event
+from intake.event import EVENT_FORMAT, Event
 from intake.journal import Journal
 from tests.conftest import Project
 from tests.serving.http.service_process import copy_project
@@ -47,7 +47,7 @@ def post_late(project: Project, user_id: str, item_id: str, event_id: str) -> da
     events = pl.read_parquet(project.workspace.sources / "interactions.parquet")
     times = events.filter(pl.col("user_id") == user_id)["event_timestamp"].sort()
     moment: datetime = times[-2] + timedelta(seconds=1)
-    journal = Journal(project.workspace.events)
+    journal = Journal(project.workspace.events, EVENT_FORMAT)
     micros = int(moment.timestamp() * 1_000_000)
     now = int(datetime.now(UTC).timestamp() * 1_000_000)
     assert journal.append([Event(event_id, user_id, item_id, micros, 5.0, None, now)]) == [True]

@@ -9,7 +9,7 @@ import pytest
 
 from feast_fusion.errors import SchemaError
 from intake.context import ContextColumns, decode_context
-from intake.event import events_to_table
+from intake.event import EVENT_FORMAT
 from intake.journal import Journal
 from intake.journal_content import read_journal
 from intake.positive import PositiveRule
@@ -126,10 +126,10 @@ def test_a_live_event_keeps_its_context_to_the_training_set(
     events = [each.event for each in screened if isinstance(each, LiveEvent)]
     assert decode_context(events[0].context) == {"depth": 2.0, "device": "tv", "is_app": "true"}
     assert [event.context for event in events[1:]] == [None, None]
-    with Journal(tmp_path / "events") as journal:
+    with Journal(tmp_path / "events", EVENT_FORMAT) as journal:
         journal.append(events)
     table = read_journal(tmp_path / "events")
-    assert table.equals(events_to_table(events))
+    assert table.equals(EVENT_FORMAT.to_table(events))
     data = validate_dataset(workspace.dataset, tmp_path / "rejects", journal=table)
     columns = [f"context__{name}" for name in COLUMNS.given]
     added = data.interactions.slice(300).select(columns).to_pylist()
@@ -146,7 +146,7 @@ def test_positive_may_name_the_context_of_a_live_event(tmp_path: Path) -> None:
     dataset = open_workspace(workspace.dataset.path, tmp_path / "home").dataset
     decided = PositiveRule(dataset, pa.schema([("device", pa.string())]))
     contexts = ['{"device":"phone"}', '{"device":"tv"}', None]
-    template = events_to_table([])
+    template = EVENT_FORMAT.to_table([])
     events = [_event(str(n), context) for n, context in enumerate(contexts)]
     assert template.schema.names[-1] == "context"
     assert decided.decide(events) == [True, False, None]

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from feast_fusion.errors import SchemaError
-from intake.event import Event, events_to_table
+from intake.event import EVENT_FORMAT, Event
 from intake.event_types import UNLISTED
 from intake.workspace import Workspace, open_workspace
 from serving.live.live_event import LiveEvent, Outcome
@@ -112,7 +112,7 @@ def test_impressions_of_the_journal_are_examples_too(tmp_path: Path) -> None:
     from intake.validation import validate_dataset
 
     workspace = prepare(tmp_path)
-    journal = events_to_table([event("impression", "late"), event("share", "later")])
+    journal = EVENT_FORMAT.to_table([event("impression", "late"), event("share", "later")])
     data = validate_dataset(workspace.dataset, tmp_path / "rejects", journal=journal)
     assert data.report.rejects["events"] == {UNLISTED: 1}
     last = data.interactions.slice(len(data.interactions) - 1).to_pylist()[0]

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError, StoreUnavailableError
-from intake.event import EVENTS, Event
+from intake.event import EVENT_FORMAT, EVENTS, Event
 from intake.journal import Journal
 from intake.journal_content import read_events, read_journal
 
@@ -59,7 +59,7 @@ def test_what_goes_in_comes_out_once_in_order_of_arrival(
     folder = tmp_path_factory.mktemp("journal") / "events"
     first: dict[str, Event] = {}
     for batch in batches:
-        with Journal(folder) as journal:  # a new writer each time: it must know what is there
+        with Journal(folder, EVENT_FORMAT) as journal:  # a new one must know all
             is_new = journal.append(batch)
         for each, new in zip(batch, is_new, strict=True):
             assert new is (each.event_id not in first)
@@ -73,7 +73,7 @@ def test_what_goes_in_comes_out_once_in_order_of_arrival(
 
 
 def test_lines_are_json_that_other_tools_can_read(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(tmp_path, EVENT_FORMAT) as journal:
         journal.append([event(1, user_id="客户1")])
     (line,) = only_file(tmp_path).read_text(encoding="utf-8").splitlines()
     assert json.loads(line)["event"]["user_id"] == "客户1"
@@ -81,7 +81,7 @@ def test_lines_are_json_that_other_tools_can_read(tmp_path: Path) -> None:
 
 def test_without_a_journal_there_are_no_events(tmp_path: Path) -> None:
     assert read_journal(tmp_path / "none").equals(EVENTS.empty_table())
-    Journal(tmp_path / "opened").close()
+    Journal(tmp_path / "opened", EVENT_FORMAT).close()
     assert list((tmp_path / "opened").iterdir()) == []  # only an append makes a file
 
 
@@ -94,7 +94,7 @@ def test_concurrent_callers_share_a_sync_and_lose_nothing(tmp_path: Path) -> Non
             found += journal.append([event(number)])
         return found
 
-    with Journal(tmp_path) as journal, ThreadPoolExecutor(8) as pool:
+    with Journal(tmp_path, EVENT_FORMAT) as journal, ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(send, range(8)))
     assert sum(map(sum, answers)) == 6 + 8 * 54
     assert len(ids(tmp_path)) == len(set(ids(tmp_path))) == 6 + 8 * 54
@@ -105,10 +105,10 @@ def test_concurrent_callers_share_a_sync_and_lose_nothing(tmp_path: Path) -> Non
 WRITER = """
 import sys, threading
 from pathlib import Path
-from intake.event import Event
+from intake.event import EVENT_FORMAT, Event
 from intake.journal import Journal
 
-journal = Journal(Path(sys.argv[1]))
+journal = Journal(Path(sys.argv[1]), EVENT_FORMAT)
 lock = threading.Lock()
 
 def send(caller):
@@ -154,7 +154,7 @@ def test_every_acknowledged_event_survives_a_kill_of_its_writers(tmp_path: Path)
         found = ids(tmp_path)
         assert len(found) == len(set(found))
         assert acknowledged <= set(found)
-        with Journal(tmp_path) as journal:  # cuts off what is torn
+        with Journal(tmp_path, EVENT_FORMAT) as journal:  # cuts off what is torn
             assert not any(journal.append([event(0, event_id=one) for one in acknowledged]))
         assert all(path.read_bytes().endswith(b"}\n") for path in tmp_path.glob("*.jsonl"))
     assert len(acknowledged) > 1500
@@ -194,7 +194,7 @@ def zero(data: bytes, cut: int) -> bytes:
 def test_a_torn_last_group_is_ignored_and_cut_off(
     tmp_path: Path, tear: Callable[[bytes, int], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(tmp_path, EVENT_FORMAT) as journal:
         journal.append([event(1), event(2)])
         journal.append([event(3), event(4), event(5)])
     path = only_file(tmp_path)
@@ -206,7 +206,7 @@ def test_a_torn_last_group_is_ignored_and_cut_off(
         caplog.clear()
         expected = [f"e{n}" for n in range(1, 6)][: whole[:cut].count(b"\n")]
         assert ids(tmp_path) == expected
-        with Journal(tmp_path) as journal:
+        with Journal(tmp_path, EVENT_FORMAT) as journal:
             assert path.read_bytes() == b"".join(lines[: len(expected)])
             # said, and kept: it may have been an event that was damaged later
             (aside,) = tmp_path.glob("*.cut")
@@ -220,7 +220,7 @@ def test_a_torn_last_group_is_ignored_and_cut_off(
 
 @pytest.mark.parametrize("line", [1, 2, 3])
 def test_damage_to_what_was_synced_names_file_and_line(tmp_path: Path, line: int) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(tmp_path, EVENT_FORMAT) as journal:
         for number in range(4):
             journal.append([event(number)])
     path = only_file(tmp_path)
@@ -230,19 +230,19 @@ def test_damage_to_what_was_synced_names_file_and_line(tmp_path: Path, line: int
     with pytest.raises(SchemaError, match=f"{path.name}: line {line}: got .* Restore"):
         read_journal(tmp_path)
     with pytest.raises(SchemaError, match=f"line {line}"):
-        Journal(tmp_path)
+        Journal(tmp_path, EVENT_FORMAT)
     assert len(path.read_bytes()) == len(data)
 
 
 def test_a_file_that_is_being_written_is_left_to_its_writer(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(tmp_path, EVENT_FORMAT) as journal:
         journal.append([event(1)])
         path = only_file(tmp_path)
         with path.open("ab") as file:
             file.write(b'{"crc":"00')  # half of a line that is on its way
         before = path.read_bytes()
         assert ids(tmp_path) == ["e1"]
-        with Journal(tmp_path) as other:
+        with Journal(tmp_path, EVENT_FORMAT) as other:
             assert path.read_bytes() == before
             assert other.append([event(1), event(2)]) == [False, True]
     assert ids(tmp_path) == ["e1", "e2"]
@@ -260,7 +260,7 @@ def largest_file(n_bytes: int) -> Iterator[None]:
 
 
 def test_a_full_disk_acknowledges_nothing_and_the_next_append_works(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(tmp_path, EVENT_FORMAT) as journal:
         journal.append([event(1)])
         size = only_file(tmp_path).stat().st_size
         with largest_file(size + 50):
@@ -281,7 +281,7 @@ def test_all_who_share_a_failed_sync_are_told(tmp_path: Path) -> None:
         except StoreUnavailableError as error:
             outcomes.append(error)
 
-    with Journal(tmp_path) as journal:
+    with Journal(tmp_path, EVENT_FORMAT) as journal:
         with largest_file(10):
             threads = [threading.Thread(target=send, args=(n,)) for n in range(6)]
             for thread in threads:
@@ -294,7 +294,7 @@ def test_all_who_share_a_failed_sync_are_told(tmp_path: Path) -> None:
 
 
 def test_a_closed_journal_refuses(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path, EVENT_FORMAT)
     journal.append([event(1)])
     journal.close()
     journal.close()

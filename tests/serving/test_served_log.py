@@ -29,6 +29,7 @@ from feast_fusion.online.read_plan import feature_field
 from feast_fusion.redis_matrix import online_store_of
 from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
+from intake.event import EVENT_FORMAT
 from intake.journal import Journal
 from intake.workspace import Workspace
 from serving.live.event_intake import EventIntake
@@ -263,7 +264,7 @@ def serving(workspace: Workspace) -> Iterator[Serving]:
             slates = Slates(features, served(workspace).features)
             live = LiveFeatures.open(workspace, store, [Embedder(workspace, features.encoder_id)])
             with (
-                EventIntake(Journal(workspace.events), live) as intake,
+                EventIntake(Journal(workspace.events, EVENT_FORMAT), live) as intake,
                 ServedLog(workspace.served, 1.0) as log,
             ):
                 yield Serving(workspace, store, slates, intake, log)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from feast_fusion.errors import SchemaError
 from feast_fusion.times import TIMESTAMP, to_micros
-from intake.event import Event, events_to_table
+from intake.event import EVENT_FORMAT, Event
 from intake.journal import Journal
 from intake.positive import PositiveRule
 from intake.workspace import Workspace, open_workspace
@@ -48,7 +48,7 @@ def rated(number: int, **changed: Any) -> Event:
 
 
 def append(workspace: Workspace, *events: Event) -> None:
-    with Journal(workspace.events) as journal:
+    with Journal(workspace.events, EVENT_FORMAT) as journal:
         journal.append(events)
 
 
@@ -60,7 +60,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def as_rows(events: list[Event]) -> pl.DataFrame:
-    frame = pl.DataFrame(events_to_table(events)).drop("received")
+    frame = pl.DataFrame(EVENT_FORMAT.to_table(events)).drop("received")
     return frame.with_columns(pl.col("event_timestamp").cast(pl.Datetime("us", "UTC")))
 
 
@@ -167,7 +167,7 @@ def test_a_damaged_journal_stops_prepare_and_leaves_the_sources(films: Workspace
     append(films, rated(1))
     write_sources(films)
     before = content(films.sources)
-    with Journal(films.events) as journal:
+    with Journal(films.events, EVENT_FORMAT) as journal:
         for number in (2, 3):
             journal.append([rated(number)])
     (path,) = sorted(films.events.glob("*.jsonl"))[1:]

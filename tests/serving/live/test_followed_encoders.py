@@ -10,7 +10,7 @@ from redis import Redis
 from cli.redis_process import RunningRedis
 from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
-from intake.event import Event
+from intake.event import EVENT_FORMAT, Event
 from intake.journal import Journal
 from intake.workspace import Workspace, open_workspace
 from serving.live.live_features import LiveFeatures
@@ -62,7 +62,7 @@ def apply(workspace: Workspace, features: LiveFeatures, tag: str) -> None:
         Event(f"{tag}{at}", user, f"f{ord(tag) % 7 + at}", first + at, 5.0, None, first)
         for at, user in enumerate(USERS)
     ]
-    with Journal(workspace.events) as journal:
+    with Journal(workspace.events, EVENT_FORMAT) as journal:
         journal.append(events)
     features.apply(features.history.live_events(events))
 

@@ -21,7 +21,7 @@ from redis import Redis
 from cli.embedded_redis import embedded_redis, start_redis, stop_redis
 from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
-from intake.event import Event
+from intake.event import EVENT_FORMAT, Event
 from intake.journal import Journal
 from intake.journal_content import read_events, read_journal
 from intake.workspace import Workspace
@@ -73,7 +73,9 @@ def features(workspace: Workspace, redis_folder: Path) -> Iterator[LiveFeatures]
 
 @pytest.fixture
 def intake(workspace: Workspace, features: LiveFeatures) -> Iterator[EventIntake]:
-    with EventIntake(Journal(workspace.events), features, clock=lambda: NOW) as opened:
+    with EventIntake(
+        Journal(workspace.events, EVENT_FORMAT), features, clock=lambda: NOW
+    ) as opened:
         yield opened
 
 
@@ -238,7 +240,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def test_a_full_journal_accepts_nothing(workspace: Workspace, intake: EventIntake) -> None:
     shutil.rmtree(workspace.events)
-    with pytest.raises(StoreUnavailableError, match="event journal"):
+    with pytest.raises(StoreUnavailableError, match="journal"):
         intake.submit([RATING | {"event_id": "lost"}])
     workspace.events.mkdir()
     outcomes = intake.submit([RATING | {"event_id": "lost"}]).outcomes
@@ -252,7 +254,7 @@ def test_with_the_store_down_events_are_kept_and_applied_on_its_return(
     features, store = open_features(workspace, address(folder))
     server = start_redis(folder)
     with EventIntake(
-        Journal(workspace.events), features, max_pending=30, clock=lambda: NOW
+        Journal(workspace.events, EVENT_FORMAT), features, max_pending=30, clock=lambda: NOW
     ) as intake:
         assert intake.submit(ratings(5), apply_timeout_s=PATIENCE_S).applied
         stop_redis(folder)
@@ -275,7 +277,7 @@ def test_with_the_store_down_events_are_kept_and_applied_on_its_return(
 def test_closing_finishes_what_was_accepted(
     workspace: Workspace, features: LiveFeatures, redis_folder: Path, tmp_path: Path
 ) -> None:
-    intake = EventIntake(Journal(workspace.events), features, clock=lambda: NOW)
+    intake = EventIntake(Journal(workspace.events, EVENT_FORMAT), features, clock=lambda: NOW)
     threads = [
         threading.Thread(target=lambda at=at: [intake.submit([one]) for one in ratings(200)[at::4]])
         for at in range(4)
@@ -298,7 +300,7 @@ def test_closing_does_not_wait_for_a_store_that_is_down(
     folder = tmp_path / "redis"
     features, store = open_features(workspace, address(folder))
     stop_redis(folder)
-    intake = EventIntake(Journal(workspace.events), features, clock=lambda: NOW)
+    intake = EventIntake(Journal(workspace.events, EVENT_FORMAT), features, clock=lambda: NOW)
     intake.submit(ratings(3))
     began = time.monotonic()
     intake.close(timeout_s=0.5)
@@ -313,13 +315,14 @@ from datetime import UTC, datetime
 from serving.live.event_intake import EventIntake
 from tests.serving.live.live_repo import open_features
 from tests.serving.live.test_live_events import NOW, ratings
+from intake.event import EVENT_FORMAT
 from intake.journal import Journal
 from intake.workspace import open_workspace
 
 dataset, home, url = sys.argv[1:]
 workspace = open_workspace(dataset, home)
 features, store = open_features(workspace, url)
-intake = EventIntake(Journal(workspace.events), features, clock=lambda: NOW)
+intake = EventIntake(Journal(workspace.events, EVENT_FORMAT), features, clock=lambda: NOW)
 lock = threading.Lock()
 
 def send(caller):
@@ -354,7 +357,7 @@ def test_after_a_kill_everything_acknowledged_is_online_once(
     assert len(ids) == len(set(ids))
     assert acknowledged <= set(ids)
     features, store = open_features(workspace, url)
-    with EventIntake(Journal(workspace.events), features, clock=lambda: NOW):
+    with EventIntake(Journal(workspace.events, EVENT_FORMAT), features, clock=lambda: NOW):
         pass  # closing finishes the replay that opening began
     assert mismatches(workspace, url, tmp_path / "offline") == []
     close(store)

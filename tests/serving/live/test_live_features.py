@@ -15,7 +15,7 @@ from redis import Redis
 from cli.redis_process import RunningRedis
 from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
-from intake.event import Event
+from intake.event import EVENT_FORMAT, Event
 from intake.journal import Journal
 from intake.workspace import Workspace
 from serving.live import live_entity
@@ -93,7 +93,7 @@ def mismatches(
 
 
 def push(workspace: Workspace, features: LiveFeatures, events: list[Event], size: int) -> None:
-    with Journal(workspace.events) as journal:
+    with Journal(workspace.events, EVENT_FORMAT) as journal:
         for start in range(0, len(events), size):
             journal.append(events[start : start + size])
             features.apply(features.history.live_events(events[start : start + size]))
@@ -192,7 +192,7 @@ def test_a_planted_mistake_is_found(
     events = random_events(4, 60)
     push(workspace, features, events[:30], 30)
     monkeypatch.setattr(where, wrong)
-    with Journal(workspace.events) as journal:
+    with Journal(workspace.events, EVENT_FORMAT) as journal:
         journal.append(events[30:])
     features.apply(features.history.live_events(events[30:]))
     found = mismatches(workspace, store, events, tmp_path / "offline")
@@ -257,7 +257,7 @@ def test_two_processes_with_the_same_users_end_where_a_replay_ends(
         features.history, features._live, epoch, lambda keys: [], knows_nothing
     )
     late = random_events(7, 5, tag="late")[0]._replace(user_id="u1")
-    with Journal(workspace.events) as journal:
+    with Journal(workspace.events, EVENT_FORMAT) as journal:
         journal.append([late])
     features.apply(features.history.live_events([late]))
     assert mismatches(workspace, store, [late], tmp_path / "offline again") != []
@@ -288,7 +288,7 @@ def test_a_new_process_applies_what_a_killed_one_had_only_journaled(
     events = random_events(9, 80)
     features, store = open_features(workspace, url)
     push(workspace, features, events[:40], 10)
-    with Journal(workspace.events) as journal:
+    with Journal(workspace.events, EVENT_FORMAT) as journal:
         journal.append(events[40:])
     close(store)
     features, store = open_features(workspace, url)
@@ -316,7 +316,7 @@ def test_events_that_cannot_count_have_no_effect(
 ) -> None:
     features, _ = live
     plain = random_events(11, 1)[0]
-    with Journal(workspace.events) as journal:
+    with Journal(workspace.events, EVENT_FORMAT) as journal:
         journal.append(
             [
                 plain._replace(event_id="a", item_id="nowhere"),
@@ -349,7 +349,7 @@ def test_a_write_that_fails_is_made_good_by_applying_again(
         workspace, log, LiveRows(write, FollowedEncoders([embedder(workspace)]))
     )
     events = random_events(12, 50)
-    with Journal(workspace.events) as journal:
+    with Journal(workspace.events, EVENT_FORMAT) as journal:
         journal.append(events)
     live_events = features.history.live_events(events)
     for _ in range(2):
@@ -422,7 +422,7 @@ def test_events_screened_before_a_new_preparation_are_screened_again(
     write_sources(workspace)
     features.refresh()
     assert all(features.history.items.code(item_id) == code + 1 for item_id, code in codes.items())
-    with Journal(workspace.events) as journal:
+    with Journal(workspace.events, EVENT_FORMAT) as journal:
         journal.append(events)
     features.apply(screened)
     assert mismatches(workspace, store, events, tmp_path / "offline") == []

@@ -10,7 +10,7 @@ from feast import FeatureStore
 
 from feast_fusion.online.redis.transport import ReadGroup
 from feast_fusion.redis_matrix import online_store_of
-from intake.event import Event
+from intake.event import EVENT_FORMAT, Event
 from intake.journal import Journal
 from intake.workspace import Workspace
 from serving.live import live_entities
@@ -111,7 +111,7 @@ def test_a_process_that_never_read_a_key_knows_what_another_one_put_there(
         one, store = open_features(workspace, f"{forgetful.address},db=0")
         other, opened = open_features(workspace, f"{forgetful.address},db=0")
         other.refresh()
-        with Journal(workspace.events) as journal:  # its writer lives, and has not indexed it
+        with Journal(workspace.events, EVENT_FORMAT) as journal:  # it has not indexed it
             journal.append(events[:60])
             one.apply(one.history.live_events(events[:60]))
             late, store_of_late = open_features(workspace, f"{forgetful.address},db=0")
@@ -131,7 +131,7 @@ def applied(
     workspace: Workspace, server: RedisProcess, events: list[Event]
 ) -> Iterator[tuple[LiveFeatures, FeatureStore, Journal]]:
     """Features that have applied the events and kept the place; their journal is written to."""
-    with Journal(workspace.events) as journal:
+    with Journal(workspace.events, EVENT_FORMAT) as journal:
         with server.client() as client:
             client.flushall()
         features, store = open_features(workspace, f"{server.address},db=0")

@@ -10,7 +10,7 @@ from redis import Redis
 
 from cli.redis_process import RunningRedis
 from cli.redis_url import connection_string
-from intake.event import Event
+from intake.event import EVENT_FORMAT, Event
 from intake.journal import Journal
 from intake.journal_index import JournalIndex
 from intake.workspace import Workspace
@@ -38,7 +38,9 @@ def service(
 ) -> Iterator[tuple[EventIntake, LiveFeatures, FeatureStore]]:
     """One process; at its end all is applied that it took."""
     features, store = open_features(workspace, url)
-    with EventIntake(Journal(workspace.events), features, clock=lambda: NOW) as intake:
+    with EventIntake(
+        Journal(workspace.events, EVENT_FORMAT), features, clock=lambda: NOW
+    ) as intake:
         wait_until(lambda: not features.is_behind)
         yield intake, features, store
     close(store)
@@ -77,7 +79,7 @@ def test_a_start_applies_what_came_since_and_knows_what_was_before(
         acted_on = {f"u{n}": features.acted_on(f"u{n}") for n in range(5)}
         assert all(acted_on.values())
     since = [event(number) for number in range(40, 45)]
-    with Journal(workspace.events) as journal:  # of one that was killed before it applied them
+    with Journal(workspace.events, EVENT_FORMAT) as journal:  # killed before it applied them
         journal.append(since)
     put.clear()
     with service(workspace, url) as (_, features, store):
@@ -140,7 +142,7 @@ def test_events_are_archived_while_the_service_that_took_them_runs(
 
     with service(workspace, url) as (intake, _, store):
         post(intake, 0, 40)
-        index = JournalIndex(workspace.events)
+        index = JournalIndex(workspace.events, EVENT_FORMAT)
         assert index.archive(workspace.read_prepared_journal()) == 0
         write_sources(workspace)
         # it sees the preparation, and begins another file
