@@ -19,6 +19,7 @@ _COMMANDS = {
     "init": ("cli.init", "Look at files and propose a dataset.toml."),
     "prepare": ("cli.data", "Validate the three files and derive the point-in-time sources."),
     "write": ("cli.write", "Write what [writer] names of items and users."),
+    "ingest": ("cli.ingest", "Take in events from files or a Kafka topic, each once."),
     "refresh": ("cli.refresh", "Fold live events into the sources and update the stores."),
     "run": ("cli.run", "Go the whole way on a data set."),
     "training-set": ("cli.data", "Build the training set: each label with its features."),

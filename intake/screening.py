@@ -181,6 +181,10 @@ class Screening:
         self.reject(is_future, f"{name} in the future", name, expected=f"it is now {now:%F %T}")
         self.columns[name] = pa.array(parsed.time).cast(TIMESTAMP)
 
+    def reasons(self) -> pa.Array:
+        """(n,) why each row cannot be used, "" where it can so far."""
+        return pa.array(self._reasons, pa.string()).take(pa.array(self._reason))
+
     def require_rows(self) -> None:
         """Nothing, unless no row is usable.
 
@@ -214,7 +218,7 @@ class Screening:
         rejected = self.table.take(pa.array(rows))
         taken = {"row": "row_in_file", "reason": "reason_in_file"}
         rejected = rejected.rename_columns([taken.get(c, c) for c in rejected.column_names])
-        reasons = pa.array(self._reasons, pa.string()).take(pa.array(self._reason[rows]))
+        reasons = self.reasons().take(pa.array(rows))
         rejected = rejected.append_column("row", pa.array(rows)).append_column("reason", reasons)
         if len(self._unread):
             reasons = pa.array([RAGGED] * len(self._unread), pa.string())

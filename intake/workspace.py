@@ -66,6 +66,11 @@ class Workspace:
         return self.root / "events"
 
     @property
+    def ingested(self) -> Path:
+        """How far `feast-fusion ingest` has come, and the rows that it could not use."""
+        return self.root / "ingested"
+
+    @property
     def served(self) -> Path:
         """Features as they were served, of a share of the requests, which audit skew checks."""
         return self.root / "served"

@@ -72,10 +72,7 @@ def open_files(location: Path | str) -> Iterator[list[DataFile]]:
 
 
 def local_files(path: Path) -> list[DataFile]:
-    """The files at a local path, in the order of their names.
-
-    Of a folder, those are read whose suffix is one of `SUFFIXES`, with or without compression, or
-    that have none; not those whose name, or whose folder's, begins with a dot or an underscore.
+    """The files at a local path, in the order of their names; of a folder, see `files_in`.
 
     Raises
     ------
@@ -85,15 +82,28 @@ def local_files(path: Path) -> list[DataFile]:
     if path.is_file():
         return [DataFile(path, str(path), {})]
     if path.is_dir():
-        inside = [_data_file(each, path) for each in sorted(path.rglob("*")) if each.is_file()]
-        found = _data_of(inside, path)
-        return found or _none(path, "a folder without a file of data")
+        return files_in(path) or _none(path, "a folder without a file of data")
     if not set(str(path)) & set(WILDCARDS):
         return _none(path, "no such file")
     found = []
     for each in sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor)))):
         found += local_files(each) if each.is_dir() else [_data_file(each, Path(each.anchor))]
     return found or _none(path, "no file that the pattern matches")
+
+
+def files_in(folder: Path) -> list[DataFile]:
+    """The files of data in a folder and below it, in the order of their names.
+
+    Their suffix is one of `SUFFIXES`, with or without compression, or they have none; no name of
+    theirs, or of a folder, begins with a dot or an underscore.
+
+    Raises
+    ------
+    SchemaError
+        It is a Delta table.
+    """
+    inside = [_data_file(each, folder) for each in sorted(folder.rglob("*")) if each.is_file()]
+    return _data_of(inside, folder)
 
 
 def _none(path: Path, got: str) -> list[DataFile]:

@@ -1,0 +1,1 @@
+"""Events that come from elsewhere: a folder of files, a Kafka topic."""
