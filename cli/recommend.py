@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,13 +14,13 @@ from cli.feast_repository import open_store
 from cli.recommend_all import recommend_to_all, require_one_kind
 from cli.redis import redis_of
 from cli.terminal import say
+from cli.variety_options import with_variety
 from cli.workspace_options import with_workspace
 from intake.workspace import Workspace
 
 if TYPE_CHECKING:
     from serving.answers import Recommendations
-    from serving.past import AsOf
-    from serving.request_context import Context
+    from serving.as_of import AsOf
 
 
 class _CommandOnUser(click.Command):
@@ -73,6 +73,7 @@ class _CommandOnUser(click.Command):
     type=click.Path(file_okay=False, path_type=Path),
     help="Of --all; a run that was ended is gone on with.",
 )
+@with_variety
 @with_workspace
 def recommend(
     workspace: Workspace,
@@ -87,22 +88,36 @@ def recommend(
     as_json: bool,
     everybody: bool,
     folder: Path | None,
+    variety: dict[str, Any],
 ) -> None:
     """Print the top N items for USER, with features read from Redis, or write those of all."""
     require_one_kind(user, folder, everybody, as_of=bool(as_of), explain=explain, json=as_json)
     context = read_context(workspace, contexts)
     if folder is not None:
-        recommend_to_all(workspace, folder, n, query, filter, context)
+        recommend_to_all(workspace, folder, n, query, filter, context, variety)
         return
     assert user is not None
     if as_of is not None:
         past = open_past(workspace, as_of.replace(tzinfo=UTC))
         answer = past.recommend(
-            user, n, query=query, filter=filter, explain=explain, context=context
+            user,
+            n,
+            query=query,
+            filter=filter,
+            explain=explain,
+            context=context,
+            variety=variety,
         )
     else:
         (answer,) = recommend_to(
-            workspace, [user], n, query=query, filter=filter, explain=explain, context=context
+            workspace,
+            [user],
+            n,
+            query=query,
+            filter=filter,
+            explain=explain,
+            context=context,
+            variety=variety,
         )
     if as_json:
         click.echo(json.dumps(asdict(answer)))
@@ -112,35 +127,26 @@ def recommend(
 
 def open_past(workspace: Workspace, at: datetime) -> "AsOf":
     """The answers of an instant; no Redis is needed."""
-    from serving.past import open_as_of
+    from serving.as_of import open_as_of
     from transformations.embedder import Embedder
 
     return open_as_of(workspace, open_store(workspace), partial(Embedder, workspace), at)
 
 
 def recommend_to(
-    workspace: Workspace,
-    users: list[str],
-    n: int,
-    *,
-    query: str | None = None,
-    filter: str | None = None,
-    explain: bool = False,
-    context: "Context | None" = None,
+    workspace: Workspace, users: list[str], n: int, **options: Any
 ) -> list["Recommendations"]:
-    """Answers for some users, from the Redis of this workspace."""
+    """Answers for some users, from the Redis of this workspace.
+
+    options : of `Recommender.recommend`
+    """
     from serving.assembly import open_recommender
 
     with (
         redis_of(workspace) as redis,
         open_recommender(workspace, open_store(workspace, redis)) as recommender,
     ):
-        return [
-            recommender.recommend(
-                user, n, query=query, filter=filter, explain=explain, context=context or {}
-            )
-            for user in users
-        ]
+        return [recommender.recommend(user, n, **options) for user in users]
 
 
 _USERS = {

@@ -1,5 +1,6 @@
 """`feast-fusion recommend --all`: the answers of all users, as Parquet."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ def recommend_to_all(
     query: str | None,
     filter: str | None,
     context: "Context",
+    variety: Mapping[str, Any],
 ) -> None:
     """Writes the top `n` of every user to `folder`, or goes on with what is there.
 
@@ -38,7 +40,7 @@ def recommend_to_all(
 
     users = _users(workspace)
     asked: dict[str, Any] = {"n": n, "query": query, "filter": filter, "context": dict(context)}
-    asked["model"] = Promotions(workspace).read().main
+    asked |= {"variety": dict(variety), "model": Promotions(workspace).read().main}
     with (
         redis_of(workspace) as redis,
         open_recommender(workspace, open_store(workspace, redis)) as recommender,
@@ -46,7 +48,7 @@ def recommend_to_all(
     ):
         parts = ExportedAnswers(folder, users, asked).write(
             lambda user_id: recommender.recommend(
-                user_id, n, query=query, filter=filter, context=context
+                user_id, n, query=query, filter=filter, context=context, variety=variety
             )
         )
         for n_done in parts:

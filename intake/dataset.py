@@ -18,6 +18,7 @@ from intake.event_types import (
 from intake.model_settings import NextItemConfig, RankerConfig, Section
 from intake.split_settings import SplitConfig
 from intake.tables.section import Columns, TableSection
+from intake.variety_settings import PLAIN, Variety
 from intake.versioned_tables import Items, Users
 from intake.writer_settings import WriterConfig, require_new_names
 
@@ -159,7 +160,20 @@ class Dataset(Section):
     ranker: RankerConfig = RankerConfig()
     candidates: NextItemConfig = NextItemConfig()
     split: SplitConfig = SplitConfig()
+    variety: Variety = PLAIN
     path: Path
+
+    @model_validator(mode="after")
+    def _varies_by_categories(self) -> Self:
+        written = self.writer.attributes if self.writer else ()
+        known = (*self.items.categorical, *written)
+        for name in (*self.variety.max_per, *self.variety.calibrated):
+            if name not in known:
+                raise ValueError(
+                    f"[variety] names {name!r}, expected a categorical column of items: "
+                    f"{', '.join(known) or 'there is none'}"
+                )
+        return self
 
     @property
     def folder(self) -> Path:

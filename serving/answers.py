@@ -53,6 +53,7 @@ class RankedItem:
     cold : whether nobody has acted on it yet
     reasons : filled when asked to explain
     outcomes : by event_type with an objective, the ranker's probability of such an event
+    propensity : the chance with which this place got this item; None where nothing is explored
     """
 
     item_id: str
@@ -64,6 +65,7 @@ class RankedItem:
     cold: bool = False
     reasons: tuple[Reason, ...] = ()
     outcomes: dict[str, float] | None = None
+    propensity: float | None = None
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from feast import FeatureStore
 from feast_fusion.redis_matrix import online_store_of
 from intake.event_types import objectives_of
 from intake.workspace import Workspace, with_encoders_anew
+from serving.as_of import open_as_of
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.live_users import LiveUsers
 from serving.online_features import OnlineFeatures
-from serving.past import open_as_of
 from serving.portraits import Portraits
 from serving.recommender import NO_LIVE_EVENTS, Recommender
 from serving.served_log import ServedLog
@@ -78,6 +78,7 @@ class _Assembly:
                 objective=dataset.ranker,
                 outcomes=objectives_of(dataset.interactions.types),
                 repeats=dataset.candidates.repeats,
+                variety=dataset.variety,
                 context=dataset.interactions.context,
                 live=self.live,
                 served_log=self.served_log,

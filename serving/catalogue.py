@@ -46,7 +46,7 @@ class Catalogue:
     items : the n item ids; the code of an item is its row
     titles : n titles, a title may be None
     popularity : (n,) between 0 and 1, descending; positive events relative to the most popular
-    acted_on : (n,) bool, whether anybody has had an event with it
+    n_events : (n,) events of anybody with it
     fresh : (k,) rows of items that nobody has acted on, the newest first version first
     index : of the newest vectors
     words : of titles, texts and categories
@@ -61,7 +61,7 @@ class Catalogue:
     items: IdMap
     titles: Sequence[str | None]
     popularity: Vectors
-    acted_on: NDArray[np.bool_]
+    n_events: Rows
     fresh: Rows
     index: VectorIndex
     words: QueryWords
@@ -74,6 +74,11 @@ class Catalogue:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @cached_property
+    def acted_on(self) -> NDArray[np.bool_]:
+        """(n,) whether anybody has had an event with it."""
+        return self.n_events > 0
 
     def rows_of(self, item_ids: Iterable[str]) -> Rows:
         """(k,) rows of the items that the catalogue has."""
@@ -138,7 +143,7 @@ def load_catalogue(
     n_positive, n_events = (_counts(rows, name) for name in ("item_n_positive", "item_n_events"))
     order = np.lexsort((np.arange(len(ids)), -n_events, -n_positive))
     items, rows = IdMap(ids.take(order)), rows.take(order)
-    n_positive, acted_on = n_positive[order], n_events[order] > 0
+    n_positive, n_events = n_positive[order], n_events[order]
     newest_first = np.argsort(
         -first["first_version"].to_physical().to_numpy()[order], kind="stable"
     )
@@ -150,8 +155,8 @@ def load_catalogue(
         items=items,
         titles=titles.cast(pa.string()).to_pylist(),
         popularity=((n_positive + 0.5) / (n_positive.max(initial=0) + 1.0)).astype(np.float32),
-        acted_on=acted_on,
-        fresh=newest_first[~acted_on[newest_first]],
+        n_events=n_events,
+        fresh=newest_first[n_events[newest_first] == 0],
         index=_index(rows),
         words=QueryWords.of(rows, workspace.dataset),
         columns=ItemColumns.of(rows, workspace.dataset),

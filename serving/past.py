@@ -5,9 +5,10 @@ here, so what is measured is what is served.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,30 +19,27 @@ from feast_fusion.times import TIMESTAMP, from_micros, to_micros
 from feast_fusion.training_set import TrainingSet
 from intake.context import context_column
 from intake.event_types import objectives_of
+from intake.variety_settings import Variety
 from intake.workspace import Workspace
 from serving.answers import MODEL_FROM_LATER, Recommendations
 from serving.candidates import Candidates, Search
 from serving.catalogue import Catalogue, catalogue_changes, load_catalogue
 from serving.past_slate import PastSlate, encode_rows, kind_of
 from serving.portraits import Portraits
-from serving.query import Query, read_query
+from serving.query import Query
 from serving.ranking import Ranking, list_items
 from serving.request_context import NOTHING, Context
+from serving.variety.spread import require_columns
 from serving.vector_index import Rows, Vectors
-from training.model_versions import ModelVersions
-from training.promotions import Promotions
 from training.ranker.artifact import Artifact
 from training.ranker.columns import Numbers
 from training.ranker.request_features import RequestEncoder
 from training.retrieval import build_rows_of, build_training_set
 from transformations import names
 from transformations.collaborative.histories import Ints
-from transformations.embedder import Embedder
 
 # Requests whose candidates are retrieved together: 100,000 rows at 500 candidates each.
 _TOGETHER = 200
-
-EmbedderOf = Callable[[str | None], Embedder]
 
 
 @dataclass(frozen=True)
@@ -69,47 +67,14 @@ class PastAnswer:
 
 
 @dataclass(frozen=True)
-class AsOf:
-    """What would have been answered at one instant."""
+class _Asked:
+    """What the answers to some requests are to be like."""
 
-    past: "PastRecommender"
-    at: datetime
-    embedder: Embedder
-
-    def recommend(
-        self,
-        user_id: str,
-        n: int = 10,
-        *,
-        query: str | None = None,
-        filter: str | None = None,
-        explain: bool = False,
-        context: Context = NOTHING,
-    ) -> Recommendations:
-        """As `Recommender.recommend`; of live events it knows those that were prepared since."""
-        asked = read_query(self.embedder, query)
-        return self.past.recommend(
-            user_id, self.at, n, query=asked, filter=filter, explain=explain, context=context
-        )
-
-
-def open_as_of(
-    workspace: Workspace, store: FeatureStore, embedder_of: EmbedderOf, at: datetime
-) -> AsOf:
-    """The answers of an instant, by the promoted version, fitted to earlier events alone.
-
-    Where both of its artifacts have seen later events, answers say so (`MODEL_FROM_LATER`).
-
-    Parameters
-    ----------
-    embedder_of : opens the embedder of an encoder id
-    """
-    models, name = ModelVersions(workspace), Promotions(workspace).read().main
-    served = models.load(name)
-    is_later = served.require_next_item().fitted_until >= to_micros(at)
-    artifact = models.load_before_test(name) if is_later else served
-    past = PastRecommender(workspace, store, artifact)
-    return AsOf(past, at, embedder_of(artifact.encoder_id))
+    n: int
+    query: Query | None
+    filter: str | None
+    explain: bool
+    variety: Variety
 
 
 class PastRecommender:
@@ -127,6 +92,7 @@ class PastRecommender:
         outcomes = objectives_of(workspace.dataset.interactions.types)
         self._ranking = Ranking(artifact, workspace.dataset.ranker, outcomes)
         self._depth, self._repeats = settings.depth, settings.repeats
+        self._variety = workspace.dataset.variety
         self._encoder = RequestEncoder(artifact.features)
         self._changes = catalogue_changes(workspace, artifact.encoder_id)
 
@@ -140,13 +106,17 @@ class PastRecommender:
         filter: str | None = None,
         explain: bool = False,
         context: Context = NOTHING,
+        variety: Mapping[str, Any] = NOTHING,
     ) -> Recommendations:
         """What `Recommender.recommend` would have answered at an instant."""
         spine = pa.table({"user_id": [user_id], "event_timestamp": pa.array([at], TIMESTAMP)})
         columns = self._workspace.dataset.interactions.context
         for name, column in columns.columns([context]).items():
             spine = spine.append_column(context_column(name), column)
-        answer = next(self.answers(spine, n, query=query, filter=filter, explain=explain)).answer
+        answers = self.answers(
+            spine, n, query=query, filter=filter, explain=explain, variety=variety
+        )
+        answer = next(answers).answer
         portrait = Portraits(self._store).as_of(user_id, at) if explain else None
         return replace(answer, portrait=portrait)
 
@@ -165,6 +135,7 @@ class PastRecommender:
         query: Query | None = None,
         filter: str | None = None,
         explain: bool = False,
+        variety: Mapping[str, Any] = NOTHING,
     ) -> Iterator[PastAnswer]:
         """The answer to each request, in the order of time.
 
@@ -172,6 +143,7 @@ class PastRecommender:
         ----------
         requests : user_id, event_timestamp and what is known of the context, `context__...`
         """
+        asked = _Asked(n, query, filter, explain, self._variety.asked(variety))
         number = pa.array(np.arange(len(requests)))
         requests = requests.append_column("number", number)
         requests = requests.sort_by([("event_timestamp", "ascending"), ("number", "ascending")])
@@ -188,7 +160,7 @@ class PastRecommender:
             )
             for start in range(0, len(rows), _TOGETHER):
                 part = requests.take(pa.array(rows[start : start + _TOGETHER]))
-                yield from self._answer(catalogue, part, n, query, filter, explain)
+                yield from self._answer(catalogue, part, asked)
 
     def _with_clock(self, users: TrainingSet) -> TrainingSet:
         table, columns = users.table, self._workspace.dataset.interactions.context
@@ -197,27 +169,22 @@ class PastRecommender:
         return TrainingSet(table, users.vectors, users.lists)
 
     def _answer(
-        self,
-        catalogue: Catalogue,
-        requests: pa.Table,
-        n: int,
-        query: Query | None,
-        filter: str | None,
-        explain: bool,
+        self, catalogue: Catalogue, requests: pa.Table, asked: _Asked
     ) -> Iterator[PastAnswer]:
+        require_columns(catalogue.columns, asked.variety)
         started = time.perf_counter()
         users = build_rows_of(self._store, self._service, requests.drop(["number"]))
         users = self._with_clock(users)
         ids, times = (requests[name].to_pylist() for name in ("user_id", "event_timestamp"))
         numbers = requests["number"].to_pylist()
-        likeness = None if query is None else query.likeness(catalogue)
+        likeness = None if asked.query is None else asked.query.likeness(catalogue)
         searches, found = [], []
         for at, (user_id, now) in enumerate(zip(ids, times, strict=True)):
             seen = () if self._repeats else catalogue.seen.of(user_id, now)
-            user, passing = users.take(np.array([at])), catalogue.passing(filter, now)
+            user, passing = users.take(np.array([at])), catalogue.passing(asked.filter, now)
             search = Search.of(catalogue, user, [seen], likeness, passing)
             searches.append(search)
-            found.append(search.best(max(n, self._depth)))
+            found.append(search.best(max(asked.n, self._depth)))
         joined = self._join(ids, times, found)
         items = encode_rows(self._encoder, joined)  # at once: a tenth of the time of one by one
         ends = np.cumsum([len(each) for each in found])
@@ -232,7 +199,7 @@ class PastRecommender:
                 times[at],
                 self._encoder,
             )
-            past = self._rank(searches[at], found[at], slate, n, explain, each_ms)
+            past = self._rank(searches[at], found[at], slate, asked, each_ms)
             yield replace(past, number=numbers[at])
 
     def _join(
@@ -257,15 +224,16 @@ class PastRecommender:
         search: Search,
         candidates: Candidates,
         slate: PastSlate,
-        n: int,
-        explain: bool,
+        asked: _Asked,
         each_ms: float,
     ) -> PastAnswer:
         started = time.perf_counter()
         is_later = self._fitted_until >= to_micros(slate.now)
         catalogue = search.catalogue
         ranked = self._ranking.order(catalogue, candidates, slate)
-        items = list_items(catalogue, candidates, slate, ranked, n, explain=explain)
+        tried = ranked.best(catalogue, candidates, asked.variety, asked.n)
+        items = list_items(catalogue, candidates, slate, ranked, tried, explain=asked.explain)
+        places = np.append(tried.best, ranked.order[~np.isin(ranked.order, tried.best)])
         answer = Recommendations(
             user_id=slate.user.table["user_id"][0].as_py(),
             items=items,
@@ -277,7 +245,7 @@ class PastRecommender:
             model=self._artifact.version,
         )
         order = search.order()
-        first = candidates.rows[ranked.order]
+        first = candidates.rows[places]
         rest = order[~np.isin(order, first)]
         return PastAnswer(
             answer,
@@ -285,7 +253,7 @@ class PastRecommender:
             order,
             np.concatenate([first, rest]),
             search.signals,
-            ranked.scores[ranked.order],
-            ranked.liked[ranked.order],
-            ranked.values[ranked.order],
+            ranked.scores[places],
+            ranked.liked[places],
+            ranked.values[places],
         )

@@ -20,7 +20,9 @@ def answer_by_popularity(
 ) -> Recommendations:
     """The `n` most popular candidates, and why there is no better order."""
     request.failures.append(reason)
-    items = rank_by_popularity(request.catalogue, candidates, n, explain=request.explain)
+    items = rank_by_popularity(
+        request.catalogue, candidates, n, request.variety, explain=request.explain
+    )
     is_known = request.user_id in request.catalogue.seen.users
     return request.answer(items, len(candidates), "known" if is_known else "unknown")
 

@@ -7,12 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intake.model_settings import RankerConfig
+from intake.variety_settings import Variety
 from serving.answers import ItemKind, RankedItem, Reason
 from serving.candidates import Candidates
 from serving.catalogue import Catalogue
 from serving.encoded_items import Flags
 from serving.explanation import explain_items, source_reasons
 from serving.slate import RankedSlate
+from serving.variety.exploration import Tried, explore
+from serving.variety.spread import spread
 from serving.vector_index import Rows, Vectors
 from training.ranker.artifact import Artifact, every_probability
 from training.ranker.columns import Numbers
@@ -42,6 +45,28 @@ class Ordered:
     liked: Vectors
     values: Numbers
     outcomes: Mapping[str, Vectors]
+
+    def best(
+        self,
+        catalogue: Catalogue,
+        candidates: Candidates,
+        variety: Variety,
+        n: int,
+        request_id: str | None = None,
+    ) -> Tried:
+        """At most n places of what an answer has, in its order; see `spread` and `explore`.
+
+        Parameters
+        ----------
+        request_id : None to explore nothing
+        """
+        rows, scores = candidates.rows, self.scores
+        first = spread(
+            catalogue, rows[self.order], scores[self.order], candidates.history, variety, n
+        )
+        if not variety.explore or request_id is None:
+            return Tried(self.order[first])
+        return explore(catalogue, rows, scores, self.order[first], variety, request_id)
 
 
 class Ranking:
@@ -91,13 +116,12 @@ def list_items(
     candidates: Candidates,
     slate: RankedSlate,
     ordered: Ordered,
-    n: int,
+    tried: Tried,
     *,
     explain: bool,
 ) -> list[RankedItem]:
-    """The best `n` of ordered candidates, best first. `slate` has the candidates in their order."""
-    best = ordered.order[:n]
-    reasons = None
+    """The candidates in the places of an answer. `slate` has the candidates in their order."""
+    best, reasons = tried.best, None
     if explain:
         reasons = explain_items(catalogue, slate.rows(best), candidates, best)
     kinds = _kinds(slate.items.acted_on[best], slate.items.described[best])
@@ -105,15 +129,18 @@ def list_items(
     if ordered.outcomes:
         for item, place in zip(found, best.tolist(), strict=True):
             item.outcomes = {name: float(of[place]) for name, of in ordered.outcomes.items()}
+    if tried.propensity is not None:
+        for item, propensity in zip(found, tried.propensity.tolist(), strict=True):
+            item.propensity = propensity
     return found
 
 
 def rank_by_popularity(
-    catalogue: Catalogue, candidates: Candidates, n: int, *, explain: bool
+    catalogue: Catalogue, candidates: Candidates, n: int, variety: Variety, *, explain: bool
 ) -> list[RankedItem]:
     """The best `n` candidates by popularity, moved towards the query; from memory only.
 
-    An item that the catalogue does not have comes after all others.
+    Of `variety` the bounds hold. An item that the catalogue does not have comes after all others.
     """
     rows, known = candidates.rows, candidates.rows >= 0
     scores = np.zeros(len(rows), dtype=np.float32)
@@ -123,7 +150,9 @@ def rank_by_popularity(
     if candidates.query is not None:
         logits = log_odds(scores) + QUERY_WEIGHT * candidates.query
         scores = np.where(known, 1 / (1 + np.exp(-logits)), np.float32(0.0)).astype(np.float32)
-    order = _order(scores, known, np.where(known, rows, len(catalogue)))[:n]
+    order = _order(scores, known, np.where(known, rows, len(catalogue)))
+    bounds = Variety(max_per=variety.max_per)
+    order = order[spread(catalogue, rows[order], scores[order], None, bounds, n)]
     reasons = None
     if explain:
         reasons = [

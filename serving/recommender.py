@@ -5,40 +5,35 @@ popularity from memory, without the encoder a query is left out, and the answer 
 """
 
 import threading
-import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
-
-import numpy as np
+from typing import Any
 
 from feast_fusion.errors import StoreUnavailableError
 from feast_fusion.tracing import span
 from feast_fusion.training_set import TrainingSet
 from intake.context import NO_CONTEXT, ContextColumns
 from intake.model_settings import RankerConfig
+from intake.variety_settings import PLAIN, Variety
 from serving.answers import (
-    QUERY_NOT_ENCODED,
     STORE_EMPTY,
     STORE_INCOMPLETE,
     STORE_UNAVAILABLE,
     Recommendations,
     SimilarItem,
 )
+from serving.as_of import AsOf
 from serving.candidates import Candidates, Search
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.known_rows import KnownRows
 from serving.live_users import LiveUsers
 from serving.online_features import OnlineFeatures
-from serving.past import AsOf
 from serving.popular_answer import OutageLog, answer_by_popularity
-from serving.query import read_query
 from serving.ranking import Ranking, list_items
-from serving.request import Request
+from serving.request import Request, Requests
 from serving.request_context import NOTHING, Context
 from serving.served_log import ServedLog
-from serving.served_table import served_table
+from serving.served_table import offer_served
 from serving.similar_items import find_similar
 from serving.slate import Slate, Slates
 from training.ranker.artifact import Artifact
@@ -50,7 +45,6 @@ _RANKED_AT_ONCE = 2
 _CHECKED = 3
 DEFAULT = RankerConfig()
 NO_LIVE_EVENTS = LiveUsers()
-_LOGGED = 10  # items of an answer whose features are logged
 _NOBODY = "feast-fusion:check"
 
 
@@ -66,6 +60,7 @@ class Recommender:
     served_log : where the features of a sample of answers are kept for `audit skew`
     objective, outcomes : what the order serves beside the next choice, see `Ranking`
     repeats : whether what a user has had may be recommended again
+    variety : how answers are spread, where a call does not say otherwise
     context : what a request may say of what is around it
     portrait_of : user id -> what was written of the user, for explanations
     clock : the time of a request
@@ -85,6 +80,7 @@ class Recommender:
         objective: RankerConfig = DEFAULT,
         outcomes: Mapping[str, float] | None = None,
         repeats: bool = False,
+        variety: Variety = PLAIN,
         context: ContextColumns = NO_CONTEXT,
         portrait_of: Callable[[str], str | None] = lambda user_id: None,
         clock: Clock = lambda: datetime.now(UTC),
@@ -95,6 +91,7 @@ class Recommender:
         self.context = context
         self._ranking = Ranking(artifact, objective, outcomes)
         self._watch = watch
+        self._requests = Requests(watch, embedder, variety, clock, artifact.version)
         self.embedder = embedder
         self._past, self._n_candidates = past, n_candidates
         self._outages = OutageLog()
@@ -132,6 +129,8 @@ class Recommender:
         filter: str | None = None,
         explain: bool = False,
         context: Context = NOTHING,
+        variety: Mapping[str, Any] = NOTHING,
+        request_id: str | None = None,
     ) -> Recommendations:
         """The `n` best unseen items for the user, best first; fewer when there are no more.
 
@@ -141,10 +140,20 @@ class Recommender:
         Cold start: an unknown user gets popular and fresh items in the ranker's order, and with a
         query also items near to it. A user who only has a profile gets the same items, ranked with
         the profile. A missing online store or encoder is no error: see `Recommendations`.
-        `context` is of the form that `ContextColumns.check` gives.
+        `context` is of the form that `ContextColumns.check` gives. `variety` has keys of
+        `intake.variety_settings.Variety`; a column without categories is a `VarietyError`. By
+        `request_id` what an answer explores can be drawn again.
         """
         seen = self._excluded(user_id, exclude)
-        request = self._request(user_id, query, explain, context, filter)
+        request = self._requests.begin(
+            user_id,
+            query,
+            explain=explain,
+            context=context,
+            filter=filter,
+            variety=variety,
+            request_id=request_id,
+        )
         try:
             return self._recommend(request, n, seen)
         except StoreUnavailableError as error:
@@ -169,7 +178,7 @@ class Recommender:
         They need not be available: who names an item has chosen to show it. Items without any
         feature are ranked too, after others of the same score. `context` is that of `recommend`.
         """
-        request = self._request(user_id, query, explain, context)
+        request = self._requests.begin(user_id, query, explain=explain, context=context)
         distinct, since = list(dict.fromkeys(item_ids)), self._live.known_since(user_id)
         try:
             slate = self._slates.read(user_id, distinct, request.now, request.context)
@@ -182,18 +191,24 @@ class Recommender:
         return self._answer(request, candidates, slate, len(candidates), since)
 
     def recommend_popular(
-        self, user_id: str, n: int, exclude: Iterable[str], reason: str, filter: str | None = None
+        self,
+        user_id: str,
+        n: int,
+        exclude: Iterable[str],
+        reason: str,
+        filter: str | None = None,
+        variety: Mapping[str, Any] = NOTHING,
     ) -> Recommendations:
         """What `recommend` answers when there is no time to rank: from memory, flagged."""
         seen = self._excluded(user_id, exclude)
-        request = self._request(user_id, None, explain=False, filter=filter)
+        request = self._requests.begin(user_id, filter=filter, variety=variety)
         return self._popular(request, n, seen, reason)
 
     def rank_by_popularity(
         self, user_id: str, item_ids: Sequence[str], reason: str
     ) -> Recommendations:
         """What `rank` answers when there is no time to rank: from memory, flagged."""
-        request = self._request(user_id, None, explain=False)
+        request = self._requests.begin(user_id)
         candidates = self._search(request, None, set()).named(item_ids)
         return answer_by_popularity(request, candidates, len(candidates), reason)
 
@@ -224,32 +239,6 @@ class Recommender:
         """What a caller excludes, and, without repeats, the live items; before the catalogue."""
         return {*exclude} if self._repeats else {*self._live.acted_on(user_id), *exclude}
 
-    def _request(
-        self,
-        user_id: str,
-        query: str | None,
-        explain: bool,
-        context: Context = NOTHING,
-        filter: str | None = None,
-    ) -> Request:
-        started, failures = time.perf_counter(), []
-        asked = read_query(self.embedder, query)
-        if asked is not None and not asked.is_whole:
-            failures.append(QUERY_NOT_ENCODED)
-        catalogue, now = self._watch.current, self._clock()
-        return Request(
-            user_id,
-            now,
-            catalogue,
-            asked,
-            failures,
-            explain,
-            started,
-            context,
-            self._model,
-            catalogue.passing(filter, now),
-        )
-
     def _recommend(self, request: Request, n: int, seen: set[str]) -> Recommendations:
         since = self._live.known_since(request.user_id)  # before its row is read
         user = self.features.read_user(request.user_id)
@@ -264,7 +253,8 @@ class Recommender:
     def _popular(self, request: Request, n: int, seen: set[str], reason: str) -> Recommendations:
         search = self._search(request, None, seen)
         n_best = max(n, self._n_candidates)
-        candidates = search.popular(n) if request.query is None else search.best(n_best)
+        is_first = request.query is None and not request.variety.max_per
+        candidates = search.popular(n) if is_first else search.best(n_best)
         return answer_by_popularity(request, candidates, n, reason)
 
     def _search(self, request: Request, user: TrainingSet | None, excluded: set[str]) -> Search:
@@ -285,12 +275,11 @@ class Recommender:
             request.failures.append(STORE_INCOMPLETE)
         with span("rank"), self._turns:
             ordered = self._ranking.order(request.catalogue, candidates, slate)
+            tried = ordered.best(request.catalogue, candidates, request.variety, n, request.name)
             items = list_items(
-                request.catalogue, candidates, slate, ordered, n, explain=request.explain
+                request.catalogue, candidates, slate, ordered, tried, explain=request.explain
             )
         if self._served_log is not None:
-            places = [slate.item_ids.index(item.item_id) for item in items[:_LOGGED]]
-            at = np.array(places, dtype=np.int64)
-            self._served_log.offer(uuid.uuid4().hex, partial(served_table, slate, at, self._model))
+            offer_served(self._served_log, request, slate, tried)
         portrait = self._portrait_of(request.user_id) if request.explain else None
         return request.answer(items, len(candidates), slate.user.kind, portrait)

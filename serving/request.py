@@ -1,16 +1,23 @@
 """One call to a recommender, and the answer to it."""
 
 import time
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.answers import RankedItem, Recommendations, UserKind
+from intake.variety_settings import Variety
+from serving.answers import QUERY_NOT_ENCODED, RankedItem, Recommendations, UserKind
 from serving.catalogue import Catalogue
-from serving.query import Query
-from serving.request_context import Context
+from serving.catalogue_watch import CatalogueWatch, Clock
+from serving.query import Query, read_query
+from serving.request_context import NOTHING, Context
+from serving.variety.spread import require_columns
+from transformations.embedder import Embedder
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,8 @@ class Request:
     started : of the performance counter, seconds
     model : the version that answers
     passing : (n,) catalogue rows that may come back, None for all
+    variety : how the answer is spread
+    name : of the request, by which what is drawn for it can be drawn again
     """
 
     user_id: str
@@ -35,6 +44,8 @@ class Request:
     context: Context
     model: str | None
     passing: NDArray[np.bool_] | None
+    variety: Variety
+    name: str
 
     def answer(
         self,
@@ -54,4 +65,59 @@ class Request:
             latency_ms=(time.perf_counter() - self.started) * 1000,
             portrait=portrait,
             model=self.model,
+        )
+
+
+class Requests:
+    """Begins the requests of one recommender.
+
+    Parameters
+    ----------
+    variety : of answers, where a call does not say otherwise
+    model : the version that answers
+    """
+
+    def __init__(
+        self,
+        watch: CatalogueWatch,
+        embedder: Embedder,
+        variety: Variety,
+        clock: Clock,
+        model: str | None,
+    ) -> None:
+        self._watch, self._embedder = watch, embedder
+        self._variety, self._clock, self._model = variety, clock, model
+
+    def begin(
+        self,
+        user_id: str,
+        query: str | None = None,
+        *,
+        explain: bool = False,
+        context: Context = NOTHING,
+        filter: str | None = None,
+        variety: Mapping[str, Any] = NOTHING,
+        request_id: str | None = None,
+    ) -> Request:
+        """A call as it comes in; parameters and errors are those of `Recommender.recommend`."""
+        started, failures = time.perf_counter(), []
+        asked = read_query(self._embedder, query)
+        if asked is not None and not asked.is_whole:
+            failures.append(QUERY_NOT_ENCODED)
+        catalogue, now = self._watch.current, self._clock()
+        wanted = self._variety.asked(variety)
+        require_columns(catalogue.columns, wanted)
+        return Request(
+            user_id=user_id,
+            now=now,
+            catalogue=catalogue,
+            query=asked,
+            failures=failures,
+            explain=explain,
+            started=started,
+            context=context,
+            model=self._model,
+            passing=catalogue.passing(filter, now),
+            variety=wanted,
+            name=request_id or uuid.uuid4().hex,
         )

@@ -1,7 +1,8 @@
 """The log of served features, as its writer and its reader agree on it.
 
 A row is one item of an answer: the request (`REQUEST`), the version of the model that answered
-(`MODEL`), each feature as it was served, and for each
+(`MODEL`), the item's place from 1 (`PLACE`) and the chance with which the place got it
+(`PROPENSITY`, 1 where nothing is explored), each feature as it was served, and for each
 view the time of the row that was served (`stamp_column`), null where there was none. A row has
 neither query nor score.
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 from feast_fusion.column_names import feature_column
 
 REQUEST = ("user_id", "item_id", "event_timestamp")
-MODEL = "model"
+MODEL, PLACE, PROPENSITY = "model", "place", "propensity"
 
 
 def stamp_column(view: str) -> str:

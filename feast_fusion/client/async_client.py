@@ -44,11 +44,16 @@ class AsyncClient:
         exclude: Iterable[str] = (),
         explain: bool = False,
         context: Context | None = None,
+        variety: Mapping[str, Any] | None = None,
         request_id: str | None = None,
     ) -> Recommendations:
-        """The `n` items of the catalogue that the user will like most, best first."""
+        """The `n` items of the catalogue that the user will like most, best first.
+
+        `variety` has any of `diversity`, `calibrated`, `max_per` and `explore`, see /docs.
+        """
         return await self._ask(
-            calls.recommend(user_id, n, query, filter, exclude, explain, context), request_id
+            calls.recommend(user_id, n, query, filter, exclude, explain, context, variety),
+            request_id,
         )
 
     async def rank(

@@ -37,10 +37,11 @@ def recommend(
     exclude: Iterable[str],
     explain: bool,
     context: Context | None,
+    variety: Mapping[str, Any] | None,
 ) -> Call[Recommendations]:
     """See `Client.recommend`."""
     asked = {"query": query, "filter": filter, "explain": explain, "context": context}
-    body = {"user_id": user_id, "n": n, "exclude": [*exclude], **asked}
+    body = {"user_id": user_id, "n": n, "exclude": [*exclude], **asked, **(variety or {})}
     return Call("/recommend", body, Recommendations)
 
 

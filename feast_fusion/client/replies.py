@@ -30,6 +30,7 @@ class RankedItem(_Reply):
     cold: bool
     reasons: tuple[Reason, ...]
     outcomes: dict[str, float | None] | None
+    propensity: float | None
 
 
 class Recommendations(_Reply):

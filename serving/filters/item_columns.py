@@ -13,6 +13,7 @@ from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
 from intake.dataset import Dataset
 from serving.filters.predicate import ItemColumn, read_predicate
+from serving.variety.item_categories import ItemCategories
 from training.ranker.columns import has_feature, list_values
 from transformations.names import ITEM_ATTRIBUTES, ITEM_PROFILE
 
@@ -29,16 +30,25 @@ class ItemColumns:
     ----------
     frame : n rows: float64, strings, or lists of strings
     columns : what each column is
+    categorical : those that hold categories
     """
 
     frame: pl.DataFrame
     columns: dict[str, ItemColumn]
+    categorical: tuple[str, ...]
 
     @classmethod
     def of(cls, rows: TrainingSet, dataset: Dataset) -> "ItemColumns":
         """From one row per item: the numeric, categorical and written columns of a data set."""
         series = [_series(rows, name, column) for name, column in _declared(rows, dataset)]
-        return cls(pl.DataFrame(series), {each.name: _described(each) for each in series})
+        columns = {each.name: _described(each) for each in series}
+        categorical = tuple(name for name in columns if name not in dataset.items.numeric)
+        return cls(pl.DataFrame(series), columns, categorical)
+
+    @cached_property
+    def categories(self) -> Callable[[str], ItemCategories]:
+        """Categorical column -> the categories of the items."""
+        return lru_cache(maxsize=None)(lambda name: ItemCategories.of(self.frame[name]))
 
     @cached_property
     def passing(self) -> Callable[[str], Mask]:

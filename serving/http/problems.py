@@ -15,6 +15,7 @@ from starlette.responses import Response
 from feast_fusion.errors import FeatureNotFoundError, StoreUnavailableError
 from serving.filters.filter_text import FilterError
 from serving.http.request_ids import request_id
+from serving.variety.spread import VarietyError
 
 # Whether the request is to a route in OpenAI's form, whose clients look for `error`.
 is_openai: ContextVar[bool] = ContextVar("is_openai", default=False)
@@ -91,6 +92,7 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(FilterError, _of_filter)
+    app.add_exception_handler(VarietyError, _of_variety)
     app.add_exception_handler(FeatureNotFoundError, _of_absence)
     app.add_exception_handler(StoreUnavailableError, _of_outage)
 
@@ -130,6 +132,14 @@ async def _of_filter(request: Request, error: Exception) -> Response:
     field = "query.filter" if request.method == "GET" else "body.filter"
     found = {"field": field, "detail": str(error), "position": error.position}
     return problem_response(422, f"{field}: {error}", errors=[found])
+
+
+async def _of_variety(_: Request, error: Exception) -> Response:
+    assert isinstance(error, VarietyError)
+    field = f"body.{error.field}"
+    return problem_response(
+        422, f"{field}: {error}", errors=[{"field": field, "detail": str(error)}]
+    )
 
 
 async def _of_outage(_: Request, error: Exception) -> Response:

@@ -25,6 +25,7 @@ MAX_ID_CHARACTERS = 512
 MAX_TEXT_CHARACTERS = 4_096
 MAX_WAIT_MS = 2_000
 MAX_CONTEXT = 64
+MAX_COLUMNS = 8
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS)]
 Text = Annotated[str, StringConstraints(pattern=r"\S", max_length=MAX_TEXT_CHARACTERS)]
@@ -36,6 +37,7 @@ Filter = Annotated[
     ),
 ]
 Count = Annotated[int, Field(ge=1, le=MAX_N)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -55,7 +57,32 @@ class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class RecommendRequest(_Body):
+class VarietyBody(_Body):
+    """How the answer is spread; what is left out is as [variety] of the data set says."""
+
+    diversity: Share | None = Field(
+        default=None, description="0 for the ranker's order, towards 1 for texts that differ."
+    )
+    calibrated: dict[Identifier, Share] | None = Field(
+        default=None,
+        max_length=MAX_COLUMNS,
+        description="By categorical column, 0 to 1: keep the proportions of what the user liked.",
+    )
+    max_per: dict[Identifier, Count] | None = Field(
+        default=None,
+        max_length=MAX_COLUMNS,
+        description="By categorical column the most items that share a category.",
+    )
+    explore: Share | None = Field(
+        default=None, description="Chance that a last place goes to an item of few events."
+    )
+
+    def variety(self) -> dict[str, Any]:
+        """What it says of `[variety]`; None where it says nothing."""
+        return {name: getattr(self, name) for name in VarietyBody.model_fields}
+
+
+class RecommendRequest(VarietyBody):
     """Top n of the catalogue for one user."""
 
     user_id: Identifier

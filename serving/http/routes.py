@@ -21,6 +21,7 @@ from serving.http.embeddings import TextEncoding
 from serving.http.metric_peers import MetricPeers
 from serving.http.problems import ProblemError, busy_response
 from serving.http.readiness import Readiness
+from serving.http.request_ids import request_id
 from serving.http.requests import (
     Count,
     EmbeddingsRequest,
@@ -94,9 +95,19 @@ class Routes:
             exclude=body.exclude,
             explain=body.explain,
             context=self._context_of(body),
+            variety=body.variety(),
+            request_id=request_id.get(),
         )
         popular = self._models.of(body.user_id).recommend_popular
-        instead = partial(popular, body.user_id, body.n, body.exclude, OVERLOADED, body.filter)
+        instead = partial(
+            popular,
+            body.user_id,
+            body.n,
+            body.exclude,
+            OVERLOADED,
+            filter=body.filter,
+            variety=body.variety(),
+        )
         return await self._ranked(request, call, instead)
 
     async def recommend_to(

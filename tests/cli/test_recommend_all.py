@@ -23,17 +23,18 @@ def answer_to(user_id: str, *reasons: str) -> Recommendations:
 def test_every_user_has_the_answer_that_one_user_is_given(films: Project, tmp_path: Path) -> None:
     copied = copy_project(films, tmp_path / "home")
     out = tmp_path / "answers"
-    copied.here("recommend", "--all", "--out", str(out), "-n", "4")
+    capped = ("--max-per", "genres=1")
+    copied.here("recommend", "--all", "--out", str(out), "-n", "4", *capped)
     found = pl.read_parquet(out / "*.parquet")
     acted = pl.read_parquet(copied.workspace.source(INTERACTIONS))["user_id"].unique()
     assert set(acted) <= set(found["user_id"]) and not found["degraded"].any()
-    said = copied.here("recommend", "u3", "-n", "4").stdout
+    said = copied.here("recommend", "u3", "-n", "4", *capped).stdout
     own = found.filter(user_id="u3").sort("rank")
     assert [line.split(". ", 1)[1].rsplit(None, 1)[0] for line in said.splitlines()[1:]] == [
         title or item_id for title, item_id in own.select("title", "item_id").iter_rows()
     ]
     refused = copied.here("recommend", "--all", "--out", str(out), fails=True)
-    assert "an export of another n" in refused.stderr
+    assert "an export of another n and variety" in refused.stderr
 
 
 def test_a_run_that_was_ended_is_gone_on_with(tmp_path: Path) -> None:

@@ -53,9 +53,9 @@ def test_the_example_is_valid() -> None:
     assert dataset.name == "movielens"
     assert dataset.users is not None
     written = tomllib.loads(path.read_text())
-    for models in ("ranker", "candidates"):
-        shown = Dataset.model_fields[models].get_default().model_dump(mode="json")
-        assert written[models] == shown, "every setting is shown, with its default"
+    for section in ("ranker", "candidates", "variety"):
+        shown = Dataset.model_fields[section].get_default().model_dump(mode="json")
+        assert written[section] == shown, "every setting is shown, with its default"
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,10 @@ def test_the_example_is_valid() -> None:
         (
             ("[interactions]", "[ranker]\nfusion = 'sum'\n[interactions]"),
             "[ranker] fusion: got 'sum'; Input should be 'concatenation'",
+        ),
+        (
+            ("[interactions]", "[variety]\nmax_per = {genre = 2}\n[interactions]"),
+            "[variety] names 'genre', expected a categorical column of items: there is none",
         ),
         (("[items]", "[items"), "expected valid TOML"),
     ],

@@ -51,11 +51,11 @@ def make_catalogue(n: int = N, n_cold: int = 4, seed: int = 0) -> Catalogue:
         items=items,
         titles=[f"Item {i}" for i in range(n)],
         popularity=np.linspace(0.9, 0.1, n, dtype=np.float32),
-        acted_on=np.arange(n) < n - n_cold,
+        n_events=np.arange(n - n_cold, -n_cold, -1).clip(0),
         fresh=np.arange(n - n_cold, n)[::-1].copy(),
         index=VectorIndex.of(vectors, np.ones(n, dtype=bool)),
         words=QueryWords(None, version.together),
-        columns=ItemColumns(pl.DataFrame(), {}),
+        columns=ItemColumns(pl.DataFrame(), {}, ()),
         availability=None,
         seen=SeenItems(
             IdMap.of([]), np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64)

@@ -228,7 +228,7 @@ class Serving:
         items = [f"f{(request * 7 + 3 * at) % 84}" for at in range(10)]  # four do not exist
         slate = self.slates.read(user_id, items, datetime.now(UTC))
         at = np.arange(10)[::-1]
-        assert self.log.offer(f"r{request}", partial(served_table, slate, at, "v1"))
+        assert self.log.offer(f"r{request}", partial(served_table, slate, at, "v1", np.ones(10)))
 
     def rate(self, number: int, user_id: str, *, wait: bool) -> None:
         late = timedelta(hours=2) if number % 5 == 4 else timedelta(0)

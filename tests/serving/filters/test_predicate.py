@@ -60,7 +60,9 @@ def _columns(n: int) -> ItemColumns:
         "new": some(["true", "True", "false"]),
     }
     return ItemColumns(
-        pl.DataFrame(data, schema_overrides={"genres": pl.List(pl.String)}), _COLUMNS
+        pl.DataFrame(data, schema_overrides={"genres": pl.List(pl.String)}),
+        _COLUMNS,
+        ("maker", "genres"),
     )
 
 

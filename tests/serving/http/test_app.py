@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import openai
+import polars as pl
 import pytest
 
 from cli.embedded_redis import redis_status
@@ -227,6 +229,32 @@ def test_our_own_clients_ask_everything(service: Service) -> None:
     assert [[i.item_id for i in one.items] for one in asyncio.run(ask())] == [
         [item.item_id for item in again.items]
     ] * 4
+
+
+def test_answers_are_spread_as_asked_and_what_cannot_be_is_refused_by_name(
+    service: Service, films: Project
+) -> None:
+    table = pl.read_parquet(films.workspace.dataset.folder / "items.parquet")
+    genres = dict(zip(table["item_id"].to_list(), table["genres"].to_list(), strict=True))
+    with Client(f"http://127.0.0.1:{service.port}", api_key=KEY) as client:
+        asked = {"max_per": {"genres": 1}, "diversity": 0.5, "calibrated": {"genres": 0.2}}
+        asked["explore"] = 0.4
+        first, again = (
+            client.recommend("u4", n=5, variety=asked, request_id="again") for _ in range(2)
+        )
+        counts = Counter(genre for item in first.items for genre in genres[item.item_id] or [])
+        assert set(counts.values()) == {1}
+        assert first.items[0].propensity == 1
+        assert [each.item_id for each in again.items] == [each.item_id for each in first.items]
+        for wrong, words in (
+            ({"max_per": {"year": 2}}, "body.max_per: got column 'year'"),
+            ({"calibrated": {"genres": 1.5}}, "body.calibrated.genres"),
+            ({"diversity": -0.1}, "body.diversity"),
+            ({"max_per": {"genres": 0}}, "body.max_per.genres"),
+        ):
+            with pytest.raises(ServiceError, match=words) as refused:
+                client.recommend("u4", variety=wrong)
+            assert refused.value.status == 422
 
 
 def test_a_key_is_asked_of_all_but_health_and_documentation(service: Service) -> None:

@@ -1,0 +1,1 @@
+"""How an answer is spread over unlike items, and what it tries out."""
