@@ -7,7 +7,6 @@ import polars as pl
 import pyarrow as pa
 
 from feast_fusion.times import TIMESTAMP
-from intake.event_bounds import OUT_OF_RANGE
 from intake.screening import Screening
 from intake.tables.section import TimeReading
 from intake.time_readings import ColumnOf
@@ -36,13 +35,11 @@ def screen_availability(found: Screening, section: Items, now: datetime) -> None
 
 def _screen_bound(found: Screening, name: str, reading: TimeReading, now: datetime) -> None:
     column_of = ColumnOf(name, f"{found.where}: column {name!r}", found.name)
-    parsed = parse_times(found.table[name], column_of, now, reading)
+    parsed = parse_times(found.table[name], column_of, now, reading, is_bound=True)
     is_null = parsed.defects[NULL.format(name)]
     for reason, is_bad in parsed.defects.items():
-        if is_bad is is_null:
-            continue
-        expected = "nothing where there is no bound" if reason == OUT_OF_RANGE.format(name) else ""
-        found.reject(is_bad, reason, name, expected=expected)
+        if is_bad is not is_null:
+            found.reject(is_bad, reason, name)
     found.columns[name] = pa.array(parsed.time, mask=np.asarray(is_null)).cast(TIMESTAMP)
 
 

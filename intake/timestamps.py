@@ -46,12 +46,15 @@ def parse_times(
     column_of: ColumnOf,
     now: datetime,
     reading: TimeReading | None = None,
+    *,
+    is_bound: bool = False,
 ) -> ParsedTimes:
     """The instants of `column`: timestamps of any unit and zone, or ISO 8601 strings with a zone.
 
     With `reading` they are also numbers of a unit, texts of a format, and times of a zone; times
     that say all that themselves stay as they are. Finer units are cut to microseconds. Rows that
-    are null, have no zone, cannot be parsed, or lie outside the years 1700 to 2199 are marked.
+    are null, have no zone, cannot be parsed, or lie outside the years 1700 to 2199 are marked;
+    of a bound (`is_bound`), such as 9999-12-31, those outside are the nearest time inside.
 
     Raises
     ------
@@ -61,11 +64,11 @@ def parse_times(
     reading = reading or TimeReading()
     read = as_declared(column, reading, now)
     if pa.types.is_timestamp(read.type) or pa.types.is_date(read.type):
-        parsed = _parse_native(read)
+        parsed = _parse_native(read, is_bound)
     elif pa.types.is_null(read.type):
         parsed = _parsed(np.zeros(len(column), np.int64), {})
     elif is_text(read.type):
-        parsed = _parse_text(read, reading.zone)
+        parsed = _parse_text(read, reading.zone, is_bound)
     else:
         raise not_a_time(column, column_of, now)
     is_null, is_lost = np.asarray(column.is_null()), np.asarray(read.is_null())
@@ -90,25 +93,28 @@ def _parsed(time: NDArray[np.int64], defects: dict[str, NDArray[np.bool_]]) -> _
     return _Parsed(time, defects)
 
 
-def _parse_native(column: pa.ChunkedArray) -> _Parsed:
+def _parse_native(column: pa.ChunkedArray, is_bound: bool) -> _Parsed:
     n = len(column)
     if pa.types.is_date(column.type) or column.type.tz is None:
         return _parsed(np.zeros(n, np.int64), {NO_ZONE: np.asarray(column.is_valid())})
     ticks = np.asarray(pc.fill_null(column.cast(pa.int64()), 0))
     per_second = TICKS_PER_SECOND[column.type.unit]
     if per_second > 1_000_000:
-        return _bounded(ticks // (per_second // 1_000_000))
-    factor = 1_000_000 // per_second
-    # compared before the multiplication, which would wrap around
-    is_outside = (ticks < EARLIEST_US // factor) | (ticks >= LATEST_US // factor)
-    return _parsed(np.where(is_outside, 0, ticks) * factor, {OUT_OF_RANGE: is_outside})
+        return _bounded(ticks // (per_second // 1_000_000), 1, is_bound)
+    # bounded before the multiplication, which would wrap around
+    return _bounded(ticks, 1_000_000 // per_second, is_bound)
 
 
-def _bounded(time: NDArray[np.int64]) -> _Parsed:
-    return _parsed(time, {OUT_OF_RANGE: (time < EARLIEST_US) | (time >= LATEST_US)})
+def _bounded(ticks: NDArray[np.int64], factor: int, is_bound: bool) -> _Parsed:
+    """Microseconds, `factor` to a tick."""
+    first, last = EARLIEST_US // factor, LATEST_US // factor - 1
+    inside = np.clip(ticks, first, last)
+    if is_bound:
+        return _parsed(inside * factor, {})
+    return _parsed(inside * factor, {OUT_OF_RANGE: inside != ticks})
 
 
-def _parse_text(column: pa.ChunkedArray, zone: str | None) -> _Parsed:
+def _parse_text(column: pa.ChunkedArray, zone: str | None, is_bound: bool) -> _Parsed:
     text = pl.Series("text", column, dtype=pl.String)
     part = text.str.extract_groups(_ISO).struct.unnest()
     clock = pl.concat_str(
@@ -136,6 +142,6 @@ def _parse_text(column: pa.ChunkedArray, zone: str | None) -> _Parsed:
     is_parsed = found["time"].is_not_null().to_numpy()
     has_zone = found["has_zone"].to_numpy()
     has_text = np.asarray(column.is_valid())
-    bounded = _bounded(found["time"].fill_null(0).to_numpy())
+    bounded = _bounded(found["time"].fill_null(0).to_numpy(), 1, is_bound)
     defects = {UNPARSABLE: has_text & ~is_parsed, NO_ZONE: is_parsed & ~has_zone}
     return _parsed(bounded.time, {**defects, **bounded.defects})

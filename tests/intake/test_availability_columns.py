@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 
 from feast_fusion.errors import SchemaError
@@ -28,12 +29,25 @@ def test_null_is_no_bound_and_the_future_is_allowed(on_sale: Files) -> None:
     assert items["withdrawn"].to_pylist() == [True, None, False]
 
 
+def test_a_time_that_nobody_lives_to_see_is_no_end(on_sale: Files) -> None:
+    far = datetime(9999, 12, 31, tzinfo=UTC)
+    first, last = datetime(1700, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC)
+    given = (
+        ["9999-12-31Z", "0001-01-01Z", None],
+        pa.array([far, None, THEN], pa.timestamp("s", "UTC")),
+    )
+    for ends in given:
+        on_sale.items["ends"] = ends
+        found = on_sale.validate().items["ends"].to_pylist()
+        assert found[0] >= last
+        assert found[1] in (first, None)
+
+
 @pytest.mark.parametrize(
     ("column", "value", "reason"),
     [
         ("ends", "soon", "unparsable ends"),
         ("ends", "2031-01-01 00:00", "ends without zone"),
-        ("ends", "9999-12-31Z", "ends out of range"),
         ("withdrawn", "perhaps", "withdrawn is neither true nor false"),
     ],
 )
