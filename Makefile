@@ -3,8 +3,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SCALE  := $(VENV)/.installed-scale
+DEPLOY := .venv-deploy
 
-.PHONY: setup demo test test-scale lint soak clean
+.PHONY: setup demo test test-scale test-deploy dist lint soak clean
 
 setup: $(STAMP)  ## the environment only
 
@@ -30,6 +31,19 @@ $(SCALE): requirements.scale.lock $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.lock -r requirements.scale.lock
 	@touch $@
 
+# An environment of its own: Airflow wants other versions of what we use too.
+test-deploy: $(DEPLOY)/.installed  ## container, chart, compose file, the example of Airflow, wheel and sdist
+	@$(DEPLOY)/bin/python -m pytest --confcutdir tests/deploy tests/deploy
+
+$(DEPLOY)/.installed: requirements.deploy.lock
+	@echo "Setting up $(DEPLOY) from requirements.deploy.lock..."
+	@test -x $(DEPLOY)/bin/python || $(PYTHON) -m venv $(DEPLOY)
+	@$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.deploy.lock
+	@touch $@
+
+dist: $(DEPLOY)/.installed  ## wheel and sdist of this version, in dist/
+	@$(DEPLOY)/bin/python -m build --no-isolation --outdir dist .
+
 lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -40,4 +54,4 @@ soak: setup  ## half an hour of clients and faults on a copy of the demo's works
 	@$(BIN)/python -m tests.soak
 
 clean:  ## remove the environment; .fusion/ (your data) stays
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(DEPLOY)
