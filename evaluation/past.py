@@ -1,14 +1,16 @@
 """The recommender's own answers at instants of the past, as ranks."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from evaluation.protocol import TOP, Queries, Ranked
-from evaluation.trade_off import TradeOffs
 from serving.past import PastAnswer, PastRecommender
 from serving.vector_index import Rows
 from transformations.collaborative.histories import Ints
+
+Tell = Callable[[PastAnswer, int], None]
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,13 @@ class PastRanks:
     ----------
     new_only : leave out what the user had touched before: for a service that may repeat items,
         asked for new ones alone
-    trade_offs : takes in every answer, if given
+    told : take in every answer, and the place of the chosen item among those ranked, from 0; -1
+        where it is not among them
     """
 
     recommender: PastRecommender
     new_only: bool = False
-    trade_offs: TradeOffs | None = None
+    told: Sequence[Tell] = ()
 
     def __call__(self, queries: Queries) -> Ranked:
         """Where the chosen items stand; a place counts from 1, 0 is absent."""
@@ -35,11 +38,10 @@ class PastRanks:
         found = _Places(queries, self.new_only)
         for answer in self.recommender.answers(requests, TOP):
             found.take(answer)
-            if self.trade_offs is not None:
-                row = answer.catalogue.items.code(queries.target_id(answer.number))
-                place = np.flatnonzero(answer.order[: len(answer.liked)] == row)
-                at = int(place[0]) if len(place) else -1
-                self.trade_offs.take(answer.scores, answer.liked, answer.values, at)
+            row = answer.catalogue.items.code(queries.target_id(answer.number))
+            place = np.flatnonzero(answer.order[: len(answer.liked)] == row)
+            for tell in self.told:
+                tell(answer, int(place[0]) if len(place) else -1)
         return Ranked(found.rank, found.n_ranked, found.top, found.candidate, found.sources)
 
 

@@ -1,6 +1,6 @@
 """All sections of the report on one workspace, measured one after the other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -11,10 +11,11 @@ import pyarrow as pa
 from feast import FeatureStore
 
 from evaluation.baselines import BASELINES, POPULARITY
+from evaluation.choice_reliability import ChoiceReliability
 from evaluation.cold_items import measure_cold_items
 from evaluation.cold_model import ColdModel
 from evaluation.contest import Contest, hold_contest
-from evaluation.past import PastRanks
+from evaluation.past import PastRanks, Tell
 from evaluation.pointwise import evaluate_ranker
 from evaluation.protocol import TEST_LIMIT, Part, Queries, next_positives
 from evaluation.recipe import Recipe
@@ -22,6 +23,7 @@ from evaluation.report.document import ColdItems, Pointwise, Report, Worth
 from evaluation.text_worth import measure_found_by_text, measure_liked_by_text
 from evaluation.trade_off import TradeOffs
 from evaluation.variants import measure_ablations, measure_learning
+from evaluation.varied_answers import VariedAnswers
 from feast_fusion.training_set import TrainingSet
 from intake.split_settings import BY_TIME, SplitConfig
 from intake.workspace import Workspace
@@ -62,7 +64,15 @@ class Survey:
     def measure(self) -> tuple[Report, pa.Table]:
         """The report, and the ranks of the recommender as it is served."""
         trade_offs = TradeOffs(self.workspace.dataset.ranker)
-        contests = self._contests(trade_offs)
+        reliability = ChoiceReliability()
+        varied = VariedAnswers(next(iter(self.workspace.dataset.items.categorical), None))
+        contests = self._contests(
+            [
+                lambda answer, at: trade_offs.take(answer.scores, answer.liked, answer.values, at),
+                reliability.take,
+                *([varied.take] if self.everything else []),
+            ]
+        )
         events = self._log.events
         report = Report(
             dataset=self.workspace.dataset.name,
@@ -74,6 +84,8 @@ class Survey:
             next_positive=[contest.section for contest in contests],
             pointwise=self._pointwise(),
             trade_offs=trade_offs.curves(),
+            varied=varied.tables(),
+            choice_scores=reliability.section(),
         )
         if self.everything:
             report = report.model_copy(update={"cold_items": self._cold_items()})
@@ -96,11 +108,11 @@ class Survey:
         service = ranker_service(self.artifact.encoder_id)
         return StoredLog(self.workspace, self.store, service=service)
 
-    def _contests(self, trade_offs: TradeOffs) -> list[Contest]:
+    def _contests(self, told: Sequence[Tell]) -> list[Contest]:
         """As the service answers; where it may repeat items, also on new ones alone."""
         recommender = PastRecommender(self.workspace, self.store, self.artifact)
         may_repeat = self.workspace.dataset.candidates.repeats
-        as_served = PastRanks(recommender, trade_offs=trade_offs)
+        as_served = PastRanks(recommender, told=told)
         new_alone = PastRanks(recommender, new_only=True)
         return [
             hold_contest(

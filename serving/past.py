@@ -36,7 +36,7 @@ from training.ranker.columns import Numbers
 from training.ranker.request_features import RequestEncoder
 from training.retrieval import build_rows_of, build_training_set
 from transformations import names
-from transformations.collaborative.histories import Ints
+from transformations.collaborative.histories import Histories, Ints
 
 # Requests whose candidates are retrieved together: 100,000 rows at 500 candidates each.
 _TOGETHER = 200
@@ -52,6 +52,7 @@ class PastAnswer:
     candidates : catalogue rows by the merged signals, the best first; the first ones were ranked
     order : catalogue rows of the answer's order, of which the answer has the first
     signals : (f, n) what spoke for each row of the catalogue, by the names of its scorer
+    history : of the user
     scores, liked, values : (m,) of the m that were ranked, the first of `order`; see `Ordered`
     """
 
@@ -60,6 +61,7 @@ class PastAnswer:
     candidates: Rows
     order: Rows
     signals: Vectors
+    history: Histories | None
     scores: Vectors
     liked: Vectors
     values: Numbers
@@ -253,6 +255,7 @@ class PastRecommender:
             order,
             np.concatenate([first, rest]),
             search.signals,
+            candidates.history,
             ranked.scores[places],
             ranked.liked[places],
             ranked.values[places],

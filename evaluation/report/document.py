@@ -109,6 +109,20 @@ class Pointwise(Section):
     shared_categories: dict[str, float] = {}
 
 
+class ChoiceScores(Section):
+    """Whether a score is the chance of being chosen: the first ten of answers.
+
+    ece: expected calibration error; greatest: of all scores; first: the first places alone; bins:
+    tenths of all, by score
+    """
+
+    n_answers: int
+    ece: float
+    greatest: float
+    first: Bin
+    bins: list[Bin]
+
+
 class ColdItems(Section):
     """The protocol of `evaluation.cold_items`: NDCG@10 by model, one number a seed."""
 
@@ -179,6 +193,34 @@ class TradeOff(Section):
     points: list[Point]
 
 
+class Spread(Section):
+    """Answers at one strength.
+
+    difference: of NDCG@10 from the answers as they are; distance: mean of 1 - cosine of two texts
+    in the first ten; divergence: of categories from those of what the user liked, in nats;
+    distinct: items in the first ten of any; few: items of few events in the first ten
+    """
+
+    strength: float
+    ndcg: Bounds
+    difference: Bounds
+    distance: Figure
+    divergence: Figure
+    distinct: int
+    few: float
+
+
+class Varied(Section):
+    """One aim of `[variety]` at several strengths; the first point is without it.
+
+    column: of the categories, where the aim has one
+    """
+
+    aim: Literal["diversity", "calibrated", "max_per", "explore"]
+    column: str | None
+    points: list[Spread]
+
+
 class Report(Section):
     """All that one evaluation found."""
 
@@ -195,6 +237,8 @@ class Report(Section):
     ablations: Ablations | None = None
     learning: list[Curve] = []
     trade_offs: list[TradeOff] = []
+    varied: list[Varied] = []
+    choice_scores: ChoiceScores | None = None
 
     def write(self, path: Path) -> None:
         """Replace the JSON file at `path`."""

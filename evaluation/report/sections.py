@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from evaluation.report.answer_sections import answer_sections
 from evaluation.report.blocks import Bar, BarChart, LineChart, Section, Series, Table
 from evaluation.report.document import (
     Ablations,
@@ -11,17 +12,9 @@ from evaluation.report.document import (
     NextPositive,
     Pointwise,
     Report,
-    TradeOff,
     Worth,
 )
 from evaluation.report.words import ABSENT, bounds, figure, mean_and_spread, shared_categories
-
-_TRADED = {
-    "satisfaction": "Choices found against how much the first ten would be liked, by the weight of "
-    "satisfaction in the objective.",
-    "value": "Choices found against the mean value of the first ten (what their events carry: a "
-    "rating, a price), by the weight of value in the objective.",
-}
 
 
 def build_sections(report: Report) -> list[Section]:
@@ -37,7 +30,7 @@ def build_sections(report: Report) -> list[Section]:
         found.append(_ablations(report.ablations))
     if report.learning:
         found.append(_learning(report.learning))
-    return [*found, *map(_trade_off, report.trade_offs)]
+    return [*found, *answer_sections(report)]
 
 
 def _next_positive(found: NextPositive) -> Iterator[Section]:
@@ -209,13 +202,3 @@ def _learning(curves: list[Curve]) -> Section:
 
 def _at(curve: Curve, x: float) -> str:
     return next((figure(point.y) for point in curve.points if point.x == x), ABSENT)
-
-
-def _trade_off(found: TradeOff) -> Section:
-    points = tuple((point.x, point.y) for point in found.points)
-    labels = tuple(point.label for point in found.points)
-    chart = LineChart("Trade-off", "NDCG@10", found.value, (Series("", points, labels),))
-    rows = tuple((each.label, figure(each.x), figure(each.y)) for each in found.points)
-    table = Table("", (f"weight of {found.term}", "NDCG@10", found.value), rows)
-    text = (_TRADED[found.term],)
-    return Section(f"What {found.term} costs", text, (table,), (chart,))

@@ -5,6 +5,7 @@ from evaluation.report.document import (
     Ablations,
     Bin,
     Bounds,
+    ChoiceScores,
     ColdItems,
     Contender,
     Curve,
@@ -14,7 +15,9 @@ from evaluation.report.document import (
     Ratio,
     Report,
     Slice,
+    Spread,
     TradeOff,
+    Varied,
     Worth,
 )
 
@@ -144,6 +147,34 @@ def make_report(dataset: str = "films") -> Report:
                 ],
             )
             for name, top in (("ours", 0.135), ("EASE", 0.088), (NASTY, 0.05))
+        ],
+        choice_scores=ChoiceScores(
+            n_answers=1900,
+            ece=0.0021,
+            greatest=0.61,
+            first=Bin(predicted=0.05, observed=0.048, n_rows=1900),
+            bins=[
+                Bin(predicted=0.01 * at, observed=0.011 * at, n_rows=1900) for at in range(1, 11)
+            ],
+        ),
+        varied=[
+            Varied(
+                aim=aim,
+                column=column,
+                points=[
+                    Spread(
+                        strength=0.2 * at,
+                        ndcg=bounds(0.13 - 0.001 * at),
+                        difference=bounds(-0.001 * at, 0.003),
+                        distance=0.6 + 0.02 * at,
+                        divergence=None if column is None else 0.8 - 0.1 * at,
+                        distinct=560 + at,
+                        few=0.1 * at,
+                    )
+                    for at in range(3)
+                ],
+            )
+            for aim, column in (("diversity", None), ("calibrated", NASTY))
         ],
         trade_offs=[
             TradeOff(

@@ -68,12 +68,12 @@ def test_what_a_phone_and_a_reader_need_is_there(page: Page) -> None:
     regions = [found for _, found in page.elements if found.get("role") == "region"]
     assert tables == len(regions) and all(region["aria-label"] for region in regions)
     pictures = [found for tag, found in page.elements if tag == "svg"]
-    assert len(pictures) == 4 and all(found["aria-label"] for found in pictures)
+    assert len(pictures) == 5 and all(found["aria-label"] for found in pictures)
 
 
 def test_the_best_comes_first_and_ours_is_marked(page: Page) -> None:
     marked = [found for tag, found in page.elements if tag == "tr" and found.get("class")]
-    assert len(marked) == 3  # ours, the ranker, the recipe
+    assert len(marked) == 5  # ours, the ranker, the recipe, answers that are not varied
     at = page.texts.index("ours, as served")
     assert page.texts[at : at + 2] == ["ours, as served", ".135 (.123 to .147)"]
     assert page.texts.index("EASE") < page.texts.index("iALS") < page.texts.index("popularity")
@@ -83,7 +83,7 @@ def test_the_best_comes_first_and_ours_is_marked(page: Page) -> None:
 def test_sections_without_data_are_absent() -> None:
     report = make_report()
     titles = [section.title for section in build_sections(report)]
-    assert len(titles) == 9
+    assert len(titles) == 11
     less = report.model_copy(
         update={
             "pointwise": None,
@@ -91,6 +91,8 @@ def test_sections_without_data_are_absent() -> None:
             "text": [],
             "learning": [],
             "trade_offs": [],
+            "varied": [],
+            "choice_scores": None,
         }
     )
     assert [section.title for section in build_sections(less)] == [*titles[:3], titles[6]]
