@@ -29,10 +29,11 @@ _CHUNK = 1 << 20
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @with_workspace
 def backup(workspace: Workspace, file: Path) -> None:
-    """Write journal, sources, sinks, registry, models and reports of the data set to FILE (tar).
+    """Write journals, sources, sinks, registry, models and reports of the data set to FILE (tar).
 
-    A service may go on meanwhile: the journal is copied last, so FILE has every event that was
-    acknowledged before the command began. Redis and vectors are not in it: both are made again.
+    A service may go on meanwhile: the journals are copied last, so FILE has every event and row
+    that was acknowledged before the command began. Redis and vectors are not in it: both are made
+    again.
     Sinks that are Iceberg tables (FUSION_TABLES) stay where they are.
     """
     if not workspace.root.is_dir():
@@ -53,7 +54,7 @@ def backup(workspace: Workspace, file: Path) -> None:
                 try:
                     digests[name] = _add(archive, name, path)
                 except FileNotFoundError:
-                    if path.parent != workspace.events:
+                    if path.parent not in _journals(workspace):
                         raise  # else it was archived meanwhile, and the archive comes after it
             manifest = {"name": workspace.dataset.name, "sha256": digests}
             _add_bytes(archive, _MANIFEST, json.dumps(manifest).encode())
@@ -87,15 +88,20 @@ def restore(workspace: Workspace, file: Path) -> None:
 
 
 def _files(workspace: Workspace) -> Iterator[Path]:
-    """What is kept, the journal last: the others may then know less than it, never more.
+    """What is kept, the journals last: the others may then know less than it, never more.
 
     Each part is listed when it is its turn.
     """
     for folder in sorted(workspace.root.iterdir()):
-        if folder.name not in _LEFT_OUT and folder != workspace.events:
+        if folder.name not in _LEFT_OUT and folder not in _journals(workspace):
             yield from _kept([folder] if folder.is_file() else folder.rglob("*"), workspace.root)
-    yield from _kept(workspace.events.glob("*"), workspace.root)
-    yield from _kept(workspace.events.glob("*/**/*"), workspace.root)
+    for journal in _journals(workspace):
+        yield from _kept(journal.glob("*"), workspace.root)
+        yield from _kept(journal.glob("*/**/*"), workspace.root)
+
+
+def _journals(workspace: Workspace) -> tuple[Path, Path]:
+    return workspace.events, workspace.posted
 
 
 def _kept(paths: Iterable[Path], root: Path) -> list[Path]:

@@ -31,6 +31,26 @@ def materialize_new_rows(
         feast(workspace, redis, "materialize", BEGINNING, feast_time(), *_only(new))
     if known:
         feast(workspace, redis, "materialize-incremental", feast_time(), *_only(known))
+    remove_withdrawn(workspace, redis)
+
+
+def remove_withdrawn(workspace: Workspace, redis: str) -> None:
+    """Take items that are withdrawn out of Redis, where materializing has put them again."""
+    withdrawn = workspace.read_withdrawn()
+    if not withdrawn:
+        return
+    from feast_fusion.parquet.whole import read_parquet
+    from feast_fusion.redis_matrix import online_store_of
+    from intake.event_bounds import LATEST_US
+    from intake.posted.posted_versions import withdrawn_items
+    from serving.online_views import OnlineViews
+    from transformations import names
+
+    items = read_parquet(workspace.source(names.ITEMS), ["item_id", "event_timestamp"])
+    store = open_store(workspace, redis)
+    gone = withdrawn_items(items, withdrawn, LATEST_US)
+    OnlineViews(store).remove(names.ITEM_PROFILE, sorted(gone))
+    online_store_of(store).disconnect()
 
 
 def _only(views: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from cli.candidate_encoder import beside_main, train_candidate
 from cli.data import prepare_sources, retrieve_training_set
 from cli.feast_repository import feast, feast_time, open_store
-from cli.materializing import BEGINNING, materialize_new_rows
+from cli.materializing import BEGINNING, materialize_new_rows, remove_withdrawn
 from cli.ranker import promote_trained, trained_version
 from cli.redis import redis_of
 from cli.rehearse import rehearsal_lines, rehearsal_of
@@ -67,7 +67,7 @@ def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float, ret
             _refresh_fully(workspace, redis, began)
         else:
             materialize_new_rows(workspace, redis)
-    _archive_journal(workspace)
+    _archive_journals(workspace)
     if retrain:
         _retrain(workspace)
 
@@ -108,11 +108,19 @@ def _trained_anew(workspace: Workspace, promoted: "Promoted | None") -> str:
     return trained_version(workspace, training_set)
 
 
-def _archive_journal(workspace: Workspace) -> None:
-    """Archives live events that are prepared; a running service has begun another file by now."""
+def _archive_journals(workspace: Workspace) -> None:
+    """Archives live events that are prepared; a running service has begun another file by now.
+
+    So are posted rows, once they are in the stores, too.
+    """
     from intake.event import EVENT_FORMAT
     from intake.journal_index import JournalIndex
+    from intake.posted.posted_row import ROW_FORMAT
+    from transformations.folded_rows import rows_written
 
+    rows = JournalIndex(workspace.posted, ROW_FORMAT)
+    if n_files := rows.archive(rows_written(workspace)):
+        say(f"{n_files:,} files of posted rows went into {workspace.posted / 'archive'}.")
     index = JournalIndex(workspace.events, EVENT_FORMAT)
     if n_files := index.archive(workspace.read_prepared_journal()):
         files = "1 file" if n_files == 1 else f"{n_files:,} files"
@@ -138,5 +146,6 @@ def _refresh_fully(workspace: Workspace, redis: str, began: datetime) -> None:
     feast(workspace, redis, "materialize", BEGINNING, feast_time())
     n_rows = rewrite_online(store, began)
     online_store_of(store).disconnect()
+    remove_withdrawn(workspace, redis)
     say(f"{n_rows:,} rows online are now as in the sources and sinks.")
     note_full_refresh(workspace, began)

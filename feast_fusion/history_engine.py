@@ -24,6 +24,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 from feast import StreamFeatureView
 from feast.infra.common.materialization_job import MaterializationJobStatus, MaterializationTask
 from feast.infra.compute_engines.local.compute import LocalComputeEngine
@@ -39,7 +42,7 @@ from feast_fusion.history.online_rows import write_online
 from feast_fusion.history.pending_rows import PendingRows
 from feast_fusion.history.row_keys import read_keys
 from feast_fusion.history.runner import LocalRunnerConfig, RunnerConfig, open_runner
-from feast_fusion.history.table_rows import Rows, Window
+from feast_fusion.history.table_rows import Rows, TableRows
 from feast_fusion.history.view_schema import conform, declared_features
 from feast_fusion.parquet.newest import newest
 from feast_fusion.parquet.outside_window import warn_of_rows_outside
@@ -109,6 +112,25 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
                 if sink is not None:
                     sink.ensure()
 
+    def add_rows(self, view: Any, table: pa.Table) -> None:
+        """Materialize rows that the source of `view` is about to have, without reading the source.
+
+        Materializing a window with them later finds them done. Raises what a transformation raises.
+
+        Parameters
+        ----------
+        table : rows of the source, with all its columns
+        """
+        if not len(table):
+            return
+        derivation = derive(view, self.repo_config)
+        times = pc.min_max(table[derivation.timestamp])
+        start, end = times["min"].as_py(), times["max"].as_py()
+        task = MaterializationTask(self.repo_config.project, view, start, end)
+        rows = TableRows(f"Feature view {view.name!r}, new rows", table)
+        entities = pl.DataFrame(table.select(list(derivation.schema.keys))).unique()
+        self._bring(task, derivation, rows, entities)
+
     def _materialize_one(
         self, registry: Any, task: MaterializationTask, **kwargs: Any
     ) -> LocalMaterializationJob:
@@ -125,22 +147,33 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
             _log.warning(_AHEAD, view.name, task.start_time, task.end_time)
             return
         derivation = derive(view, self.repo_config)
+        if derivation.sink is not None or view.online:
+            rows = derivation.open_rows(self.repo_config, self.offline_store, window)
+            self._bring(task, derivation, rows)
+
+    def _bring(
+        self,
+        task: MaterializationTask,
+        derivation: Derivation,
+        rows: Rows,
+        entities: pl.DataFrame | None = None,
+    ) -> None:
+        """The rows that lie in the task's window into the stores, online of some entities only."""
+        view = task.feature_view
         if derivation.sink is None:
             if view.online:
-                rows = derivation.open_rows(self.repo_config, self.offline_store, window)
                 self._write_online(task, derivation, rows)
             return
         with derivation.sink.locked():
-            self._extend_history(task, derivation, derivation.sink, window)
+            self._extend_history(task, derivation, derivation.sink, rows)
             if view.online:
-                self._write_online(task, derivation, derivation.sink.rows())
+                self._write_online(task, derivation, derivation.sink.rows(), entities)
 
     def _extend_history(
-        self, task: MaterializationTask, derivation: Derivation, sink: HistorySink, window: Window
+        self, task: MaterializationTask, derivation: Derivation, sink: HistorySink, rows: Rows
     ) -> None:
         """Phase 1: what the sink lacks of the window is transformed and added to it."""
-        rows = derivation.open_rows(self.repo_config, self.offline_store, window)
-        pending = PendingRows(derivation, rows, sink, window)
+        pending = PendingRows(derivation, rows, sink, (task.start_time, task.end_time))
         label = f"{split_view(derivation.view.name)[0]} history"
         if pending.found_none:
             _warn_of_nothing(task, rows, derivation.timestamp)
@@ -154,7 +187,13 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
             sink.what,
         )
 
-    def _write_online(self, task: MaterializationTask, derivation: Derivation, rows: Rows) -> None:
+    def _write_online(
+        self,
+        task: MaterializationTask,
+        derivation: Derivation,
+        rows: Rows,
+        entities: pl.DataFrame | None = None,
+    ) -> None:
         """Phase 2: the newest row of each entity in the window goes to the online store."""
         schema = derivation.schema
         transforms = derivation.sink is None and bool(derivation.transformations)
@@ -166,6 +205,8 @@ class HistoryEngine(LocalComputeEngine):  # type: ignore[misc]
         keys = read_keys(rows, types, timestamp, (task.start_time, task.end_time))
         if derivation.sink is None and not keys.height:
             _warn_of_nothing(task, rows, timestamp)
+        if entities is not None:
+            keys = keys.join(entities, on=schema.keys, how="semi", maintain_order="left")
         positions = newest(keys, schema.keys, ordering)
         n_null = keys.height - keys.drop_nulls(list(schema.keys)).height if schema.keys else 0
         if n_null:

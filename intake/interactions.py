@@ -31,12 +31,12 @@ _DERIVED = ("positive", "weight")
 _EVENT_COLUMNS = ("user_id", "item_id", "event_timestamp")
 
 
-def screen_file(dataset: Dataset, items: Screening, now: datetime) -> Screening:
-    """The interactions of the file, each usable or with its defect."""
+def screen_file(dataset: Dataset, known: pa.Array, now: datetime) -> Screening:
+    """The interactions of the file, each usable or with its defect; `known` : the ids of items."""
     section = dataset.interactions
     source = read_table(section, "interactions", dataset.folder, role_of(section))
     found = Screening(source, (*_EVENT_COLUMNS, *section.context.given))
-    _screen_events(found, dataset, items, now)
+    _screen_events(found, dataset, known, now)
     return found
 
 
@@ -44,7 +44,7 @@ def screen_journal(
     dataset: Dataset,
     journal: pa.Table | None,
     file: Screening,
-    items: Screening,
+    known: pa.Array,
     now: datetime,
 ) -> Screening | None:
     """The events of the journal, screened like the events of the file; None without any.
@@ -57,7 +57,7 @@ def screen_journal(
     table = with_columns_of(table, file.table.schema)
     journaled = SourceTable("the event journal", "the event journal", JOURNAL, table)
     found = Screening(journaled, _EVENT_COLUMNS)
-    _screen_events(found, dataset, items, now)
+    _screen_events(found, dataset, known, now)
     if "event_id" in file.columns:
         folded = file.columns["event_id"].filter(pa.array(file.is_usable))
         is_folded = pc.is_in(found.columns["event_id"], value_set=folded.drop_null())
@@ -65,11 +65,10 @@ def screen_journal(
     return found
 
 
-def _screen_events(found: Screening, dataset: Dataset, items: Screening, now: datetime) -> None:
+def _screen_events(found: Screening, dataset: Dataset, known: pa.Array, now: datetime) -> None:
     found.add_key("user_id")
     found.add_key("item_id")
     found.add_time("event_timestamp", now)
-    known = items.columns["item_id"].filter(pa.array(items.is_usable))
     _reject_unknown(found, known)
     for name in ("event_type", "event_id"):
         if name in found.table.column_names:
@@ -81,7 +80,6 @@ def _screen_events(found: Screening, dataset: Dataset, items: Screening, now: da
 
 
 def _reject_unknown(found: Screening, known: pa.Array) -> None:
-    known = pc.unique(known)
     ids = found.columns["item_id"]
     is_unknown = ~np.asarray(pc.is_in(ids, value_set=known))
     expected, remedy = "", ""

@@ -1,6 +1,7 @@
 """The three files of a data set, checked: rows that cannot be used leave with their reason."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from intake.column_roles import role_of
 from intake.dataset import Dataset
 from intake.interactions import screen_file, screen_journal, usable_events
 from intake.outliers import screen_number
+from intake.posted.posted_row import PostedRow, Table
+from intake.posted.posted_versions import FoldedTable, Withdrawn, fold_rows
 from intake.profile_schema import item_profile_schema, user_profile_schema
 from intake.repeated_versions import combine_rows, reject_repeated
 from intake.screening import Screening
@@ -59,6 +62,7 @@ class ValidatedData:
     ----------
     items : conforms to `item_profile_schema`
     users : conforms to `user_profile_schema`; None where the data set has no users table
+    withdrawn : when items were withdrawn, microseconds since the epoch
     interactions : user_id, item_id, event_timestamp, positive (bool), value (float64, null where
         the event has none), and event_type and event_id (strings) where the file has them
     """
@@ -67,6 +71,7 @@ class ValidatedData:
     users: pa.Table | None
     interactions: pa.Table
     report: ValidationReport
+    withdrawn: Withdrawn = field(default_factory=dict)
 
 
 def validate_dataset(
@@ -74,13 +79,15 @@ def validate_dataset(
     rejects: Path,
     *,
     journal: pa.Table | None = None,
+    posted: Sequence[PostedRow] = (),
     now: datetime | None = None,
 ) -> ValidatedData:
     """The usable rows of the data set's files; the others go to Parquet files in `rejects`.
 
     The events of `journal` (`intake.event.EVENTS`) follow the interactions of the
     file and are screened as they are. To `positive` they have null in the other columns of the
-    file; one whose event_id a usable row of the file has is a duplicate.
+    file; one whose event_id a usable row of the file has is a duplicate. Rows that were `posted`
+    are further versions of items and users, each from its own time on.
 
     A row is rejected for the first of these: a null or empty key; a timestamp that is null, has
     no zone, cannot be parsed, lies after `now` or outside the years 1700 to 2199; an unknown
@@ -102,8 +109,9 @@ def validate_dataset(
     users = None
     if dataset.users is not None:
         users = _screen_entity(dataset, dataset.users, "users", "user_id", now)
-    events = screen_file(dataset, items, now)
-    live = screen_journal(dataset, journal, events, items, now)
+    known = _known_items(items, posted)
+    events = screen_file(dataset, known, now)
+    live = screen_journal(dataset, journal, events, known, now)
     files = [each for each in (items, users, events, live) if each is not None]
     for name in ("users", "events"):
         (rejects / f"{name}.parquet").unlink(missing_ok=True)
@@ -116,7 +124,12 @@ def validate_dataset(
     if users is not None and dataset.users is not None:
         _date_versions(users, dataset.users, "user_id", interactions)
     item_table = items.usable(item_profile_schema(dataset, items.table.schema))
-    user_table = users and users.usable(user_profile_schema(dataset, users.table.schema))
+    of_items = fold_rows(item_table, "items", posted, {})
+    user_table, of_users = None, None
+    if users is not None:
+        user_table = users.usable(user_profile_schema(dataset, users.table.schema))
+        of_users = fold_rows(user_table, "users", posted, {})
+        user_table = of_users.rows
     report = ValidationReport(
         read={each.name: each.n_read for each in files},
         rejects={each.name: each.counts for each in files},
@@ -124,13 +137,29 @@ def validate_dataset(
         notes=[
             *(note for each in files for note in each.notes),
             *notes_on_unused(dataset, items, users, events, interactions),
+            *_notes_on_posted("items", of_items),
+            *_notes_on_posted("users", of_users),
         ],
         users_without_profile=_count_without_profile(interactions, user_table),
         valid_until=min(
             (each.earliest_future for each in files if each.earliest_future), default=None
         ),
     )
-    return ValidatedData(item_table, user_table, interactions, report)
+    return ValidatedData(of_items.rows, user_table, interactions, report, of_items.withdrawn)
+
+
+def _known_items(items: Screening, posted: Iterable[PostedRow]) -> pa.Array:
+    of_file = items.columns["item_id"].filter(pa.array(items.is_usable))
+    new = [row.key for row in posted if row.table == "items" and row.change == "put"]
+    return pc.unique(pa.chunked_array([of_file, pa.array(new, pa.string())]))
+
+
+def _notes_on_posted(name: Table, folded: FoldedTable | None) -> list[str]:
+    found = {} if folded is None else folded.rejected
+    return [
+        f"{n:,} posted rows of {name} say nothing any longer: {reason}."
+        for reason, n in found.items()
+    ]
 
 
 def _screen_entity(

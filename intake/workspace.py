@@ -71,6 +71,21 @@ class Workspace:
         return self.root / "ingested"
 
     @property
+    def posted(self) -> Path:
+        """The journal of posted items and users (`intake.posted`), which prepare folds in."""
+        return self.root / "posted"
+
+    @property
+    def written_rows(self) -> Path:
+        """How much of that journal is in the stores, as JSON."""
+        return self.posted / "written.json"
+
+    def read_withdrawn(self) -> dict[str, list[int]]:
+        """When items of the sources were withdrawn, microseconds since the epoch."""
+        withdrawn: dict[str, list[int]] = read_json(self.manifest).get("withdrawn", {})
+        return withdrawn
+
+    @property
     def served(self) -> Path:
         """Features as they were served, of a share of the requests, which audit skew checks."""
         return self.root / "served"

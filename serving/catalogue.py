@@ -19,6 +19,7 @@ from feast_fusion.parquet.opening import open_path, read_version
 from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.times import TIMESTAMP, to_micros
 from feast_fusion.training_set import TrainingSet
+from intake.posted.posted_versions import withdrawn_items
 from intake.workspace import Workspace
 from serving.availability import Availability, load_availability
 from serving.filters.item_columns import ItemColumns
@@ -190,14 +191,17 @@ def catalogue_changes(workspace: Workspace, encoder_id: str | None) -> Ints:
 
 
 def _first_versions(workspace: Workspace, at: datetime) -> pl.DataFrame:
-    """item_id and first_version of the items known at an instant, by id."""
+    """item_id and first_version of the items known at an instant and not withdrawn, by id."""
     path = workspace.source(names.ITEMS)
     if not path.is_file():
         raise FeatureNotFoundError(
             f"{path}: got no such file, expected the prepared items. Run feast-fusion prepare."
         )
+    versions = read_parquet(path, ["item_id", "event_timestamp"])
+    gone = withdrawn_items(versions, workspace.read_withdrawn(), to_micros(at))
     return (
-        pl.DataFrame(read_parquet(path, ["item_id", "event_timestamp"]))
+        pl.DataFrame(versions)
+        .filter(~pl.col("item_id").is_in(gone))
         .group_by("item_id")
         .agg(first_version=pl.col("event_timestamp").min())
         .filter(pl.col("first_version") <= at)

@@ -57,6 +57,7 @@ class CatalogueWatch(AbstractContextManager["CatalogueWatch"]):
         self._sink = item_sink(workspace, encoder_id)
         self._graphs = None if encoder_id is None else GraphWatch(workspace.graphs(encoder_id))
         self._refresh_s = refresh_s
+        self._loading = threading.Lock()
         self._stamp = self._read_stamp()
         self.current = self._load()
         self._closed = threading.Event()
@@ -83,12 +84,13 @@ class CatalogueWatch(AbstractContextManager["CatalogueWatch"]):
 
         The stamp is taken before loading, so a change meanwhile is found the next time.
         """
-        stamp = self._read_stamp()
-        if stamp is None or stamp == self._stamp:
-            return False
-        self.current = self._load()
-        self._stamp = stamp
-        return True
+        with self._loading:
+            stamp = self._read_stamp()
+            if stamp is None or stamp == self._stamp:
+                return False
+            self.current = self._load()
+            self._stamp = stamp
+            return True
 
     def _watch(self) -> None:
         while not self._closed.wait(self._refresh_s):

@@ -70,6 +70,18 @@ class OnlineViews:
         ]
         self._online.transport(config.online_store).write(calls, scripts=(_MARK,))
 
+    def remove(self, view: str, entity_ids: Sequence[str]) -> None:
+        """Remove entities from the store with all that it has of them, in every view.
+
+        view : any of theirs
+        """
+        config = self._store.config
+        (join,) = self._store.get_feature_view(view).entity_columns
+        kinds = [join.dtype.to_value_type()]
+        keys = encode_keys([join.name], [entity_ids], kinds, config.project) if entity_ids else []
+        if keys:
+            self._online.transport(config.online_store).write([("DEL", key) for key in keys])
+
 
 def _with_created(view: Any) -> Any:
     """The view as if its source had a created timestamp: a row without one counts as older."""

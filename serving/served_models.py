@@ -12,6 +12,7 @@ from serving.catalogue_watch import CatalogueWatch
 from serving.recommender import Recommender
 from serving.shadow_scoring import ShadowScoring
 from training.promotions import Promoted, Promotions
+from transformations.embedder import Embedder
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +87,16 @@ class ServedModels(AbstractContextManager["ServedModels"]):
         """The stamp of the oldest preparation that an answer may be made from."""
         stamps = [model.watch.prepared for model in self._answering.models.values()]
         return None if None in stamps else min(stamp for stamp in stamps if stamp is not None)
+
+    @property
+    def embedders(self) -> list[Embedder]:
+        """Of the encoders of the versions that answer."""
+        return [model.recommender.embedder for model in self._answering.models.values()]
+
+    def read_sources(self) -> None:
+        """Let all versions answer from the sources as they are now; raises as their catalogues."""
+        for model in self._answering.models.values():
+            model.watch.refresh()
 
     def of(self, user_id: str) -> Recommender:
         """The recommender of a user."""

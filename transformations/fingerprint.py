@@ -14,8 +14,8 @@ _OF_CANDIDATES = {"refit_every", "history"}
 _SECTIONS = ("items", "users", "interactions", "activity")
 
 
-def fingerprint_inputs(dataset: Dataset, journal: pa.Table) -> str:
-    """SHA-256 of all that decides the sources: files, journal, their description, the code."""
+def fingerprint_inputs(dataset: Dataset, journal: pa.Table, posted: pa.Table) -> str:
+    """SHA-256 of all that decides the sources: files, journals, their description, the code."""
     sections = dataset.model_dump(
         mode="json",
         include=dict.fromkeys(_SECTIONS, True) | {"candidates": _OF_CANDIDATES},
@@ -25,7 +25,8 @@ def fingerprint_inputs(dataset: Dataset, journal: pa.Table) -> str:
         for name in ("items", "users", "interactions")
         if (section := getattr(dataset, name)) is not None
     }
-    if journal:
-        digests["events"] = digest_rows(journal)
+    for name, rows in (("events", journal), ("posted", posted)):
+        if rows:
+            digests[name] = digest_rows(rows)
     text = json.dumps([SOURCES_VERSION, sections, digests], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

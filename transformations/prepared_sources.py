@@ -1,26 +1,24 @@
 """From the three files of a data set to its prepared point-in-time sources, all or nothing."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.files import digest_file, private_folder, recover_folder, replaced_folder
-from feast_fusion.parquet.seal import parquet_writer
 from feast_fusion.sealed_json import read_json, write_json
 from feast_fusion.times import to_micros
 from intake.dataset import Dataset
 from intake.event import EVENT_FORMAT
 from intake.event_types import without_history
 from intake.journal_content import JournalContent, read_content
+from intake.posted.posted_row import ROW_FORMAT
 from intake.validation import ValidatedData, validate_dataset
 from intake.workspace import Workspace
 from transformations import names
@@ -31,12 +29,9 @@ from transformations.collaborative.neighbour_fit import build_item_neighbours
 from transformations.collaborative.versions import Spread
 from transformations.embedder import require_server
 from transformations.fingerprint import fingerprint_inputs
-
-Progress = Callable[[str, int, int], None]
+from transformations.source_files import Progress, whole_table, write_table
 
 _REPORTED = ("read", "rejects", "examples", "notes", "users_without_profile", "rows")
-_ROW_GROUP_ROWS = 65_536
-_ROW_GROUP_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ def write_sources(
     """Validates the data set and writes its sources to `workspace.sources`.
 
     The events of the journal are folded in: they become interactions like the rows of the file,
-    so that training sees what serving saw.
+    so that training sees what serving saw. So are posted items and users, as further versions.
 
     The sources are items, users (where there is a table of users), interactions, and the tables of
     `build_activity`, each a file `<name>.parquet`. All appear together, and an interrupted run
@@ -101,13 +96,14 @@ def write_sources(
     with FileLock(workspace.root / "sources.lock"):
         recover_folder(workspace.sources)
         journal = read_content(workspace.events, EVENT_FORMAT)
-        fingerprint = fingerprint_inputs(workspace.dataset, journal.records)
+        posted = read_content(workspace.posted, ROW_FORMAT)
+        fingerprint = fingerprint_inputs(workspace.dataset, journal.records, posted.records)
         manifest = _read_manifest(workspace)
         is_unchanged = manifest is not None and _still_holds(manifest, fingerprint, now)
         if manifest is None or not is_unchanged:
             require_server(workspace)
             told = progress or (lambda *_: None)
-            manifest = _prepare(workspace, journal, fingerprint, now, told, spread)
+            manifest = _prepare(workspace, journal, posted, fingerprint, now, told, spread)
     report = {name: manifest[name] for name in _REPORTED}
     return SourcesReport(**report, seconds=time.perf_counter() - began, is_unchanged=is_unchanged)
 
@@ -115,17 +111,21 @@ def write_sources(
 def _prepare(
     workspace: Workspace,
     journal: JournalContent,
+    posted: JournalContent,
     fingerprint: str,
     now: datetime,
     progress: Progress,
     spread: Spread,
 ) -> dict[str, Any]:
     dataset, sources = workspace.dataset, workspace.sources
-    data = validate_dataset(dataset, sources / "rejects", journal=journal.records, now=now)
+    rows_posted = ROW_FORMAT.to_records(posted.records)
+    data = validate_dataset(
+        dataset, sources / "rejects", journal=journal.records, posted=rows_posted, now=now
+    )
     rows = {}
     with replaced_folder(sources) as building:
         for table in _tables(dataset, data, spread):
-            _write(building / workspace.source(table.name).name, table, progress)
+            write_table(building / workspace.source(table.name).name, table, progress)
             rows[table.name] = table.n_rows
         (sources / "rejects").rename(building / "rejects")
         written = sorted(building.rglob("*.parquet"))
@@ -136,6 +136,8 @@ def _prepare(
             "rows": rows,
             "sha256": digests,
             "journal": _prepared_bytes(journal, now),
+            "posted": posted.ends,
+            "withdrawn": data.withdrawn,
         }
         write_json(building / workspace.manifest.name, manifest)
     return manifest
@@ -148,13 +150,13 @@ def _prepared_bytes(journal: JournalContent, now: datetime) -> dict[str, int]:
 
 
 def _tables(dataset: Dataset, data: ValidatedData, spread: Spread) -> Iterator[ActivityTable]:
-    yield _whole(names.ITEMS, data.items, "item_id", "event_timestamp")
+    yield whole_table(names.ITEMS, data.items, "item_id", "event_timestamp")
     if data.users is not None:
-        yield _whole(names.USERS, data.users, "user_id", "event_timestamp")
+        yield whole_table(names.USERS, data.users, "user_id", "event_timestamp")
     history, examples = _by_use(dataset, data.interactions)
-    yield _whole(names.INTERACTIONS, history, *names.EVENT_ORDER)
+    yield whole_table(names.INTERACTIONS, history, *names.EVENT_ORDER)
     if examples is not None:
-        yield _whole(names.EXAMPLES, examples, *names.EVENT_ORDER)
+        yield whole_table(names.EXAMPLES, examples, *names.EVENT_ORDER)
     yield from build_activity(dataset, data.items, history)
     events = build_events(data.items, history)
     every = dataset.candidates.refit_every
@@ -180,40 +182,6 @@ def _by_use(dataset: Dataset, events: pa.Table) -> tuple[pa.Table, pa.Table | No
             remedy="Remove history = false from [interactions.types], or bring such events.",
         )
     return history, events.filter(is_example)
-
-
-def _whole(name: str, table: pa.Table, *order: str) -> ActivityTable:
-    """An input table, sorted: by `order`, then its other times, ids and its place in the file."""
-    keys = [*order, *(key for key in ("created", "event_id") if key in table.column_names)]
-    row = pa.array(np.arange(len(table)))
-    by = table.select(keys).append_column("row", row)
-    ranks = by.sort_by([(key, "ascending") for key in by.column_names])["row"]
-    table = table.take(ranks)
-    chunks = (table.slice(at, _ROW_GROUP_ROWS) for at in range(0, len(table), _ROW_GROUP_ROWS))
-    return ActivityTable(name, table.schema, len(table), chunks)
-
-
-def _write(path: Path, table: ActivityTable, progress: Progress) -> None:
-    progress(table.name, 0, table.n_rows)
-    done = 0
-    with parquet_writer(path, table.schema) as writer:
-        for group in _row_groups(table.chunks):
-            writer.write_table(group)
-            done += len(group)
-            progress(table.name, done, table.n_rows)
-
-
-def _row_groups(chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Small chunks together: a group per chunk would make files of many tiny groups."""
-    held: list[pa.Table] = []
-    for chunk in chunks:
-        held.append(chunk)
-        n_rows, n_bytes = sum(map(len, held)), sum(each.nbytes for each in held)
-        if n_rows >= _ROW_GROUP_ROWS or n_bytes >= _ROW_GROUP_BYTES:
-            yield pa.concat_tables(held)
-            held = []
-    if held:
-        yield pa.concat_tables(held)
 
 
 def _read_manifest(workspace: Workspace) -> dict[str, Any] | None:

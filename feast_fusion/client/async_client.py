@@ -7,7 +7,7 @@ from typing import Any, Self
 from feast_fusion.client import calls
 from feast_fusion.client.calls import Call, Context, ReplyT
 from feast_fusion.client.refusal import ServiceError, wait_s
-from feast_fusion.client.replies import Recommendations, SimilarItem, Submission
+from feast_fusion.client.replies import Recommendations, RowSubmission, SimilarItem, Submission
 from feast_fusion.client.transport import away, named, options, read
 from feast_fusion.errors import extra_required
 
@@ -95,11 +95,54 @@ class AsyncClient:
         """
         return await self._ask(calls.send_events(events, wait_ms), request_id)
 
+    async def post_items(
+        self,
+        items: Iterable[Mapping[str, Any]],
+        *,
+        wait_ms: int = 0,
+        request_id: str | None = None,
+    ) -> RowSubmission:
+        """New versions of items, whole: on disk when this returns, then in the answers.
+
+        Each has item_id and columns of the data set, and may have event_timestamp, from when it
+        holds. `wait_ms` : for the answers, at most.
+        """
+        return await self._ask(calls.post_items(items, wait_ms), request_id)
+
+    async def patch_item(
+        self,
+        item_id: str,
+        changes: Mapping[str, Any],
+        *,
+        wait_ms: int = 0,
+        request_id: str | None = None,
+    ) -> RowSubmission:
+        """A new version of an item: the newest with some columns changed."""
+        return await self._ask(calls.patch_item(item_id, changes, wait_ms), request_id)
+
+    async def delete_item(
+        self, item_id: str, *, wait_ms: int = 0, request_id: str | None = None
+    ) -> RowSubmission:
+        """Withdraw an item: it is in no answer any more, and what was stays for training."""
+        return await self._ask(calls.delete_item(item_id, wait_ms), request_id)
+
+    async def post_users(
+        self,
+        users: Iterable[Mapping[str, Any]],
+        *,
+        wait_ms: int = 0,
+        request_id: str | None = None,
+    ) -> RowSubmission:
+        """New versions of users, whole; see `post_items`."""
+        return await self._ask(calls.post_users(users, wait_ms), request_id)
+
     async def _ask(self, call: Call[ReplyT], request_id: str | None) -> ReplyT:
         for attempt in range(self._retries + 1):
             is_last, after = attempt == self._retries, None
             try:
-                answer = await self._http.post(call.path, json=call.body, headers=named(request_id))
+                answer = await self._http.request(
+                    call.method, call.path, json=call.body, headers=named(request_id)
+                )
             except httpx2.TransportError as error:
                 if is_last:
                     raise away(self._url, error) from error

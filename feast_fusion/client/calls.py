@@ -5,10 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from feast_fusion.client.replies import Recommendations, SimilarItems, Submission
+from feast_fusion.client.replies import (
+    Recommendations,
+    RowSubmission,
+    SimilarItems,
+    Submission,
+)
 
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
 Context = Mapping[str, str | float | None]
@@ -16,17 +22,18 @@ Context = Mapping[str, str | float | None]
 
 @dataclass(frozen=True)
 class Call(Generic[ReplyT]):
-    """One POST, which may be sent twice: only events change anything, and those have ids.
+    """One request, which may be sent twice: events have ids, and equal rows are one version.
 
     Attributes
     ----------
-    body : as JSON
+    body : as JSON; None where the path says all
     reply : what the answer is checked against
     """
 
     path: str
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] | None
     reply: type[ReplyT]
+    method: str = "POST"
 
 
 def recommend(
@@ -70,8 +77,38 @@ def send_events(events: Iterable[Mapping[str, Any]], wait_ms: int) -> Call[Submi
     return Call("/events", {"events": [*map(_whole, events)], "wait_ms": wait_ms}, Submission)
 
 
+def post_items(items: Iterable[Mapping[str, Any]], wait_ms: int) -> Call[RowSubmission]:
+    """See `Client.post_items`."""
+    body = {"items": [*map(_with_text_times, items)], "wait_ms": wait_ms}
+    return Call("/items", body, RowSubmission)
+
+
+def post_users(users: Iterable[Mapping[str, Any]], wait_ms: int) -> Call[RowSubmission]:
+    """See `Client.post_users`."""
+    body = {"users": [*map(_with_text_times, users)], "wait_ms": wait_ms}
+    return Call("/users", body, RowSubmission)
+
+
+def patch_item(item_id: str, changes: Mapping[str, Any], wait_ms: int) -> Call[RowSubmission]:
+    """See `Client.patch_item`."""
+    body = {"changes": _with_text_times(changes), "wait_ms": wait_ms}
+    return Call(f"/items/{quote(item_id, safe='')}", body, RowSubmission, "PATCH")
+
+
+def delete_item(item_id: str, wait_ms: int) -> Call[RowSubmission]:
+    """See `Client.delete_item`."""
+    path = f"/items/{quote(item_id, safe='')}?wait_ms={wait_ms}"
+    return Call(path, None, RowSubmission, "DELETE")
+
+
+def _with_text_times(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in row.items()
+    }
+
+
 def _whole(event: Mapping[str, Any]) -> dict[str, Any]:
     """The event with an id, by which it counts once though it is sent twice, and with a time."""
     found = {"event_id": uuid.uuid4().hex, "event_timestamp": datetime.now(UTC), **event}
-    at = found["event_timestamp"]
-    return {**found, "event_timestamp": at.isoformat() if isinstance(at, datetime) else at}
+    return _with_text_times(found)

@@ -69,6 +69,22 @@ class Outcome(_Reply):
     reason: str | None
 
 
+class RowOutcome(_Reply):
+    """What became of one posted item or user; `field` is the one at fault."""
+
+    status: Literal["accepted", "duplicate", "rejected"]
+    id: str | None
+    reason: str | None
+    field: str | None
+
+
+class RowSubmission(_Reply):
+    """What became of each row, in their order, and whether answers follow them already."""
+
+    outcomes: tuple[RowOutcome, ...]
+    applied: bool
+
+
 class Submission(_Reply):
     """What became of each event, in their order, and whether they are in the features already."""
 

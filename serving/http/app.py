@@ -1,5 +1,8 @@
 """The recommender as an HTTP application: its routes, gate and problems."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -14,21 +17,25 @@ from serving.http.gate import RequestGate
 from serving.http.metric_peers import MetricPeers
 from serving.http.problems import describe_problems, install_problems
 from serving.http.routes import Health, Routes, SimilarItems
+from serving.http.row_routes import RowRoutes
 from serving.http.settings import ServiceSettings
 from serving.live.acceptance import Submission
 from serving.live.event_intake import EventIntake
+from serving.posted.row_intake import RowIntake
+from serving.posted.row_outcome import RowSubmission
 from serving.served_models import ServedModels
 
 
 def create_app(
     models: ServedModels,
     intake: EventIntake,
+    rows: RowIntake,
     encoding: TextEncoding,
     below: Collector,
     settings: ServiceSettings,
     peers: MetricPeers | None = None,
 ) -> FastAPI:
-    """The ASGI application on models and an intake, which the caller opens and closes.
+    """The ASGI application on models and intakes, which the caller opens and closes.
 
     Parameters
     ----------
@@ -37,6 +44,7 @@ def create_app(
     peers : the other processes of the port, None where this one is alone
     """
     routes = Routes(models, intake, encoding, settings, peers)
+    row_routes = RowRoutes(rows, settings, routes.metrics)
     routes.metrics.watch_library(below, settings.deadline_ms)
     app = FastAPI(
         title="feast-fusion",
@@ -47,7 +55,7 @@ def create_app(
         openapi_url=SCHEMA if settings.docs else None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
-        lifespan=routes.lifespan,
+        lifespan=partial(_lifespan, routes, row_routes),
         # its records hold what was asked
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
@@ -55,11 +63,19 @@ def create_app(
     install_problems(app)
     if settings.docs:
         add_docs(app)
-    _add_routes(app, routes, needs_key=settings.api_key is not None)
+    _add_routes(app, routes, row_routes, needs_key=settings.api_key is not None)
     return app
 
 
-def _add_routes(app: FastAPI, routes: Routes, *, needs_key: bool) -> None:
+@asynccontextmanager
+async def _lifespan(routes: Routes, row_routes: RowRoutes, _: FastAPI) -> AsyncIterator[None]:
+    """What was taken on is finished before the application ends."""
+    yield
+    await row_routes.close()
+    await routes.close()
+
+
+def _add_routes(app: FastAPI, routes: Routes, rows: RowRoutes, *, needs_key: bool) -> None:
     # The gate checks keys; these two put the fields for a key on the documentation's page.
     bearer, header = HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False)
     key = [Depends(bearer), Depends(header)] if needs_key else []
@@ -75,6 +91,11 @@ def _add_routes(app: FastAPI, routes: Routes, *, needs_key: bool) -> None:
     posts.post("/rank", response_model=Recommendations)(routes.rank)
     posts.post("/similar", response_model=SimilarItems)(routes.similar)
     posts.post("/events", response_model=Submission)(routes.post_events)
+    posts.post("/items", response_model=RowSubmission)(rows.post_items)
+    posts.patch("/items/{item_id:path}", response_model=RowSubmission)(rows.patch_item)
+    posts.delete("/items/{item_id:path}", response_model=RowSubmission)(rows.delete_item)
+    posts.post("/users", response_model=RowSubmission)(rows.post_users)
+    posts.patch("/users/{user_id:path}", response_model=RowSubmission)(rows.patch_user)
     posts.post("/v1/embeddings", response_model=EmbeddingsAnswer)(routes.embed)
     gets.get("/v1/models", response_model=Models)(routes.list_models)
     gets.get("/metrics", response_class=PlainTextResponse)(routes.show_metrics)

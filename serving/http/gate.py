@@ -213,6 +213,8 @@ def _too_large(got: str, settings: ServiceSettings) -> str:
 
 def _kind(path: str) -> str:
     """Whose capacity a request takes: one kind must not shut out another."""
+    if path.startswith(("/items", "/users")):
+        return "rows"
     return _KINDS.get(path, "answers")
 
 

@@ -2,22 +2,29 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from feast import FeatureStore
 
 from intake.event import EVENT_FORMAT
 from intake.journal import Journal
-from intake.workspace import Workspace
+from intake.posted.posted_row import ROW_FORMAT
+from intake.workspace import Workspace, with_encoders_anew
 from serving.assembly import open_models
 from serving.http.embeddings import TextEncoding
 from serving.http.library_metrics import LibraryMetrics
 from serving.live.event_intake import EventIntake
 from serving.live.live_features import LiveFeatures
 from serving.live_users import LiveUsers
+from serving.posted.row_features import RowFeatures
+from serving.posted.row_intake import RowIntake
+from serving.posted.row_screening import RowScreening
 from serving.served_log import ServedLog
 from serving.served_models import ServedModels
+from transformations.embedder import Embedder
+from transformations.folded_rows import fold_posted
 
-Library = tuple[ServedModels, EventIntake, TextEncoding, LibraryMetrics]
+Library = tuple[ServedModels, EventIntake, RowIntake, TextEncoding, LibraryMetrics]
 
 
 @contextmanager
@@ -52,5 +59,30 @@ def open_library(
         )
         models = stack.enter_context(open_models(workspace, store, live=live, served_log=log))
         intake = stack.enter_context(EventIntake(Journal(workspace.events, EVENT_FORMAT), features))
+        rows = stack.enter_context(_open_rows(workspace, store, models, features))
         metrics = LibraryMetrics(workspace, store, models, log)
-        yield models, intake, TextEncoding(lambda: models.main.embedder), metrics
+        yield models, intake, rows, TextEncoding(lambda: models.main.embedder), metrics
+
+
+def _open_rows(
+    workspace: Workspace, store: FeatureStore, models: ServedModels, live: LiveFeatures
+) -> RowIntake:
+    others: dict[str, Embedder] = {}  # of encoders that no version reads yet
+
+    def embedder_of(encoder_id: str) -> Embedder:
+        for each in models.embedders:
+            if each.identity.encoder_id == encoder_id:
+                return each
+        return others.setdefault(encoder_id, Embedder(with_encoders_anew(workspace), encoder_id))
+
+    def take_up() -> None:
+        models.read_sources()
+        live.refresh()  # only then: see `NewestHistory`
+
+    features = RowFeatures(store, embedder_of)
+    return RowIntake(
+        Journal(workspace.posted, ROW_FORMAT),
+        RowScreening(workspace),
+        partial(fold_posted, workspace, features.write, features.remove),
+        take_up,
+    )

@@ -22,6 +22,7 @@ is_openai: ContextVar[bool] = ContextVar("is_openai", default=False)
 
 _MEDIA_TYPE = "application/problem+json"
 _RETRY = {"Retry-After": "1"}
+_WITH_BODY = ("POST", "PATCH")
 _MAX_ERRORS = 20  # of one request in one answer
 _MAX_SHOWN = 40  # characters of a number that is echoed
 
@@ -150,7 +151,7 @@ async def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found: Sequence[Any] = error.errors()
     content_type = request.headers.get("content-type", "")
-    if found[0]["loc"] == ("body",) and "json" not in content_type and request.method == "POST":
+    if found[0]["loc"] == ("body",) and "json" not in content_type and request.method in _WITH_BODY:
         return problem_response(415, "The body: got no JSON, expected application/json.")
     fields = [
         {"field": ".".join(map(str, one["loc"]))[:200], "detail": _detail(one)}

@@ -26,6 +26,8 @@ MAX_TEXT_CHARACTERS = 4_096
 MAX_WAIT_MS = 2_000
 MAX_CONTEXT = 64
 MAX_COLUMNS = 8
+MAX_ROWS = 1_000
+MAX_CHANGES = 256
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS)]
 Text = Annotated[str, StringConstraints(pattern=r"\S", max_length=MAX_TEXT_CHARACTERS)]
@@ -153,6 +155,63 @@ class EventsRequest(_Body):
         le=MAX_WAIT_MS,
         description="How long to wait until recommendations follow them; 0: durable is enough.",
     )
+
+
+_Wait = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=MAX_WAIT_MS,
+        description="How long to wait until answers follow; 0: durable is enough.",
+    ),
+]
+
+
+class _ItemBody(BaseModel):
+    """A new version of an item: columns of the data set, those that are left out become null."""
+
+    model_config = ConfigDict(title="Item", extra="allow")
+
+    item_id: Identifier
+    event_timestamp: datetime | None = Field(
+        default=None, description="From when it holds, with its zone; left out: now."
+    )
+
+
+class _UserBody(BaseModel):
+    """A new version of a user: columns of the data set, those that are left out become null."""
+
+    model_config = ConfigDict(title="User", extra="allow")
+
+    user_id: Identifier
+    event_timestamp: datetime | None = Field(
+        default=None, description="From when it holds, with its zone; left out: now."
+    )
+
+
+_RawItem = Annotated[Any, WithJsonSchema(_ItemBody.model_json_schema())]
+_RawUser = Annotated[Any, WithJsonSchema(_UserBody.model_json_schema())]
+
+
+class ItemsRequest(_Body):
+    """Items that are new, or have changed."""
+
+    items: list[_RawItem] = Field(min_length=1, max_length=MAX_ROWS)
+    wait_ms: _Wait = 0
+
+
+class UsersRequest(_Body):
+    """Users that are new, or have changed."""
+
+    users: list[_RawUser] = Field(min_length=1, max_length=MAX_ROWS)
+    wait_ms: _Wait = 0
+
+
+class ChangesRequest(_Body):
+    """Columns that have changed."""
+
+    changes: dict[Identifier, Any] = Field(min_length=1, max_length=MAX_CHANGES)
+    wait_ms: _Wait = 0
 
 
 _OneText = Annotated[Text, Tag("text")]

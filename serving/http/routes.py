@@ -3,12 +3,11 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Query, Request
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -77,10 +76,8 @@ class Routes:
         self._readiness = Readiness(models, intake, self._probing)
         self.metrics.watch_events(intake)
 
-    @asynccontextmanager
-    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        """What was taken on is finished before the application ends."""
-        yield
+    async def close(self) -> None:
+        """What was taken on is finished before this returns."""
         for queue in (self._ranking, self._taking, self._embedding, self._probing):
             await asyncio.to_thread(queue.close)
 

@@ -24,6 +24,7 @@ from serving.answers import (
 from serving.http.metric_peers import MetricPeers
 from serving.http.work_queue import WorkQueue
 from serving.live.event_intake import EventIntake
+from serving.posted.row_intake import RowIntake
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # as many series again
 _REASONS = (OVERLOADED, QUERY_NOT_ENCODED, STORE_EMPTY, STORE_INCOMPLETE, STORE_UNAVAILABLE)
@@ -69,13 +70,21 @@ class ServiceMetrics:
             ["outcome"],
             registry=self.registry,
         )
+        self._rows = Counter(
+            "fusion_posted_rows",
+            "Posted items and users (and changes of them) by table and outcome.",
+            ["table", "outcome"],
+            registry=self.registry,
+        )
         for outcome in _OUTCOMES:
+            self._rows.labels("items", outcome)
+            self._rows.labels("users", outcome)
             self._events.labels(outcome)  # a rate needs the 0 before the first
         for reason in _REASONS:
             self._degraded.labels(reason)
         self._unwritten = Counter(
             "fusion_journal_write_errors",
-            "Requests with events that the journal did not take.",
+            "Requests with events or rows that the journal did not take.",
             registry=self.registry,
         )
         self._waits = Histogram(
@@ -87,7 +96,7 @@ class ServiceMetrics:
         )
         self._waiting = Gauge(
             "fusion_queue_waiting",
-            "Calls that wait for a thread, by queue (rank, events, embed, ready).",
+            "Calls that wait for a thread, by queue (rank, events, rows, embed, ready).",
             ["queue"],
             registry=self.registry,
         )
@@ -125,8 +134,13 @@ class ServiceMetrics:
         for outcome, count in outcomes.items():
             self._events.labels(outcome).inc(count)
 
+    def add_rows(self, table: str, outcomes: Mapping[str, int]) -> None:
+        """Posted rows of one request by outcome."""
+        for outcome, count in outcomes.items():
+            self._rows.labels(table, outcome).inc(count)
+
     def add_unwritten(self) -> None:
-        """One request whose events are not in the journal."""
+        """One request whose events or rows are not in their journal."""
         self._unwritten.inc()
 
     def new_queue(self, name: str, threads: int) -> WorkQueue:
@@ -169,6 +183,19 @@ class ServiceMetrics:
             "fusion_journal_failing",
             "1 while the journal of events cannot be written, as on a full disk.",
             lambda: float(intake.is_refusing),
+        )
+
+    def watch_rows(self, intake: RowIntake) -> None:
+        """Publishes how the intake of rows is doing."""
+        self.watch(
+            "fusion_rows_pending",
+            "Requests with accepted rows that the answers of this process do not follow yet.",
+            lambda: intake.n_pending,
+        )
+        self.watch(
+            "fusion_rows_stuck",
+            "1 while accepted rows cannot be brought into sources and stores.",
+            lambda: float(intake.last_error is not None),
         )
 
     def render(self) -> bytes:

@@ -46,7 +46,9 @@ class LiveRows:
         if self.departures is not None:
             self.departures.note([each.key.entity_id for each in changed if _is_user(each)])
         followed = history.encoder_ids & self.encoders.by_id.keys()
-        for view, table in _row_tables(changed, history.items.ids, followed).items():
+        gone = history.withdrawn
+        shown = [each for each in changed if _is_user(each) or each.key.entity_id not in gone]
+        for view, table in _row_tables(shown, history.items.ids, followed).items():
             if len(table):
                 self.write_view(view, table)
         for each in changed:

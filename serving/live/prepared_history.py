@@ -9,9 +9,10 @@ import pyarrow as pa
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.parquet.whole import read_parquet, read_schema
 from intake.event import Event
-from intake.event_bounds import defect_of_time, defect_of_value
+from intake.event_bounds import LATEST_US, defect_of_time, defect_of_value
 from intake.event_types import UNLISTED, without_history
 from intake.positive import PositiveRule
+from intake.posted.posted_versions import withdrawn_items
 from intake.workspace import Workspace
 from serving.live.live_event import LiveEvent, Outcome, Stamp
 from serving.live.prepared_events import PreparedEvents
@@ -43,6 +44,7 @@ class PreparedHistory:
     items : all items; an `Occurrence` has the code of its item
     events : the prepared events
     of_journal : by file of the journal, how many of its bytes are prepared
+    withdrawn : items that are in no answer any more
     context : what events may say of what was around them
 
     Raises
@@ -56,11 +58,13 @@ class PreparedHistory:
         self._dataset = dataset = workspace.dataset
         try:
             self.of_journal = workspace.read_prepared_journal()
+            withdrawn = workspace.read_withdrawn()
             items = read_parquet(workspace.source(names.ITEMS))
             interactions = read_parquet(workspace.source(names.INTERACTIONS))
         except OSError as error:
             raise _nothing_prepared(workspace) from error
         self._versions = build_item_versions(items)
+        self.withdrawn = withdrawn_items(items, withdrawn, LATEST_US)
         self.items = self._versions.ids
         self._categories = CategoryLookup(self._versions, dataset.items.categorical)
         self.events = PreparedEvents(interactions, self.items)

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cli.feast_repository import open_store
+from intake.given_values import CLOCK_SKEW
 from intake.journal_content import read_journal
 from intake.workspace import Workspace
-from serving.live.event_screening import CLOCK_SKEW
 from tests.serving.live.live_repo import differences, offline_rows, online_rows
 from tests.soak.fleet import Service
 from tests.soak.record import Record

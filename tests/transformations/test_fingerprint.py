@@ -6,6 +6,7 @@ import pytest
 
 from intake.dataset_file import load_dataset
 from intake.event import EVENTS
+from intake.posted.posted_row import ROWS
 from tests.datasets import make_films
 from transformations.fingerprint import fingerprint_inputs
 
@@ -18,7 +19,7 @@ def description(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fingerprint(description: Path, more: str = "") -> str:
     changed = description.with_name("changed.toml")
     changed.write_text(description.read_text() + more)
-    return fingerprint_inputs(load_dataset(changed), EVENTS.empty_table())
+    return fingerprint_inputs(load_dataset(changed), EVENTS.empty_table(), ROWS.empty_table())
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,12 @@ from cli.embedded_redis import embedded_redis, start_redis, stop_redis
 from cli.redis_url import connection_string
 from feast_fusion.errors import StoreUnavailableError
 from intake.event import EVENT_FORMAT, Event
+from intake.given_values import CLOCK_SKEW
 from intake.journal import Journal
 from intake.journal_content import read_events, read_journal
 from intake.workspace import Workspace
 from serving.live.event_intake import EventIntake
-from serving.live.event_screening import CLOCK_SKEW, FIELDS
+from serving.live.event_screening import FIELDS
 from serving.live.live_event import LiveEvent, Outcome
 from serving.live.live_features import LiveFeatures
 from serving.live.prepared_history import PreparedHistory

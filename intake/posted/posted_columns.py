@@ -1,0 +1,118 @@
+"""The columns of a table that a posted row may have, and what each of its values becomes."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from feast_fusion.times import from_micros
+from intake.event_bounds import EARLIEST_US, LATEST_US, OUT_OF_RANGE
+from intake.given_values import GivenError, read_number, read_text, read_time
+from intake.outliers import LARGEST
+
+TIMES = ("event_timestamp", "created")
+_MAX_CHARACTERS = 65_536
+_MAX_TEXTS = 1_000
+_INT64 = 2**63
+
+
+@dataclass(frozen=True)
+class PostedColumns:
+    """The columns of a prepared table, but its key and times.
+
+    Attributes
+    ----------
+    types : by column
+    required : columns that a whole row must name, also where it knows nothing of them
+    """
+
+    types: Mapping[str, pa.DataType]
+    required: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, schema: pa.Schema, key: str, required: tuple[str, ...] = ()) -> "PostedColumns":
+        """Of a prepared table."""
+        own = [field for field in schema if field.name not in (key, *TIMES)]
+        return cls({field.name: field.type for field in own}, required)
+
+    def read(self, given: Mapping[str, Any], *, is_whole: bool) -> dict[str, Any]:
+        """The values as the table has them; null is None.
+
+        Parameters
+        ----------
+        is_whole : whether it is a row, with null where a column is not named, or a change of one
+
+        Raises
+        ------
+        GivenError
+            A column is unknown or missing, or a value is not of its column's type.
+        """
+        unknown = [str(name) for name in given if name not in self.types]
+        if unknown:
+            known = ", ".join(self.types)
+            raise GivenError(f"unknown column, expected one of {known}", unknown[0][:64])
+        missing = [name for name in self.required if name not in given]
+        if missing and is_whole:
+            raise GivenError(f"missing {missing[0]}", missing[0])
+        names = self.types if is_whole else given
+        return {name: self._value(name, given.get(name)) for name in names}
+
+    def _value(self, name: str, value: object) -> Any:
+        return None if value is None else _reader(self.types[name])(value, name)
+
+
+def read_values(text: str) -> dict[str, Any]:
+    """What `PostedRow.values` says."""
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _reader(kind: pa.DataType) -> Callable[[object, str], Any]:
+    if pa.types.is_boolean(kind):
+        return _flag
+    if pa.types.is_integer(kind):
+        return _integer
+    if pa.types.is_floating(kind):
+        return _number
+    if pa.types.is_timestamp(kind):
+        return _time
+    if pa.types.is_list(kind):
+        return _texts
+    return partial(read_text, longest=_MAX_CHARACTERS)
+
+
+def _flag(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise GivenError(f"{name} is a {type(value).__name__}, expected true or false", name)
+    return value
+
+
+def _integer(value: object, name: str) -> int:
+    number = read_number(value, name)
+    if not number.is_integer() or not -_INT64 <= number < _INT64:
+        raise GivenError(f"{name} is no whole number of 64 bits", name)
+    assert isinstance(value, int | float)
+    return int(value)
+
+
+def _number(value: object, name: str) -> float:
+    number = read_number(value, name)
+    if abs(number) > LARGEST:
+        raise GivenError(f"{name} is beyond {LARGEST:g}", name)
+    return number
+
+
+def _time(value: object, name: str) -> Any:
+    time = read_time(value, name)
+    if not EARLIEST_US <= time < LATEST_US:
+        raise GivenError(f"{OUT_OF_RANGE.format(name)}: the years 1700 to 2199", name)
+    return from_micros(time)
+
+
+def _texts(value: object, name: str) -> list[str]:
+    if not isinstance(value, list) or len(value) > _MAX_TEXTS:
+        raise GivenError(f"{name} is no list of at most {_MAX_TEXTS:,} texts", name)
+    return [read_text(each, name, _MAX_CHARACTERS) for each in value]

@@ -1,0 +1,1 @@
+"""Items and users that are posted: durable first, then in the stores, the sources and answers."""
