@@ -4,8 +4,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SCALE  := $(VENV)/.installed-scale
 DEPLOY := .venv-deploy
+DOCS   := $(VENV)/.installed-docs
 
-.PHONY: setup demo test test-scale test-deploy dist lint soak clean
+.PHONY: setup demo test test-scale test-deploy dist docs lint soak clean
 
 setup: $(STAMP)  ## the environment only
 
@@ -43,6 +44,15 @@ $(DEPLOY)/.installed: requirements.deploy.lock
 
 dist: $(DEPLOY)/.installed  ## wheel and sdist of this version, in dist/
 	@$(DEPLOY)/bin/python -m build --no-isolation --outdir dist .
+
+docs: $(DOCS)  ## the pages of docs/ as a site in build/site; a link that leads nowhere fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --clean --site-dir build/site
+	@echo "The site: build/site/index.html"
+
+$(DOCS): requirements.docs.lock $(STAMP)
+	@echo "Adding requirements.docs.lock to $(VENV)..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.lock -r requirements.docs.lock
+	@touch $@
 
 lint: setup
 	@$(BIN)/ruff check .

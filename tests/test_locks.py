@@ -1,4 +1,4 @@
-"""The two lock files pin what pyproject.toml asks for, and no package twice."""
+"""The lock files pin what pyproject.toml asks for, and no package twice."""
 
 import tomllib
 from pathlib import Path
@@ -19,6 +19,7 @@ def pins(name: str) -> dict[str, str]:
 
 
 PLAIN, SCALE = pins("requirements.lock"), pins("requirements.scale.lock")
+DOCS = pins("requirements.docs.lock")
 
 
 def asked_by(extra: str) -> list[Requirement]:
@@ -33,7 +34,10 @@ def asked_by(extra: str) -> list[Requirement]:
     return found
 
 
-@pytest.mark.parametrize(("extra", "pinned"), [("dev", PLAIN), ("dev-scale", PLAIN | SCALE)])
+@pytest.mark.parametrize(
+    ("extra", "pinned"),
+    [("dev", PLAIN), ("dev-scale", PLAIN | SCALE), ("docs", PLAIN | DOCS)],
+)
 def test_a_lock_pins_what_is_asked_for(extra: str, pinned: dict[str, str]) -> None:
     asked = [*map(Requirement, DECLARED["dependencies"]), *asked_by(extra)]
     names = [canonicalize_name(each.name) for each in asked]
@@ -42,7 +46,7 @@ def test_a_lock_pins_what_is_asked_for(extra: str, pinned: dict[str, str]) -> No
     assert unmet == []
 
 
-def test_the_plain_environment_has_none_of_the_scale_packages() -> None:
-    assert PLAIN.keys() & SCALE.keys() == set()
+def test_the_plain_environment_has_none_of_the_others() -> None:
+    assert PLAIN.keys() & (SCALE.keys() | DOCS.keys()) == set()
     heavy = {"ray", "pysail", "pyspark-client", "pyiceberg", "moto"}
     assert heavy <= SCALE.keys()

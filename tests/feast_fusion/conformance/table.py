@@ -1,4 +1,4 @@
-"""The table of behaviours in docs/feast_behaviours.md, made of the cases.
+"""The table of behaviours in docs/feast/behaviours.md, made of the cases.
 
 `python -m tests.feast_fusion.conformance.table` writes it.
 """
@@ -14,7 +14,7 @@ from tests.feast_fusion.conformance.offline_type_cases import CASES as TYPES
 from tests.feast_fusion.conformance.online_cases import CASES as ONLINE
 from tests.feast_fusion.conformance.online_schema_cases import CASES as SCHEMAS
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "feast_behaviours.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "feast" / "behaviours.md"
 PARTS: Mapping[str, Mapping[str, Case]] = {
     "Sources": SOURCES,
     "Types": TYPES,
