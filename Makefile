@@ -3,10 +3,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SCALE  := $(VENV)/.installed-scale
+BROWSER := $(VENV)/.installed-browser
 DEPLOY := .venv-deploy
 DOCS   := $(VENV)/.installed-docs
 
-.PHONY: setup demo test test-scale test-deploy dist docs lint soak clean
+.PHONY: setup demo test test-browser test-scale test-deploy page dist docs lint soak clean
 
 setup: $(STAMP)  ## the environment only
 
@@ -23,6 +24,20 @@ demo: setup  ## MovieLens the whole way: features, training set, ranker, top 10 
 
 test: setup lint  ## style, types, import directions, then the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-browser: $(BROWSER)  ## the page at / in Chromium
+	@command -v chromium >/dev/null || $(CHROMIUM) || echo "No chromium, and no right to install it: its tests are skipped."
+	@$(BIN)/python -m pytest -rs tests/browser
+
+CHROMIUM = { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; }
+
+$(BROWSER): requirements.browser.lock $(STAMP)
+	@echo "Adding requirements.browser.lock to $(VENV)..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.lock -r requirements.browser.lock
+	@touch $@
+
+page:  ## the page at /, from page/ into serving/http/page; needs npm
+	@cd page && npm ci --silent && npm run --silent build
 
 test-scale: $(SCALE)  ## the tests of what runs on Ray, Spark and Iceberg
 	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/scale

@@ -13,6 +13,7 @@ from serving.candidates import Candidates
 from serving.catalogue import Catalogue
 from serving.encoded_items import Flags
 from serving.explanation import explain_items, source_reasons
+from serving.request_context import NO_WEIGHTS
 from serving.slate import RankedSlate
 from serving.variety.exploration import Tried, explore
 from serving.variety.spread import spread
@@ -90,14 +91,25 @@ class Ranking:
         known = artifact.features.outcomes
         self._outcomes = {name: (outcomes or {}).get(name, 0.0) for name in known}
 
-    def order(self, catalogue: Catalogue, candidates: Candidates, slate: RankedSlate) -> "Ordered":
-        """The order of m candidates. `slate` has them in their order."""
+    def order(
+        self,
+        catalogue: Catalogue,
+        candidates: Candidates,
+        slate: RankedSlate,
+        weights: Mapping[str, float] = NO_WEIGHTS,
+    ) -> Ordered:
+        """The order of m candidates. `slate` has them in their order.
+
+        Parameters
+        ----------
+        weights : satisfaction and value, in place of those of the objective
+        """
         history, recent = candidates.history, candidates.recent
         assert history is not None and recent is not None  # a slate has a user
         collaborative = catalogue.collaborative(history, candidates.rows)
         every = every_probability(self._ranker, slate.inputs(collaborative))  # (m, 1 + K)
         liked, outcomes = every[:, 0], dict(zip(self._outcomes, every[:, 1:].T, strict=True))
-        objective, values = self._objective, slate.values()
+        objective, values = self._objective.model_copy(update=weights), slate.values()
         logits: Logits = catalogue.scorer.choose(candidates.signals[None], recent)[0]
         logits = logits + objective.satisfaction * log_odds(liked)
         logits = logits + objective.value * deviations(values)

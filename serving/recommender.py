@@ -31,7 +31,7 @@ from serving.online_features import OnlineFeatures
 from serving.popular_answer import OutageLog, answer_by_popularity
 from serving.ranking import Ranking, list_items
 from serving.request import Request, Requests
-from serving.request_context import NOTHING, Context
+from serving.request_context import NO_WEIGHTS, NOTHING, Context
 from serving.served_log import ServedLog
 from serving.served_table import offer_served
 from serving.similar_items import find_similar
@@ -129,6 +129,7 @@ class Recommender:
         filter: str | None = None,
         explain: bool = False,
         context: Context = NOTHING,
+        objective: Mapping[str, float] = NO_WEIGHTS,
         variety: Mapping[str, Any] = NOTHING,
         request_id: str | None = None,
     ) -> Recommendations:
@@ -140,7 +141,8 @@ class Recommender:
         Cold start: an unknown user gets popular and fresh items in the ranker's order, and with a
         query also items near to it. A user who only has a profile gets the same items, ranked with
         the profile. A missing online store or encoder is no error: see `Recommendations`.
-        `context` is of the form that `ContextColumns.check` gives. `variety` has keys of
+        `context` is of the form that `ContextColumns.check` gives. `objective` has weights in
+        place of `satisfaction` and `value` of the data set. `variety` has keys of
         `intake.variety_settings.Variety`; a column without categories is a `VarietyError`. By
         `request_id` what an answer explores can be drawn again.
         """
@@ -151,6 +153,7 @@ class Recommender:
             explain=explain,
             context=context,
             filter=filter,
+            objective=objective,
             variety=variety,
             request_id=request_id,
         )
@@ -274,7 +277,7 @@ class Recommender:
         if self._live.is_behind() or not is_whole:
             request.failures.append(STORE_INCOMPLETE)
         with span("rank"), self._turns:
-            ordered = self._ranking.order(request.catalogue, candidates, slate)
+            ordered = self._ranking.order(request.catalogue, candidates, slate, request.objective)
             tried = ordered.best(request.catalogue, candidates, request.variety, n, request.name)
             items = list_items(
                 request.catalogue, candidates, slate, ordered, tried, explain=request.explain

@@ -15,7 +15,7 @@ from serving.answers import QUERY_NOT_ENCODED, RankedItem, Recommendations, User
 from serving.catalogue import Catalogue
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.query import Query, read_query
-from serving.request_context import NOTHING, Context
+from serving.request_context import NO_WEIGHTS, NOTHING, Context
 from serving.variety.spread import require_columns
 from transformations.embedder import Embedder
 
@@ -30,6 +30,7 @@ class Request:
     started : of the performance counter, seconds
     model : the version that answers
     passing : (n,) catalogue rows that may come back, None for all
+    objective : by name what the order serves, in place of what the data set says, see `Ranking`
     variety : how the answer is spread
     name : of the request, by which what is drawn for it can be drawn again
     """
@@ -44,6 +45,7 @@ class Request:
     context: Context
     model: str | None
     passing: NDArray[np.bool_] | None
+    objective: Mapping[str, float]
     variety: Variety
     name: str
 
@@ -96,6 +98,7 @@ class Requests:
         explain: bool = False,
         context: Context = NOTHING,
         filter: str | None = None,
+        objective: Mapping[str, float] = NO_WEIGHTS,
         variety: Mapping[str, Any] = NOTHING,
         request_id: str | None = None,
     ) -> Request:
@@ -118,6 +121,7 @@ class Requests:
             context=context,
             model=self._model,
             passing=catalogue.passing(filter, now),
+            objective=objective,
             variety=wanted,
             name=request_id or uuid.uuid4().hex,
         )

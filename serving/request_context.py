@@ -7,6 +7,7 @@ from intake.context import ContextColumns, Value, context_column
 
 Context = Mapping[str, Value]
 NOTHING: Context = {}
+NO_WEIGHTS: Mapping[str, float] = {}
 
 
 def with_context(

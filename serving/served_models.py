@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from feast_fusion.errors import FeatureNotFoundError
 from serving.answers import Recommendations
+from serving.catalogue import Catalogue
 from serving.catalogue_watch import CatalogueWatch
 from serving.recommender import Recommender
 from serving.shadow_scoring import ShadowScoring
@@ -98,17 +100,38 @@ class ServedModels(AbstractContextManager["ServedModels"]):
         for model in self._answering.models.values():
             model.watch.refresh()
 
-    def of(self, user_id: str) -> Recommender:
-        """The recommender of a user."""
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items as the main version has them now."""
         answering = self._answering
-        return answering.models[answering.promoted.version_of(user_id)].recommender
+        return answering.models[answering.promoted.main].watch.current
 
-    def recommend(self, user_id: str, n: int, **options: Any) -> Recommendations:
-        """As `Recommender.recommend`, which the shadow is asked too."""
+    def of(self, user_id: str, version: str | None = None) -> Recommender:
+        """The recommender of a user, or of a version.
+
+        Raises
+        ------
+        FeatureNotFoundError
+            The version does not answer here, nor is it the shadow.
+        """
         answering = self._answering
-        name = answering.promoted.version_of(user_id)
-        answer = answering.models[name].recommender.recommend(user_id, n, **options)
-        if answering.promoted.shadow is not None:
+        name = version or answering.promoted.version_of(user_id)
+        found = answering.models.get(name)
+        if found is None:
+            expected = " or ".join(sorted(answering.models))
+            raise FeatureNotFoundError(
+                f"model: got a version that is not promoted, expected {expected}, or none. "
+                "feast-fusion models list has all; promote one to ask it."
+            )
+        return found.recommender
+
+    def recommend(
+        self, user_id: str, n: int, *, version: str | None = None, **options: Any
+    ) -> Recommendations:
+        """As `Recommender.recommend`, which the shadow is asked too, unless a version is named."""
+        answering = self._answering
+        answer = self.of(user_id, version).recommend(user_id, n, **options)
+        if answering.promoted.shadow is not None and version is None:
             shadow = answering.models[answering.promoted.shadow].recommender
             self.shadowed.offer(lambda: shadow.recommend(user_id, n, **options), answer)
         return answer

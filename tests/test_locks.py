@@ -19,7 +19,7 @@ def pins(name: str) -> dict[str, str]:
 
 
 PLAIN, SCALE = pins("requirements.lock"), pins("requirements.scale.lock")
-DOCS = pins("requirements.docs.lock")
+BROWSER, DOCS = pins("requirements.browser.lock"), pins("requirements.docs.lock")
 
 
 def asked_by(extra: str) -> list[Requirement]:
@@ -36,7 +36,12 @@ def asked_by(extra: str) -> list[Requirement]:
 
 @pytest.mark.parametrize(
     ("extra", "pinned"),
-    [("dev", PLAIN), ("dev-scale", PLAIN | SCALE), ("docs", PLAIN | DOCS)],
+    [
+        ("dev", PLAIN),
+        ("dev-browser", PLAIN | BROWSER),
+        ("dev-scale", PLAIN | SCALE),
+        ("docs", PLAIN | DOCS),
+    ],
 )
 def test_a_lock_pins_what_is_asked_for(extra: str, pinned: dict[str, str]) -> None:
     asked = [*map(Requirement, DECLARED["dependencies"]), *asked_by(extra)]
@@ -47,6 +52,6 @@ def test_a_lock_pins_what_is_asked_for(extra: str, pinned: dict[str, str]) -> No
 
 
 def test_the_plain_environment_has_none_of_the_others() -> None:
-    assert PLAIN.keys() & (SCALE.keys() | DOCS.keys()) == set()
+    assert PLAIN.keys() & (BROWSER.keys() | DOCS.keys() | SCALE.keys()) == set()
     heavy = {"ray", "pysail", "pyspark-client", "pyiceberg", "moto"}
     assert heavy <= SCALE.keys()

@@ -10,10 +10,12 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from feast_fusion.client.replies import (
+    ItemRecord,
     Recommendations,
     RowSubmission,
     SimilarItems,
     Submission,
+    UserHistory,
 )
 
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
@@ -45,10 +47,13 @@ def recommend(
     explain: bool,
     context: Context | None,
     variety: Mapping[str, Any] | None,
+    objective: Mapping[str, float] | None,
+    model: str | None,
 ) -> Call[Recommendations]:
     """See `Client.recommend`."""
     asked = {"query": query, "filter": filter, "explain": explain, "context": context}
-    body = {"user_id": user_id, "n": n, "exclude": [*exclude], **asked, **(variety or {})}
+    orders = {"objective": objective or {}, "model": model, **(variety or {})}
+    body = {"user_id": user_id, "n": n, "exclude": [*exclude], **asked, **orders}
     return Call("/recommend", body, Recommendations)
 
 
@@ -70,6 +75,16 @@ def similar(
     """See `Client.similar`."""
     body = {"item_id": item_id, "text": text, "n": n, "filter": filter}
     return Call("/similar", body, SimilarItems)
+
+
+def item(item_id: str) -> Call[ItemRecord]:
+    """See `Client.item`."""
+    return Call(f"/items/{quote(item_id, safe='')}", None, ItemRecord, "GET")
+
+
+def history(user_id: str, n: int) -> Call[UserHistory]:
+    """See `Client.history`."""
+    return Call(f"/users/{quote(user_id, safe='')}/history?n={n}", None, UserHistory, "GET")
 
 
 def send_events(events: Iterable[Mapping[str, Any]], wait_ms: int) -> Call[Submission]:

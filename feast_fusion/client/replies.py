@@ -1,6 +1,7 @@
 """What the service answers, as checked objects; what a newer service adds is left out."""
 
-from typing import Literal
+from datetime import datetime
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -59,6 +60,35 @@ class SimilarItems(_Reply):
     """Nearest first."""
 
     items: tuple[SimilarItem, ...]
+
+
+class ItemRecord(_Reply):
+    """An item as the service has it now; see its /docs."""
+
+    item: dict[str, Any]
+    attributes: dict[str, Any]
+    statistics: dict[str, Any]
+    title: str | None
+    is_available: bool
+    is_encoded: bool
+
+
+class PastEvent(_Reply):
+    """One event of a user, as it counts."""
+
+    item_id: str
+    title: str | None
+    value: float | None
+    positive: bool
+    event_timestamp: datetime
+
+
+class UserHistory(_Reply):
+    """The newest event first."""
+
+    user_id: str
+    user: str
+    events: tuple[PastEvent, ...]
 
 
 class Outcome(_Reply):

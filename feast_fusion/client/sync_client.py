@@ -7,7 +7,14 @@ from typing import Any, Self
 from feast_fusion.client import calls
 from feast_fusion.client.calls import Call, Context, ReplyT
 from feast_fusion.client.refusal import ServiceError, wait_s
-from feast_fusion.client.replies import Recommendations, RowSubmission, SimilarItem, Submission
+from feast_fusion.client.replies import (
+    ItemRecord,
+    PastEvent,
+    Recommendations,
+    RowSubmission,
+    SimilarItem,
+    Submission,
+)
 from feast_fusion.client.transport import away, named, options, read
 from feast_fusion.errors import extra_required
 
@@ -60,14 +67,28 @@ class Client:
         explain: bool = False,
         context: Context | None = None,
         variety: Mapping[str, Any] | None = None,
+        objective: Mapping[str, float] | None = None,
+        model: str | None = None,
         request_id: str | None = None,
     ) -> Recommendations:
         """The `n` items of the catalogue that the user will like most, best first.
 
-        `variety` has any of `diversity`, `calibrated`, `max_per` and `explore`, see /docs.
+        `variety` has any of `diversity`, `calibrated`, `max_per` and `explore`, `objective` of
+        `satisfaction` and `value`; `model` is a promoted version or the shadow: see /docs.
         """
         return self._ask(
-            calls.recommend(user_id, n, query, filter, exclude, explain, context, variety),
+            calls.recommend(
+                user_id,
+                n,
+                query,
+                filter,
+                exclude,
+                explain,
+                context,
+                variety,
+                objective,
+                model,
+            ),
             request_id,
         )
 
@@ -95,6 +116,16 @@ class Client:
     ) -> tuple[SimilarItem, ...]:
         """The nearest items to an item or to a text, one of which is given."""
         return (self._ask(calls.similar(item_id, text, n, filter), request_id)).items
+
+    def item(self, item_id: str, *, request_id: str | None = None) -> ItemRecord:
+        """The newest columns of an item, its statistics, and whether it may be recommended."""
+        return self._ask(calls.item(item_id), request_id)
+
+    def history(
+        self, user_id: str, n: int = 50, *, request_id: str | None = None
+    ) -> tuple[PastEvent, ...]:
+        """The user's newest events, live ones too; the newest first."""
+        return (self._ask(calls.history(user_id, n), request_id)).events
 
     def send_events(
         self,

@@ -10,20 +10,26 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from prometheus_client.registry import Collector
 from starlette.responses import PlainTextResponse
 
+from intake.dataset import Dataset
 from serving.answers import Recommendations
 from serving.http.docs_page import SCHEMA, add_docs
 from serving.http.embeddings import EmbeddingsAnswer, Models, TextEncoding
 from serving.http.gate import RequestGate
+from serving.http.lookups import FoundUsers, Lookups
 from serving.http.metric_peers import MetricPeers
+from serving.http.page_files import add_page
 from serving.http.problems import describe_problems, install_problems
 from serving.http.routes import Health, Routes, SimilarItems
 from serving.http.row_routes import RowRoutes
 from serving.http.settings import ServiceSettings
+from serving.http.status import Status
+from serving.item_record import ItemRecord
 from serving.live.acceptance import Submission
 from serving.live.event_intake import EventIntake
 from serving.posted.row_intake import RowIntake
 from serving.posted.row_outcome import RowSubmission
 from serving.served_models import ServedModels
+from serving.user_history import UserHistory
 
 
 def create_app(
@@ -32,6 +38,7 @@ def create_app(
     rows: RowIntake,
     encoding: TextEncoding,
     below: Collector,
+    dataset: Dataset,
     settings: ServiceSettings,
     peers: MetricPeers | None = None,
 ) -> FastAPI:
@@ -41,10 +48,12 @@ def create_app(
     ----------
     encoding : what /v1/embeddings answers with
     below : the metrics of all this
+    dataset : what it is about
     peers : the other processes of the port, None where this one is alone
     """
-    routes = Routes(models, intake, encoding, settings, peers)
+    routes = Routes(models, intake, encoding, dataset, settings, peers)
     row_routes = RowRoutes(rows, settings, routes.metrics)
+    lookups = Lookups(models, settings, routes.metrics)
     routes.metrics.watch_library(below, settings.deadline_ms)
     app = FastAPI(
         title="feast-fusion",
@@ -55,7 +64,7 @@ def create_app(
         openapi_url=SCHEMA if settings.docs else None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
-        lifespan=partial(_lifespan, routes, row_routes),
+        lifespan=partial(_lifespan, routes, row_routes, lookups),
         # its records hold what was asked
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
@@ -63,19 +72,24 @@ def create_app(
     install_problems(app)
     if settings.docs:
         add_docs(app)
-    _add_routes(app, routes, row_routes, needs_key=settings.api_key is not None)
+    add_page(app)
+    _add_routes(app, routes, row_routes, lookups, needs_key=settings.api_key is not None)
     return app
 
 
 @asynccontextmanager
-async def _lifespan(routes: Routes, row_routes: RowRoutes, _: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(
+    routes: Routes, rows: RowRoutes, lookups: Lookups, _: FastAPI
+) -> AsyncIterator[None]:
     """What was taken on is finished before the application ends."""
     yield
-    await row_routes.close()
-    await routes.close()
+    for each in (lookups, rows, routes):
+        await each.close()
 
 
-def _add_routes(app: FastAPI, routes: Routes, rows: RowRoutes, *, needs_key: bool) -> None:
+def _add_routes(
+    app: FastAPI, routes: Routes, rows: RowRoutes, lookups: Lookups, *, needs_key: bool
+) -> None:
     # The gate checks keys; these two put the fields for a key on the documentation's page.
     bearer, header = HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False)
     key = [Depends(bearer), Depends(header)] if needs_key else []
@@ -97,6 +111,10 @@ def _add_routes(app: FastAPI, routes: Routes, rows: RowRoutes, *, needs_key: boo
     posts.post("/users", response_model=RowSubmission)(rows.post_users)
     posts.patch("/users/{user_id:path}", response_model=RowSubmission)(rows.patch_user)
     posts.post("/v1/embeddings", response_model=EmbeddingsAnswer)(routes.embed)
+    gets.get("/users", response_model=FoundUsers)(lookups.users)
+    gets.get("/users/{user_id:path}/history", response_model=UserHistory)(lookups.history)
+    gets.get("/items/{item_id:path}", response_model=ItemRecord)(lookups.item)
+    gets.get("/status", response_model=Status)(routes.show_status)
     gets.get("/v1/models", response_model=Models)(routes.list_models)
     gets.get("/metrics", response_class=PlainTextResponse)(routes.show_metrics)
     app.get("/health/live", response_model=Health)(routes.live)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.http.docs_page import FILES, PAGE, SCHEMA
 from serving.http.json_lines import describe_error
+from serving.http.page_files import HOME, PAGE_FILES
 from serving.http.problems import busy_response, is_openai, problem_response
 from serving.http.request_ids import HEADER, name_request
 from serving.http.request_spans import describe_answer, request_span
@@ -22,6 +23,7 @@ from serving.http.service_metrics import ServiceMetrics
 from serving.http.settings import ServiceSettings
 
 HEALTH = ("/health/live", "/health/ready")
+_OPEN = (*HEALTH, PAGE, SCHEMA, HOME)  # hold nothing secret; the page asks for a key itself
 
 _UNCOUNTED = "uncounted"  # a full service must still say that it is full
 _KINDS = {
@@ -81,7 +83,7 @@ class RequestGate:
                 f"Host: got {host!r}, expected one of {expected}. Call the service by one, or "
                 "start it with --allowed-host.",
             )
-        is_open = path in (*HEALTH, PAGE, SCHEMA) or path.startswith(FILES)
+        is_open = path in _OPEN or path.startswith((FILES, PAGE_FILES))
         if self._key is not None and not is_open and not self._knows_key(headers):
             return problem_response(
                 401,

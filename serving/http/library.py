@@ -6,6 +6,7 @@ from functools import partial
 
 from feast import FeatureStore
 
+from intake.dataset import Dataset
 from intake.event import EVENT_FORMAT
 from intake.journal import Journal
 from intake.posted.posted_row import ROW_FORMAT
@@ -24,7 +25,7 @@ from serving.served_models import ServedModels
 from transformations.embedder import Embedder
 from transformations.folded_rows import fold_posted
 
-Library = tuple[ServedModels, EventIntake, RowIntake, TextEncoding, LibraryMetrics]
+Library = tuple[ServedModels, EventIntake, RowIntake, TextEncoding, LibraryMetrics, Dataset]
 
 
 @contextmanager
@@ -61,7 +62,8 @@ def open_library(
         intake = stack.enter_context(EventIntake(Journal(workspace.events, EVENT_FORMAT), features))
         rows = stack.enter_context(_open_rows(workspace, store, models, features))
         metrics = LibraryMetrics(workspace, store, models, log)
-        yield models, intake, rows, TextEncoding(lambda: models.main.embedder), metrics
+        encoding = TextEncoding(lambda: models.main.embedder)
+        yield models, intake, rows, encoding, metrics, workspace.dataset
 
 
 def _open_rows(

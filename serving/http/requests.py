@@ -40,6 +40,7 @@ Filter = Annotated[
 ]
 Count = Annotated[int, Field(ge=1, le=MAX_N)]
 Share = Annotated[float, Field(ge=0, le=1)]
+ObjectiveWeight = Annotated[float, Field(ge=0, le=100)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -84,6 +85,21 @@ class VarietyBody(_Body):
         return {name: getattr(self, name) for name in VarietyBody.model_fields}
 
 
+class ObjectiveBody(_Body):
+    """What the order serves beside the next choice; left out: as [ranker] of the data set says."""
+
+    satisfaction: ObjectiveWeight | None = Field(
+        default=None, description="Weight of how likely an item is liked once chosen."
+    )
+    value: ObjectiveWeight | None = Field(
+        default=None, description="Weight of what the events of an item are worth."
+    )
+
+    def weights(self) -> dict[str, float]:
+        """Those that are given, by name."""
+        return self.model_dump(exclude_none=True)
+
+
 class RecommendRequest(VarietyBody):
     """Top n of the catalogue for one user."""
 
@@ -96,6 +112,11 @@ class RecommendRequest(VarietyBody):
     )
     explain: bool = Field(default=False, description="Say per item why it is there.")
     context: Context = None
+    objective: ObjectiveBody = ObjectiveBody()
+    model: Identifier | None = Field(
+        default=None,
+        description="A version that is promoted or the shadow, see /status; left out: the user's.",
+    )
 
 
 class RankRequest(_Body):

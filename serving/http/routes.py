@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -15,9 +15,12 @@ from starlette.responses import JSONResponse, Response
 
 from feast_fusion.errors import SchemaError, StoreUnavailableError
 from feast_fusion.tracing import span
+from intake.dataset import Dataset
 from serving.answers import OVERLOADED, Recommendations, SimilarItem
 from serving.http.embeddings import TextEncoding
 from serving.http.metric_peers import MetricPeers
+from serving.http.metric_reading import MetricReading
+from serving.http.overload import within
 from serving.http.problems import ProblemError, busy_response
 from serving.http.readiness import Readiness
 from serving.http.request_ids import request_id
@@ -33,14 +36,14 @@ from serving.http.requests import (
 )
 from serving.http.service_metrics import ServiceMetrics
 from serving.http.settings import ServiceSettings
-from serving.http.work_queue import DeadlineExceededError, WorkQueue
+from serving.http.status import describe_dataset, describe_status
+from serving.http.work_queue import DeadlineExceededError
 from serving.live.acceptance import Acceptance
 from serving.live.event_intake import EventIntake
 from serving.request_context import Context
 from serving.served_models import ServedModels
 
 _EMBEDDING_THREADS = 16  # they wait for each other, so that their texts are encoded together
-_T = TypeVar("_T")
 
 
 class Health(BaseModel):
@@ -63,12 +66,13 @@ class Routes:
         models: ServedModels,
         intake: EventIntake,
         encoding: TextEncoding,
+        dataset: Dataset,
         settings: ServiceSettings,
         peers: MetricPeers | None,
     ) -> None:
         self.metrics = ServiceMetrics(peers)
         self._models, self._intake = models, intake
-        self._encoding, self._settings = encoding, settings
+        self._encoding, self._dataset, self._settings = encoding, dataset, settings
         self._ranking = self.metrics.new_queue("rank", settings.rank_threads)
         self._taking = self.metrics.new_queue("events", settings.event_threads)
         self._embedding = self.metrics.new_queue("embed", _EMBEDDING_THREADS)
@@ -92,10 +96,12 @@ class Routes:
             exclude=body.exclude,
             explain=body.explain,
             context=self._context_of(body),
+            objective=body.objective.weights(),
             variety=body.variety(),
             request_id=request_id.get(),
+            version=body.model,
         )
-        popular = self._models.of(body.user_id).recommend_popular
+        popular = self._models.of(body.user_id, body.model).recommend_popular
         instead = partial(
             popular,
             body.user_id,
@@ -141,12 +147,12 @@ class Routes:
             )
             return to_json({"items": found})
 
-        return _json(await self._within(self._ranking, self._settings.deadline_ms / 1000, find))
+        return _json(await within(self._ranking, self._settings.deadline_ms / 1000, find))
 
     async def post_events(self, body: EventsRequest) -> Response:
         """Interactions that happened: on disk when this answers, then in the features."""
         # Not begun is not written, so a client may try again; what has begun is waited for.
-        taken = await self._within(
+        taken = await within(
             self._taking,
             None,
             partial(self._accept, body.events),
@@ -175,7 +181,7 @@ class Routes:
         self._encoding.require(body)
         deadline_s = self._settings.embedding_deadline_ms / 1000
         answer = partial(self._encoding.answer, body, deadline_s)
-        return _json(await self._within(self._embedding, deadline_s, answer))
+        return _json(await within(self._embedding, deadline_s, answer))
 
     async def list_models(self) -> Response:
         """The names of the encoder, which /v1/embeddings takes."""
@@ -191,6 +197,18 @@ class Routes:
         if missing is not None:
             return busy_response(503, f"Not ready: {missing}")
         return JSONResponse({"status": "ready"})
+
+    async def show_status(self) -> Response:
+        """How the service is, of all its processes: the numbers of /metrics, read for a person."""
+        missing = await self._readiness.missing()
+
+        def describe() -> str:
+            reading = MetricReading(self.metrics.render().decode())
+            models, values = self._models, self._intake.value_range
+            dataset = describe_dataset(self._dataset, models.catalogue, values)
+            return describe_status(reading, models, dataset, missing).model_dump_json()
+
+        return _json(await asyncio.to_thread(describe))
 
     async def show_metrics(self) -> Response:
         """Counts and times in Prometheus' format."""
@@ -231,19 +249,6 @@ class Routes:
             request.state.degraded = True
             self.metrics.add_degraded(found.reasons)
         return _json(body)
-
-    async def _within(
-        self,
-        queue: WorkQueue,
-        deadline_s: float | None,
-        call: Callable[[], _T],
-        begin_s: float | None = None,
-    ) -> _T:
-        try:
-            return await queue.run(deadline_s, call, begin_s=begin_s)
-        except DeadlineExceededError as error:
-            detail = f"The answer was {error}: the service is overloaded. Try again later."
-            raise ProblemError(503, detail, headers={"Retry-After": "1"}) from None
 
 
 def _nothing_accepted(taken: Acceptance) -> ProblemError:

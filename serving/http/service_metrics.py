@@ -96,7 +96,7 @@ class ServiceMetrics:
         )
         self._waiting = Gauge(
             "fusion_queue_waiting",
-            "Calls that wait for a thread, by queue (rank, events, rows, embed, ready).",
+            "Calls that wait for a thread, by queue (rank, events, rows, embed, lookups, ready).",
             ["queue"],
             registry=self.registry,
         )

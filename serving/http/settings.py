@@ -41,7 +41,8 @@ class ServiceSettings(BaseModel):
     max_body_bytes : a larger body is answered 413 before it is read to the end
     body_timeout_ms : a slower body is answered 408
     allowed_hosts : names that a request may call this service by; None for any
-    api_key : asked of every request but the health checks and the documentation; None asks nobody
+    api_key : asked of every request but the health checks, the documentation and the files of the
+        page; None asks nobody
     docs : whether /docs and /openapi.json exist; they need no key, for they hold nothing secret
     log_requests : whether each request leaves a line in the log
     """

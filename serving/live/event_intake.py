@@ -144,6 +144,11 @@ class EventIntake(AbstractContextManager["EventIntake"]):
             )
 
     @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The least and the greatest value of the prepared events; None where none has one."""
+        return self._features.history.events.value_range
+
+    @property
     def is_behind(self) -> bool:
         """Whether Redis has less than the journal: at first, and when it lost something."""
         return self._features.is_behind

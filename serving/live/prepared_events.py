@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -49,6 +50,12 @@ class PreparedEvents:
             self._event_type.take(at).to_pylist(),
         )
         return list(map(Occurrence, *columns))
+
+    @cached_property
+    def value_range(self) -> tuple[float, float] | None:
+        """The least and the greatest value; None where no interaction has one."""
+        known = self._value[np.isfinite(self._value)]
+        return (float(known.min()), float(known.max())) if len(known) else None
 
     def has_user(self, user_id: str) -> bool:
         """Whether an interaction is of the user."""

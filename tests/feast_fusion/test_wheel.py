@@ -159,6 +159,7 @@ def test_the_application_is_packed_inside_the_library(plain: BareEnvironment) ->
         assert not plain.has(name), "a folder of the user may be called so"
     packed = plain.path_of("feast_fusion").with_name("application")
     assert (packed / "feature_repo" / "feature_store.yaml").is_file()
+    assert (packed / "serving" / "http" / "page" / "index.html").is_file()
     program = "import sys; sys.path.insert(0, sys.argv[1]); import cli, intake.dataset"
     plain.run(packed.parent, "python", "-c", program, str(packed))
 

@@ -220,6 +220,11 @@ def test_our_own_clients_ask_everything(service: Service) -> None:
             client.send_events([event | {"item_id": "none", "event_id": "e10"}], wait_ms=0)
         assert refused.value.status == 422 and refused.value.request_id
         again = client.recommend("u3", n=4)
+        weighed = client.recommend("u3", n=4, objective={"satisfaction": 100}, model=again.model)
+        assert weighed.items != again.items and weighed.model == again.model
+        assert client.item("f1").item["year"] == 1951
+        newest = client.history("u3", n=1)[0]
+        assert (newest.item_id, newest.value) == (answer.items[0].item_id, 5)
     assert answer.items[0].item_id not in {item.item_id for item in again.items}
 
     async def ask() -> tuple[Recommendations, ...]:

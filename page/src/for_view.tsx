@@ -1,0 +1,71 @@
+// What is recommended to one user, and how it follows what the user does.
+
+import { AnswerFacts, AnswerNotes } from "./answer_notes";
+import { useAnswer } from "./asking";
+import { Controls } from "./controls";
+import { Feedback } from "./feedback";
+import { HistoryList } from "./history_list";
+import { addressOf, go, type Place } from "./place";
+import { RankedList } from "./ranked_list";
+import { service } from "./service";
+import type { Dataset } from "./shapes";
+import { UserPicker } from "./user_picker";
+import { Welcome } from "./welcome";
+import { readWish } from "./wish";
+
+export function ForView({ place, dataset }: { place: Place; dataset: Dataset }) {
+  if (!place.id) return <Welcome />;
+  return <ForUser userId={place.id} options={place.options} dataset={dataset} />;
+}
+
+interface Props {
+  userId: string;
+  options: URLSearchParams;
+  dataset: Dataset;
+}
+
+function ForUser({ userId, options, dataset }: Props) {
+  const wish = readWish(userId, options);
+  const found = useAnswer(JSON.stringify(wish), (signal) => service.recommend(wish, signal));
+  const history = useAnswer(userId, (signal) => service.history(userId, signal));
+  const follow = () => {
+    found.again();
+    history.again();
+  };
+  const answer = found.answer?.user_id === userId ? found.answer : null;
+  return (
+    <div class="columns">
+      <aside aria-label="User">
+        <UserPicker userId={userId} onPick={(picked) => go(addressOf("for", picked, options))} />
+        <HistoryList history={history} userId={userId} options={options} dataset={dataset} />
+      </aside>
+      <section aria-labelledby="list">
+        <div class="title">
+          <h1 id="list">For {userId}</h1>
+          {answer && <AnswerFacts answer={answer} />}
+        </div>
+        <Controls
+          dataset={dataset}
+          options={options}
+          problem={found.problem}
+          onChange={(asked) => go(addressOf("for", userId, asked))}
+        />
+        <AnswerNotes answer={answer} problem={found.problem} />
+        {answer && answer.items.length === 0 && (
+          <p class="note">No item is left: what passes the filter was had or is not available.</p>
+        )}
+        {answer && (
+          <RankedList
+            items={answer.items}
+            userId={userId}
+            options={options}
+            isBusy={found.isWaiting}
+            beside={(item) => (
+              <Feedback userId={userId} item={item} dataset={dataset} onApplied={follow} />
+            )}
+          />
+        )}
+      </section>
+    </div>
+  );
+}
