@@ -46,6 +46,7 @@ N_CATALOGUE = 100_000
 TARGET_EVENTS = 2_000
 EVENTS_PER_REQUEST = 20
 SHARES = (0.5, 0.01, 0.001)  # of the items that pass a filter
+QUERIES = ("a horror film", "robots in space", "by Hitchcock, not violent")
 TARGETS = (
     "rank: p50 at most the floor",
     "rank over HTTP: p50 at most 1.5 times the floor; recommend of 100,000: 1.2 times",
@@ -144,7 +145,8 @@ def measure_large(workspace: Workspace, folder: Path, user: str, size: Size) -> 
             _warm(store, lambda: recommender.recommend(user))
             calls = {"floor": floor, name: lambda: recommender.recommend(user)}
             cases = _cases(name, alternate(calls, size.rounds), 1)
-            return cases + measure_filtered(recommender, user, large, size)
+            cases += measure_filtered(recommender, user, large, size)
+            return cases + measure_queried(recommender, user, size)
 
 
 def measure_filtered(
@@ -159,11 +161,24 @@ def measure_filtered(
     calls[f"{passing:.2%} pass, a filter not seen before"] = lambda: recommender.recommend(
         user, filter=f"{condition}.{next(numbered)}"
     )
+    return _beside("unfiltered", calls, size)
+
+
+def measure_queried(recommender: Recommender, user: str, size: Size) -> list[Case]:
+    """The same with queries, beside none; a text is encoded once."""
+    calls: dict[str, Call] = {"no query": lambda: recommender.recommend(user)}
+    for query in QUERIES:
+        calls[f"query: {query}"] = partial(recommender.recommend, user, query=query)
+    return _beside("no query", calls, size)
+
+
+def _beside(reference: str, calls: dict[str, Call], size: Size) -> list[Case]:
+    """The median of each call, beside that of one of them."""
     seconds = alternate(calls, size.rounds)
     p50 = {name: float(np.median(each)) * 1e3 for name, each in seconds.items()}
-    unfiltered = {"unfiltered": p50.pop("unfiltered")}
+    other = {reference: p50.pop(reference)}
     return [
-        compared(f"recommend of 100,000, {name}", "p50", "ms", ours, unfiltered, {})
+        compared(f"recommend of 100,000, {name}", "p50", "ms", ours, other, {})
         for name, ours in p50.items()
     ]
 

@@ -22,7 +22,7 @@ _File = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="Also every baseline, and cold items.")
+@click.option("--all", "everything", is_flag=True, help="Also baselines, cold items, queries.")
 @click.option("--ablations", is_flag=True, help="Also ablations, learning curves, text: 40 fits.")
 @click.option("--json", "json_path", type=_File, help="Write all figures to this file.")
 @click.option("--html", "html_path", type=_File, help="Write the report as one page.")

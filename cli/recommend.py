@@ -149,11 +149,23 @@ def recommend_to(
         return [recommender.recommend(user, n, **options) for user in users]
 
 
+_SHOWN = 8  # of what was understood
 _USERS = {
     "known": "",
     "profile_only": " (only a profile is known of this user)",
     "unknown": " (nothing known of this user: popular and new items)",
 }
+
+
+def _understood(answer: "Recommendations") -> str:
+    """Such as "genres Horror; not genres War (by meaning)"; the first ones of many."""
+    found = [
+        f"{'not ' if each.sense == 'refused' else ''}{each.column} {each.value}"
+        f"{' (by meaning)' if each.by == 'meaning' else ''}"
+        for each in answer.understood
+    ]
+    more = [f"{len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    return "; ".join([*found[:_SHOWN], *more])
 
 
 def answer_lines(answer: "Recommendations") -> list[str]:
@@ -163,6 +175,7 @@ def answer_lines(answer: "Recommendations") -> list[str]:
         f"{answer.n_candidates} candidates in {answer.latency_ms:.0f} ms"
     ]
     lines += [f"Degraded: {reason}." for reason in answer.reasons]
+    lines += [f"Understood: {_understood(answer)}."] if answer.understood else []
     lines += [f"Of this user: {answer.portrait}"] if answer.portrait else []
     for rank, item in enumerate(answer.items, start=1):
         lines.append(f"{rank:>3}. {item.title or item.item_id:<50} {item.score:.3f}")

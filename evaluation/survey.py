@@ -15,11 +15,12 @@ from evaluation.choice_reliability import ChoiceReliability
 from evaluation.cold_items import measure_cold_items
 from evaluation.cold_model import ColdModel
 from evaluation.contest import Contest, hold_contest
+from evaluation.named_values import measure_named
 from evaluation.past import PastRanks, Tell
 from evaluation.pointwise import evaluate_ranker
 from evaluation.protocol import TEST_LIMIT, Part, Queries, next_positives
 from evaluation.recipe import Recipe
-from evaluation.report.document import ColdItems, Pointwise, Report, Worth
+from evaluation.report.document import ColdItems, Named, Pointwise, Report, Worth
 from evaluation.text_worth import measure_found_by_text, measure_liked_by_text
 from evaluation.trade_off import TradeOffs
 from evaluation.variants import measure_ablations, measure_learning
@@ -31,6 +32,7 @@ from serving.past import PastRecommender
 from training.next_item.fit_log import StoredLog
 from training.next_item.item_side import text_vectors
 from training.ranker.artifact import Artifact
+from transformations.embedder import Embedder
 from transformations.names import ranker_service
 
 Progress = Callable[[str, int, int], None]
@@ -46,7 +48,7 @@ class Survey:
     Attributes
     ----------
     artifact : fitted without the test part of the events
-    everything : also every baseline, and cold items: a fit for each of three seeds
+    everything : also every baseline, cold items (a fit for each of three seeds), and queries
     ablations : also ablations, learning curves, and what text is worth: about forty fits
     seed : of the drawn queries and of the models
     progress : called with what is measured, how much of it is done, and of how much
@@ -88,7 +90,8 @@ class Survey:
             choice_scores=reliability.section(),
         )
         if self.everything:
-            report = report.model_copy(update={"cold_items": self._cold_items()})
+            found = {"cold_items": self._cold_items(), "named": self._named()}
+            report = report.model_copy(update=found)
         if self.ablations:
             report = report.model_copy(update={**self._ablations(), "text": self._text()})
         return report, contests[0].ranks
@@ -134,6 +137,11 @@ class Survey:
         self.progress("cold items", 0, 1)
         ours = {"ours": ColdModel(recipe, self.seed)}
         return measure_cold_items(self._log.events, vectors, ours, how=self._by_time)
+
+    def _named(self) -> list[Named]:
+        recommender = PastRecommender(self.workspace, self.store, self.artifact)
+        embedder = Embedder(self.workspace, self.artifact.encoder_id)
+        return measure_named(recommender, embedder, self._log.events, self.progress)
 
     def _text(self) -> list[Worth]:
         """Of the ranker only where it reads text and something beside it."""

@@ -18,6 +18,18 @@ def placeholders(template: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(PLACEHOLDER.findall(template)))
 
 
+def words_before(template: str) -> dict[str, str]:
+    """By column the literal text between it and the placeholder before it.
+
+    Examples
+    --------
+    >>> words_before("{title}. Directed by {director}.")
+    {'title': '', 'director': '. Directed by '}
+    """
+    literals = PLACEHOLDER.split(template)
+    return dict(zip(literals[1::2], literals[::2], strict=False))
+
+
 def require_whole_braces(template: str) -> str:
     """The template itself.
 

@@ -8,6 +8,8 @@ UserKind = Literal["known", "profile_only", "unknown"]
 # full: somebody has acted on it; text_only: described, nobody has; none: no feature at all.
 ItemKind = Literal["full", "text_only", "none"]
 ReasonKind = Literal["source", "liked", "signal", "fact"]
+Sense = Literal["wanted", "refused"]
+Recognition = Literal["name", "meaning"]
 
 STORE_UNAVAILABLE = "online store unavailable"
 STORE_EMPTY = "online store empty"
@@ -69,6 +71,23 @@ class RankedItem:
 
 
 @dataclass(frozen=True)
+class Understood:
+    """A value of a column that a query asks for.
+
+    Attributes
+    ----------
+    value : as items have it; of years as a span, such as "1990 to 1999"
+    sense : refused is what stands behind "not", "without" and the like
+    by : whether the words are its name, or part of it, or mean it, as "cartoons" means "Animation"
+    """
+
+    column: str
+    value: str
+    sense: Sense
+    by: Recognition
+
+
+@dataclass(frozen=True)
 class Recommendations:
     """An answer, best item first.
 
@@ -82,6 +101,7 @@ class Recommendations:
     portrait : what a language model wrote of the user, where there is one; filled when asked to
         explain
     model : the version that answered
+    understood : what a query was taken to ask for, where it names or means values of columns
     """
 
     user_id: str
@@ -93,6 +113,7 @@ class Recommendations:
     latency_ms: float
     portrait: str | None = None
     model: str | None = None
+    understood: tuple[Understood, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from feast import FeatureStore
@@ -43,7 +44,7 @@ class AsOf:
 
         Of live events it knows those that were prepared since.
         """
-        asked = read_query(self.embedder, query)
+        asked = partial(read_query, embedder=self.embedder, text=query)
         return self.past.recommend(
             user_id,
             self.at,

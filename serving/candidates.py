@@ -30,8 +30,7 @@ class Candidates:
     history : of the user, None where it is not known
     recent : the newest events of it, as many as the scorer reads
     signals : (f, m) what speaks for each, see `training.next_item.model`; zeros without a history
-    query : (m,) by how many standard deviations each is nearer to the query than the average item;
-        None without a query
+    query : (m,) how near each is to the query, see `Query.likeness`; None without a query
     is_named : whether a caller named them, so that no source did
     """
 
@@ -84,7 +83,7 @@ class Search:
     allowed : (n,) catalogue rows that are not excluded: signals are standardised among them, so
         that a filter changes no score
     passing : (n,) those of them that may come back
-    query : (n,) standardised likeness to the query, None without one
+    query : (n,) how near each row is to the query, None without one
     """
 
     catalogue: Catalogue
@@ -126,7 +125,7 @@ class Search:
         first = passing[_top(self._merged[passing], n)]
         reserved = [self._fresh(int(np.ceil(n * FRESH_SHARE)))]
         if self.query is not None:
-            reserved.append(passing[_top(self.query[passing], int(n * QUERY_SHARE))])
+            reserved.append(passing[_top(self._wished[passing], int(n * QUERY_SHARE))])
         kept = np.unique(np.concatenate(reserved))
         rows = np.concatenate([first[~np.isin(first, kept)][: n - len(kept)], kept])
         rows = rows[np.argsort(-self._merged[rows], kind="stable")]
@@ -134,8 +133,12 @@ class Search:
         return self._candidates(item_ids, rows, is_named=False)
 
     def popular(self, n: int) -> Candidates:
-        """At most `n` passing items, the most popular first: what costs least."""
-        rows = np.flatnonzero(self.passing)[:n]  # the catalogue is in that order
+        """At most `n` passing items, those that the query asks for, then the most popular first.
+
+        It is what costs least.
+        """
+        rows = np.flatnonzero(self.passing)  # the catalogue is in the order of popularity
+        rows = rows[:n] if self.query is None else rows[_top(self.query[rows], n)]
         item_ids = [self.catalogue.item_ids[row] for row in rows.tolist()]
         return self._candidates(item_ids, rows, is_named=False)
 
@@ -171,6 +174,14 @@ class Search:
             return np.zeros((len(self.catalogue.scorer.names), len(self.catalogue)), np.float32)
         found: Vectors = self.catalogue.scorer.signals.read(self._recent, self.allowed[None])[0]
         return found
+
+    @cached_property
+    def _wished(self) -> Vectors:
+        """(n,) the query and what is merged, on the scale on which a `Ranking` adds them."""
+        spread = float(self._merged.std()) if len(self._merged) else 1.0
+        assert self.query is not None  # or nothing is wished
+        wished: Vectors = self.query + self._merged / np.float32(max(spread, 1e-6))
+        return wished
 
     @cached_property
     def _recent(self) -> Histories | None:

@@ -1,9 +1,9 @@
 """The items at one time: titles, popularity, vectors, what speaks for them, who has seen them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 import polars as pl
@@ -23,9 +23,10 @@ from intake.posted.posted_versions import withdrawn_items
 from intake.workspace import Workspace
 from serving.availability import Availability, load_availability
 from serving.filters.item_columns import ItemColumns
-from serving.query_words import QueryWords
 from serving.seen_items import SeenItems, load_seen_items
 from serving.vector_index import Rows, VectorIndex, Vectors
+from serving.wishes.meanings import Meanings
+from serving.wishes.wording import Wording
 from training.next_item.model import NextItemModel, NextItemScorer
 from training.ranker.collaborative import Collaboration
 from training.ranker.columns import Numbers
@@ -35,6 +36,7 @@ from transformations import names
 from transformations.collaborative.histories import Histories, Ints
 from transformations.collaborative.item_factors import FactorVersion
 from transformations.collaborative.versions import ItemVersion, Versions
+from transformations.embedder import Embedder
 from transformations.id_map import IdMap
 
 
@@ -50,7 +52,7 @@ class Catalogue:
     n_events : (n,) events of anybody with it
     fresh : (k,) rows of items that nobody has acted on, the newest first version first
     index : of the newest vectors
-    words : of titles, texts and categories
+    wording : what the words of a query are compared with
     columns : what filters read
     availability : when items may be recommended, None where the data set does not say
     seen : who has seen what
@@ -65,7 +67,7 @@ class Catalogue:
     n_events: Rows
     fresh: Rows
     index: VectorIndex
-    words: QueryWords
+    wording: Wording
     columns: ItemColumns
     availability: Availability | None
     seen: SeenItems
@@ -112,6 +114,11 @@ class Catalogue:
         return self.collaboration.numbers(known, codes)
 
     @cached_property
+    def meanings(self) -> Callable[[Embedder], Meanings]:
+        """The encoder of the vectors -> what its texts mean. Raises as `Embedder.queries`."""
+        return lru_cache(maxsize=1)(partial(Meanings.of, self.wording.values, self.index))
+
+    @cached_property
     def item_ids(self) -> list[str]:
         """The n item ids, by row."""
         found: list[str] = self.items.ids.to_pylist()
@@ -151,6 +158,7 @@ def load_catalogue(
     neighbours = Versions(workspace.source(names.ITEM_NEIGHBOURS), items, ItemVersion)
     factors = Versions(workspace.source(names.ITEM_FACTORS), ids, FactorVersion)
     version, back = neighbours.newest(to_micros(at)), np.argsort(order)
+    columns = ItemColumns.of(rows, workspace.dataset)
     titles = rows.table[feature_column(names.ITEM_PROFILE, workspace.dataset.items.title)]
     return Catalogue(
         items=items,
@@ -159,8 +167,8 @@ def load_catalogue(
         n_events=n_events,
         fresh=newest_first[n_events[newest_first] == 0],
         index=_index(rows),
-        words=QueryWords.of(rows, workspace.dataset),
-        columns=ItemColumns.of(rows, workspace.dataset),
+        wording=Wording.of(rows, workspace.dataset, columns),
+        columns=columns,
         availability=load_availability(
             workspace.source(names.ITEMS), workspace.dataset.items, items, at
         ),

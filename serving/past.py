@@ -5,9 +5,10 @@ here, so what is measured is what is served.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ from transformations.collaborative.histories import Histories, Ints
 # Requests whose candidates are retrieved together: 100,000 rows at 500 candidates each.
 _TOGETHER = 200
 
+ReadQuery = Callable[[Catalogue], Query | None]
+
 
 @dataclass(frozen=True)
 class PastAnswer:
@@ -73,10 +76,14 @@ class _Asked:
     """What the answers to some requests are to be like."""
 
     n: int
-    query: Query | None
+    query: ReadQuery
     filter: str | None
     explain: bool
     variety: Variety
+
+
+def without_query(_: Catalogue) -> None:
+    """Nothing is asked for."""
 
 
 class PastRecommender:
@@ -97,6 +104,8 @@ class PastRecommender:
         self._variety = workspace.dataset.variety
         self._encoder = RequestEncoder(artifact.features)
         self._changes = catalogue_changes(workspace, artifact.encoder_id)
+        # Several questions of one instant have the same catalogue.
+        self._catalogue_at = lru_cache(maxsize=1)(self._load_catalogue)
 
     def recommend(
         self,
@@ -104,7 +113,7 @@ class PastRecommender:
         at: datetime,
         n: int = 10,
         *,
-        query: Query | None = None,
+        query: ReadQuery = without_query,
         filter: str | None = None,
         explain: bool = False,
         context: Context = NOTHING,
@@ -122,6 +131,10 @@ class PastRecommender:
         portrait = Portraits(self._store).as_of(user_id, at) if explain else None
         return replace(answer, portrait=portrait)
 
+    def _load_catalogue(self, at_us: int) -> Catalogue:
+        model, at = self._artifact.require_next_item(), from_micros(at_us)
+        return load_catalogue(self._workspace, self._store, self._service, model, at)
+
     def contexts(self, rows: Ints) -> pa.Table:
         """`context__...` of the prepared events in these rows, as their requests had it."""
         path = self._workspace.source(names.INTERACTIONS)
@@ -134,7 +147,7 @@ class PastRecommender:
         requests: pa.Table,
         n: int = 10,
         *,
-        query: Query | None = None,
+        query: ReadQuery = without_query,
         filter: str | None = None,
         explain: bool = False,
         variety: Mapping[str, Any] = NOTHING,
@@ -153,13 +166,7 @@ class PastRecommender:
         epochs = np.searchsorted(self._changes, times, side="right")
         for epoch in np.unique(epochs).tolist():
             rows = np.flatnonzero(epochs == epoch)
-            catalogue = load_catalogue(
-                self._workspace,
-                self._store,
-                self._service,
-                self._artifact.require_next_item(),
-                from_micros(int(times[rows[-1]])),
-            )
+            catalogue = self._catalogue_at(int(times[rows[-1]]))
             for start in range(0, len(rows), _TOGETHER):
                 part = requests.take(pa.array(rows[start : start + _TOGETHER]))
                 yield from self._answer(catalogue, part, asked)
@@ -179,7 +186,8 @@ class PastRecommender:
         users = self._with_clock(users)
         ids, times = (requests[name].to_pylist() for name in ("user_id", "event_timestamp"))
         numbers = requests["number"].to_pylist()
-        likeness = None if asked.query is None else asked.query.likeness(catalogue)
+        query = asked.query(catalogue)
+        likeness = None if query is None else query.likeness
         searches, found = [], []
         for at, (user_id, now) in enumerate(zip(ids, times, strict=True)):
             seen = () if self._repeats else catalogue.seen.of(user_id, now)
@@ -202,7 +210,8 @@ class PastRecommender:
                 self._encoder,
             )
             past = self._rank(searches[at], found[at], slate, asked, each_ms)
-            yield replace(past, number=numbers[at])
+            answer = replace(past.answer, understood=query.understood if query else ())
+            yield replace(past, number=numbers[at], answer=answer)
 
     def _join(
         self, ids: Sequence[str], times: Sequence[datetime], found: Sequence[Candidates]

@@ -21,9 +21,6 @@ from serving.vector_index import Rows, Vectors
 from training.ranker.artifact import Artifact, every_probability
 from training.ranker.columns import Numbers
 
-# An item that fits a query as one in a hundred does (2.3 deviations) gains what tells the first
-# candidates from the average one.
-QUERY_WEIGHT = 1.0
 _EPSILON = 1e-6
 
 Logits = NDArray[np.floating]
@@ -116,7 +113,7 @@ class Ranking:
         for name, chance in outcomes.items():
             logits = logits + self._outcomes[name] * log_odds(chance)
         if candidates.query is not None:
-            logits = logits + _spread(logits) * QUERY_WEIGHT * candidates.query
+            logits = logits + _spread(logits) * candidates.query
         acted_on, described = slate.items.acted_on, slate.items.described
         logits = _hold_back(logits, acted_on | described)
         order = _order(logits, acted_on | described)
@@ -160,7 +157,8 @@ def rank_by_popularity(
     acted_on, described = np.zeros_like(known), known
     acted_on[known] = catalogue.acted_on[rows[known]]
     if candidates.query is not None:
-        logits = log_odds(scores) + QUERY_WEIGHT * candidates.query
+        logits = log_odds(scores)
+        logits = logits + _spread(logits) * candidates.query
         scores = np.where(known, 1 / (1 + np.exp(-logits)), np.float32(0.0)).astype(np.float32)
     order = _order(scores, known, np.where(known, rows, len(catalogue)))
     bounds = Variety(max_per=variety.max_per)

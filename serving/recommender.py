@@ -201,17 +201,19 @@ class Recommender:
         reason: str,
         filter: str | None = None,
         variety: Mapping[str, Any] = NOTHING,
+        query: str | None = None,
     ) -> Recommendations:
         """What `recommend` answers when there is no time to rank: from memory, flagged."""
         seen = self._excluded(user_id, exclude)
-        request = self._requests.begin(user_id, filter=filter, variety=variety)
+        begin = self._requests.begin
+        request = begin(user_id, query, filter=filter, variety=variety, is_encoded=False)
         return self._popular(request, n, seen, reason)
 
     def rank_by_popularity(
-        self, user_id: str, item_ids: Sequence[str], reason: str
+        self, user_id: str, item_ids: Sequence[str], reason: str, query: str | None = None
     ) -> Recommendations:
         """What `rank` answers when there is no time to rank: from memory, flagged."""
-        request = self._requests.begin(user_id)
+        request = self._requests.begin(user_id, query, is_encoded=False)
         candidates = self._search(request, None, set()).named(item_ids)
         return answer_by_popularity(request, candidates, len(candidates), reason)
 
@@ -255,16 +257,15 @@ class Recommender:
 
     def _popular(self, request: Request, n: int, seen: set[str], reason: str) -> Recommendations:
         search = self._search(request, None, seen)
-        n_best = max(n, self._n_candidates)
         is_first = request.query is None and not request.variety.max_per
-        candidates = search.popular(n) if is_first else search.best(n_best)
+        candidates = search.popular(n if is_first else max(n, self._n_candidates))
         return answer_by_popularity(request, candidates, n, reason)
 
     def _search(self, request: Request, user: TrainingSet | None, excluded: set[str]) -> Search:
         """What is looked for: not what is excluded, nor, without repeats, what the user has had."""
         catalogue = request.catalogue
         seen = () if self._repeats else catalogue.seen.of(request.user_id)
-        query = None if request.query is None else request.query.likeness(catalogue)
+        query = None if request.query is None else request.query.likeness
         rows = [seen, catalogue.rows_of(excluded)]
         return Search.of(catalogue, user, rows, query, request.passing)
 

@@ -67,6 +67,7 @@ class Request:
             latency_ms=(time.perf_counter() - self.started) * 1000,
             portrait=portrait,
             model=self.model,
+            understood=() if self.query is None else self.query.understood,
         )
 
 
@@ -101,13 +102,19 @@ class Requests:
         objective: Mapping[str, float] = NO_WEIGHTS,
         variety: Mapping[str, Any] = NOTHING,
         request_id: str | None = None,
+        is_encoded: bool = True,
     ) -> Request:
-        """A call as it comes in; parameters and errors are those of `Recommender.recommend`."""
+        """A call as it comes in; parameters and errors are those of `Recommender.recommend`.
+
+        Parameters
+        ----------
+        is_encoded : False to go by the words of the query alone
+        """
         started, failures = time.perf_counter(), []
-        asked = read_query(self._embedder, query)
+        catalogue, now = self._watch.current, self._clock()
+        asked = read_query(catalogue, self._embedder, query, is_encoded=is_encoded)
         if asked is not None and not asked.is_whole:
             failures.append(QUERY_NOT_ENCODED)
-        catalogue, now = self._watch.current, self._clock()
         wanted = self._variety.asked(variety)
         require_columns(catalogue.columns, wanted)
         return Request(

@@ -145,11 +145,11 @@ class Embedder:
 
     def item_texts(self, items: pa.Table) -> list[str]:
         """The text of each item version as it is encoded; empty where there is none."""
-        return self._cleaned(self._item_texts.render(items))
+        return self.cleaned(self._item_texts.render(items))
 
     def portraits(self, texts: Sequence[str | None]) -> Embedded:
         """Vectors of what was written of users."""
-        return self.cached.embed(self._cleaned([text or "" for text in texts]), "behaviour")
+        return self.cached.embed(self.cleaned([text or "" for text in texts]), "behaviour")
 
     def behaviours(
         self, liked: Sequence[Sequence[str]], disliked: Sequence[Sequence[str]]
@@ -157,8 +157,8 @@ class Embedder:
         """Vectors of snapshots: of liked and disliked titles within the data set's token budget."""
         encoder = self.cached.encoder
         texts = render_behaviours(
-            [self._cleaned(titles) for titles in liked],
-            [self._cleaned(titles) for titles in disliked],
+            [self.cleaned(titles) for titles in liked],
+            [self.cleaned(titles) for titles in disliked],
             max_tokens=min(self._dataset.activity.behaviour_tokens, self._room("behaviour")),
             count_tokens=encoder.count_tokens,
             n_special_tokens=encoder.n_special_tokens,
@@ -181,7 +181,7 @@ class Embedder:
             Too many texts wait, these have waited for too long, or the process that encodes for
             this one does not answer.
         """
-        asked = self._cleaned([text or "" for text in texts])
+        asked = self.cleaned([text or "" for text in texts])
         known = self._recall(set(asked) - {""}, wait_s)
         vectors = np.zeros((len(asked), self.identity.dimension), dtype=np.float32)
         for row, text in enumerate(asked):
@@ -193,7 +193,7 @@ class Embedder:
         """Tokens of queries that the encoder reads: with the prompt and special tokens, cut."""
         encoder, limit = self.cached.encoder, self.identity.max_tokens
         prompt = self.identity.prompts.query
-        counts = encoder.count_tokens([prompt + text for text in self._cleaned(texts)])
+        counts = encoder.count_tokens([prompt + text for text in self.cleaned(texts)])
         return sum(min(count + encoder.n_special_tokens, limit) for count in counts)
 
     def _room(self, role: Role) -> int:
@@ -202,7 +202,8 @@ class Embedder:
         n_prompt = self.cached.encoder.count_tokens([prompt])[0] if prompt else 0
         return self.identity.max_tokens - n_prompt
 
-    def _cleaned(self, texts: Sequence[str]) -> list[str]:
+    def cleaned(self, texts: Sequence[str]) -> list[str]:
+        """Texts without what the data set's `[cleaning]` leaves out; needs no encoder."""
         return [clean(text, self._dataset.cleaning) for text in texts]
 
     def _recall(self, texts: set[str], wait_s: float) -> dict[str, Vectors]:

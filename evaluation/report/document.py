@@ -221,6 +221,20 @@ class Varied(Section):
     points: list[Spread]
 
 
+class Named(Section):
+    """Queries that name a value of a column, by `evaluation.named_values`.
+
+    having: of the first ten that could have it, how many do; taste: of the ten that have it and
+    that no query would put first, how many are among them.
+    """
+
+    column: str
+    example: str
+    n_values: int
+    having: Figure
+    taste: Figure
+
+
 class Report(Section):
     """All that one evaluation found."""
 
@@ -233,6 +247,7 @@ class Report(Section):
     next_positive: list[NextPositive] = []
     pointwise: Pointwise | None = None
     cold_items: ColdItems | None = None
+    named: list[Named] = []
     text: list[Worth] = []
     ablations: Ablations | None = None
     learning: list[Curve] = []

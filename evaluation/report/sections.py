@@ -9,6 +9,7 @@ from evaluation.report.document import (
     ColdItems,
     Contender,
     Curve,
+    Named,
     NextPositive,
     Pointwise,
     Report,
@@ -24,6 +25,8 @@ def build_sections(report: Report) -> list[Section]:
         found.append(_pointwise(report.pointwise))
     if report.cold_items is not None:
         found.append(_cold_items(report.cold_items))
+    if report.named:
+        found.append(_named(report.named))
     if report.text:
         found.append(_text(report.text))
     if report.ablations is not None:
@@ -148,6 +151,21 @@ def _cold_items(found: ColdItems) -> Section:
     return Section(
         "Items that nobody knows yet", text, (Table("", ("ranked by", "NDCG@10"), rows),)
     )
+
+
+def _named(found: list[Named]) -> Section:
+    rows = tuple(
+        (each.column, each.example, str(each.n_values), figure(each.having), figure(each.taste))
+        for each in found
+    )
+    text = (
+        "Queries made of the data, for users who have done little and much, and for an unknown "
+        "one. First ten: how many of them have what is named, of as many as could. Taste left: of "
+        "the ten that the user would get first among what has it, how many are in the first ten, "
+        "where there are twenty or more to choose from. On values on which no weight was chosen.",
+    )
+    headings = ("column", "such as", "values", "first ten", "taste left")
+    return Section("What a query names", text, (Table("", headings, rows),))
 
 
 def _text(found: list[Worth]) -> Section:

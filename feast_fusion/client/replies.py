@@ -34,6 +34,15 @@ class RankedItem(_Reply):
     propensity: float | None
 
 
+class Understood(_Reply):
+    """A value that a query was taken to ask for; the fields are those of the service."""
+
+    column: str
+    value: str
+    sense: str
+    by: str
+
+
 class Recommendations(_Reply):
     """Best item first. `degraded` says that the answer lacks something, `reasons` what."""
 
@@ -46,6 +55,7 @@ class Recommendations(_Reply):
     latency_ms: float
     portrait: str | None
     model: str | None
+    understood: tuple[Understood, ...]
 
 
 class SimilarItem(_Reply):

@@ -40,7 +40,7 @@ class ItemColumns:
     @classmethod
     def of(cls, rows: TrainingSet, dataset: Dataset) -> "ItemColumns":
         """From one row per item: the numeric, categorical and written columns of a data set."""
-        series = [_series(rows, name, column) for name, column in _declared(rows, dataset)]
+        series = [column_series(rows, name, column) for name, column in _declared(rows, dataset)]
         columns = {each.name: _described(each) for each in series}
         categorical = tuple(name for name in columns if name not in dataset.items.numeric)
         return cls(pl.DataFrame(series), columns, categorical)
@@ -80,7 +80,8 @@ def _declared(rows: TrainingSet, dataset: Dataset) -> Iterator[tuple[str, str]]:
             yield name, column
 
 
-def _series(rows: TrainingSet, name: str, column: str) -> pl.Series:
+def column_series(rows: TrainingSet, name: str, column: str) -> pl.Series:
+    """One column of rows under a name: float64, strings, or lists of strings."""
     if column in rows.lists:
         index = rows.lists[column].index
         values = list_values(rows, column).take(pa.array(index, mask=index < 0))

@@ -38,6 +38,13 @@ Filter = Annotated[
         description="Only items of which this is true, such as: year < 1980 and 'Comedy' in genres",
     ),
 ]
+QueryText = Annotated[
+    Text | None,
+    Field(
+        description="What the user is looking for, in words, such as: a comedy from the 90s, not "
+        "violent. `understood` of the answer has the values of columns that it was taken to name.",
+    ),
+]
 Count = Annotated[int, Field(ge=1, le=MAX_N)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ObjectiveWeight = Annotated[float, Field(ge=0, le=100)]
@@ -105,7 +112,7 @@ class RecommendRequest(VarietyBody):
 
     user_id: Identifier
     n: Count = 10
-    query: Text | None = Field(default=None, description="What the user is looking for, in words.")
+    query: QueryText = None
     filter: Filter = None
     exclude: list[Identifier] = Field(
         default_factory=list, max_length=MAX_EXCLUDE, description="Items never to answer with."
@@ -124,7 +131,7 @@ class RankRequest(_Body):
 
     user_id: Identifier
     item_ids: list[Identifier] = Field(min_length=1, max_length=MAX_ITEM_IDS)
-    query: Text | None = Field(default=None, description="What the user is looking for, in words.")
+    query: QueryText = None
     explain: bool = Field(default=False, description="Say per item why it is there.")
     context: Context = None
 

@@ -110,6 +110,7 @@ class Routes:
             OVERLOADED,
             filter=body.filter,
             variety=body.variety(),
+            query=body.query,
         )
         return await self._ranked(request, call, instead)
 
@@ -135,7 +136,8 @@ class Routes:
             explain=body.explain,
             context=self._context_of(body),
         )
-        instead = partial(recommender.rank_by_popularity, body.user_id, body.item_ids, OVERLOADED)
+        by_popularity = recommender.rank_by_popularity
+        instead = partial(by_popularity, body.user_id, body.item_ids, OVERLOADED, body.query)
         return await self._ranked(request, call, instead)
 
     async def similar(self, body: SimilarRequest) -> Response:

@@ -9,6 +9,7 @@ from evaluation.report.document import (
     ColdItems,
     Contender,
     Curve,
+    Named,
     NextPositive,
     Point,
     Pointwise,
@@ -95,6 +96,10 @@ def make_report(dataset: str = "films") -> Report:
                 NASTY: [Bin(predicted=at, observed=0.2 + 0.6 * at, n_rows=900) for at in tenths],
             },
         ),
+        named=[
+            Named(column="genres", example="horror", n_values=9, having=0.98, taste=0.7),
+            Named(column=NASTY, example=NASTY, n_values=1, having=1.0, taste=None),
+        ],
         cold_items=ColdItems(
             share=0.15,
             n_items=169,

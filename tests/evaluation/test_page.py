@@ -83,11 +83,12 @@ def test_the_best_comes_first_and_ours_is_marked(page: Page) -> None:
 def test_sections_without_data_are_absent() -> None:
     report = make_report()
     titles = [section.title for section in build_sections(report)]
-    assert len(titles) == 11
+    assert len(titles) == 12
     less = report.model_copy(
         update={
             "pointwise": None,
             "cold_items": None,
+            "named": [],
             "text": [],
             "learning": [],
             "trade_offs": [],
@@ -95,7 +96,7 @@ def test_sections_without_data_are_absent() -> None:
             "choice_scores": None,
         }
     )
-    assert [section.title for section in build_sections(less)] == [*titles[:3], titles[6]]
+    assert [section.title for section in build_sections(less)] == [*titles[:3], titles[7]]
     bare = report.model_copy(update={name: None for name in Report.model_fields if name == "x"})
     assert bare == report
     empty = Report(dataset="d", version="0", created="now", n_events=0, n_users=0, n_items=0)

@@ -16,9 +16,9 @@ from intake.model_settings import ChooserConfig, SequenceConfig
 from serving.candidates import FRESH_SHARE, QUERY_SHARE, Search
 from serving.catalogue import Catalogue
 from serving.filters.item_columns import ItemColumns
-from serving.query_words import QueryWords
 from serving.seen_items import SeenItems
 from serving.vector_index import VectorIndex, Vectors
+from tests.serving.wishes.wordings import wording
 from training.next_item.chooser import Chooser
 from training.next_item.model import NextItemScorer, Signals, signal_names
 from training.next_item.sequence_model import SequenceModel
@@ -54,7 +54,7 @@ def make_catalogue(n: int = N, n_cold: int = 4, seed: int = 0) -> Catalogue:
         n_events=np.arange(n - n_cold, -n_cold, -1).clip(0),
         fresh=np.arange(n - n_cold, n)[::-1].copy(),
         index=VectorIndex.of(vectors, np.ones(n, dtype=bool)),
-        words=QueryWords(None, version.together),
+        wording=wording(),
         columns=ItemColumns(pl.DataFrame(), {}, ()),
         availability=None,
         seen=SeenItems(
@@ -125,7 +125,8 @@ def test_the_newest_item_is_a_candidate_however_unpopular() -> None:
 
 def test_a_query_names_its_share() -> None:
     catalogue = make_catalogue(500, n_cold=0)
-    likeness = np.random.default_rng(1).normal(size=500).astype(np.float32)
+    # far apart, so that nothing else decides
+    likeness = 10_000 * np.random.default_rng(1).normal(size=500).astype(np.float32)
     found = search(catalogue, "i1", query=likeness).best(100)
     nearest = np.argsort(-likeness)[: int(100 * QUERY_SHARE)]
     assert set(nearest) <= set(found.rows.tolist())
