@@ -7,6 +7,7 @@ import type { Dataset } from "./shapes";
 import { named, short } from "./words";
 
 const MOST_RATINGS = 10;
+const LATER_MS = 3000; // when the store is slow, the event counts by then
 
 interface Props {
   userId: string;
@@ -34,6 +35,7 @@ export function Feedback({ userId, item, dataset, isEach = false, onApplied }: P
       const { applied } = await service.post({ user_id: userId, item_id: item.item_id, ...event });
       announce(`${said}: ${title}. ${applied ? "The list follows." : "It counts in a moment."}`);
       onApplied();
+      if (!applied) setTimeout(onApplied, LATER_MS);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       setProblem(error.message);
