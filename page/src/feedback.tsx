@@ -19,6 +19,7 @@ interface Props {
 
 interface Choice {
   name: string;
+  shown?: string; // on the button, where the name is said before all of them
   said: string;
   event: Pick<EventOfUser, "value" | "event_type">;
 }
@@ -43,9 +44,15 @@ export function Feedback({ userId, item, dataset, isEach = false, onApplied }: P
       setSending(false);
     }
   };
+  const choices = choicesOf(dataset, isEach);
   return (
     <div class="feedback">
-      {choicesOf(dataset, isEach).map((choice) => (
+      {choices[0]?.shown && (
+        <span class="small" aria-hidden="true">
+          Rate
+        </span>
+      )}
+      {choices.map((choice) => (
         <button
           key={choice.name}
           type="button"
@@ -53,7 +60,7 @@ export function Feedback({ userId, item, dataset, isEach = false, onApplied }: P
           aria-label={`${choice.name}: ${title}`}
           onClick={() => send(choice)}
         >
-          {choice.name}
+          {choice.shown ?? choice.name}
         </button>
       ))}
       {problem && (
@@ -89,6 +96,7 @@ function choicesOf(dataset: Dataset, isEach: boolean): Choice[] {
 
 const rating = (value: number): Choice => ({
   name: `Rate ${short(value)}`,
+  shown: short(value),
   said: `Rated ${short(value)}`,
   event: { value },
 });
