@@ -30,7 +30,7 @@ def prepare(workspace: Workspace) -> None:
     then("Next: feast-fusion run (everything), or feast apply and feast materialize.")
 
 
-def prepare_sources(workspace: Workspace) -> None:
+def prepare_sources(workspace: Workspace) -> SourcesReport:
     """Write the sources of a workspace and say what came of it.
 
     The models are looked for first: one that is not there would end the job only after all this.
@@ -42,6 +42,7 @@ def prepare_sources(workspace: Workspace) -> None:
     with progress_bar("Preparing") as advance:
         report = write_sources(workspace, progress=advance, spread=spread)
     say(*_report_lines(workspace, report))
+    return report
 
 
 @click.command("training-set")

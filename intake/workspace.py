@@ -176,6 +176,11 @@ class Workspace:
         return self.root / "summary.json"
 
     @property
+    def report(self) -> Path:
+        """The page of the last `run`."""
+        return self.root / "report.html"
+
+    @property
     def redis(self) -> Path:
         """State of the embedded Redis."""
         return self.root / "redis"
