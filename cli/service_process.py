@@ -11,7 +11,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from cli.feast_repository import open_store
-from cli.forgetting_child import ForgettingChild
 from cli.service import Service
 from cli.stop_signals import StopSignals
 from feast_fusion.tracing import exported_spans
@@ -52,8 +51,7 @@ def run_service(
         peers or nullcontext(),
         open_library(service.workspace, store, service.log_served) as parts,
     ):
-        remove = ForgettingChild(service.workspace).remove
-        app = create_app(*parts, service.settings, peers, remove)
+        app = create_app(*parts, service.settings, peers)
         log_json_lines()  # also of libraries that were loaded since
         gc.collect()
         gc.freeze()  # what is loaded stays: collecting among it would only delay requests

@@ -10,7 +10,6 @@ ROOT = Path(__file__).parents[1]
 ROOMS = [
     "cli",
     "evaluation",
-    "forgetting",
     "serving",
     "training",
     "feature_repo",

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from feast_fusion.times import from_micros
-from intake.event_bounds import EARLIEST_US, LATEST_US, OUT_OF_RANGE
+from intake.event_bounds import EARLIEST_US, LATEST_US
 from intake.given_values import GivenError, read_number, read_text, read_time
 from intake.outliers import LARGEST
 
@@ -78,7 +79,7 @@ def _reader(kind: pa.DataType) -> Callable[[object, str], Any]:
     if pa.types.is_floating(kind):
         return _number
     if pa.types.is_timestamp(kind):
-        return _time
+        return _bound
     if pa.types.is_list(kind):
         return _texts
     return partial(read_text, longest=_MAX_CHARACTERS)
@@ -105,11 +106,9 @@ def _number(value: object, name: str) -> float:
     return number
 
 
-def _time(value: object, name: str) -> Any:
-    time = read_time(value, name)
-    if not EARLIEST_US <= time < LATEST_US:
-        raise GivenError(f"{OUT_OF_RANGE.format(name)}: the years 1700 to 2199", name)
-    return from_micros(time)
+def _bound(value: object, name: str) -> datetime:
+    """A time of availability: one far from now, such as 9999-12-31, is as good as no bound."""
+    return from_micros(min(max(read_time(value, name), EARLIEST_US), LATEST_US - 1))
 
 
 def _texts(value: object, name: str) -> list[str]:

@@ -54,9 +54,7 @@ def _take(
             refused.append((row, outcome.reason or ""))
         else:
             counts[outcome.status] += 1
-    forgotten = intake.forgotten
-    kept = [each for each in refused if str(each[0].event.get("user_id")) not in forgotten]
-    _keep(rejects, kept)
+    _keep(rejects, refused)
     counts["rejected"] += len(refused)
     batch.done()
     return True

@@ -1,1 +1,0 @@
-"""What one run found, on one page: the data, the features, the ranker, some answers."""
