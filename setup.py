@@ -10,7 +10,16 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-ROOMS = ("cli", "evaluation", "serving", "training", "feature_repo", "transformations", "intake")
+ROOMS = (
+    "cli",
+    "evaluation",
+    "forgetting",
+    "serving",
+    "training",
+    "feature_repo",
+    "transformations",
+    "intake",
+)
 
 
 class _WithApplication(build_py):

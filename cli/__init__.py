@@ -37,6 +37,8 @@ _COMMANDS = {
     "tables": ("cli.tables", "Look after the files that sinks consist of."),
     "backup": ("cli.backup", "Write what a data set cannot make again to one file."),
     "restore": ("cli.backup", "Put back what backup wrote."),
+    "forget": ("cli.forget", "Erase all that is kept of users, and prove it."),
+    "export": ("cli.forget", "Write all that is kept of a user to a folder."),
     "doctor": ("cli.doctor", "Look at what a data set stands on, one line each."),
     "env": ("cli.feast_repository", "Print what Feast's command needs, as shell exports."),
     "audit": ("cli.audit", "Check what was built, or served, against its sources."),

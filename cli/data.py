@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.feast_repository import declared_runner, open_store
+from cli.forgetting_place import complete_forgetting
 from cli.terminal import progress_bar, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.training_set_store import is_remote
+from intake.dataset import Retention
 from intake.workspace import Workspace
 from transformations.declared_encoders import identify_every
 from transformations.names import SERVICE
@@ -30,11 +32,13 @@ def prepare(workspace: Workspace) -> None:
     then("Next: feast-fusion run (everything), or feast apply and feast materialize.")
 
 
-def prepare_sources(workspace: Workspace) -> None:
+def prepare_sources(workspace: Workspace) -> SourcesReport:
     """Write the sources of a workspace and say what came of it.
 
     The models are looked for first: one that is not there would end the job only after all this.
     """
+    complete_forgetting(workspace)
+    _drop_what_is_old(workspace)
     list(identify_every(workspace.dataset))
     identify_item_writer(workspace.dataset)
     identify_user_writer(workspace.dataset)
@@ -42,6 +46,16 @@ def prepare_sources(workspace: Workspace) -> None:
     with progress_bar("Preparing") as advance:
         report = write_sources(workspace, progress=advance, spread=spread)
     say(*_report_lines(workspace, report))
+    return report
+
+
+def _drop_what_is_old(workspace: Workspace) -> None:
+    if workspace.dataset.retention == Retention():
+        return
+    from forgetting.retention import apply_retention
+
+    n_events, n_files = apply_retention(workspace)
+    say(f"Too old to be kept: {n_events:,} events, {n_files:,} files of the served log.")
 
 
 @click.command("training-set")

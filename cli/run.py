@@ -25,14 +25,16 @@ from cli.terminal import say, then
 from cli.workspace_options import example_dataset, with_workspace
 from cli.write import write_all
 from evaluation.pointwise import evaluate_ranker, pointwise_lines
+from evaluation.run_report.run_page import RunFindings, render_run
 from feast_fusion.column_names import vector_view
 from feast_fusion.errors import FeastFusionError
 from feast_fusion.feature_service import open_service
+from feast_fusion.files import replaced_file
 from feast_fusion.parquet.opening import open_path
 from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace
-from training.audit.leakage import audit_training_set
+from training.audit.leakage import LeakageReport, audit_training_set
 from training.model_versions import ModelVersions
 from training.ranker.artifact import Artifact
 from training.retrieval import build_training_set
@@ -68,10 +70,12 @@ def run(workspace: Workspace) -> None:
     evaluate      -> metrics on the test part, by default the last 10 % of the events
     recommend     -> top 10 from Redis
 
-    Every step can be repeated: what is done is not done again. Numbers go to summary.json.
+    Every step can be repeated: what is done is not done again. Numbers go to summary.json, and a
+    page with what was found to report.html.
     """
     run_all(workspace)
     then(f"Next: feast-fusion recommend USER{_dataset_option(workspace)}")
+    say(f"Report: {workspace.report}")
 
 
 @click.command()
@@ -85,6 +89,7 @@ def demo(workspace: Workspace) -> None:
         _prepare_example(workspace)
     run_all(workspace)
     then("Next: feast-fusion recommend 100, or feast-fusion run --dataset with your own data.")
+    say(f"Report: {workspace.report}")
 
 
 def _prepare_example(workspace: Workspace) -> None:
@@ -98,10 +103,10 @@ def _prepare_example(workspace: Workspace) -> None:
 
 
 def run_all(workspace: Workspace) -> None:
-    """Every step in order; writes the summary."""
+    """Every step in order; writes the summary and the report."""
     started = time.perf_counter()
     _step("1/7 Prepare")
-    prepare_sources(workspace)
+    sources = prepare_sources(workspace)
     say(*set_damage_aside(workspace))
     require_events(workspace)  # before anything is encoded
     write_all(workspace)
@@ -114,7 +119,7 @@ def run_all(workspace: Workspace) -> None:
         feast(workspace, redis, "materialize", *_window(workspace))
         calls = _vectors_cached(workspace) - cached
         _step("4/7 Training set")
-        training_set = _audited_training_set(workspace)
+        training_set, audits = _audited_training_set(workspace)
         _step("5/7 Train")
         before_test = _train(workspace, training_set)
         _step("6/7 Evaluate")
@@ -135,22 +140,27 @@ def run_all(workspace: Workspace) -> None:
         peak_rss_mb=peak_rss_mb(),
     )
     summary.write(workspace.summary)
+    found = RunFindings(sources, audits, evaluation, answers, summary.lines())
+    with replaced_file(workspace.report) as building:
+        building.write_text(render_run(workspace, found), encoding="utf-8")
     _step("Summary")
     say(*summary.lines())
 
 
-def _audited_training_set(workspace: Workspace) -> TrainingSet:
+def _audited_training_set(workspace: Workspace) -> tuple[TrainingSet, list[LeakageReport]]:
     training_set = retrieve_training_set(workspace)
     training_set.save(workspace.training_set)
     say(f"{len(training_set):,} rows.")
     store = open_store(workspace)
     service, how = open_service(store, SERVICE), workspace.dataset.split
-    say(*audit_training_set(training_set, store, service, how=how).lines())
+    audits = [audit_training_set(training_set, store, service, how=how)]
+    say(*audits[0].lines())
     some = np.linspace(0, len(training_set) - 1, _AUDITED_ROWS).astype(np.int64)
     spine = training_set.table.select(SPINE_COLUMNS).take(pa.array(np.unique(some)))
     read = build_training_set(store, NEXT_ITEM_SERVICE, spine)
-    say(*audit_training_set(read, store, open_service(store, NEXT_ITEM_SERVICE)).lines())
-    return training_set
+    audits.append(audit_training_set(read, store, open_service(store, NEXT_ITEM_SERVICE)))
+    say(*audits[1].lines())
+    return training_set, audits
 
 
 def _train(workspace: Workspace, training_set: TrainingSet) -> Artifact:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.forgetting_place import complete_forgetting
 from cli.redis import redis_of
 from cli.stop_signals import StopSignals, on_stop_signals
 from cli.terminal import say
@@ -107,6 +108,7 @@ def _serve_alone(service: "Service", listener: socket.socket, ready: Callable[[]
 
         log_json_lines()
         with redis_of(service.workspace) as redis:
+            complete_forgetting(service.workspace)
             run_service(service, redis, listener, stop, ready)
 
 
@@ -118,6 +120,7 @@ def _serve_together(
 
     log_json_lines()
     with redis_of(service.workspace) as redis:
+        complete_forgetting(service.workspace)
         ServiceWorkers(service, redis, listener, n).run(ready)
 
 

@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from cli.feast_repository import open_store
+from cli.forgetting_child import ForgettingChild
 from cli.service import Service
 from cli.stop_signals import StopSignals
 from feast_fusion.tracing import exported_spans
@@ -51,7 +52,8 @@ def run_service(
         peers or nullcontext(),
         open_library(service.workspace, store, service.log_served) as parts,
     ):
-        app = create_app(*parts, service.settings, peers)
+        remove = ForgettingChild(service.workspace).remove
+        app = create_app(*parts, service.settings, peers, remove)
         log_json_lines()  # also of libraries that were loaded since
         gc.collect()
         gc.freeze()  # what is loaded stays: collecting among it would only delay requests

@@ -128,6 +128,23 @@ class TrainingSet:
             {name: Indexed(c.values, take(c.index)) for name, c in self.lists.items()},
         )
 
+    def without_unused(self) -> "TrainingSet":
+        """The same rows on values of lists that a row has: `take` leaves the others there."""
+        used = _once_per_array(lambda index: np.unique(index[index >= 0]))
+        places: dict[int, NDArray[np.int32]] = {}
+
+        def compact(column: Indexed) -> Indexed:
+            kept, index = used(column.index), column.index
+            if id(index) not in places:
+                at = np.searchsorted(kept, index).astype(np.int32)
+                places[id(index)] = np.where(index >= 0, at, np.int32(-1))
+            is_matrix = isinstance(column.values, np.ndarray)
+            values = column.values[kept] if is_matrix else column.values.take(pa.array(kept))
+            return Indexed(values, places[id(index)])
+
+        vectors = {name: compact(column) for name, column in self.vectors.items()}
+        return TrainingSet(self.table, vectors, {n: compact(c) for n, c in self.lists.items()})
+
     def rename(self, mapping: Mapping[str, str]) -> "TrainingSet":
         """The same data under other names; a name that is not in `mapping` stays.
 

@@ -139,6 +139,20 @@ class Live(Section):
     user_ttl_s: Annotated[float, Field(gt=0)] | None = None
 
 
+class Retention(Section):
+    """`[retention]`: how long what serving adds is kept; without a bound it stays.
+
+    Attributes
+    ----------
+    journal_days : of an event in the journal, by its time. A later preparation lacks it, and so
+        does what is trained then: more than models shall learn from
+    served_days : of a file in the log of served features
+    """
+
+    journal_days: Annotated[float, Field(gt=0)] | None = None
+    served_days: Annotated[float, Field(gt=0)] | None = None
+
+
 class Dataset(Section):
     """A parsed `dataset.toml`; every path is absolute.
 
@@ -157,6 +171,7 @@ class Dataset(Section):
     cleaning: Cleaning = Cleaning()
     interest: Interest = Interest()
     live: Live = Live()
+    retention: Retention = Retention()
     ranker: RankerConfig = RankerConfig()
     candidates: NextItemConfig = NextItemConfig()
     split: SplitConfig = SplitConfig()

@@ -24,6 +24,7 @@ _AGAIN_S = 0.01
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
+PRAGMA secure_delete = ON;
 CREATE TABLE IF NOT EXISTS files (
     id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, bytes INTEGER NOT NULL DEFAULT 0,
     crc INTEGER NOT NULL DEFAULT 0, modified INTEGER NOT NULL DEFAULT 0,
@@ -194,6 +195,11 @@ def insert(connection: sqlite3.Connection, kind: Kind, entries: Sequence[bytes])
             f"{_EACH} INSERT OR IGNORE INTO {kind} SELECT {at} FROM n",
             (len(entries), b"".join(sorted(entries))),
         )
+
+
+def remove(connection: sqlite3.Connection, kind: Kind, entries: Sequence[bytes]) -> None:
+    """Take entries out of a set; nothing of them is left in the file."""
+    connection.executemany(f"DELETE FROM {kind} WHERE entry = ?", [(each,) for each in entries])
 
 
 def file_id(connection: sqlite3.Connection, name: str) -> int:

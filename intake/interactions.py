@@ -26,17 +26,20 @@ from intake.screening import JOURNAL, Screening
 from intake.tables.reading import read_table
 from intake.tables.source_table import SourceTable
 from intake.tables.text_types import texts_without_number
+from intake.tombstones import Tombstones
 
 _DERIVED = ("positive", "weight")
 _EVENT_COLUMNS = ("user_id", "item_id", "event_timestamp")
 
 
-def screen_file(dataset: Dataset, known: pa.Array, now: datetime) -> Screening:
+def screen_file(
+    dataset: Dataset, known: pa.Array, now: datetime, forgotten: Tombstones | None
+) -> Screening:
     """The interactions of the file, each usable or with its defect; `known` : the ids of items."""
     section = dataset.interactions
     source = read_table(section, "interactions", dataset.folder, role_of(section))
     found = Screening(source, (*_EVENT_COLUMNS, *section.context.given))
-    _screen_events(found, dataset, known, now)
+    _screen_events(found, dataset, known, now, forgotten)
     return found
 
 
@@ -46,6 +49,7 @@ def screen_journal(
     file: Screening,
     known: pa.Array,
     now: datetime,
+    forgotten: Tombstones | None,
 ) -> Screening | None:
     """The events of the journal, screened like the events of the file; None without any.
 
@@ -57,7 +61,7 @@ def screen_journal(
     table = with_columns_of(table, file.table.schema)
     journaled = SourceTable("the event journal", "the event journal", JOURNAL, table)
     found = Screening(journaled, _EVENT_COLUMNS)
-    _screen_events(found, dataset, known, now)
+    _screen_events(found, dataset, known, now, forgotten)
     if "event_id" in file.columns:
         folded = file.columns["event_id"].filter(pa.array(file.is_usable))
         is_folded = pc.is_in(found.columns["event_id"], value_set=folded.drop_null())
@@ -65,8 +69,16 @@ def screen_journal(
     return found
 
 
-def _screen_events(found: Screening, dataset: Dataset, known: pa.Array, now: datetime) -> None:
+def _screen_events(
+    found: Screening,
+    dataset: Dataset,
+    known: pa.Array,
+    now: datetime,
+    forgotten: Tombstones | None,
+) -> None:
     found.add_key("user_id")
+    if forgotten is not None:
+        found.leave_out(forgotten)
     found.add_key("item_id")
     found.add_time("event_timestamp", now)
     _reject_unknown(found, known)

@@ -81,7 +81,14 @@ def file_tables(path: Path, of: RecordFormat[Any], ends: dict[str, int]) -> Iter
     lines = sound_lines(path)
     while piece := list(islice(lines, _PIECE)):
         ends[path.name] = piece[-1].end
-        yield of.to_table([of.decode(line.body) for line in piece])
+        yield of.to_table(of.decode_all(line.body for line in piece))
+
+
+def rewrite_archived(path: Path, records: pa.Table) -> None:
+    """Put `records` in the place of those that are archived in a file, all or nothing."""
+    schema = records.schema.with_metadata({_N_BYTES: str(archived_bytes(path))})
+    with replaced_file(path, sync=True) as building, parquet_writer(building, schema) as writer:
+        writer.write_table(records.cast(schema))
 
 
 def read_archived(path: Path, columns: list[str] | None = None) -> pa.Table:

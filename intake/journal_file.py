@@ -5,6 +5,9 @@ were written and synced together. A group that begins after a damaged line prove
 been synced, so it is damage, and an error. Without one the line most likely belongs to the last
 write before a crash, which nobody was told about: the file ends before it, and what is cut off is
 kept beside it and told, because it may as well have been damaged later.
+
+A record that is erased is overwritten by a blank line of the same length: what is known by an
+offset stays as it is.
 """
 
 import fcntl
@@ -13,7 +16,7 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -28,11 +31,15 @@ _LINE = re.compile(rb'\{"crc":"([0-9a-f]{8})","group":(\d+),"event":(\{.*\})\}\n
 
 
 class Line(NamedTuple):
-    """An encoded record, which lies between two offsets of its file."""
+    """An encoded record, or a blank, which lies between two offsets of its file.
+
+    `group` is the offset at which its group began.
+    """
 
     start: int
     end: int
     body: bytes
+    group: int
 
 
 def format_line(group: int, body: bytes) -> bytes:
@@ -70,11 +77,11 @@ def sound_lines(path: Path, start: int = 0) -> Iterator[Line]:
     with path.open("rb") as file:
         file.seek(start)
         for line in file:
-            parsed = _parse(line)
+            parsed = _parse(line) or _parse(_read_again(path, start, len(line)))
             if parsed is None:
                 damage = start if damage is None else damage
             elif damage is None:
-                yield Line(start, start + len(line), parsed[1])
+                yield Line(start, start + len(line), parsed[1], parsed[0])
             elif parsed[0] > damage:
                 raise _damaged(path, damage)
             start += len(line)
@@ -83,10 +90,34 @@ def sound_lines(path: Path, start: int = 0) -> Iterator[Line]:
 def read_line(path: Path, file: BinaryIO, start: int) -> bytes:
     """The encoded record at an offset of the file, which was sound; raises as `sound_lines`."""
     file.seek(start)
-    parsed = _parse(file.readline())
+    line = file.readline()
+    parsed = _parse(line) or _parse(_read_again(path, start, len(line)))
     if parsed is None:
         raise _damaged(path, start)
     return parsed[1]
+
+
+def _read_again(path: Path, start: int, n_bytes: int) -> bytes:
+    """A line that was not sound: it may have been made blank while it was read."""
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(n_bytes)
+
+
+def make_blank(path: Path, lines: Iterable[Line]) -> None:
+    """Overwrite lines by blanks, also while others append to the file; safe to repeat.
+
+    All of it is on disk when this returns.
+    """
+    file = os.open(path, os.O_WRONLY)
+    try:
+        for line in lines:
+            n_bytes = line.end - line.start - len(format_line(line.group, b""))
+            blank = b"{%b}" % (b" " * (n_bytes - 2))
+            os.pwrite(file, format_line(line.group, blank), line.start)
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _damaged(path: Path, start: int) -> SchemaError:

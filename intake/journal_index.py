@@ -15,7 +15,7 @@ from typing import Generic
 import pyarrow as pa
 
 from feast_fusion.errors import StoreUnavailableError
-from intake.index_file import IndexFile, file_id, insert
+from intake.index_file import IndexFile, file_id, insert, remove
 from intake.journal_archive import archive_files, archive_prepared, archived_bytes, read_archived
 from intake.journal_file import (
     Line,
@@ -24,7 +24,7 @@ from intake.journal_file import (
     sound_lines,
     try_lock,
 )
-from intake.record_format import Key, R, RecordFormat
+from intake.record_format import Key, R, RecordFormat, is_blank
 
 _FILE = ".index.sqlite"
 _PIECE = 20_000  # records that are read at a time
@@ -94,18 +94,11 @@ class JournalIndex(Generic[R]):
         return start
 
     def _add(self, name: str, lines: Sequence[Line], mark: tuple[int, int, int]) -> None:
-        records = [self._of.decode(line.body) for line in lines]
-        ids = [_digest(self._of.id_of(record)) for record in records]
-        hashed = [[_hash(key) for key in self._of.keys_of(record)] for record in records]
+        ids, keyed = self._entries(lines)
         with self._file.writing() as connection:
             number = file_id(connection, name)
-            places = [
-                _place(each, number, line.start)
-                for line, keys in zip(lines, hashed, strict=True)
-                for each in keys
-            ]
             insert(connection, "ids", ids)
-            insert(connection, "places", places)
+            insert(connection, "places", [_place(key, number, at) for key, at in keyed])
             connection.execute(
                 "UPDATE files SET bytes = ?, crc = ?, modified = ? WHERE id = ? AND bytes < ?",
                 (*mark, number, mark[0]),
@@ -146,7 +139,7 @@ class JournalIndex(Generic[R]):
             rest = {name: max(end, behind.get(name, 0)) for name, end in ends.items()}
             bodies += [line.body for _, line in self._lines_behind({**behind, **rest})]
         wanted = set(keys)
-        records = map(self._of.decode, bodies)
+        records = self._of.decode_all(bodies)
         return [each for each in records if not wanted.isdisjoint(self._of.keys_of(each))]
 
     def _bodies(self, name: str, offsets: Iterable[int]) -> Iterator[bytes]:
@@ -163,7 +156,7 @@ class JournalIndex(Generic[R]):
         lines = self._lines_behind(behind)
         while piece := list(islice(lines, _PIECE)):
             ends.update((name, line.end) for name, line in piece)
-            yield [self._of.decode(line.body) for _, line in piece]
+            yield self._of.decode_all(line.body for _, line in piece)
 
     def pieces_between(
         self, starts: Mapping[str, int], ends: Mapping[str, int]
@@ -180,7 +173,7 @@ class JournalIndex(Generic[R]):
                 lines = sound_lines(path, starts.get(name, 0))
                 within = takewhile(lambda line: line.end <= end, lines)  # noqa: B023
                 while piece := list(islice(within, _PIECE)):
-                    yield [self._of.decode(line.body) for line in piece]
+                    yield self._of.decode_all(line.body for line in piece)
 
     def _lines_behind(self, behind: Mapping[str, int]) -> Iterator[tuple[str, Line]]:
         for path in journal_files(self._folder):
@@ -240,7 +233,32 @@ class JournalIndex(Generic[R]):
         """The ids of a file that are not in the index."""
         mark = self._file.marks().get(path.name)
         lines = sound_lines(path, 0 if mark is None else mark.n_bytes)
-        return [self._of.id_of(self._of.decode(line.body)) for line in lines]
+        return [self._of.id_of(each) for each in self._of.decode_all(line.body for line in lines)]
+
+    def forget(self, path: Path, lines: Sequence[Line]) -> None:
+        """Leave nothing of lines that are blank by now, given as they were; the rest stays."""
+        mark = self._file.marks().get(path.name)
+        if mark is not None:
+            crc, modified = _crc(path, 0, mark.n_bytes), path.stat().st_mtime_ns
+            ids, keyed = self._entries(lines)
+            with self._file.writing() as connection:
+                remove(connection, "ids", ids)
+                places = [_place(key, mark.file_id, at) for key, at in keyed]
+                remove(connection, "places", places)
+                sql = "UPDATE files SET crc = ?, modified = ? WHERE id = ? AND bytes = ?"
+                connection.execute(sql, (crc, modified, mark.file_id, mark.n_bytes))
+
+    def forget_ids(self, ids: Sequence[str]) -> None:
+        """Leave nothing of records that are no longer in the archive."""
+        with self._file.writing() as connection:
+            remove(connection, "ids", [_digest(each) for each in ids])
+
+    def _entries(self, lines: Sequence[Line]) -> tuple[list[bytes], list[tuple[bytes, int]]]:
+        """The ids of lines, and the hash of each of their keys with its offset."""
+        of = self._of
+        records = [(at.start, of.decode(at.body)) for at in lines if not is_blank(at.body)]
+        ids = [_digest(of.id_of(record)) for _, record in records]
+        return ids, [(_hash(key), at) for at, record in records for key in of.keys_of(record)]
 
 
 def _digest(record_id: str) -> bytes:

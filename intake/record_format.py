@@ -1,7 +1,7 @@
 """How the records of a journal are written: as JSON in its lines, as rows of a table elsewhere."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -57,6 +57,10 @@ class RecordFormat(Generic[R]):
         fields: Mapping[str, Any] = json.loads(body)
         return self.record(**fields)
 
+    def decode_all(self, bodies: Iterable[bytes]) -> list[R]:
+        """The records of lines; a blank has none."""
+        return [self.decode(body) for body in bodies if not is_blank(body)]
+
     def to_table(self, records: Sequence[R]) -> pa.Table:
         """A table of `schema`, one row per record."""
         columns = zip(*records, strict=True) if records else ([] for _ in self.schema)
@@ -75,3 +79,8 @@ class RecordFormat(Generic[R]):
             for column in table.columns
         ]
         return list(map(self.record, *(column.to_pylist() for column in columns)))
+
+
+def is_blank(body: bytes) -> bool:
+    """Whether a line has nothing left of its record: it was erased."""
+    return body[1:2] == b" "

@@ -1,6 +1,7 @@
 """The rows of one input file: what each column becomes, and why a row cannot be used."""
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -28,9 +29,12 @@ from intake.time_readings import (
     show_instant,
 )
 from intake.timestamps import NO_ZONE, UNPARSABLE, parse_times
+from intake.tombstones import Tombstones
 
 JOURNAL = "events"
+FORGOTTEN = "forgotten user"
 _EXAMPLE_CHARACTERS = 80
+_WORD = re.compile(r"""[^\s,;|"']+""")
 
 
 class Screening:
@@ -138,6 +142,16 @@ class Screening:
         self.reject(np.asarray(ids.is_null()), f"null {name}")
         self.reject(np.asarray(pc.fill_null(pc.equal(ids, ""), False)), f"empty {name}")
 
+    def leave_out(self, forgotten: Tombstones) -> None:
+        """Reject the rows of users who were forgotten; they come into no file of rejects.
+
+        Nor do lines that are no rows where one of these users is named.
+        """
+        self.reject(forgotten.select(self.columns["user_id"]), FORGOTTEN)
+        texts = self._unread["unread_text"].to_pylist()
+        kept = [not forgotten.any_in(_WORD.findall(text or "")) for text in texts]
+        self._unread = self._unread.filter(pa.array(kept, pa.bool_()))
+
     def as_strings(self, name: str) -> pa.Array:
         """The text or whole numbers of a column as strings.
 
@@ -214,7 +228,8 @@ class Screening:
 
         Lines that are no rows follow, with the columns of `UNREAD`.
         """
-        rows = np.flatnonzero(~self.is_usable)
+        is_kept = np.array([reason not in ("", FORGOTTEN) for reason in self._reasons])
+        rows = np.flatnonzero(is_kept[self._reason])
         rejected = self.table.take(pa.array(rows))
         taken = {"row": "row_in_file", "reason": "reason_in_file"}
         rejected = rejected.rename_columns([taken.get(c, c) for c in rejected.column_names])

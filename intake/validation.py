@@ -20,6 +20,7 @@ from intake.profile_schema import item_profile_schema, user_profile_schema
 from intake.repeated_versions import combine_rows, reject_repeated
 from intake.screening import Screening
 from intake.tables.reading import read_table
+from intake.tombstones import Tombstones
 from intake.unused import notes_on_unused
 from intake.valid_from import (
     add_time_of_rule,
@@ -80,9 +81,12 @@ def validate_dataset(
     *,
     journal: pa.Table | None = None,
     posted: Sequence[PostedRow] = (),
+    forgotten: Tombstones | None = None,
     now: datetime | None = None,
 ) -> ValidatedData:
     """The usable rows of the data set's files; the others go to Parquet files in `rejects`.
+
+    Rows of users who were `forgotten` go nowhere, and are counted.
 
     The events of `journal` (`intake.event.EVENTS`) follow the interactions of the
     file and are screened as they are. To `positive` they have null in the other columns of the
@@ -108,10 +112,10 @@ def validate_dataset(
     items = _screen_entity(dataset, dataset.items, "items", "item_id", now)
     users = None
     if dataset.users is not None:
-        users = _screen_entity(dataset, dataset.users, "users", "user_id", now)
+        users = _screen_entity(dataset, dataset.users, "users", "user_id", now, forgotten)
     known = _known_items(items, posted)
-    events = screen_file(dataset, known, now)
-    live = screen_journal(dataset, journal, events, known, now)
+    events = screen_file(dataset, known, now, forgotten)
+    live = screen_journal(dataset, journal, events, known, now, forgotten)
     files = [each for each in (items, users, events, live) if each is not None]
     for name in ("users", "events"):
         (rejects / f"{name}.parquet").unlink(missing_ok=True)
@@ -163,7 +167,12 @@ def _notes_on_posted(name: Table, folded: FoldedTable | None) -> list[str]:
 
 
 def _screen_entity(
-    dataset: Dataset, section: Items | Users, name: str, key: str, now: datetime
+    dataset: Dataset,
+    section: Items | Users,
+    name: str,
+    key: str,
+    now: datetime,
+    forgotten: Tombstones | None = None,
 ) -> Screening:
     source = read_table(section, name, dataset.folder, role_of(section))
     require_rule(source, section, key)
@@ -171,6 +180,8 @@ def _screen_entity(
     times = [name for name in ("event_timestamp", "created") if name in source.table.column_names]
     found = Screening(source, [key, *section.read_columns])
     found.add_key(key)
+    if forgotten is not None:
+        found.leave_out(forgotten)
     add_time_of_rule(found)
     for time in times:
         found.add_time(time, now)

@@ -86,6 +86,11 @@ class Workspace:
         return withdrawn
 
     @property
+    def forgotten(self) -> Path:
+        """Who was forgotten (`intake.tombstones`), and the receipts of it."""
+        return self.root / "forgotten"
+
+    @property
     def served(self) -> Path:
         """Features as they were served, of a share of the requests, which audit skew checks."""
         return self.root / "served"
@@ -174,6 +179,11 @@ class Workspace:
     def summary(self) -> Path:
         """Numbers of the last `run`."""
         return self.root / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        """The page of the last `run`."""
+        return self.root / "report.html"
 
     @property
     def redis(self) -> Path:

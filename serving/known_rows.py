@@ -43,6 +43,8 @@ class KnownRows:
         since : how new the user's recent items are at least, microseconds; None where no live event
             says it
         """
+        if self._live.is_forgotten(user.user_id):
+            return True
         if self._features.keys_expire and not user.has_left:
             return True
         if since is None and user.user_id in catalogue.seen.users:
@@ -84,10 +86,16 @@ class KnownRows:
                 _draw(catalogue.item_ids),
             )
             self._expected, self._sampled = [], catalogue
+            self._leave_out_forgotten()
         groups = self._features.read_all(*self._sample, now)
         found = [views for group in groups for views in views_of_each(group)]
         expected = self._expected or found
-        n_gone = sum(not new >= old for new, old in zip(found, expected, strict=True))
+        gone = [not new >= old for new, old in zip(found, expected, strict=True)]
+        # the rows of who was forgotten are gone on purpose
+        n_gone = sum(gone) - sum(
+            is_gone and self._live.is_forgotten(user_id)
+            for user_id, is_gone in zip(self._sample[0], gone, strict=False)
+        )
         self._expected = [new | old for new, old in zip(found, expected, strict=True)]
         if n_gone > _TOLERATED * len(found):
             raise StoreUnavailableError(
@@ -95,6 +103,11 @@ class KnownRows:
                 "items, expected what was there before. Run feast-fusion refresh full; if it "
                 "happens again, look at maxmemory-policy of Redis."
             )
+
+    def _leave_out_forgotten(self) -> None:
+        with self._lock:
+            for user_id in [each for each in self._users if self._live.is_forgotten(each)]:
+                del self._users[user_id]
 
 
 def _draw(ids: Sequence[str]) -> list[str]:

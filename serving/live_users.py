@@ -24,6 +24,7 @@ class LiveUsers:
         is not taken up before: events that it has would be neither live nor in an answer.
     interest_of : while it is open, the interest vectors of that encoder follow live events; they
         have done so when it opens
+    is_forgotten : whether nothing may be known of the user any more
     """
 
     acted_on: Callable[[str], Iterable[str]] = lambda user_id: ()
@@ -32,3 +33,4 @@ class LiveUsers:
     is_behind: Callable[[], bool] = lambda: False
     follow: Callable[[Callable[[], tuple[int, int] | None]], None] = lambda prepared: None
     interest_of: Callable[[Embedder], AbstractContextManager[None]] = lambda embedder: nullcontext()
+    is_forgotten: Callable[[str], bool] = lambda user_id: False

@@ -20,6 +20,7 @@ import pyarrow as pa
 from feast_fusion.errors import schema_error
 from feast_fusion.files import replaced_file
 from feast_fusion.parquet.seal import write_parquet
+from intake.tombstones import Tombstones
 from transformations.served_files import new_served_file, served_files
 
 # Reads what was served in one answer, see `serving.served_table`.
@@ -42,6 +43,7 @@ class ServedLog(AbstractContextManager["ServedLog"]):
     max_pending : requests that may wait to be written; more are dropped
     file_rows, file_s : a file is written when it has this many rows or its first is this old
     max_bytes : the oldest files are removed when the folder has more
+    forgotten : users of whom nothing is written; None where nobody is looked up
 
     Attributes
     ----------
@@ -64,13 +66,14 @@ class ServedLog(AbstractContextManager["ServedLog"]):
         file_rows: int = 5_000,
         file_s: float = 30.0,
         max_bytes: int = 1 << 30,
+        forgotten: Tombstones | None = None,
     ) -> None:
         if not 0 <= share <= 1:
             raise schema_error(
                 "share of requests to log", got=share, expected="0 to 1", remedy="Correct it."
             )
         self.n_logged = self.n_dropped = self.n_failed = 0
-        self._folder = folder
+        self._folder, self._forgotten = folder, forgotten
         self._below = int(share * _HASHES)
         self._file_rows, self._file_s, self._max_bytes = file_rows, file_s, max_bytes
         self._pending: queue.Queue[ReadServed | None] = queue.Queue(max_pending)
@@ -144,10 +147,13 @@ class ServedLog(AbstractContextManager["ServedLog"]):
         if not tables:
             return
         try:
+            table = pa.concat_tables(tables, promote_options="permissive")
+            if self._forgotten is not None:
+                table = table.filter(pa.array(~self._forgotten.select(table["user_id"])))
             with replaced_file(
                 new_served_file(self._folder, next(self._numbers)), sync=True
             ) as path:
-                write_parquet(path, pa.concat_tables(tables, promote_options="permissive"))
+                write_parquet(path, table)
             _trim(self._folder, self._max_bytes)
         except Exception:
             self._fail(len(tables))

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = [
     "cli",
     "evaluation",
+    "forgetting",
     "serving",
     "training",
     "feature_repo",

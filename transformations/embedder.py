@@ -16,7 +16,7 @@ from feast_fusion.encoding.identity import EncoderIdentity
 from feast_fusion.encoding.prompts import Role
 from feast_fusion.encoding.remote_model import RemoteModel
 from feast_fusion.encoding.text_queue import TextQueue, TextQueueStats
-from feast_fusion.encoding.vector_cache import Vectors
+from feast_fusion.encoding.vector_cache import Vectors, text_keys
 from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.tracing import span
 from intake.encoder_settings import Encoder
@@ -149,21 +149,35 @@ class Embedder:
 
     def portraits(self, texts: Sequence[str | None]) -> Embedded:
         """Vectors of what was written of users."""
-        return self.cached.embed(self.cleaned([text or "" for text in texts]), "behaviour")
+        return self.cached.embed(self.portrait_texts(texts), "behaviour")
+
+    def portrait_texts(self, texts: Sequence[str | None]) -> list[str]:
+        """What was written of users, as it is encoded; empty where there is nothing."""
+        return self.cleaned([text or "" for text in texts])
 
     def behaviours(
         self, liked: Sequence[Sequence[str]], disliked: Sequence[Sequence[str]]
     ) -> Embedded:
-        """Vectors of snapshots: of liked and disliked titles within the data set's token budget."""
+        """Vectors of snapshots, of their text."""
+        return self.cached.embed(self.behaviour_texts(liked, disliked), "behaviour")
+
+    def behaviour_texts(
+        self, liked: Sequence[Sequence[str]], disliked: Sequence[Sequence[str]]
+    ) -> list[str]:
+        """The texts of snapshots: liked and disliked titles within the data set's token budget."""
         encoder = self.cached.encoder
-        texts = render_behaviours(
+        return render_behaviours(
             [self.cleaned(titles) for titles in liked],
             [self.cleaned(titles) for titles in disliked],
             max_tokens=min(self._dataset.activity.behaviour_tokens, self._room("behaviour")),
             count_tokens=encoder.count_tokens,
             n_special_tokens=encoder.n_special_tokens,
         )
-        return self.cached.embed(texts, "behaviour")
+
+    def keys_of_users(self, texts: Sequence[str]) -> list[bytes]:
+        """Under which the vectors of `behaviour_texts` or `portrait_texts` are kept."""
+        prefix = self.identity.cache_prefix("behaviour")
+        return text_keys(self.identity.cache_id, [prefix + text for text in texts if text])
 
     def queries(self, texts: Sequence[str | None], wait_s: float = _WAIT_S) -> Embedded:
         """Vectors of texts as users type them, encoded together with those of other threads.

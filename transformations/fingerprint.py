@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 
 import pyarrow as pa
 
@@ -14,8 +15,13 @@ _OF_CANDIDATES = {"refit_every", "history"}
 _SECTIONS = ("items", "users", "interactions", "activity")
 
 
-def fingerprint_inputs(dataset: Dataset, journal: pa.Table, posted: pa.Table) -> str:
-    """SHA-256 of all that decides the sources: files, journals, their description, the code."""
+def fingerprint_inputs(
+    dataset: Dataset, journal: pa.Table, posted: pa.Table, forgotten: Collection[str] = ()
+) -> str:
+    """SHA-256 of all that decides the sources: files, journals, their description, the code.
+
+    forgotten : digests of the users who are left out
+    """
     sections = dataset.model_dump(
         mode="json",
         include=dict.fromkeys(_SECTIONS, True) | {"candidates": _OF_CANDIDATES},
@@ -28,5 +34,7 @@ def fingerprint_inputs(dataset: Dataset, journal: pa.Table, posted: pa.Table) ->
     for name, rows in (("events", journal), ("posted", posted)):
         if rows:
             digests[name] = digest_rows(rows)
+    if forgotten:
+        digests["forgotten"] = " ".join(sorted(forgotten))
     text = json.dumps([SOURCES_VERSION, sections, digests], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -20,8 +20,9 @@ from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.sealed_json import read_json, write_json
 from intake.journal_file import journal_files
 from intake.journal_index import JournalIndex
-from intake.posted.posted_row import KEYS, ROW_FORMAT, PostedRow, Table
+from intake.posted.posted_row import KEYS, ROW_FORMAT, PostedRow, Table, known_rows
 from intake.posted.posted_versions import fold_rows, withdrawn_items
+from intake.tombstones import Tombstones
 from intake.workspace import Workspace
 from transformations.source_files import whole_table, write_table
 
@@ -102,7 +103,8 @@ def _rows_behind(workspace: Workspace, ends: dict[str, int]) -> list[PostedRow]:
     """The rows behind `ends`, in the order they were received; `ends` moves to their end."""
     index = JournalIndex(workspace.posted, ROW_FORMAT)
     pieces = index.pieces_behind(dict(ends), ends)
-    return sorted((row for piece in pieces for row in piece), key=lambda row: row.received)
+    rows = known_rows((row for piece in pieces for row in piece), Tombstones(workspace.forgotten))
+    return sorted(rows, key=lambda row: row.received)
 
 
 def _folded(

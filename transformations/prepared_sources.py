@@ -18,7 +18,8 @@ from intake.dataset import Dataset
 from intake.event import EVENT_FORMAT
 from intake.event_types import without_history
 from intake.journal_content import JournalContent, read_content
-from intake.posted.posted_row import ROW_FORMAT
+from intake.posted.posted_row import ROW_FORMAT, known_rows
+from intake.tombstones import Tombstones
 from intake.validation import ValidatedData, validate_dataset
 from intake.workspace import Workspace
 from transformations import names
@@ -68,6 +69,7 @@ def write_sources(
 
     The events of the journal are folded in: they become interactions like the rows of the file,
     so that training sees what serving saw. So are posted items and users, as further versions.
+    Users who were forgotten are left out.
 
     The sources are items, users (where there is a table of users), interactions, and the tables of
     `build_activity`, each a file `<name>.parquet`. All appear together, and an interrupted run
@@ -97,7 +99,8 @@ def write_sources(
         recover_folder(workspace.sources)
         journal = read_content(workspace.events, EVENT_FORMAT)
         posted = read_content(workspace.posted, ROW_FORMAT)
-        fingerprint = fingerprint_inputs(workspace.dataset, journal.records, posted.records)
+        gone = Tombstones(workspace.forgotten).digests
+        fingerprint = fingerprint_inputs(workspace.dataset, journal.records, posted.records, gone)
         manifest = _read_manifest(workspace)
         is_unchanged = manifest is not None and _still_holds(manifest, fingerprint, now)
         if manifest is None or not is_unchanged:
@@ -118,9 +121,14 @@ def _prepare(
     spread: Spread,
 ) -> dict[str, Any]:
     dataset, sources = workspace.dataset, workspace.sources
-    rows_posted = ROW_FORMAT.to_records(posted.records)
+    forgotten = Tombstones(workspace.forgotten)
     data = validate_dataset(
-        dataset, sources / "rejects", journal=journal.records, posted=rows_posted, now=now
+        dataset,
+        sources / "rejects",
+        journal=journal.records,
+        posted=known_rows(ROW_FORMAT.to_records(posted.records), forgotten),
+        forgotten=forgotten,
+        now=now,
     )
     rows = {}
     with replaced_folder(sources) as building:

@@ -15,6 +15,7 @@ from feast_fusion.column_names import feature_column
 
 REQUEST = ("user_id", "item_id", "event_timestamp")
 MODEL, PLACE, PROPENSITY = "model", "place", "propensity"
+_STAMP = "%Y%m%dT%H%M%S%f"
 
 
 def stamp_column(view: str) -> str:
@@ -31,7 +32,13 @@ def served_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("served-*.parquet"), reverse=True)
 
 
+def served_before(folder: Path, instant: datetime) -> list[Path]:
+    """The files of the log that were written before an instant, newest first."""
+    first = f"served-{instant.astimezone(UTC):{_STAMP}}"
+    return [path for path in served_files(folder) if path.name < first]
+
+
 def new_served_file(folder: Path, number: int) -> Path:
     """A file that comes after every earlier file; `number` grows within a process."""
-    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    now = f"{datetime.now(UTC):{_STAMP}}"
     return folder / f"served-{now}-{number:06d}-{uuid.uuid4().hex[:8]}.parquet"

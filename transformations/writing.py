@@ -1,7 +1,7 @@
 """What a language model writes of items and users: the batch transformations, what they share."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import pandas as pd
@@ -108,6 +108,14 @@ class RowWriter:
     def write(self, rows: pa.Table, progress: Progress | None = None) -> list[Answer]:
         """What is written of each row. Raises as `CachedWriter.write`."""
         return self._cached.write(self._render(rows), progress)
+
+    def kept(self, rows: pa.Table) -> dict[bytes, Answer]:
+        """What is kept of the rows, under the keys of it; the model is asked nothing."""
+        return self._cached.kept(self._render(rows))
+
+    def remove(self, keys: Sequence[bytes]) -> int:
+        """Remove what is kept under keys; how many there were."""
+        return self._cached.remove(keys)
 
 
 def item_writer(workspace: Workspace, writer_id: str | None = None) -> RowWriter:

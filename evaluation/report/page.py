@@ -1,11 +1,12 @@
-"""The report as one HTML page that needs nothing else: no script, no font, no network."""
+"""Sections as one HTML page that needs nothing else: no script, no font, no network."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evaluation.report.blocks import BarChart, LineChart
+from evaluation.report.blocks import BarChart, LineChart, Section
 from evaluation.report.charts import draw
 from evaluation.report.document import Report
 from evaluation.report.sections import build_sections
@@ -21,10 +22,21 @@ _TEMPLATES = Environment(
 
 def render_page(report: Report) -> str:
     """The whole page; what comes from the data is escaped."""
-    return _TEMPLATES.get_template("page.html.j2").render(
-        report=report,
+    return render_sections(
+        title=f"{report.dataset}: evaluation",
+        heading=f"{report.dataset}: what is recommended, measured",
         facts=describe(report),
         sections=build_sections(report),
+    )
+
+
+def render_sections(*, title: str, heading: str, facts: str, sections: Sequence[Section]) -> str:
+    """A page of sections; what comes from the data is escaped."""
+    return _TEMPLATES.get_template("page.html.j2").render(
+        title=title,
+        heading=heading,
+        facts=facts,
+        sections=sections,
         caption=_caption,
         draw=lambda chart: Markup(draw(chart)),  # draw escapes what it is given
     )

@@ -22,7 +22,7 @@ def build_sections(report: Report) -> list[Section]:
     """Every section that has data, the table that matters most first."""
     found = [section for each in report.next_positive for section in _next_positive(each)]
     if report.pointwise is not None:
-        found.append(_pointwise(report.pointwise))
+        found.append(liked_or_not(report.pointwise))
     if report.cold_items is not None:
         found.append(_cold_items(report.cold_items))
     if report.named:
@@ -121,7 +121,8 @@ def _slices(found: NextPositive, title: str) -> Section:
     return Section(title, ("NDCG@10 of a part of the choices.",), tuple(tables))
 
 
-def _pointwise(found: Pointwise) -> Section:
+def liked_or_not(found: Pointwise) -> Section:
+    """The section on the ranker's probabilities."""
     names = list(dict.fromkeys(name for metrics in found.metrics.values() for name in metrics))
     rows = tuple(
         (model, *(figure(metrics.get(name), 4) for name in names))

@@ -1,7 +1,7 @@
 """Looking after caches of vectors: what there is, whether it is sound, how large it may be."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -119,6 +119,11 @@ def drop_cache(folder: Path, cache: CacheFile) -> None:
     """Remove an encoder's vectors; they are computed again when they are next needed."""
     for path in (folder / f"{cache.cache_id}{_SUFFIX}", *cache.set_aside):
         path.unlink(missing_ok=True)
+
+
+def remove_vectors(folder: Path, cache: CacheFile, keys: Sequence[bytes]) -> int:
+    """Remove the vectors under some keys, see `text_keys`; how many there were."""
+    return _open(folder, cache, cache.dimension).remove(keys) if cache.dimension else 0
 
 
 def _look_at(path: Path) -> CacheFile:

@@ -61,7 +61,7 @@ class VectorCache:
 
     def lookup(self, texts: Sequence[str]) -> tuple[Vectors, NDArray[np.bool_]]:
         """(n, d) vectors and (n,) which of them were found; the others are zero."""
-        keys = [self._key(text) for text in texts]
+        keys = text_keys(self.encoder_id, texts)
         first: dict[bytes, int] = {}
         rows = np.array([first.setdefault(key, row) for row, key in enumerate(keys)], dtype=int)
         unique = sorted(first)  # near each other in the index
@@ -95,7 +95,8 @@ class VectorCache:
         for row in np.flatnonzero(~found).tolist():
             rows_of.setdefault(texts[row], []).append(row)
         # Texts of about one length in a chunk are encoded with little padding.
-        missing = {self._key(text): text for text in sorted(rows_of, key=len, reverse=True)}
+        ordered = sorted(rows_of, key=len, reverse=True)
+        missing = dict(zip(text_keys(self.encoder_id, ordered), ordered, strict=True))
 
         def make(new: list[str]) -> list[bytes]:
             computed = self._checked(np.asarray(encode(new), dtype="<f4", order="C"), len(new))
@@ -121,7 +122,8 @@ class VectorCache:
     def _publish(self, texts: Sequence[str], vectors: Vectors) -> None:
         # All of the batch, not what was encoded now: a killed process has stored without sharing.
         if self._shared is not None and len(texts):
-            self._shared.publish(dict(zip(map(self._key, texts), vectors, strict=True)))
+            keys = text_keys(self.encoder_id, texts)
+            self._shared.publish(dict(zip(keys, vectors, strict=True)))
 
     def _checked(self, computed: Vectors, n: int) -> Vectors:
         if computed.shape != (n, self.dimension):
@@ -141,6 +143,8 @@ class VectorCache:
             )
         return computed
 
-    def _key(self, text: str) -> bytes:
-        content = f"{self.encoder_id}\0{text}".encode("utf-8", "surrogatepass")
-        return hashlib.sha256(content).digest()
+
+def text_keys(encoder_id: str, texts: Sequence[str]) -> list[bytes]:
+    """Under which the vectors of texts, by an encoder, are kept."""
+    contents = (f"{encoder_id}\0{text}".encode("utf-8", "surrogatepass") for text in texts)
+    return [hashlib.sha256(content).digest() for content in contents]

@@ -102,7 +102,7 @@ class FolderSink(HistorySink):
             with replaced_folder(self.folder) as building:
                 for path in self.folder.rglob("*.parquet"):
                     relative = retired_path(str(path)) if path in retired else path
-                    _link(path, building / Path(relative).relative_to(self.folder))
+                    link_file(path, building / Path(relative).relative_to(self.folder))
                 for group in groups:
                     write_together(rows, group, new_part(building))
                 sync_path(building)
@@ -122,7 +122,7 @@ class FolderSink(HistorySink):
         return local_files(self.folder, self.what, times=self.schema.ordering)
 
     def _lock(self) -> AbstractContextManager[object]:
-        lock = FileLock(self.folder.parent / f".{self.folder.name}.writer.lock")
+        lock = FileLock(writer_lock(self.folder))
         try:
             return lock.acquire(timeout=0)
         except Timeout:
@@ -158,7 +158,13 @@ class FolderSink(HistorySink):
         return not self.gained(found) and bool(found.names == self.schema.arrow.names)
 
 
-def _link(path: Path, name: Path) -> None:
+def writer_lock(folder: Path) -> Path:
+    """What the one process holds that writes to the sink in `folder`."""
+    return folder.with_name(f".{folder.name}.writer.lock")
+
+
+def link_file(path: Path, name: Path) -> None:
+    """Another name of a file, or a copy where there are no links."""
     name.parent.mkdir(exist_ok=True)
     try:
         name.hardlink_to(path)

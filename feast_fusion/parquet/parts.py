@@ -57,6 +57,12 @@ def _part_name(number: int) -> str:
     return f"part-{number:010d}-{uuid.uuid4().hex[:8]}.parquet"
 
 
+def renamed_part(path: Path) -> Path:
+    """Another name for the part `path`, at the same place in the order of parts."""
+    found = _PART.fullmatch(path.name)
+    return path if found is None else path.with_name(_part_name(int(found[1])))
+
+
 def write_file(path: Path, table: pa.Table, *, sync: bool = False) -> None:
     """Write `table` as the file `path`, in the place of one that is there.
 

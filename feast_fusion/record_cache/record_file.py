@@ -95,6 +95,16 @@ class RecordFile:
 
         self.change(work)
 
+    def remove(self, keys: Sequence[bytes]) -> int:
+        """Remove records, of which nothing is left in the file; how many there were."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            connection.execute("PRAGMA secure_delete = ON")
+            rows = [(key,) for key in keys]
+            return connection.executemany("DELETE FROM vector WHERE key = ?", rows).rowcount
+
+        return self.change(work) if keys else 0
+
     def change(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """What `work` returns; what it writes is committed, or nothing of it."""
 

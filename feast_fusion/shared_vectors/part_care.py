@@ -1,7 +1,7 @@
 """Looking after shared vectors: what there is, whether it is sound, and few files of many."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -82,6 +82,25 @@ def merge_shared(place: str, shared: SharedFolder) -> SharedFolder:
             merged = parts.write(vectors)
             parts.remove([name for name in read if name != merged])
     return SharedFolder(shared.encoder_id, parts.sizes())
+
+
+def remove_shared(place: str, shared: SharedFolder, keys: Collection[bytes]) -> int:
+    """Remove the vectors under some keys; how many there were.
+
+    A part that has one is written anew without it. A damaged part is left as it is.
+    """
+    parts, gone, n_removed = VectorParts(place, shared.encoder_id), frozenset(keys), 0
+    for name in shared.parts:
+        if gone.isdisjoint(parts.read_keys(name)):
+            continue
+        vectors: dict[bytes, bytes] = {}
+        if _add(parts, name, vectors):
+            kept = {key: value for key, value in vectors.items() if key not in gone}
+            if kept:
+                parts.write(kept)
+            parts.remove([name])
+            n_removed += len(vectors) - len(kept)
+    return n_removed
 
 
 def _add(parts: VectorParts, name: str, vectors: dict[bytes, bytes]) -> bool:

@@ -84,6 +84,24 @@ class CachedWriter:
         empty = Answer.empty(attributes)
         return [empty if prompt is None else read[prompt] for prompt in prompts]
 
+    def kept(self, texts: Sequence[str]) -> dict[bytes, Answer]:
+        """What is kept about texts, under the keys of it; the model is asked nothing."""
+        keys = [_key(self._prompt(text)) for text in texts if not text.isspace()]
+        read = dict(self._file.read(keys))
+        attributes = self.identity.attributes
+        return {key: read_answer(json.loads(v)["text"], attributes) for key, v in read.items()}
+
+    def remove(self, keys: Sequence[bytes]) -> int:
+        """Remove what is kept under keys, and its prompts from the reference; how many."""
+        gone = set(keys)
+        for key, value in self._file.read([_REFERENCE_KEY]):
+            prompts = json.loads(value)
+            kept = [prompt for prompt in prompts if _key(prompt) not in gone]
+            if len(kept) < len(prompts):
+                self._file.remove([key])
+                self._file.write({key: json.dumps(kept).encode()}, lambda _: None)
+        return self._file.remove(keys)
+
     def _write_new(self, prompts: dict[bytes, str], progress: Progress) -> dict[bytes, bytes]:
         writer, done = self._open(list(prompts.values())), 0
 

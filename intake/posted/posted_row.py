@@ -1,11 +1,13 @@
 """One row of an item or a user, as it is journaled, and a table of such rows."""
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
 from feast_fusion.times import TIMESTAMP
 from intake.record_format import Key, RecordFormat
+from intake.tombstones import Tombstones
 
 Table = Literal["items", "users"]
 # put: a new version, whole; patch: the newest version with some columns changed; delete: withdrawn
@@ -50,3 +52,8 @@ def _keys_of(row: PostedRow) -> tuple[Key]:
 
 
 ROW_FORMAT = RecordFormat(PostedRow, ROWS, _keys_of)
+
+
+def known_rows(rows: Iterable[PostedRow], forgotten: Tombstones) -> list[PostedRow]:
+    """The rows but those of users who were forgotten."""
+    return [row for row in rows if row.table != "users" or row.key not in forgotten]

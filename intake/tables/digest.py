@@ -28,6 +28,13 @@ def digest_table(section: TableSection, folder: Path) -> str | None:
         return None  # validation says what is wrong with it
 
 
+def table_files(section: TableSection) -> list[Path]:
+    """The files of this machine that are behind a section."""
+    if isinstance(section.path, Path):
+        return [file.path for file in local_files(section.path)]
+    return [section.database] if isinstance(section.database, Path) else []
+
+
 def digest_rows(table: pa.Table) -> str:
     """SHA-256 of the rows of a table, in their order."""
     rows = table.combine_chunks()

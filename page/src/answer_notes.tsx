@@ -29,11 +29,9 @@ export function AnswerNotes({
       {answer?.understood && answer.understood.length > 0 && (
         <ul class="understood" aria-label="What was understood">
           {answer.understood.map(({ column, value, sense }) => (
-            <li
-              key={`${column} ${value} ${sense}`}
-              class={sense === "wanted" ? "wanted" : "unwanted"}
-            >
-              <span class="quiet">{column}</span> {value} <span class="quiet">{sense}</span>
+            <li key={`${column} ${value} ${sense}`}>
+              <span class="quiet">{column}</span> {sense === "refused" && "not "}
+              {value}
             </li>
           ))}
         </ul>

@@ -1,6 +1,6 @@
 // How many, what is looked for, what is let through, and what the order serves.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { FilterField } from "./filter_field";
 import type { Problem } from "./service";
 import type { Dataset } from "./shapes";
@@ -117,10 +117,12 @@ export function useSettled(
   onSettle: (value: string) => void,
 ): [string, (text: string) => void] {
   const [text, setText] = useState(value);
+  const newest = useRef(onSettle); // other options may change while this one rests
+  newest.current = onSettle;
   useEffect(() => setText(value), [value]);
   useEffect(() => {
     if (text === value) return;
-    const rested = setTimeout(() => onSettle(text), 450);
+    const rested = setTimeout(() => newest.current(text), 450);
     return () => clearTimeout(rested);
   }, [text]);
   return [text, setText];

@@ -7,6 +7,7 @@ import type { Dataset } from "./shapes";
 import { named, short } from "./words";
 
 const MOST_RATINGS = 10;
+const LATER_MS = 3000; // when the store is slow, the event counts by then
 
 interface Props {
   userId: string;
@@ -18,6 +19,7 @@ interface Props {
 
 interface Choice {
   name: string;
+  shown?: string; // on the button, where the name is said before all of them
   said: string;
   event: Pick<EventOfUser, "value" | "event_type">;
 }
@@ -34,6 +36,7 @@ export function Feedback({ userId, item, dataset, isEach = false, onApplied }: P
       const { applied } = await service.post({ user_id: userId, item_id: item.item_id, ...event });
       announce(`${said}: ${title}. ${applied ? "The list follows." : "It counts in a moment."}`);
       onApplied();
+      if (!applied) setTimeout(onApplied, LATER_MS);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       setProblem(error.message);
@@ -41,9 +44,15 @@ export function Feedback({ userId, item, dataset, isEach = false, onApplied }: P
       setSending(false);
     }
   };
+  const choices = choicesOf(dataset, isEach);
   return (
     <div class="feedback">
-      {choicesOf(dataset, isEach).map((choice) => (
+      {choices[0]?.shown && (
+        <span class="small" aria-hidden="true">
+          Rate
+        </span>
+      )}
+      {choices.map((choice) => (
         <button
           key={choice.name}
           type="button"
@@ -51,7 +60,7 @@ export function Feedback({ userId, item, dataset, isEach = false, onApplied }: P
           aria-label={`${choice.name}: ${title}`}
           onClick={() => send(choice)}
         >
-          {choice.name}
+          {choice.shown ?? choice.name}
         </button>
       ))}
       {problem && (
@@ -87,6 +96,7 @@ function choicesOf(dataset: Dataset, isEach: boolean): Choice[] {
 
 const rating = (value: number): Choice => ({
   name: `Rate ${short(value)}`,
+  shown: short(value),
   said: `Rated ${short(value)}`,
   event: { value },
 });

@@ -54,6 +54,7 @@ function ForUser({ userId, options, dataset }: Props) {
         {answer && answer.items.length === 0 && (
           <p class="note">No item is left: what passes the filter was had or is not available.</p>
         )}
+        <h2 class="unseen">Best items</h2>
         {answer && (
           <RankedList
             items={answer.items}

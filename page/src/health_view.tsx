@@ -56,6 +56,16 @@ function Panel({ status }: { status: Status }) {
             bad={events.is_behind}
           />
         </Card>
+        <Card title="Journal">
+          <Fact
+            name="State"
+            value={journal.is_failing ? "cannot be written" : "is written"}
+            bad={journal.is_failing}
+          />
+          <Fact name="Live" value={bytes(journal.live)} />
+          <Fact name="Archive" value={bytes(journal.archive)} />
+          <Fact name="Free disk" value={bytes(journal.disk_free)} />
+        </Card>
         <Card title="Redis">
           <Fact
             name="State"
@@ -83,16 +93,6 @@ function Panel({ status }: { status: Status }) {
           {viewsByAge(freshness.materialized_age_s).map(([aged, views]) => (
             <Fact key={aged} name={views.join(", ")} value={aged} />
           ))}
-        </Card>
-        <Card title="Journal">
-          <Fact
-            name="State"
-            value={journal.is_failing ? "cannot be written" : "is written"}
-            bad={journal.is_failing}
-          />
-          <Fact name="Live" value={bytes(journal.live)} />
-          <Fact name="Archive" value={bytes(journal.archive)} />
-          <Fact name="Free disk" value={bytes(journal.disk_free)} />
         </Card>
         <Card title="Models">
           {models.map((model) => (

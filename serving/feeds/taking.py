@@ -54,7 +54,9 @@ def _take(
             refused.append((row, outcome.reason or ""))
         else:
             counts[outcome.status] += 1
-    _keep(rejects, refused)
+    forgotten = intake.forgotten
+    kept = [each for each in refused if str(each[0].event.get("user_id")) not in forgotten]
+    _keep(rejects, kept)
     counts["rejected"] += len(refused)
     batch.done()
     return True

@@ -1,6 +1,6 @@
 """The recommender as an HTTP application: its routes, gate and problems."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from serving.http.lookups import FoundUsers, Lookups
 from serving.http.metric_peers import MetricPeers
 from serving.http.page_files import add_page
 from serving.http.problems import describe_problems, install_problems
+from serving.http.removals import Removal, Removals, Remove
 from serving.http.routes import Health, Routes, SimilarItems
 from serving.http.row_routes import RowRoutes
 from serving.http.settings import ServiceSettings
@@ -41,6 +42,7 @@ def create_app(
     dataset: Dataset,
     settings: ServiceSettings,
     peers: MetricPeers | None = None,
+    remove: Remove | None = None,
 ) -> FastAPI:
     """The ASGI application on models and intakes, which the caller opens and closes.
 
@@ -50,10 +52,12 @@ def create_app(
     below : the metrics of all this
     dataset : what it is about
     peers : the other processes of the port, None where this one is alone
+    remove : forgets a user; without it there is no such route
     """
     routes = Routes(models, intake, encoding, dataset, settings, peers)
     row_routes = RowRoutes(rows, settings, routes.metrics)
     lookups = Lookups(models, settings, routes.metrics)
+    removals = None if remove is None else Removals(remove, routes.metrics)
     routes.metrics.watch_library(below, settings.deadline_ms)
     app = FastAPI(
         title="feast-fusion",
@@ -64,7 +68,9 @@ def create_app(
         openapi_url=SCHEMA if settings.docs else None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
-        lifespan=partial(_lifespan, routes, row_routes, lookups),
+        lifespan=partial(
+            _lifespan, [each for each in (removals, lookups, row_routes, routes) if each]
+        ),
         # its records hold what was asked
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
@@ -73,26 +79,31 @@ def create_app(
     if settings.docs:
         add_docs(app)
     add_page(app)
-    _add_routes(app, routes, row_routes, lookups, needs_key=settings.api_key is not None)
+    _add_routes(app, routes, row_routes, lookups, removals, settings)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(
-    routes: Routes, rows: RowRoutes, lookups: Lookups, _: FastAPI
+    closing: Iterable[Routes | RowRoutes | Lookups | Removals], _: FastAPI
 ) -> AsyncIterator[None]:
     """What was taken on is finished before the application ends."""
     yield
-    for each in (lookups, rows, routes):
+    for each in closing:
         await each.close()
 
 
 def _add_routes(
-    app: FastAPI, routes: Routes, rows: RowRoutes, lookups: Lookups, *, needs_key: bool
+    app: FastAPI,
+    routes: Routes,
+    rows: RowRoutes,
+    lookups: Lookups,
+    removals: Removals | None,
+    settings: ServiceSettings,
 ) -> None:
     # The gate checks keys; these two put the fields for a key on the documentation's page.
     bearer, header = HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False)
-    key = [Depends(bearer), Depends(header)] if needs_key else []
+    key = [] if settings.api_key is None else [Depends(bearer), Depends(header)]
     gets = APIRouter(
         dependencies=key, responses=describe_problems(400, 401, 404, 422, 429, 500, 503)
     )
@@ -110,6 +121,9 @@ def _add_routes(
     posts.delete("/items/{item_id:path}", response_model=RowSubmission)(rows.delete_item)
     posts.post("/users", response_model=RowSubmission)(rows.post_users)
     posts.patch("/users/{user_id:path}", response_model=RowSubmission)(rows.patch_user)
+    if removals is not None:
+        path = "/users/{user_id:path}"
+        posts.delete(path, response_model=Removal, status_code=202)(removals.forget)
     posts.post("/v1/embeddings", response_model=EmbeddingsAnswer)(routes.embed)
     gets.get("/users", response_model=FoundUsers)(lookups.users)
     gets.get("/users/{user_id:path}/history", response_model=UserHistory)(lookups.history)

@@ -10,6 +10,7 @@ from intake.dataset import Dataset
 from intake.event import EVENT_FORMAT
 from intake.journal import Journal
 from intake.posted.posted_row import ROW_FORMAT
+from intake.tombstones import Tombstones
 from intake.workspace import Workspace, with_encoders_anew
 from serving.assembly import open_models
 from serving.http.embeddings import TextEncoding
@@ -49,7 +50,9 @@ def open_library(
         features = LiveFeatures.open(workspace, store)
         log = None
         if log_served:
-            log = stack.enter_context(ServedLog(workspace.served, log_served))
+            forgotten = Tombstones(workspace.forgotten)
+            served = ServedLog(workspace.served, log_served, forgotten=forgotten)
+            log = stack.enter_context(served)
         live = LiveUsers(
             features.acted_on,
             features.known_since,
@@ -57,6 +60,7 @@ def open_library(
             lambda: features.may_be_older,
             features.follow,
             features.interest_of,
+            lambda user_id: user_id in features.history.forgotten,
         )
         models = stack.enter_context(open_models(workspace, store, live=live, served_log=log))
         intake = stack.enter_context(EventIntake(Journal(workspace.events, EVENT_FORMAT), features))

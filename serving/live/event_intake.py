@@ -14,6 +14,7 @@ from typing import Any
 from feast_fusion.errors import FeastFusionError, StoreUnavailableError
 from intake.event import Event
 from intake.journal import Journal
+from intake.tombstones import Tombstones
 from serving.live.acceptance import Acceptance, Submission
 from serving.live.event_screening import screen_events
 from serving.live.live_event import LiveEvent, Outcome
@@ -72,6 +73,11 @@ class EventIntake(AbstractContextManager["EventIntake"]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def forgotten(self) -> Tombstones:
+        """Users of whom no event is accepted."""
+        return self._features.history.forgotten
 
     @property
     def n_pending(self) -> int:

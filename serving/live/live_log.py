@@ -13,7 +13,7 @@ What it loses, all at once or key by key, is noticed and taken from the journal 
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from feast_fusion.online.redis.transport import Transport
@@ -194,6 +194,23 @@ class LiveLog:
             [("DEL", self._name(LiveKey("user", user_id))) for user_id in user_ids]
         )
 
+    def forget_user(self, user_id: str, item_ids: Collection[str]) -> int:
+        """Removes the live events of a user, those of items included; how many were of items.
+
+        item_ids : with which the user had live events
+        """
+        keys = [LiveKey("item", item_id) for item_id in item_ids]
+        reads = self._transport.write([("ZRANGE", self._name(key), 0, -1) for key in keys])
+        theirs = {
+            key: [member for member in members if _is_of(member, user_id)]
+            for key, members in zip(keys, reads, strict=True)
+        }
+        theirs = {key: members for key, members in theirs.items() if members}
+        self.remove(theirs)
+        self.drop_users([user_id])
+        self._transport.write([("ZREM", f"{self._prefix}active", user_id)])
+        return sum(map(len, theirs.values()))
+
     def _name(self, key: LiveKey) -> str:
         return f"{self._prefix}{key.kind}:{key.entity_id}"
 
@@ -217,6 +234,10 @@ def members_by_key(events: Iterable[Event]) -> dict[LiveKey, list[bytes]]:
         for key in keys_of(event):
             members.setdefault(key, []).append(encode_member(event))
     return members
+
+
+def _is_of(member: bytes, user_id: str) -> bool:
+    return bool(member) and decode_members([member])[0].user_id == user_id
 
 
 def decode_members(members: Iterable[bytes]) -> list[Event]:

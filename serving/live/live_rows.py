@@ -42,7 +42,11 @@ class LiveRows:
         """Write the newest row of each entity to each of its views.
 
         history : on top of which the entities are
+
+        Users who were forgotten have no row.
         """
+        forgotten = history.forgotten
+        changed = [e for e in changed if not (_is_user(e) and e.key.entity_id in forgotten)]
         if self.departures is not None:
             self.departures.note([each.key.entity_id for each in changed if _is_user(each)])
         followed = history.encoder_ids & self.encoders.by_id.keys()

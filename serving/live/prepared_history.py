@@ -13,6 +13,8 @@ from intake.event_bounds import LATEST_US, defect_of_time, defect_of_value
 from intake.event_types import UNLISTED, without_history
 from intake.positive import PositiveRule
 from intake.posted.posted_versions import withdrawn_items
+from intake.screening import FORGOTTEN
+from intake.tombstones import Tombstones
 from intake.workspace import Workspace
 from serving.live.live_event import LiveEvent, Outcome, Stamp
 from serving.live.prepared_events import PreparedEvents
@@ -46,6 +48,7 @@ class PreparedHistory:
     of_journal : by file of the journal, how many of its bytes are prepared
     withdrawn : items that are in no answer any more
     context : what events may say of what was around them
+    forgotten : users of whom nothing counts
 
     Raises
     ------
@@ -55,6 +58,7 @@ class PreparedHistory:
 
     def __init__(self, workspace: Workspace, embedders: Embedders = NO_VECTORS) -> None:
         self.stamp = read_stamp(workspace)
+        self.forgotten = Tombstones(workspace.forgotten)
         self._dataset = dataset = workspace.dataset
         try:
             self.of_journal = workspace.read_prepared_journal()
@@ -95,8 +99,9 @@ class PreparedHistory:
     def screen(self, events: Sequence[Event]) -> list[LiveEvent | Outcome]:
         """Each event as it counts beside the prepared ones, or why it does not count.
 
-        An event whose item is unknown, whose time or value is out of range, or whose `positive` is
-        undecided is "rejected"; an event that is among the prepared ones is a "duplicate".
+        An event whose user was forgotten, whose item is unknown, whose time or value is out of
+        range, or whose `positive` is undecided is "rejected"; an event that is among the prepared
+        ones is a "duplicate".
         """
         items = self.items.codes([event.item_id for event in events]).tolist()
         positives = self._rule.decide(events)
@@ -131,7 +136,7 @@ class PreparedHistory:
 
     def counts(self, event: Event) -> bool:
         """Whether the event is part of the history of its user and item, see `EventType`."""
-        return event.event_type not in self._examples_only
+        return event.event_type not in self._examples_only and event.user_id not in self.forgotten
 
     def _undecided(self, event: Event) -> str:
         if self._dataset.interactions.positive is None:
@@ -141,6 +146,8 @@ class PreparedHistory:
     def _screen(
         self, event: Event, item: int, positive: bool | None, is_folded: bool
     ) -> LiveEvent | Outcome:
+        if event.user_id in self.forgotten:
+            return Outcome("rejected", event.event_id, FORGOTTEN)
         if item < 0:
             return Outcome("rejected", event.event_id, "unknown item_id")
         allowed = self._dataset.interactions.value_range

@@ -18,6 +18,8 @@ from intake.journal_index import JournalIndex
 from intake.posted.posted_columns import PostedColumns
 from intake.posted.posted_row import KEYS, ROW_FORMAT, Change, PostedRow, Table
 from intake.posted.posted_versions import is_withdrawn
+from intake.screening import FORGOTTEN
+from intake.tombstones import Tombstones
 from intake.workspace import Workspace
 
 _TIME = "event_timestamp"
@@ -32,6 +34,7 @@ class RowScreening:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._index = JournalIndex(workspace.posted, ROW_FORMAT)
+        self._forgotten = Tombstones(workspace.forgotten)
         self._columns: tuple[object, dict[Table, PostedColumns]] = (None, {})
 
     def put(self, table: Table, given: object, now: datetime) -> PostedRow:
@@ -45,6 +48,7 @@ class RowScreening:
         if not isinstance(given, Mapping):
             raise GivenError(f"got {type(given).__name__}, expected an object")
         key = read_key(given, KEYS[table])
+        self._refuse_forgotten(table, key)
         values = {n: v for n, v in given.items() if n not in (KEYS[table], _TIME)}
         self.columns(table).read(values, is_whole=True)
         return _row(table, key, "put", values, now, given.get(_TIME))
@@ -59,9 +63,14 @@ class RowScreening:
         FeatureNotFoundError
             There is no such item or user.
         """
+        self._refuse_forgotten(table, key)
         self._require(table, key)
         self.columns(table).read(changes, is_whole=False)
         return _row(table, key, "patch", changes, now)
+
+    def _refuse_forgotten(self, table: Table, key: str) -> None:
+        if table == "users" and key in self._forgotten:
+            raise GivenError(FORGOTTEN)
 
     def delete(self, key: str, now: datetime) -> PostedRow | None:
         """The withdrawal of an item from now on; None where it is withdrawn already.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from cli.embedded_redis import start_redis, stop_redis
 from cli.redis_process import RunningRedis
@@ -62,6 +62,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip(_ABSENT)
     with sync_playwright() as playwright:
+        expect.set_options(timeout=PATIENCE_MS)
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()

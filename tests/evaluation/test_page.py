@@ -1,40 +1,13 @@
 """The page is one file that needs nothing else, and nothing in the data becomes markup."""
 
-from html.parser import HTMLParser
-
 import pytest
 
 from evaluation.report.document import Report
 from evaluation.report.markdown import render_markdown
 from evaluation.report.page import render_page
 from evaluation.report.sections import build_sections
+from tests.evaluation.page_parser import Page
 from tests.evaluation.reports import NASTY, make_report
-
-VOID = {"meta", "line", "rect", "circle", "polyline"}
-
-
-class Page(HTMLParser):
-    """Elements with their attributes, text, and whether each is closed in order."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self._open: list[str] = []
-        self.feed(page)
-        assert not self._open, self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data.strip())
 
 
 @pytest.fixture(scope="module")

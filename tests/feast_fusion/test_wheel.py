@@ -15,7 +15,15 @@ from tests.examples.embedding_example import copy_example, run_example
 from tests.feast_fusion.bare_environment import BareEnvironment, build_wheel, make_environment
 from tests.feast_fusion.online.redis_faults import open_redis
 
-OWN_PACKAGES = ("transformations", "training", "serving", "evaluation", "intake", "cli")
+OWN_PACKAGES = (
+    "transformations",
+    "training",
+    "serving",
+    "forgetting",
+    "evaluation",
+    "intake",
+    "cli",
+)
 
 CONFIG = """
 project: pages

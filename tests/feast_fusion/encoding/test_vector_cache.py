@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from feast_fusion.encoding.identity import describe_encoder
 from feast_fusion.encoding.transformer_encoder import TransformerEncoder
-from feast_fusion.encoding.vector_cache import VectorCache
+from feast_fusion.encoding.vector_cache import VectorCache, text_keys
 from feast_fusion.errors import EncoderMismatchError, SchemaError, StoreUnavailableError
 from tests.feast_fusion.encoding.cache_writer import WIDTH, open_cache, vectors_of
 from tests.feast_fusion.encoding.conftest import MINILM
@@ -389,18 +389,18 @@ def test_no_byte_of_the_files_structure_gives_a_wrong_vector(filled: Path) -> No
 def test_an_index_that_leads_to_another_row_gives_no_vector(filled: Path, tmp_path: Path) -> None:
     cache = open_cache(tmp_path)
     path = damaged_copy(filled, tmp_path)
-    keys = sorted(cache._key(text) for text in TEXTS)
+    keys = sorted(text_keys(cache.encoder_id, TEXTS))
     others = (f"other {number}" for number in range(100_000))
     # A key between the neighbours of one that is there takes its place in the index.
     new, at = next(
         (text, at)
         for text in others
-        if 0 < (at := bisect(keys, cache._key(text))) < len(keys)
+        if 0 < (at := bisect(keys, *text_keys(cache.encoder_id, [text]))) < len(keys)
         and index_of(path.read_bytes(), keys[at]) is not None
     )
     content = bytearray(path.read_bytes())
     place = index_of(bytes(content), keys[at])
-    content[place : place + 32] = cache._key(new)
+    (content[place : place + 32],) = text_keys(cache.encoder_id, [new])
     path.write_bytes(content)
     assert not cache.lookup([new])[1].any()
     np.testing.assert_array_equal(
@@ -419,7 +419,7 @@ def test_a_damaged_claim_is_void(filled: Path, tmp_path: Path, owner: str) -> No
     cache = open_cache(tmp_path)
     path = damaged_copy(filled, tmp_path)
     with closing(sqlite3.connect(path)) as connection, connection:
-        key = cache._key("new")
+        (key,) = text_keys(cache.encoder_id, ["new"])
         connection.execute(f"INSERT INTO claim VALUES (?, {owner})", (key,))
     np.testing.assert_array_equal(cache.encode(["new"], vectors_of), vectors_of(["new"]))
 

@@ -1,0 +1,91 @@
+"""`feast-fusion forget` and `export`: what is kept of a person, erased or given out."""
+
+from pathlib import Path
+
+import click
+
+from cli.forgetting_place import complete_forgetting, forgetting_place
+from cli.terminal import say, then
+from cli.workspace_options import with_workspace
+from feast_fusion.errors import schema_error
+from intake.workspace import Workspace
+
+
+@click.command()
+@click.argument("user_ids", metavar="[USER]...", nargs=-1)
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A text file with an id in each line.",
+)
+@click.option("--resume", is_flag=True, help="Complete what was interrupted.")
+@click.option("--lift", is_flag=True, help="Let users who were forgotten come back.")
+@with_workspace
+def forget(
+    workspace: Workspace,
+    /,
+    user_ids: tuple[str, ...],
+    file: Path | None,
+    resume: bool,
+    lift: bool,
+) -> None:
+    """Erase all that is kept of users: journal, sources, history, training sets, texts, Redis.
+
+    It ends in an audit that searches every file and key; something left is an error that names it.
+    A receipt without the id says what was erased, and which models were trained on the person. A
+    service may go on meanwhile. From now on events of these users are rejected, and their rows in
+    the data set's own tables left out. A command that was killed is completed by the next run.
+    """
+    users = [*user_ids, *(_lines(file) if file else ())]
+    if bool(users) == resume:
+        raise schema_error(
+            "forget",
+            got="users and --resume" if users else "no user",
+            expected="ids of users, a --file of them, or --resume",
+            remedy="Name one of them.",
+        )
+    if lift:
+        _lift(workspace, users)
+        return
+    from forgetting.pending_requests import Requests  # seconds to import
+
+    requests = Requests(workspace.forgotten)
+    for user_id in users:
+        requests.ask(user_id)
+    if not complete_forgetting(workspace):
+        say("Nothing was interrupted.")
+    elif workspace.models.is_dir():
+        then("Next: feast-fusion training-set and train, for a model without these people.")
+
+
+@click.command()
+@click.argument("user_id", metavar="USER")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="A folder that is not there."
+)
+@with_workspace
+def export(workspace: Workspace, user_id: str, out: Path) -> None:
+    """Write all that is kept of a user to a folder: JSON lines, and a manifest.
+
+    It is taken from the same places as forget erases.
+    """
+    from forgetting.personal_export import export_person  # seconds to import
+
+    with forgetting_place(workspace) as place:
+        rows = export_person(place, user_id, out.absolute())
+    say(*(f"{file}: {n:,} rows" for file, n in rows.items()))
+    say(f"{sum(rows.values()):,} rows in {len(rows)} files: {out}")
+
+
+def _lines(file: Path) -> list[str]:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _lift(workspace: Workspace, users: list[str]) -> None:
+    from intake.tombstones import Tombstones
+
+    tombstones = Tombstones(workspace.forgotten)
+    n_lifted = sum(tombstones.lift(user_id) for user_id in users)
+    say(f"{n_lifted} of {len(users)} were forgotten, and may come back.")
+    then("Next: feast-fusion prepare, which takes rows of the data set's own tables in again.")
