@@ -217,6 +217,23 @@ def test_one_process_encodes_for_both(served: ServiceProcess) -> None:
     assert encoded(served) == {"encoder": before["encoder"] + len(queries)}
 
 
+def test_an_item_that_is_posted_to_one_is_in_the_answers_of_both(served: ServiceProcess) -> None:
+    new = {"item_id": "new", "title": "Posted to one", "genres": ["Posted"]}
+    assert served.service.post("/items", {"items": [new]}).status == 200
+    asked = {"user_id": "u1", "filter": "'Posted' in genres"}
+
+    def both_have_it() -> bool:
+        before = now = answered_by(served)
+        while not all(now[number] > before[number] + 2 for number in "01"):
+            answer = served.service.post("/recommend", asked)
+            if [item["item_id"] for item in answer.json()["items"]] != ["new"]:
+                return False
+            now = answered_by(served)
+        return True
+
+    wait_until(both_have_it, "both recommend it")
+
+
 def test_without_it_queries_are_left_out_until_it_is_back(served: ServiceProcess) -> None:
     (encoder,) = encoders_of(served)
     answering = workers_of(served)
