@@ -15,7 +15,7 @@ from serving.wishes.words import LEADS, STANDS_FOR, STOP_WORDS, Word, stem_of, w
 from serving.wishes.year_spans import YearSpan, read_years
 
 _LONGEST = 6  # words that name one value
-_READ = 200  # words of a clause that are read
+_READ, _SPANS = 200, 8  # words of a clause, and spans of years, that are read
 _LEADS = frozenset[str]().union(*LEADS)
 _OLD_SHARE = 0.25
 
@@ -45,7 +45,7 @@ class Reading:
 
     Attributes
     ----------
-    mentions : what it names
+    mentions : what it names, each once
     runs : words that stand together and may mean a value: those that name none, or only a part
     rest : words that name nothing, without their endings
     """
@@ -64,11 +64,12 @@ def read_clause(text: str, wording: Wording, spared: Set[Value] = frozenset()) -
     """
     spans, text = read_years(text) if wording.years.width else ([], text)
     parts = list(_Reader(wording, spared).parts(words_of(text)[:_READ]))
-    named = [part for part in parts if isinstance(part, Mention)]
+    of_years = [_of_years(span, wording.years) for span in list(dict.fromkeys(spans))[:_SPANS]]
+    named = [*of_years, *(part for part in parts if isinstance(part, Mention))]
     unnamed = [part for part in parts if isinstance(part, Word) and not part.is_empty]
     runs = [" ".join(run) for is_run, run in groupby(map(_unsure, parts), bool) if is_run]
     return Reading(
-        (*(_of_years(span, wording.years) for span in spans), *named),
+        tuple({mention.values: mention for mention in named}.values()),
         tuple(dict.fromkeys(runs)),
         tuple(word.stem for word in unnamed),
     )

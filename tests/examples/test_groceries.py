@@ -9,6 +9,8 @@ import pytest
 from examples.groceries.prepare import prepare_groceries
 from intake.dataset_file import load_dataset
 from intake.validation import ValidatedData, validate_dataset
+from serving.wishes.reading import read_clause
+from tests.serving.wishes.wordings import wording_of
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "groceries"
@@ -48,6 +50,17 @@ def test_products_are_named_in_words(groceries: Path) -> None:
     assert (apples["title"], apples["size"]) == ("Blends, 10 oz", "10 oz")
     assert (apples["department"], apples["category"]) == ("Produce", "Salad mix")
     assert items["title"].null_count() == items["department"].null_count() == 0
+
+
+@pytest.mark.parametrize(("named", "word"), [("bread", "bread"), ("dairy", "dairy")])
+def test_a_query_names_products(data: ValidatedData, named: str, word: str) -> None:
+    items = pl.DataFrame(data.items)
+    found = wording_of(data.items, load_dataset(EXAMPLE / "dataset.toml"))
+    (mention,) = read_clause(f"{named} for the weekend", found).mentions
+    told = pl.concat_str("department", "category", "type", separator=" ", ignore_nulls=True)
+    having = items.with_row_index().filter(told.str.to_lowercase().str.contains(rf"\b{word}s?\b"))
+    assert set(having["index"]) <= set(mention.rows.tolist())
+    assert len(mention.rows) <= 1.1 * len(having)  # "breaded" too
 
 
 def test_the_same_files_every_time(groceries: Path, tmp_path: Path) -> None:

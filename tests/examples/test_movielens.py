@@ -16,6 +16,8 @@ from feast_fusion.times import TIMESTAMP
 from intake.dataset_file import load_dataset
 from intake.validation import validate_dataset
 from intake.workspace import Workspace
+from serving.wishes.reading import read_clause
+from tests.serving.wishes.wordings import wording_of
 from transformations.prepared_sources import write_sources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -287,3 +289,19 @@ def test_films_are_joined_by_title_and_year(
     ]
     films = pl.DataFrame({"title": [title], "year": pl.Series([year], dtype=pl.Int64)})
     assert film_table.join_films(films, known)["director"].to_list() == [director]
+
+
+def test_a_query_names_genres_people_and_years(ml_100k: Path) -> None:
+    items = read(ml_100k / "data", "items")
+    films = wording_of(items.to_arrow(), load_dataset(ml_100k / "dataset.toml"))
+    for text, fits in {
+        "horror": pl.col("genres").list.contains("Horror"),
+        "a film for children": pl.col("genres").list.contains("Children's"),
+        "scifi": pl.col("genres").list.contains("Sci-Fi"),
+        "films by Hitchcock": pl.col("director") == "Alfred Hitchcock",
+        "starring De Niro": pl.col("cast").list.contains("Robert De Niro"),
+        "by the Coen brothers": pl.col("director").str.contains("Coen"),
+        "from the 1940s": pl.col("year").is_between(1940, 1949),
+    }.items():
+        (mention,) = read_clause(text, films).mentions
+        assert mention.rows.tolist() == items.with_row_index().filter(fits)["index"].to_list(), text

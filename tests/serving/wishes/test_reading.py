@@ -67,6 +67,10 @@ def test_several_values_are_several_mentions(films: Wording) -> None:
     assert reading.rest == ("robot", "deep", "space")
 
 
+def test_what_is_said_again_is_said_once(films: Wording) -> None:
+    assert len(read_clause("horror horror 1980 horror 1980", films).mentions) == 2
+
+
 def test_part_of_a_value_may_mean_others_too(films: Wording) -> None:
     assert read_clause("noir", films).runs == ("noir",)
     assert read_clause("film noir", films).runs == ()

@@ -19,15 +19,20 @@ FILMS = [
 
 
 def wording() -> Wording:
-    titles, years, genres, directors, casts = zip(*FILMS, strict=True)
-    table = {
-        "item_profile__title": pa.array(titles),
-        "item_profile__year": pa.array(years, pa.int64()),
-        "item_profile__director": pa.array(directors),
-    }
-    lists = {"item_profile__genres": listed(genres), "item_profile__cast": listed(casts)}
-    rows = TrainingSet(pa.table(table), {}, lists)
-    dataset = described()
+    names = ("title", "year", "genres", "director", "cast")
+    columns = dict(zip(names, map(list, zip(*FILMS, strict=True)), strict=True))
+    return wording_of(pa.table(columns), described())
+
+
+def wording_of(items: pa.Table, dataset: Dataset) -> Wording:
+    """Of a table of items, a row each."""
+    scalars, lists = {}, {}
+    for name, column in zip(items.column_names, items.columns, strict=True):
+        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            lists[f"item_profile__{name}"] = listed(column.to_pylist())
+        else:
+            scalars[f"item_profile__{name}"] = column
+    rows = TrainingSet(pa.table(scalars), {}, lists)
     return Wording.of(rows, dataset, ItemColumns.of(rows, dataset))
 
 
@@ -43,7 +48,7 @@ def described() -> Dataset:
     return Dataset(name="films", items=items, interactions=events, path="dataset.toml")
 
 
-def listed(values: tuple[list[str] | None, ...]) -> Indexed:
+def listed(values: list[list[str] | None]) -> Indexed:
     known = [each for each in values if each is not None]
     places = np.cumsum([each is not None for each in values]) - 1
     at = np.where([each is not None for each in values], places, -1).astype(np.int32)
