@@ -14,7 +14,6 @@ from typing import Any
 from feast_fusion.errors import FeastFusionError, StoreUnavailableError
 from intake.event import Event
 from intake.journal import Journal
-from intake.tombstones import Tombstones
 from serving.live.acceptance import Acceptance, Submission
 from serving.live.event_screening import screen_events
 from serving.live.live_event import LiveEvent, Outcome
@@ -41,6 +40,8 @@ class EventIntake(AbstractContextManager["EventIntake"]):
     max_pending : events that may wait in memory; more stay in the journal, and are applied from
         there later
     clock : the time now, aware
+
+    `forgotten` are users of whom no event is accepted.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class EventIntake(AbstractContextManager["EventIntake"]):
     ) -> None:
         self._journal = journal
         self._features = features
+        self.forgotten = features.history.forgotten
         self._max_pending = max_pending
         self._clock = clock
         self._changed = threading.Condition()
@@ -73,11 +75,6 @@ class EventIntake(AbstractContextManager["EventIntake"]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @property
-    def forgotten(self) -> Tombstones:
-        """Users of whom no event is accepted."""
-        return self._features.history.forgotten
 
     @property
     def n_pending(self) -> int:
