@@ -14,6 +14,9 @@ from cli.feast_repository import open_store
 from cli.redis import redis_of
 from cli.redis_process import SNAPSHOT, launch_redis
 from cli.terminal import say
+from intake.event import EVENT_FORMAT
+from intake.journal_erasure import JournalErasure
+from intake.posted.posted_row import ROW_FORMAT
 from intake.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -23,11 +26,15 @@ if TYPE_CHECKING:
 def complete_forgetting(workspace: Workspace) -> list[Path]:
     """Forget everybody who is to be forgotten; where the receipts are.
 
+    Journals in which lines were being made blank when power was lost are whole afterwards.
+
     Raises
     ------
     FeastFusionError
         As `complete_requests`.
     """
+    JournalErasure(workspace.events, EVENT_FORMAT).complete()
+    JournalErasure(workspace.posted, ROW_FORMAT).complete()
     if not any((workspace.forgotten / "pending").glob("[!.]*")):
         return []
     from forgetting.erasure import complete_requests  # seconds to import

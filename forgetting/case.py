@@ -63,9 +63,9 @@ class Case:
         self.requests.keep(self.people[user_id])
 
     def is_theirs(self, user_ids: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
-        """(n,) which of n strings are ids of these people; of null it is false."""
-        ids = pa.array(list(self.people), pa.string()).cast(user_ids.type)
-        return np.asarray(pc.is_in(user_ids, value_set=ids))
+        """(n,) which of n ids, strings or whole numbers, are of these people; null is none."""
+        ids = pa.array(list(self.people), pa.string())
+        return np.asarray(pc.is_in(user_ids.cast(pa.string()), value_set=ids))
 
     def keys(self, name: str) -> Sequence[bytes]:
         """Of vectors of a cache that only these people have."""

@@ -17,7 +17,7 @@ from feast_fusion.online.codec.entity_keys import SERIALIZATION_VERSION
 
 _TELLING = 6  # characters
 _VALUE_TYPE = (2).to_bytes(4, "little")  # a string, in a key of Feast
-_JSON_KEY = "user_id"
+USER_ID = "user_id"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Needles:
 
     def __post_init__(self) -> None:
         quoted = [json.dumps(self.user_id, ensure_ascii=ascii) for ascii in (True, False)]
-        named = [f'"{_JSON_KEY}":{space}{each}' for each in quoted for space in ("", " ")]
+        named = [f'"{USER_ID}":{space}{each}' for each in quoted for space in ("", " ")]
         escaped = [json.dumps(text)[1:-1] for text in self.texts]
         forms = [_entity_key(self.user_id), *self.digests]
         forms += [form.encode() for form in (*named, *self.texts, *escaped)]
@@ -62,6 +62,8 @@ class Needles:
         """Whether a value that is called `name` is one, or has one in it."""
         if isinstance(value, bytes):
             return self.in_bytes(value) is not None or self._in_json(name, value)
+        if isinstance(value, int) and name == USER_ID:
+            return str(value) == self.user_id
         if not isinstance(value, str):
             return False
         is_theirs = value == self.user_id and (self._word is not None or "user" in name.lower())
@@ -107,6 +109,6 @@ def _is_row_of(value: dict[str, Any], user_id: str) -> bool:
 
 def _entity_key(user_id: str) -> bytes:
     """What a key of Feast has of the user, whatever project it belongs to."""
-    head = serialize_entity_key_prefix([_JSON_KEY], SERIALIZATION_VERSION)
+    head = serialize_entity_key_prefix([USER_ID], SERIALIZATION_VERSION)
     value = user_id.encode()
     return bytes(head + _VALUE_TYPE + len(value).to_bytes(4, "little") + value)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from forgetting.audit.needles import Needles
+from forgetting.audit.needles import USER_ID, Needles
 
 _ROWS = 1 << 16
 
@@ -17,7 +17,7 @@ _ROWS = 1 << 16
 def search_parquet(path: Path, needles: Needles) -> str | None:
     """The column of a Parquet file that has a needle, None without one."""
     with pq.ParquetFile(path) as file:
-        names = [field.name for field in file.schema_arrow if _has_text(field.type)]
+        names = [each.name for each in file.schema_arrow if _is_searched(each.name, each.type)]
         for batch in file.iter_batches(_ROWS, columns=names):
             if (found := search_columns(batch, needles)) is not None:
                 return found
@@ -55,11 +55,13 @@ def search_database(path: Path, needles: Needles) -> str | None:
     return None
 
 
-def _has_text(kind: pa.DataType) -> bool:
+def _is_searched(name: str, kind: pa.DataType) -> bool:
+    """Whether a column has texts or bytes in it, or is of ids of users that are numbers."""
     if pa.types.is_nested(kind):
-        return any(_has_text(kind.field(at).type) for at in range(kind.num_fields))
+        fields = [kind.field(at) for at in range(kind.num_fields)]
+        return any(_is_searched(field.name, field.type) for field in fields)
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return _is_text(value)
+    return _is_text(value) or (name == USER_ID and pa.types.is_integer(value))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -83,3 +85,5 @@ def _leaves(name: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
         yield from _leaves(name, column.flatten())
     elif _is_text(kind):
         yield name, column
+    elif name == USER_ID and pa.types.is_integer(kind):
+        yield name, column.cast(pa.string())

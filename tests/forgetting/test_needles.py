@@ -1,14 +1,16 @@
 """What is a person's and what only looks so: short ids, ids of items, numbers, parts of words."""
 
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from feast import ValueType
 
 from feast_fusion.online.codec.entity_keys import encode_keys
+from feast_fusion.parquet.seal import write_parquet
 from forgetting.audit.needles import Needles
-from forgetting.audit.table_search import search_columns
+from forgetting.audit.table_search import search_columns, search_parquet
 
 SHORT, LONG = Needles("7"), Needles("visitor-8c41f2")
 
@@ -70,3 +72,13 @@ def test_texts_and_digests_are_found_and_columns_are_searched_to_their_ends() ->
     assert search_columns(batch.slice(0, 1), needles) is None
     coded = pa.RecordBatch.from_pydict({"user_id": pa.array(["8", "7"]).dictionary_encode()})
     assert search_columns(coded, needles) == "user_id"
+
+
+def test_ids_that_are_numbers_count_where_they_are_ids_of_users(tmp_path: Path) -> None:
+    path = tmp_path / "rejects.parquet"
+    write_parquet(path, pa.table({"row": [7, 8], "n_users": [7, 7], "user_id": [5, 7]}))
+    assert search_parquet(path, SHORT) == "user_id"
+    write_parquet(path, pa.table({"row": [7, 8], "n_users": [7, 7], "user_id": [5, 77]}))
+    assert search_parquet(path, SHORT) is None
+    assert SHORT.in_value("", json.dumps({"row": {"user_id": 7}}))
+    assert SHORT.in_value("", json.dumps({"table": "users", "key": "7", "values": "{}"}))
