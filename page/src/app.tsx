@@ -28,6 +28,10 @@ export function App() {
   useEffect(() => {
     document.title = `${TITLES[place.view]} · ${dataset?.name ?? "feast-fusion"}`;
   }, [place.view, dataset?.name]);
+  useEffect(() => {
+    // What had the focus may have gone with the view before.
+    if (status.answer && document.activeElement === document.body) focusContent();
+  }, [place.view, place.id]);
   return (
     <Announcing.Provider value={setSaid}>
       <a class="skip" href="#content" onClick={skip}>
@@ -65,6 +69,10 @@ function ViewOf({ place, status }: { place: Place; status: Status }) {
 /** The address has the view after its #, so the content is focused by hand. */
 function skip(event: Event): void {
   event.preventDefault();
+  focusContent();
+}
+
+function focusContent(): void {
   document.getElementById("content")?.focus();
 }
 

@@ -32,12 +32,20 @@ function ForUser({ userId, options, dataset }: Props) {
     found.again();
     history.again();
   };
-  const answer = found.answer?.user_id === userId ? found.answer : null;
+  const isOf = <T extends { user_id: string }>(each: T | null) =>
+    each?.user_id === userId ? each : null;
+  const answer = isOf(found.answer); // that of the user before stays until then
   return (
     <div class="columns">
       <aside aria-label="User">
         <UserPicker userId={userId} onPick={(picked) => go(addressOf("for", picked, options))} />
-        <HistoryList history={history} userId={userId} options={options} dataset={dataset} />
+        <HistoryList
+          answer={isOf(history.answer)}
+          problem={history.problem}
+          userId={userId}
+          options={options}
+          dataset={dataset}
+        />
       </aside>
       <section aria-labelledby="list">
         <div class="title">

@@ -2,19 +2,20 @@
 
 import { addressOf } from "./place";
 import { ProblemNote } from "./problem_note";
-import type { Asked } from "./asking";
+import type { Problem } from "./service";
 import type { Dataset, PastEvent, UserHistory } from "./shapes";
 import { changed } from "./wish";
 import { day, named, short } from "./words";
 
 interface Props {
-  history: Asked<UserHistory>;
+  answer: UserHistory | null;
+  problem: Problem | null;
   userId: string;
   options: URLSearchParams;
   dataset: Dataset;
 }
 
-export function HistoryList({ history: { answer, problem }, userId, options, dataset }: Props) {
+export function HistoryList({ answer, problem, userId, options, dataset }: Props) {
   return (
     <section class="history" aria-labelledby="history">
       <h2 id="history">History</h2>

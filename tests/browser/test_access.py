@@ -72,6 +72,7 @@ def test_a_keyboard_is_enough(opened: Open) -> None:
     expect(page.get_by_role("option", selected=True)).to_contain_text("u20")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="For u20")).to_be_visible()
+    expect(page.locator("main")).to_be_focused()
     liked = page.get_by_role("button", name="Liked: ").first
     expect(liked).to_be_visible()
     name = liked.get_attribute("aria-label")
