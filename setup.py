@@ -20,6 +20,7 @@ ROOMS = (
     "transformations",
     "intake",
 )
+EXAMPLE = "examples/movielens"  # what `feast-fusion demo` runs on
 
 
 class _WithApplication(build_py):
@@ -27,10 +28,11 @@ class _WithApplication(build_py):
         super().run()
         if self.editable_mode:  # the whole clone is on the path
             return
-        for room in ROOMS:
-            target = Path(self.build_lib, "feast_fusion", "application", room)
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(room, target, ignore=ignored, dirs_exist_ok=True)
+        application = Path(self.build_lib, "feast_fusion", "application")
+        ignored = shutil.ignore_patterns("__pycache__", "data")
+        for folder in (*ROOMS, EXAMPLE):
+            shutil.copytree(folder, application / folder, ignore=ignored, dirs_exist_ok=True)
+        shutil.copy("examples/wheels.py", application / "examples")  # by which EXAMPLE is fetched
 
 
 setup(cmdclass={"build_py": _WithApplication})

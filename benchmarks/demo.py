@@ -15,7 +15,7 @@ from transformations.text import render_behaviours, render_items
 def measured_workspace() -> Workspace:
     """The workspace that the environment names, else the demo's."""
     home = os.environ.get("FUSION_HOME", ".fusion")
-    workspace = open_workspace(os.environ.get("FUSION_DATASET") or example_dataset(), home)
+    workspace = open_workspace(os.environ.get("FUSION_DATASET") or example_dataset(home), home)
     if not workspace.models.is_dir():
         raise FeatureNotFoundError(
             f"{workspace.models}: got no such folder, expected a trained workspace. Run "

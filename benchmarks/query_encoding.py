@@ -39,7 +39,7 @@ def run(json_path: Path | None = None, quick: bool = False) -> dict[str, Any]:
     """Measure one caller and several, with the encoder of the example's dataset.toml."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as home:
-        workspace = open_workspace(example_dataset(), home)
+        workspace = open_workspace(example_dataset(home), home)
         embedder = Embedder(workspace, identify(workspace.dataset).encoder_id)
         contenders = {"ours": _ours(embedder), "lock": _locked(embedder), "bare": _bare(embedder)}
         n_queries = 3 if quick else 300

@@ -1,6 +1,7 @@
 """The command `feast-fusion`. Only this package may import every other."""
 
 import errno
+import os
 import signal
 import sys
 import threading
@@ -10,8 +11,10 @@ from importlib import import_module
 from types import FrameType
 
 import click
+from click.shell_completion import CompletionItem
 
-from cli.terminal import fail
+from cli.terminal import fail, with_output_options
+from cli.version import print_version
 from feast_fusion.errors import FeastFusionError
 
 # Command -> its module and what `--help` says of it, so that help loads no command.
@@ -44,6 +47,8 @@ _COMMANDS = {
     "audit": ("cli.audit", "Check what was built, or served, against its sources."),
     "bench": ("cli.bench", "Measure ours, the peers and the floor in one run."),
 }
+# Their output is what a shell evaluates, or a table of figures.
+_FOR_PROGRAMS = ("env", "bench")
 # What the machine refuses, and a person can correct: of other errors the traceback is told.
 _OTHER_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 _CORRECTABLE = {
@@ -95,7 +100,16 @@ class _Commands(click.Group):
             return None
         module, _ = _COMMANDS[cmd_name]
         command: click.Command = getattr(import_module(module), cmd_name.replace("-", "_"))
-        return command
+        return command if cmd_name in _FOR_PROGRAMS else with_output_options(command)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands and options, without loading a command for it."""
+        commands = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -117,8 +131,16 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="feast-fusion")
-def main() -> None:
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Of the program, of Feast, and of the model that answers.",
+)
+@click.pass_context
+def main(context: click.Context) -> None:
     """LLM user and item embeddings as Feast features, a ranker on them, and top N from Redis.
 
     The data set is chosen by --dataset or FUSION_DATASET (default: the MovieLens example).
@@ -130,3 +152,5 @@ def main() -> None:
     On your own data:          feast-fusion init my/files; feast-fusion run --dataset dataset.toml
     Feast's own commands:      eval "$(feast-fusion env)"; cd feature_repo; feast materialize ...
     """
+    if os.environ.get("NO_COLOR"):
+        context.color = False

@@ -45,7 +45,6 @@ def audit(context: click.Context) -> None:
     type=click.FloatRange(0.5, 1),
     help="Report a scalar feature that separates the labels this well by itself.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @with_workspace
 def leakage(
     workspace: Workspace,
@@ -54,7 +53,6 @@ def leakage(
     rows: int,
     seed: int,
     suspicious_auc: float,
-    as_json: bool,
 ) -> None:
     """Recompute the features of a training set and report what a label could not have known.
 
@@ -74,7 +72,7 @@ def leakage(
         suspicious_auc=suspicious_auc,
         how=workspace.dataset.split,
     )
-    report_and_exit(report, as_json)
+    report_and_exit(report)
 
 
 @audit.command()
@@ -92,9 +90,8 @@ def leakage(
     help="First bring the live events into the offline store.",
 )
 @click.option("--service", default=SERVICE, show_default=True, help="What was served.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
 @with_workspace
-def skew(workspace: Workspace, limit: int, fold: bool, service: str, as_json: bool) -> None:
+def skew(workspace: Workspace, limit: int, fold: bool, service: str) -> None:
     """Recompute served features offline, as of the instants they were served at.
 
     The service logs the served rows of a share of its requests. --fold first runs what `prepare`
@@ -109,7 +106,7 @@ def skew(workspace: Workspace, limit: int, fold: bool, service: str, as_json: bo
     report = audit_log(
         workspace, store, open_service(store, service), limit=limit, folded_at=folded_at
     )
-    report_and_exit(report, as_json)
+    report_and_exit(report)
 
 
 def fold_events(workspace: Workspace) -> datetime:

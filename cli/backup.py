@@ -13,7 +13,7 @@ from typing import IO
 
 import click
 
-from cli.terminal import say, then
+from cli.terminal import result, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError, schema_error
 from feast_fusion.files import private_folder, replaced_file, replaced_folder
@@ -59,6 +59,7 @@ def backup(workspace: Workspace, file: Path) -> None:
             manifest = {"name": workspace.dataset.name, "sha256": digests}
             _add_bytes(archive, _MANIFEST, json.dumps(manifest).encode())
     say(f"{len(digests)} files, {file.stat().st_size / 1e6:,.1f} MB: {file}")
+    result(files=len(digests), bytes=file.stat().st_size, file=file)
 
 
 @click.command()
@@ -84,6 +85,7 @@ def restore(workspace: Workspace, file: Path) -> None:
     except tarfile.TarError as error:
         raise _damaged(file, str(error)) from None
     say(f"{n_files} files of {file} are in {workspace.root}.")
+    result(files=n_files, folder=workspace.root)
     then("Next: feast-fusion run, which applies them here and fills Redis.")
 
 

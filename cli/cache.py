@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.terminal import progress_bar, say
+from cli.terminal import progress_bar, result, say
 from cli.workspace_options import with_workspace
 from feast_fusion.encoding.cache_care import (
     CacheFile,
@@ -52,6 +52,7 @@ def stats(workspace: Workspace, shared: str | None) -> None:
     total = sum(one.n_bytes + one.set_aside_bytes for one in caches)
     say(f"{len(caches)} encoders, {total / _GB:.3f} GB in {workspace.vectors}.")
     say(*(_shared_line(one) for one in _shared_folders(shared)))
+    result(bytes=total, vectors={one.cache_id: one.n_vectors for one in caches})
 
 
 @cache.command()
@@ -72,6 +73,7 @@ def verify(workspace: Workspace, shared: str | None) -> None:
         say(f"{one.cache_id}: {sound:,} vectors sound{removed}.")
     if shared is not None:
         n_broken += _verify_shared(shared)
+    result(broken=n_broken)
     sys.exit(1 if n_broken else 0)
 
 
@@ -99,6 +101,7 @@ def compact(
         say(f"{_line(after)} Before: {one.n_vectors:,} vectors, {before / _GB:.3f} GB.")
     if shared is not None:
         _merge_shared(shared)
+    result(dropped=drop, vectors={one.cache_id: one.n_vectors for one in list_caches(folder)})
 
 
 def _verify_shared(place: str) -> int:

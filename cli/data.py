@@ -6,7 +6,7 @@ import click
 
 from cli.feast_repository import declared_runner, open_store
 from cli.forgetting_place import complete_forgetting
-from cli.terminal import progress_bar, say, then
+from cli.terminal import progress_bar, result, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.training_set_store import is_remote
 from intake.dataset import Retention
@@ -28,7 +28,14 @@ def prepare(workspace: Workspace) -> None:
     Rows that cannot be used go to sources/rejects/ with their reason; the rest goes on. Unchanged
     files are not prepared again.
     """
-    prepare_sources(workspace)
+    report = prepare_sources(workspace)
+    result(
+        sources=workspace.sources,
+        is_unchanged=report.is_unchanged,
+        read=report.read,
+        rows=report.rows,
+        rejects=report.rejects,
+    )
     then("Next: feast-fusion run (everything), or feast apply and feast materialize.")
 
 
@@ -67,6 +74,7 @@ def training_set(workspace: Workspace, service: str, out: str | None) -> None:
     built = retrieve_training_set(workspace, service)
     folder = built.save(out or workspace.training_set)
     say(f"{len(built):,} rows in {folder}.")
+    result(rows=len(built), folder=folder)
     then(f"Next: feast-fusion train{f' --training-set {out}' if out and is_remote(out) else ''}.")
 
 

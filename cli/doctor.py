@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from cli.feast_repository import open_store
 from cli.redis import redis_url
-from cli.terminal import say
+from cli.terminal import result, say
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError
 from intake.workspace import Workspace
@@ -34,13 +34,15 @@ def doctor(workspace: Workspace) -> None:
 
     One line each, with what to do; exit code 1 where something is broken.
     """
-    verdicts = set()
+    findings = []
     for name, look in _CHECKS.items():
         for verdict, what in _looked(look, workspace):
-            verdicts.add(verdict)
+            findings.append({"of": name, "verdict": verdict, "what": what})
             mark = click.style(f"{verdict:8}", fg=_COLOURS[verdict])
             say(f"{mark} {name:9} {what}")
-    sys.exit("broken" in verdicts)
+    is_broken = any(each["verdict"] == "broken" for each in findings)
+    result(is_broken=is_broken, findings=findings)
+    sys.exit(is_broken)
 
 
 def _looked(look: Callable[[Workspace], Iterator[Finding]], workspace: Workspace) -> list[Finding]:

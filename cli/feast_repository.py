@@ -19,6 +19,7 @@ import yaml
 
 import feature_repo
 from cli.redis import running_redis
+from cli.terminal import say, shows_bars
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError, StoreUnavailableError
 from intake.workspace import Workspace
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 REPOSITORY = Path(feature_repo.__file__).parent
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# Names of views in the order of their turn, and what the step is called.
+_SAYS_NOTHING = re.compile(
+    r"Applying changes|Deploying infrastructure|Materializing |\S+( from .+)?:$|\s*$"
+)
 NO_REDIS = "localhost:0"  # commands that read history only never connect
 
 
@@ -177,7 +182,7 @@ def _is_sink(path: str, name: str, workspace: Workspace) -> bool:
 
 
 def feast(workspace: Workspace, redis: str, *arguments: str) -> None:
-    """Run the real `feast` command on this workspace, its output going to ours.
+    """Run the real `feast` command on this workspace, and say what it changed.
 
     Raises
     ------
@@ -187,12 +192,18 @@ def feast(workspace: Workspace, redis: str, *arguments: str) -> None:
     # -P: a definitions.py in the folder of the caller is not ours
     quick = [sys.executable, "-P", "-m", "feast_fusion.feast_command"]
     command = [*quick, "--chdir", str(REPOSITORY), *arguments]
-    done = subprocess.run(command, env=os.environ | environment(workspace, redis), check=False)
+    variables = environment(workspace, redis) | ({} if shows_bars() else {"TQDM_DISABLE": "1"})
+    done = subprocess.run(
+        command, env=os.environ | variables, stdout=subprocess.PIPE, text=True, check=False
+    )
+    lines = click.unstyle(done.stdout).splitlines()  # Feast colours what goes into a file too
     if done.returncode:
+        click.echo("\n".join(lines), err=True)
         raise FeastFusionError(
             f"feast {' '.join(arguments)}: got exit code {done.returncode}, expected 0. "
             "Correct what its message above says."
         )
+    say(*(line for line in lines if not _SAYS_NOTHING.match(line)))
 
 
 def feast_time(instant: datetime | None = None) -> str:

@@ -10,7 +10,7 @@ import click
 from cli.feast_repository import open_store
 from cli.redis import redis_of
 from cli.stop_signals import on_stop_signals
-from cli.terminal import say, then
+from cli.terminal import result, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError, SchemaError, schema_error
 from intake.workspace import Workspace
@@ -109,6 +109,7 @@ def _report(workspace: Workspace, counts: Counter[str], unreadable: list[SchemaE
             f"ingest: got {len(unreadable)} files that cannot be read, expected none. Correct "
             "them as said above and ingest again: what was taken in is not taken in twice."
         )
+    result(**{kind: counts[kind] for kind in ("accepted", "duplicate", "rejected")})
     then("Next: feast-fusion refresh incremental, which folds them into the sources.")
 
 

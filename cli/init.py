@@ -8,7 +8,7 @@ from typing import Any
 import click
 import polars as pl
 
-from cli.terminal import say, then
+from cli.terminal import result, say, then
 from feast_fusion.errors import FeastFusionError, schema_error
 from intake.dataset import Dataset
 from intake.dataset_file import load_dataset
@@ -55,7 +55,8 @@ def init(paths: tuple[Path, ...], out: Path, name: str | None, yes: bool) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     out.write_text(render_toml(proposal), encoding="utf-8")
     say(*_guesses(proposal))
-    _show(load_dataset(out), now)
+    problem = _show(load_dataset(out), now)
+    result(file=out, tables=[table.label for table in tables], problem=problem)
     then(f"Next: look at {out}, then feast-fusion run --dataset {out}")
 
 
@@ -63,7 +64,7 @@ def _ask(question: Question) -> str:
     kind: Any = float if question.is_number else str
     if question.choices:
         kind = click.Choice(list(question.choices))
-    return str(click.prompt(question.words, default=question.default, type=kind))
+    return str(click.prompt(question.words, default=question.default, type=kind, err=True))
 
 
 def _guesses(proposal: Proposal) -> list[str]:
@@ -74,20 +75,21 @@ def _guesses(proposal: Proposal) -> list[str]:
     return lines
 
 
-def _show(dataset: Dataset, now: datetime) -> None:
-    """Ten events as they are understood, and what could not be used; or why none can."""
+def _show(dataset: Dataset, now: datetime) -> str | None:
+    """Why no event can be used; else ten as they are understood, and what could not be used."""
     with TemporaryDirectory() as folder:
         try:
             data = validate_dataset(dataset, Path(folder), now=now)
         except FeastFusionError as error:
-            click.secho(f"\nThe proposal does not hold yet: {error}", fg="yellow")
-            return
+            say(click.style(f"\nThe proposal does not hold yet: {error}", fg="yellow"))
+            return str(error)
     say("\nThe first events as they are understood:", *_rows(dataset, data))
     for file, reasons in data.report.rejects.items():
         for reason, n in reasons.items():
             example = data.report.examples[file].get(reason, "")
             say(f"Rejected {n:,} rows of {file}: {reason}{', ' if example else ''}{example}.")
     say(*data.report.notes)
+    return None
 
 
 def _rows(dataset: Dataset, data: ValidatedData) -> list[str]:

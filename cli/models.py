@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.terminal import say
+from cli.terminal import result, say
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import EncoderMismatchError, schema_error
 from intake.workspace import Workspace
@@ -28,15 +28,12 @@ def models() -> None:
 
 
 @models.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON array and nothing else.")
 @with_workspace
-def list_versions(workspace: Workspace, /, as_json: bool) -> None:
+def list_versions(workspace: Workspace, /) -> None:
     """The versions, the newest first, and the share of the users that each answers."""
     promoted = _promoted(workspace)
     found = [_described(version, promoted) for version in _all(workspace)]
-    if as_json:
-        click.echo(json.dumps(found))
-        return
+    result(versions=found)
     say(f"{'version':14}{'trained (UTC)':18}{'answers':>8}  {'validation':22}encoder")
     say(*map(_line, found))
 
@@ -47,7 +44,8 @@ def list_versions(workspace: Workspace, /, as_json: bool) -> None:
 def show(workspace: Workspace, /, version: str) -> None:
     """What is known of VERSION, as one JSON object."""
     described = _described(_find(workspace, version), _promoted(workspace))
-    click.echo(json.dumps(described, indent=1))
+    say(json.dumps(described, indent=1))
+    result(**described)
 
 
 @models.command()
@@ -72,7 +70,7 @@ def promote(workspace: Workspace, /, version: str, share: float, shadow: bool) -
     _require_encoder(workspace, found)
     promotions = Promotions(workspace)
     now = promotions.shadow(found.name) if shadow else promotions.promote(found.name, share)
-    say(*_answering(now))
+    _report(now)
 
 
 @models.command()
@@ -85,7 +83,7 @@ def rollback(workspace: Workspace, /) -> None:
     promotions.follow()
     for name in sorted(promotions.before().names):
         _require_encoder(workspace, _find(workspace, name))
-    say(*_answering(promotions.roll_back()))
+    _report(promotions.roll_back())
 
 
 @models.command()
@@ -108,6 +106,7 @@ def delete(workspace: Workspace, /, version: str) -> None:
         shared.remove(name)
     ModelVersions(workspace).delete(name)
     say(f"Model {name} is removed.")
+    result(removed=name)
 
 
 def _promoted(workspace: Workspace) -> "Promoted":
@@ -172,6 +171,8 @@ def _line(version: Mapping[str, Any]) -> str:
     )
 
 
-def _answering(promoted: "Promoted") -> list[str]:
-    lines = [f"Model {name} answers {share:.0%}." for name, share in promoted.shares.items()]
-    return [*lines, *([f"Model {promoted.shadow} is the shadow."] if promoted.shadow else [])]
+def _report(promoted: "Promoted") -> None:
+    say(*(f"Model {name} answers {share:.0%}." for name, share in promoted.shares.items()))
+    if promoted.shadow:
+        say(f"Model {promoted.shadow} is the shadow.")
+    result(shares=promoted.shares, shadow=promoted.shadow)

@@ -10,7 +10,7 @@ import click
 
 from cli.beside import beside
 from cli.feast_repository import open_store
-from cli.terminal import say, then
+from cli.terminal import result, say, then
 from cli.training_report import TrainingReport, processes_of_torchrun, training_report
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeatureNotFoundError
@@ -72,6 +72,7 @@ def train(
     if version is not None:
         is_served = promote_trained(workspace, version, always=promote)
         does = "answers now" if is_served else f"feast-fusion models promote {version} serves it"
+        result(version=version, answers=is_served)
         then(f"Model {version}: {does}. Next: feast-fusion evaluate.")
 
 

@@ -1,6 +1,5 @@
 """`feast-fusion recommend`: the answer for a user, now or as of an instant."""
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +12,7 @@ from cli.context_option import read_context
 from cli.feast_repository import open_store
 from cli.recommend_all import recommend_to_all, require_one_kind
 from cli.redis import redis_of
-from cli.terminal import say
+from cli.terminal import result, say
 from cli.variety_options import with_variety
 from cli.workspace_options import with_workspace
 from intake.workspace import Workspace
@@ -65,7 +64,6 @@ class _CommandOnUser(click.Command):
     help="What is around the request, by [interactions.context]. Repeatable.",
 )
 @click.option("--explain", is_flag=True, help="Also say why, item by item.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--all", "everybody", is_flag=True, help="Of every user, as Parquet in --out.")
 @click.option(
     "--out",
@@ -85,13 +83,12 @@ def recommend(
     as_of: datetime | None,
     contexts: tuple[str, ...],
     explain: bool,
-    as_json: bool,
     everybody: bool,
     folder: Path | None,
     variety: dict[str, Any],
 ) -> None:
     """Print the top N items for USER, with features read from Redis, or write those of all."""
-    require_one_kind(user, folder, everybody, as_of=bool(as_of), explain=explain, json=as_json)
+    require_one_kind(user, folder, everybody, as_of=bool(as_of), explain=explain)
     context = read_context(workspace, contexts)
     if folder is not None:
         recommend_to_all(workspace, folder, n, query, filter, context, variety)
@@ -119,9 +116,7 @@ def recommend(
             context=context,
             variety=variety,
         )
-    if as_json:
-        click.echo(json.dumps(asdict(answer)))
-        return
+    result(**asdict(answer))
     say(*answer_lines(answer))
 
 

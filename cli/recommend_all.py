@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from cli.feast_repository import open_store
 from cli.redis import redis_of
-from cli.terminal import progress_bar, say
+from cli.terminal import progress_bar, result, say
 from feast_fusion.parquet.whole import read_parquet
 from intake.workspace import Workspace
 from transformations.names import INTERACTIONS, USERS
@@ -54,6 +54,7 @@ def recommend_to_all(
         for n_done in parts:
             advance("users", n_done, len(users))
     say(f"{len(users):,} users in {folder}.")
+    result(users=len(users), folder=folder)
 
 
 def _users(workspace: Workspace) -> list[str]:

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
 from cli.embedded_redis import embedded_redis, redis_status, start_redis, stop_redis
 from cli.redis_process import RunningRedis
 from cli.redis_url import connection_string
-from cli.terminal import say, then
+from cli.terminal import result, say, then
 from cli.workspace_options import with_workspace
 from intake.workspace import Workspace
 
@@ -30,6 +31,7 @@ def start(workspace: Workspace) -> None:
     """Start it in the background on a port of 127.0.0.1 that stays its own."""
     running = start_redis(workspace.redis)
     say(_said(workspace, running))
+    result(**_facts(running))
     then('Next: eval "$(feast-fusion env)", or feast-fusion recommend USER. Stop: redis stop.')
 
 
@@ -39,6 +41,7 @@ def stop(workspace: Workspace) -> None:
     """Stop it; its data is saved first."""
     was_running = stop_redis(workspace.redis)
     say("Stopped." if was_running else "It was not running.")
+    result(was_running=was_running)
 
 
 @redis.command()
@@ -46,10 +49,18 @@ def stop(workspace: Workspace) -> None:
 def status(workspace: Workspace) -> None:
     """Say whether it runs and where."""
     running = redis_status(workspace.redis)
+    result(**_facts(running))
     if running is None:
         say(f"Redis of {workspace.dataset.name}: not running. Start: feast-fusion redis start.")
     else:
         say(_said(workspace, running))
+
+
+def _facts(running: RunningRedis | None) -> dict[str, Any]:
+    if running is None:
+        return {"is_running": False}
+    about = {"address": running.address, "version": running.version, "pid": running.pid}
+    return {"is_running": True, **about}
 
 
 def _said(workspace: Workspace, running: RunningRedis) -> str:

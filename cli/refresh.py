@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
-from tqdm import tqdm
 
 from cli.candidate_encoder import beside_main, train_candidate
 from cli.data import prepare_sources, retrieve_training_set
@@ -13,7 +12,7 @@ from cli.materializing import BEGINNING, materialize_new_rows, remove_withdrawn
 from cli.ranker import promote_trained, trained_version
 from cli.redis import redis_of
 from cli.rehearse import rehearsal_lines, rehearsal_of
-from cli.terminal import say, then
+from cli.terminal import counter, result, say, then
 from cli.workspace_options import with_workspace
 from intake.workspace import Workspace
 
@@ -68,14 +67,16 @@ def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float, ret
         else:
             materialize_new_rows(workspace, redis)
     _archive_journals(workspace)
-    if retrain:
-        _retrain(workspace)
+    answers = _retrain(workspace) if retrain else None
+    then("Next: feast-fusion recommend USER; a running service has taken it up.")
+    result(strategy=strategy, retrained=retrain, model=answers)
 
 
-def _retrain(workspace: Workspace) -> None:
-    """Trains, and promotes the version where it answers no worse than the one that most users have.
+def _retrain(workspace: Workspace) -> str:
+    """The version that most users have afterwards.
 
-    Where several versions answer side by side, none is promoted: that is someone's trial.
+    A new one is promoted where it answers no worse, and where one version answers all: several are
+    someone's trial.
     """
     from training.promotions import Promotions
 
@@ -85,13 +86,15 @@ def _retrain(workspace: Workspace) -> None:
     version = _trained_anew(workspace, promoted)
     if promoted is None or version in promoted.shares:
         promote_trained(workspace, version, always=False)
-        then(f"Model {version} answers.")
-        return
+        say(f"Model {version} answers.")
+        return version
     found = rehearsal_of(workspace, version, promoted.main, limit=_REHEARSED)
     say(*rehearsal_lines(found))
     is_promoted = found.verdict != "worse" and len(promoted.shares) == 1
     promote_trained(workspace, version, always=is_promoted)
-    then(f"Model {version if is_promoted else promoted.main} answers.")
+    answers = version if is_promoted else promoted.main
+    say(f"Model {answers} answers.")
+    return answers
 
 
 def _trained_anew(workspace: Workspace, promoted: "Promoted | None") -> str:
@@ -140,8 +143,8 @@ def _refresh_fully(workspace: Workspace, redis: str, began: datetime) -> None:
 
     store = open_store(workspace, redis)
     for view in user_histories(store):
-        with tqdm(desc=f"{view.name} anew", leave=False, ncols=80, unit=" rows") as bar:
-            n_rows = rebuild_history(store, view, bar.update)
+        with counter(f"{view.name} anew", "rows") as count:
+            n_rows = rebuild_history(store, view, count)
         say(f"{view.name}: {n_rows:,} rows computed anew.")
     feast(workspace, redis, "materialize", BEGINNING, feast_time())
     n_rows = rewrite_online(store, began)

@@ -8,7 +8,7 @@ import click
 
 from cli.feast_repository import open_store
 from cli.redis import redis_of
-from cli.terminal import say, then
+from cli.terminal import result, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.times import to_micros
 from intake.workspace import Workspace
@@ -40,7 +40,6 @@ _MEASURES = {"ndcg@10": "ndcg", "hr@10": "hit_rate", "mrr": "reciprocal_rank"}
     type=click.IntRange(1),
     help="At most so many choices, drawn at random.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
 @with_workspace
 def rehearse(
     workspace: Workspace,
@@ -50,7 +49,6 @@ def rehearse(
     against: str | None,
     since: datetime | None,
     limit: int,
-    as_json: bool,
 ) -> None:
     """Ask two versions what they would have answered when users chose, and compare with the choice.
 
@@ -71,9 +69,7 @@ def rehearse(
         found = rehearsal_of(workspace, candidate, serving, since=at, limit=limit)
     else:
         found = _rehearsal_on(workspace, encoder, model, serving, since=at, limit=limit)
-    if as_json:
-        click.echo(found.model_dump_json())
-        return
+    result(**found.model_dump(mode="json"))
     say(*rehearsal_lines(found))
     then(f"Next: feast-fusion models promote {found.candidate.version}.")
 

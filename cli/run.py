@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from cli.ranker import promote_trained, trained_version
 from cli.recommend import answer_lines, recommend_to
 from cli.redis import redis_of
 from cli.run_summary import RunSummary, peak_rss_mb, rounded
-from cli.terminal import say, then
+from cli.terminal import result, say, then
 from cli.workspace_options import example_dataset, with_workspace
 from cli.write import write_all
 from evaluation.pointwise import evaluate_ranker, pointwise_lines
@@ -73,7 +74,7 @@ def run(workspace: Workspace) -> None:
     Every step can be repeated: what is done is not done again. Numbers go to summary.json, and a
     page with what was found to report.html.
     """
-    run_all(workspace)
+    result(**asdict(run_all(workspace)), report=workspace.report)
     then(f"Next: feast-fusion recommend USER{_dataset_option(workspace)}")
     say(f"Report: {workspace.report}")
 
@@ -84,26 +85,28 @@ def demo(workspace: Workspace) -> None:
     """Prepare MovieLens-100k and run everything on it."""
     dataset = workspace.dataset
     has_files = all(Path(str(s.path)).is_file() for s in (dataset.items, dataset.interactions))
-    if dataset.path == example_dataset() and not has_files:
+    if dataset.path == example_dataset(workspace.home) and not has_files:
         _step("MovieLens-100k")
         _prepare_example(workspace)
-    run_all(workspace)
+    result(**asdict(run_all(workspace)), report=workspace.report)
     then("Next: feast-fusion recommend 100, or feast-fusion run --dataset with your own data.")
     say(f"Report: {workspace.report}")
 
 
 def _prepare_example(workspace: Workspace) -> None:
-    script = example_dataset().parent / "prepare.py"
+    script = workspace.dataset.path.with_name("prepare.py")
     variables = os.environ | {"FUSION_HOME": str(workspace.home)}
-    done = subprocess.run([sys.executable, str(script)], env=variables, check=False)
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, env=variables, stdout=subprocess.PIPE, text=True, check=False)
+    say(*done.stdout.splitlines())
     if done.returncode:
         raise FeastFusionError(
             f"{script}: got exit code {done.returncode}, expected 0. See its message above."
         )
 
 
-def run_all(workspace: Workspace) -> None:
-    """Every step in order; writes the summary and the report."""
+def run_all(workspace: Workspace) -> RunSummary:
+    """Every step in order; the summary, which is written as the report is."""
     started = time.perf_counter()
     _step("1/7 Prepare")
     sources = prepare_sources(workspace)
@@ -145,6 +148,7 @@ def run_all(workspace: Workspace) -> None:
         building.write_text(render_run(workspace, found), encoding="utf-8")
     _step("Summary")
     say(*summary.lines())
+    return summary
 
 
 def _audited_training_set(workspace: Workspace) -> tuple[TrainingSet, list[LeakageReport]]:
@@ -202,13 +206,10 @@ def _last_users(table: pa.Table) -> list[str]:
 
 def _step(title: str) -> None:
     """Announce a step, and how long this process has been at work."""
-    click.secho(f"\n{title}", bold=True, nl=False)
-    click.echo(f"  ({time.perf_counter() - _STARTED:.0f} s)")
+    passed = f"({time.perf_counter() - _STARTED:.0f} s)"
+    say(f"\n{click.style(title, bold=True)}  {passed}")
 
 
 def _dataset_option(workspace: Workspace) -> str:
-    try:
-        is_default = workspace.dataset.path == example_dataset()
-    except FeastFusionError:
-        is_default = False
+    is_default = workspace.dataset.path == example_dataset(workspace.home)
     return "" if is_default else f" --dataset {workspace.dataset.path}"

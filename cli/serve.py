@@ -13,7 +13,7 @@ import click
 from cli.forgetting_place import complete_forgetting
 from cli.redis import redis_of
 from cli.stop_signals import StopSignals, on_stop_signals
-from cli.terminal import say
+from cli.terminal import result, say
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError, schema_error
 from intake.workspace import Workspace
@@ -127,6 +127,7 @@ def _serve_together(
 def _say_address(name: str, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     at = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    result(dataset=name, address=at)
     say(f"Serving {name} at {at} (documentation: /docs; stop: Ctrl-C)")
 
 

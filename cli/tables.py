@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.feast_repository import open_store
-from cli.terminal import say
+from cli.terminal import result, say
 from cli.workspace_options import with_workspace
 from intake.workspace import Workspace
 
@@ -30,10 +30,13 @@ def compact(workspace: Workspace) -> None:
 
     A service and retrievals go on meanwhile; the old files stay for them until tables expire.
     """
+    files = {}
     for view, sink in _sinks(workspace):
         with sink.locked():
             before, after = sink.compact()
+        files[view] = {"before": before, "after": after}
         say(f"{view}: {before:,} files, now {after:,}.")
+    result(files=files)
 
 
 @tables.command()
@@ -47,10 +50,12 @@ def compact(workspace: Workspace) -> None:
 def expire(workspace: Workspace, older_than_hours: float) -> None:
     """Remove files that others took the place of, and old snapshots of Iceberg tables."""
     before = datetime.now(UTC) - timedelta(hours=older_than_hours)
+    removed = {}
     for view, sink in _sinks(workspace):
         with sink.locked():
-            n_files = sink.expire(before)
-        say(f"{view}: {n_files:,} files removed.")
+            removed[view] = sink.expire(before)
+        say(f"{view}: {removed[view]:,} files removed.")
+    result(removed=removed)
 
 
 def _sinks(workspace: Workspace) -> "Iterator[tuple[str, HistorySink]]":

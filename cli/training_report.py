@@ -41,7 +41,7 @@ class TrainingReport:
         with progress_bar("Training") as advance:
 
             def report(epoch: "Epoch") -> None:
-                told = f"loss {epoch.loss:.4f}, validation AUC {epoch.auc:.4f}"
+                told = f"loss {epoch.loss:.4f}, AUC {epoch.auc:.4f}"
                 advance(told, epoch.number, n_epochs)
                 metrics = {"train/loss": epoch.loss, "validation/auc": epoch.auc}
                 self._tracking.log(metrics, epoch.number)

@@ -8,7 +8,7 @@ import click
 
 from cli.feast_repository import open_store
 from cli.ranker import open_training_set
-from cli.terminal import progress_bar, say, then
+from cli.terminal import progress_bar, result, say, then
 from cli.workspace_options import with_workspace
 from intake.changed_settings import change_settings
 from intake.workspace import Workspace
@@ -73,6 +73,7 @@ def tune(workspace: Workspace, section: "Section", n_trials: int, seed: int) -> 
         f"Best of {len(outcomes)} trials: validation {measure} {best.quality:.4f} in trial "
         f"{best.number + 1} (settings as they are: {first.quality:.4f})."
     )
+    result(trials=len(outcomes), measure=measure, quality=best.quality, changes=best.changes)
     if not best.changes:
         then("Nothing to change.")
         return

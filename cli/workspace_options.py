@@ -1,5 +1,6 @@
 """What every command shares: which data set, and which home."""
 
+import shutil
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import click
 
 import feature_repo
-from feast_fusion.errors import schema_error
+from feast_fusion.files import private_folder
 from intake.workspace import Workspace, open_workspace
 
 PROJECT = Path(feature_repo.__file__).parents[1]  # a clone, where the source code lies
@@ -55,31 +56,34 @@ def with_workspace(
         models: str | None,
         **options: Any,
     ) -> _R:
-        workspace = open_workspace(
-            dataset or example_dataset(), home or _default_home(), tables, models or None
-        )
-        return command(workspace, *args, **options)
+        return command(find_workspace(dataset, home, tables, models), *args, **options)
 
     return opened
 
 
-def example_dataset() -> Path:
-    """The MovieLens example's description, which lies beside the source code.
+def find_workspace(
+    dataset: Path | None = None,
+    home: Path | None = None,
+    tables: str | None = None,
+    models: str | None = None,
+) -> Workspace:
+    """The workspace that a command's options name; the MovieLens example in the nearest home."""
+    home = home or _default_home()
+    return open_workspace(dataset or example_dataset(home), home, tables, models or None)
 
-    Raises
-    ------
-    SchemaError
-        The package was installed without the examples.
+
+def example_dataset(home: Path) -> Path:
+    """The MovieLens example's description: in a clone its own, else a copy in `home`.
+
+    Its data is written beside it, for which the folder of an installed package is no place.
     """
-    path = PROJECT / "examples" / "movielens" / "dataset.toml"
-    if not path.is_file():
-        raise schema_error(
-            "--dataset",
-            got="none",
-            expected="the path of a dataset.toml",
-            remedy="The MovieLens example is only there in a clone; name your own data set.",
-        )
-    return path
+    folder = PROJECT / "examples" / "movielens"
+    if (PROJECT / "pyproject.toml").is_file():
+        return folder / "dataset.toml"
+    copy = home / "examples" / "movielens"
+    private_folder(home)
+    shutil.copytree(folder, copy, dirs_exist_ok=True)
+    return copy / "dataset.toml"
 
 
 def _default_home() -> Path:

@@ -1,11 +1,12 @@
 """`feast-fusion write`: what the language model says of items and users, ahead of Feast."""
 
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from cli.terminal import progress_bar, say, then
+from cli.terminal import progress_bar, result, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeatureNotFoundError, schema_error
 from intake.workspace import Workspace
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from feast_fusion.writing.answer import Answer
+    from feast_fusion.writing.cost import Cost
     from transformations.writing import RowWriter
 
 _LONG_S = 60.0
@@ -37,12 +39,13 @@ def write(workspace: Workspace, /, yes: bool) -> None:
             expected="a language model that writes",
             remedy="Add the section; docs/dataset_keys.md has its keys.",
         )
-    write_all(workspace, is_asked=not yes)
+    costs = write_all(workspace, is_asked=not yes)
+    result(**{what: asdict(cost) for what, cost in costs.items()})
     then("Next: feast-fusion run (everything), or feast apply and feast materialize.")
 
 
-def write_all(workspace: Workspace, *, is_asked: bool = True) -> None:
-    """Ask about every prepared row that is new to the writer; say the estimate and the cost.
+def write_all(workspace: Workspace, *, is_asked: bool = True) -> "dict[str, Cost]":
+    """Ask about every prepared row that is new to the writer; what that cost, by what is written.
 
     Parameters
     ----------
@@ -55,15 +58,17 @@ def write_all(workspace: Workspace, *, is_asked: bool = True) -> None:
     """
     from transformations.writing import item_writer, user_writer
 
-    writer = workspace.dataset.writer
+    writer, costs = workspace.dataset.writer, dict[str, "Cost"]()
     if writer is not None and writer.attributes:
-        _write("Attributes", item_writer(workspace), _prepared(workspace, ITEMS), is_asked)
+        items = _prepared(workspace, ITEMS)
+        costs["attributes"] = _write("Attributes", item_writer(workspace), items, is_asked)
     if writer is not None and writer.user is not None:
         snapshots = _prepared(workspace, USER_SNAPSHOTS)
-        _write("Portraits", user_writer(workspace), snapshots, is_asked)
+        costs["portraits"] = _write("Portraits", user_writer(workspace), snapshots, is_asked)
+    return costs
 
 
-def _write(what: str, writer: "RowWriter", rows: "pa.Table", is_asked: bool) -> None:
+def _write(what: str, writer: "RowWriter", rows: "pa.Table", is_asked: bool) -> "Cost":
     before, n_new = writer.cost, len(writer.new_texts(rows))
     answers = _write_new(what, writer, rows, n_new, is_asked) if n_new else writer.write(rows)
     if n_new:
@@ -73,6 +78,7 @@ def _write(what: str, writer: "RowWriter", rows: "pa.Table", is_asked: bool) -> 
     rejected = [reject for answer in answers for reject in answer.rejects]
     if rejected:
         say(f"Rejected {len(rejected):,} values of {len(answers):,} rows: {rejected[0]}.")
+    return writer.cost - before
 
 
 def _write_new(
@@ -89,7 +95,7 @@ def _write_new(
             cost = known.of(n)
             say(f"{what} of {n:,} texts, estimated: {cost}.")
             if is_asked and cost.seconds > _LONG_S and sys.stdin.isatty():
-                click.confirm("Write them?", default=True, abort=True)
+                click.confirm("Write them?", default=True, abort=True, err=True)
 
     estimate(n_new)
     with progress_bar("Writing") as advance:

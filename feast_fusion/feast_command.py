@@ -41,7 +41,7 @@ def main() -> None:
         cli()
     except FeastFusionError as error:
         notes = getattr(error, "__notes__", [])
-        sys.exit("\n".join([f"Error ({type(error).__name__}): {error}", *notes]))
+        sys.exit("\n".join([f"Error: {error}", *notes]))
 
 
 if __name__ == "__main__":

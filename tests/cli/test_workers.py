@@ -290,6 +290,6 @@ def test_what_keeps_them_from_starting_is_said_in_one_line(films: Project, tmp_p
     path = served_folder(project.workspace) / "arrays.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     said = project.run("serve", "--port", "0", "--workers", "2", fails=True)
-    errors = [line for line in said.stderr.splitlines() if line.startswith("Error (")]
+    errors = [line for line in said.stderr.splitlines() if line.startswith("Error: ")]
     assert "Traceback" not in said.stderr
     assert str(path.parent) in errors[0] and "could not start" in errors[-1]

@@ -1,0 +1,33 @@
+"""`feast-fusion --version`: of the program, of Feast, and of the model that answers."""
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+
+def print_version(context: click.Context, _: click.Parameter, is_given: bool) -> None:
+    """Callback of the option: print them in a line each, and end."""
+    if not is_given or context.resilient_parsing:
+        return
+    click.echo(f"feast-fusion {version('feast-fusion')}")
+    click.echo(f"Feast {version('feast')}")
+    click.echo(_model())
+    context.exit()
+
+
+def _model() -> str:
+    """Of the data set that a command without options would work on."""
+    from cli.workspace_options import find_workspace
+    from feast_fusion.errors import FeastFusionError
+    from training.promotions import Promotions
+
+    dataset, home = (os.environ.get(name) for name in ("FUSION_DATASET", "FUSION_HOME"))
+    try:
+        workspace = find_workspace(Path(dataset) if dataset else None, Path(home) if home else None)
+        if not workspace.promoted.is_file():
+            return f"no model of {workspace.dataset.name} is promoted"
+        return f"model {Promotions(workspace).read().main} of {workspace.dataset.name}"
+    except FeastFusionError as error:
+        return f"model unknown: {error}"
