@@ -60,6 +60,8 @@ def build_wheel(folder: Path) -> Path:
     for package in ROOT.glob("*/__init__.py"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(package.parent, source / package.parent.name, ignore=ignored)
+    no_data = shutil.ignore_patterns("__pycache__", "data")
+    shutil.copytree(ROOT / "examples", source / "examples", ignore=no_data)
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     _pip("wheel", *options, "--wheel-dir", str(folder), str(source))
     (wheel,) = folder.glob("*.whl")

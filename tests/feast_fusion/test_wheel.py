@@ -172,6 +172,18 @@ def test_the_application_is_packed_inside_the_library(plain: BareEnvironment) ->
     plain.run(packed.parent, "python", "-c", program, str(packed))
 
 
+def test_the_command_is_whole_without_a_clone(wheel: Path, tmp_path: Path) -> None:
+    environment = make_environment(tmp_path / "env", wheel, extra="recommender")
+    home = tmp_path / "home"
+    said = environment.run(tmp_path, "feast-fusion", "--version")
+    assert said.startswith("feast-fusion 0.") and "\nFeast 0." in said
+    assert "dataset.toml" in environment.run(tmp_path, "feast-fusion", "init", "--help")
+    asked = ("prepare", "--home", str(home))
+    missing = environment.run(tmp_path, "feast-fusion", *asked, fails=True)
+    assert str(home / "examples" / "movielens" / "data") in missing, "demo would put it there"
+    assert (home / "examples" / "movielens" / "prepare.py").is_file()
+
+
 def test_the_example_runs_with_the_extra_encoder_alone(wheel: Path, tmp_path: Path) -> None:
     """It gives vectors online and in history, each text encoded once."""
     environment = make_environment(tmp_path / "env", wheel, extra="encoder")
