@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from cli.forgetting_place import complete_forgetting, forgetting_place
-from cli.terminal import say, then
+from cli.terminal import result, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import schema_error
 from intake.workspace import Workspace
@@ -52,7 +52,9 @@ def forget(
     requests = Requests(workspace.forgotten)
     for user_id in users:
         requests.ask(user_id)
-    if not complete_forgetting(workspace):
+    receipts = complete_forgetting(workspace)
+    result(receipts=receipts)
+    if not receipts:
         say("Nothing was interrupted.")
     elif workspace.models.is_dir():
         then("Next: feast-fusion training-set and train, for a model without these people.")
@@ -75,6 +77,7 @@ def export(workspace: Workspace, user_id: str, out: Path) -> None:
         rows = export_person(place, user_id, out.absolute())
     say(*(f"{file}: {n:,} rows" for file, n in rows.items()))
     say(f"{sum(rows.values()):,} rows in {len(rows)} files: {out}")
+    result(folder=out, rows=rows)
 
 
 def _lines(file: Path) -> list[str]:
@@ -88,4 +91,5 @@ def _lift(workspace: Workspace, users: list[str]) -> None:
     tombstones = Tombstones(workspace.forgotten)
     n_lifted = sum(tombstones.lift(user_id) for user_id in users)
     say(f"{n_lifted} of {len(users)} were forgotten, and may come back.")
+    result(lifted=n_lifted)
     then("Next: feast-fusion prepare, which takes rows of the data set's own tables in again.")

@@ -15,7 +15,7 @@ from intake.dataset_file import load_dataset
 from intake.proposal.proposal import Proposal, propose
 from intake.proposal.questions import Question, take_defaults
 from intake.proposal.seen_table import look_at
-from intake.proposal.toml_text import render_toml
+from intake.proposal.toml_text import render_toml, render_value
 from intake.validation import ValidatedData, validate_dataset
 
 _SHOWN_ROWS = 10
@@ -71,7 +71,9 @@ def _guesses(proposal: Proposal) -> list[str]:
     lines = []
     for section, reasons in proposal.reasons.items():
         lines += [f"\n[{section}]", *(f"  {reason}" for reason in reasons)]
-        lines += [f"  {key} = {value}" for key, value in proposal.sections[section].items()]
+        lines += [
+            f"  {key} = {render_value(value)}" for key, value in proposal.sections[section].items()
+        ]
     return lines
 
 

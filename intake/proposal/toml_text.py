@@ -25,21 +25,22 @@ def render_toml(proposal: Proposal) -> str:
     columns = {item_id = "id"}
     <BLANKLINE>
     """
-    lines = [f"name = {_value(proposal.name)}"]
+    lines = [f"name = {render_value(proposal.name)}"]
     for section, keys in proposal.sections.items():
         lines += ["", *(f"# {reason}" for reason in proposal.reasons[section]), f"[{section}]"]
-        lines += [f"{key} = {_value(value)}" for key, value in keys.items()]
+        lines += [f"{key} = {render_value(value)}" for key, value in keys.items()]
     return "\n".join(lines) + "\n"
 
 
-def _value(value: Any) -> str:
+def render_value(value: Any) -> str:
+    """A value as TOML writes it."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(k)} = {render_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        inner = ", ".join(_value(each) for each in value)
+        inner = ", ".join(render_value(each) for each in value)
         if len(inner) <= _WIDTH:
             return f"[{inner}]"
-        return "[\n" + "".join(f"    {_value(each)},\n" for each in value) + "]"
+        return "[\n" + "".join(f"    {render_value(each)},\n" for each in value) + "]"
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -46,6 +46,8 @@ QUICK = (
     "tables compact",
     "tables expire",
     "backup {folder}/backup.tar",
+    "export u1 --out {folder}/u1",
+    "forget u1",
     "restore {folder}/backup.tar --home {folder}/restored",
     "init {data} --yes --name films --out {folder}/dataset.toml",
 )
