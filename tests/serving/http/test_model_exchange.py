@@ -122,9 +122,8 @@ def test_two_versions_answer_side_by_side_each_its_own_users(exchange: Exchange)
 
 
 def listing(exchange: Exchange) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = json.loads(
-        exchange.project.here("models", "list", "--json").stdout
-    )
+    said = exchange.project.here("models", "list", "--json").stdout
+    found: list[dict[str, object]] = json.loads(said)["versions"]
     return found
 
 
