@@ -62,7 +62,8 @@ def posted(user: str, number: int) -> dict[str, object]:
 def test_a_person_goes_while_events_arrive(films: Project, tmp_path: Path) -> None:
     project = copy_project(films, tmp_path / "home")
     workspace = project.workspace
-    with service_process(project, tmp_path / "log", "--log-served", "1") as service:
+    with service_process(project, tmp_path / "log", "--log-served", "1") as running:
+        service = running.service
         load = Load(service)
         try:
             wait_until(lambda: load.outcomes[PERSON, None] > 20)
