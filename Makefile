@@ -60,9 +60,10 @@ $(DEPLOY)/.installed: requirements.deploy.lock
 dist: $(DEPLOY)/.installed  ## wheel and sdist of this version, in dist/
 	@$(DEPLOY)/bin/python -m build --no-isolation --outdir dist .
 
-docs: $(DOCS)  ## the pages of docs/ as a site in build/site; a link that leads nowhere fails
+docs: $(DOCS)  ## docs/ as a site in build/site, then the notebooks; a link that leads nowhere fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --clean --site-dir build/site
 	@echo "The site: build/site/index.html"
+	@$(BIN)/python -m pytest -n 2 tests/notebooks
 
 $(DOCS): requirements.docs.lock $(STAMP)
 	@echo "Adding requirements.docs.lock to $(VENV)..."

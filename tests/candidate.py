@@ -8,7 +8,7 @@ from tests.serving.http.service_process import copy_project
 from transformations.declared_encoders import identify_every
 
 CANDIDATE = "tiny"
-_QUICK = """
+QUICK = """
 [ranker]
 epochs = 2
 [candidates]
@@ -25,7 +25,7 @@ def with_candidate(project: Project, folder: Path) -> Project:
     path = copied.workspace.dataset.path
     declare(path, CANDIDATE, save_tiny(path.parent / "tiny"))
     with path.open("a") as file:
-        file.write(_QUICK)
+        file.write(QUICK)
     declared = open_project(path, copied.workspace.home)
     declared.here("prepare")  # of the files in their new place
     return declared
