@@ -64,6 +64,7 @@ class _CommandOnUser(click.Command):
     help="What is around the request, by [interactions.context]. Repeatable.",
 )
 @click.option("--explain", is_flag=True, help="Also say why, item by item.")
+@click.option("--debug", is_flag=True, help="Also say what each signal adds, and facts.")
 @click.option("--all", "everybody", is_flag=True, help="Of every user, as Parquet in --out.")
 @click.option(
     "--out",
@@ -83,12 +84,13 @@ def recommend(
     as_of: datetime | None,
     contexts: tuple[str, ...],
     explain: bool,
+    debug: bool,
     everybody: bool,
     folder: Path | None,
     variety: dict[str, Any],
 ) -> None:
     """Print the top N items for USER, with features read from Redis, or write those of all."""
-    require_one_kind(user, folder, everybody, as_of=bool(as_of), explain=explain)
+    require_one_kind(user, folder, everybody, as_of=bool(as_of), explain=explain, debug=debug)
     context = read_context(workspace, contexts)
     if folder is not None:
         recommend_to_all(workspace, folder, n, query, filter, context, variety)
@@ -102,6 +104,7 @@ def recommend(
             query=query,
             filter=filter,
             explain=explain,
+            debug=debug,
             context=context,
             variety=variety,
         )
@@ -113,6 +116,7 @@ def recommend(
             query=query,
             filter=filter,
             explain=explain,
+            debug=debug,
             context=context,
             variety=variety,
         )

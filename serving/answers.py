@@ -7,7 +7,9 @@ from typing import Literal
 UserKind = Literal["known", "profile_only", "unknown"]
 # full: somebody has acted on it; text_only: described, nobody has; none: no feature at all.
 ItemKind = Literal["full", "text_only", "none"]
-ReasonKind = Literal["source", "liked", "signal", "fact"]
+# none; for a shopper; with what each signal adds, and facts.
+Detail = Literal["none", "shopper", "debug"]
+ReasonKind = Literal["source", "liked", "category", "signal", "fact"]
 Sense = Literal["wanted", "refused"]
 Recognition = Literal["name", "meaning"]
 
@@ -19,6 +21,11 @@ OVERLOADED = "service overloaded"
 MODEL_FROM_LATER = "model fitted to later events"
 
 
+def detail_of(*, explain: bool, debug: bool) -> Detail:
+    """How much an answer says of its reasons."""
+    return "debug" if debug else "shopper" if explain else "none"
+
+
 @dataclass(frozen=True)
 class Reason:
     """One reason for an item's place, in words that can be shown.
@@ -28,7 +35,7 @@ class Reason:
     kind : what it speaks of
     text : in English
     value : liked: the cosine of the two items; signal: what it adds to the logit of being chosen;
-        fact: the number; source: None
+        fact: the number; else None. Signals and facts are said under debug alone
     item_id : liked: the item that the user liked
     """
 

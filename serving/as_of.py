@@ -37,6 +37,7 @@ class AsOf:
         query: str | None = None,
         filter: str | None = None,
         explain: bool = False,
+        debug: bool = False,
         context: Context = NOTHING,
         variety: Mapping[str, Any] = NOTHING,
     ) -> Recommendations:
@@ -52,6 +53,7 @@ class AsOf:
             query=asked,
             filter=filter,
             explain=explain,
+            debug=debug,
             context=context,
             variety=variety,
         )

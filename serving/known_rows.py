@@ -9,10 +9,11 @@ from datetime import datetime
 from feast_fusion.errors import StoreUnavailableError
 from serving.catalogue import Catalogue
 from serving.live_users import LiveUsers
-from serving.online_features import OnlineFeatures, UserFeatures, views_of_each
+from serving.online_features import ITEM, OnlineFeatures, UserFeatures, views_of_each
 from transformations import names
 
 _MAX_USERS = 100_000
+_MOST_POPULAR = 3
 _SAMPLE = 128  # users, and as many items, whose rows are looked at again and again
 _TOLERATED = 0.01  # of the sample: somebody may have deleted a user
 
@@ -45,6 +46,7 @@ class KnownRows:
         """
         if self._live.is_forgotten(user.user_id):
             return True
+        user = user.stored or user
         if self._features.keys_expire and not user.has_left:
             return True
         if since is None and user.user_id in catalogue.seen.users:
@@ -76,8 +78,15 @@ class KnownRows:
         Raises
         ------
         StoreUnavailableError
-            The online store does not answer in time, or more than one row in a hundred is gone.
+            The online store does not answer in time, has none of the most popular items, as after
+            a restart without its data, or more than one row in a hundred is gone.
         """
+        items = catalogue.item_ids[:_MOST_POPULAR]
+        if items and not any(self._features.are_there(ITEM, items)):
+            raise StoreUnavailableError(
+                f"online store: got no row of {', '.join(items)}, expected rows of the most "
+                "popular items. Run feast materialize."
+            )
         if self._features.keys_expire:
             return
         if catalogue is not self._sampled:

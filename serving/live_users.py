@@ -1,10 +1,23 @@
 """What live events say of users, as far as answers ask."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+import pyarrow as pa
+
+from feast_fusion.errors import schema_error
+from intake.event import Event
 from transformations.embedder import Embedder
+
+
+def _no_visits(user_id: str, visit: Sequence[Event]) -> Mapping[str, pa.Table]:
+    raise schema_error(
+        "session",
+        got="items of a visit, and no live events to put them beside",
+        expected="a recommender of the service",
+        remedy="Ask feast-fusion serve.",
+    )
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,8 @@ class LiveUsers:
     is_behind : whether any row may be older than the live events; asked after rows were read
     follow : told how to read the stamp of the preparation that answers are made from. A newer one
         is not taken up before: events that it has would be neither live nor in an answer.
+    rows_after : by view the row that the user would have after the events of a visit, see
+        `serving.live.visit_rows`
     interest_of : while it is open, the interest vectors of that encoder follow live events; they
         have done so when it opens
     is_forgotten : whether nothing may be known of the user any more
@@ -34,3 +49,4 @@ class LiveUsers:
     follow: Callable[[Callable[[], tuple[int, int] | None]], None] = lambda prepared: None
     interest_of: Callable[[Embedder], AbstractContextManager[None]] = lambda embedder: nullcontext()
     is_forgotten: Callable[[str], bool] = lambda user_id: False
+    rows_after: Callable[[str, Sequence[Event]], Mapping[str, pa.Table]] = _no_visits

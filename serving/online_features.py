@@ -32,10 +32,16 @@ _RECENT_ITEMS = feature_column(names.USER_RECENT, "item_ids")
 
 @dataclass(frozen=True)
 class UserFeatures:
-    """What the online store knows of one user: one row of each view of users."""
+    """What the online store knows of one user: one row of each view of users.
+
+    Attributes
+    ----------
+    stored : as it was read, where `views` are those after a visit, see `with_visit`
+    """
 
     user_id: str
     views: Sequence[ViewRows]
+    stored: "UserFeatures | None" = None
 
     def has(self, view: str) -> bool:
         """Whether the user has a row of the view, named without an encoder id."""

@@ -22,7 +22,7 @@ from intake.context import context_column
 from intake.event_types import objectives_of
 from intake.variety_settings import Variety
 from intake.workspace import Workspace
-from serving.answers import MODEL_FROM_LATER, Recommendations
+from serving.answers import MODEL_FROM_LATER, Detail, Recommendations, detail_of
 from serving.candidates import Candidates, Search
 from serving.catalogue import Catalogue, catalogue_changes, load_catalogue
 from serving.past_slate import PastSlate, encode_rows, kind_of
@@ -78,7 +78,7 @@ class _Asked:
     n: int
     query: ReadQuery
     filter: str | None
-    explain: bool
+    detail: Detail
     variety: Variety
 
 
@@ -116,6 +116,7 @@ class PastRecommender:
         query: ReadQuery = without_query,
         filter: str | None = None,
         explain: bool = False,
+        debug: bool = False,
         context: Context = NOTHING,
         variety: Mapping[str, Any] = NOTHING,
     ) -> Recommendations:
@@ -125,10 +126,10 @@ class PastRecommender:
         for name, column in columns.columns([context]).items():
             spine = spine.append_column(context_column(name), column)
         answers = self.answers(
-            spine, n, query=query, filter=filter, explain=explain, variety=variety
+            spine, n, query=query, filter=filter, explain=explain, debug=debug, variety=variety
         )
         answer = next(answers).answer
-        portrait = Portraits(self._store).as_of(user_id, at) if explain else None
+        portrait = Portraits(self._store).as_of(user_id, at) if explain or debug else None
         return replace(answer, portrait=portrait)
 
     def _load_catalogue(self, at_us: int) -> Catalogue:
@@ -150,6 +151,7 @@ class PastRecommender:
         query: ReadQuery = without_query,
         filter: str | None = None,
         explain: bool = False,
+        debug: bool = False,
         variety: Mapping[str, Any] = NOTHING,
     ) -> Iterator[PastAnswer]:
         """The answer to each request, in the order of time.
@@ -158,7 +160,8 @@ class PastRecommender:
         ----------
         requests : user_id, event_timestamp and what is known of the context, `context__...`
         """
-        asked = _Asked(n, query, filter, explain, self._variety.asked(variety))
+        detail = detail_of(explain=explain, debug=debug)
+        asked = _Asked(n, query, filter, detail, self._variety.asked(variety))
         number = pa.array(np.arange(len(requests)))
         requests = requests.append_column("number", number)
         requests = requests.sort_by([("event_timestamp", "ascending"), ("number", "ascending")])
@@ -243,7 +246,7 @@ class PastRecommender:
         catalogue = search.catalogue
         ranked = self._ranking.order(catalogue, candidates, slate)
         tried = ranked.best(catalogue, candidates, asked.variety, asked.n)
-        items = list_items(catalogue, candidates, slate, ranked, tried, explain=asked.explain)
+        items = list_items(catalogue, candidates, slate, ranked, tried, asked.detail)
         places = np.append(tried.best, ranked.order[~np.isin(ranked.order, tried.best)])
         answer = Recommendations(
             user_id=slate.user.table["user_id"][0].as_py(),

@@ -21,7 +21,7 @@ def answer_by_popularity(
     """The `n` most popular candidates, and why there is no better order."""
     request.failures.append(reason)
     items = rank_by_popularity(
-        request.catalogue, candidates, n, request.variety, explain=request.explain
+        request.catalogue, candidates, n, request.variety, explain=request.detail != "none"
     )
     is_known = request.user_id in request.catalogue.seen.users
     return request.answer(items, len(candidates), "known" if is_known else "unknown")

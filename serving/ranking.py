@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from intake.model_settings import RankerConfig
 from intake.variety_settings import Variety
-from serving.answers import ItemKind, RankedItem, Reason
+from serving.answers import Detail, ItemKind, RankedItem, Reason
 from serving.candidates import Candidates
 from serving.catalogue import Catalogue
 from serving.encoded_items import Flags
-from serving.explanation import explain_items, source_reasons
+from serving.explanation import explain_items
 from serving.request_context import NO_WEIGHTS
+from serving.shopper_reasons import source_reasons
 from serving.slate import RankedSlate
 from serving.variety.exploration import Tried, explore
 from serving.variety.spread import spread
@@ -126,13 +127,13 @@ def list_items(
     slate: RankedSlate,
     ordered: Ordered,
     tried: Tried,
-    *,
-    explain: bool,
+    detail: Detail,
 ) -> list[RankedItem]:
     """The candidates in the places of an answer. `slate` has the candidates in their order."""
     best, reasons = tried.best, None
-    if explain:
-        reasons = explain_items(catalogue, slate.rows(best), candidates, best)
+    if detail != "none":
+        rows = slate.rows(best)
+        reasons = explain_items(catalogue, rows, candidates, best, debug=detail == "debug")
     kinds = _kinds(slate.items.acted_on[best], slate.items.described[best])
     found = _items(catalogue, candidates, best, ordered.scores, kinds, reasons, ordered.liked)
     if ordered.outcomes:

@@ -7,6 +7,7 @@ popularity from memory, without the encoder a query is left out, and the answer 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from feast_fusion.errors import StoreUnavailableError
@@ -27,7 +28,7 @@ from serving.candidates import Candidates, Search
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.known_rows import KnownRows
 from serving.live_users import LiveUsers
-from serving.online_features import OnlineFeatures
+from serving.online_features import OnlineFeatures, UserFeatures
 from serving.popular_answer import OutageLog, answer_by_popularity
 from serving.ranking import Ranking, list_items
 from serving.request import Request, Requests
@@ -36,16 +37,15 @@ from serving.served_log import ServedLog
 from serving.served_table import offer_served
 from serving.similar_items import find_similar
 from serving.slate import Slate, Slates
+from serving.visit import Visited, with_visit
 from training.ranker.artifact import Artifact
 from transformations.embedder import Embedder
 
 # More threads that compute at once only take the interpreter lock from each other in the middle
 # of their work: with eight callers each then waits half as long again.
 _RANKED_AT_ONCE = 2
-_CHECKED = 3
 DEFAULT = RankerConfig()
 NO_LIVE_EVENTS = LiveUsers()
-_NOBODY = "feast-fusion:check"
 
 
 class Recommender:
@@ -109,15 +109,7 @@ class Recommender:
             It does not answer in time, has none of them, as after a restart without its data, or
             has lost part of the sample.
         """
-        catalogue = self._watch.current
-        items = catalogue.item_ids[:_CHECKED]
-        slate = self._slates.read(_NOBODY, items, self._clock())
-        if items and not slate.items.known.any():
-            raise StoreUnavailableError(
-                f"online store: got no row of {', '.join(items)}, expected rows of the most "
-                "popular items. Run feast materialize."
-            )
-        self._known.check(catalogue, self._clock())
+        self._known.check(self._watch.current, self._clock())
 
     def recommend(
         self,
@@ -128,9 +120,11 @@ class Recommender:
         exclude: Iterable[str] = (),
         filter: str | None = None,
         explain: bool = False,
+        debug: bool = False,
         context: Context = NOTHING,
         objective: Mapping[str, float] = NO_WEIGHTS,
         variety: Mapping[str, Any] = NOTHING,
+        session: Sequence[Visited] = (),
         request_id: str | None = None,
     ) -> Recommendations:
         """The `n` best unseen items for the user, best first; fewer when there are no more.
@@ -144,18 +138,21 @@ class Recommender:
         `context` is of the form that `ContextColumns.check` gives. `objective` has weights in
         place of `satisfaction` and `value` of the data set. `variety` has keys of
         `intake.variety_settings.Variety`; a column without categories is a `VarietyError`. By
-        `request_id` what an answer explores can be drawn again.
+        `request_id` what an answer explores can be drawn again. `session` is what the user did on
+        this visit, the newest last: it counts as events do, for this answer alone.
         """
-        seen = self._excluded(user_id, exclude)
+        seen = self._excluded(user_id, exclude, session)
         request = self._requests.begin(
             user_id,
             query,
             explain=explain,
+            debug=debug,
             context=context,
             filter=filter,
             objective=objective,
             variety=variety,
             request_id=request_id,
+            session=session,
         )
         try:
             return self._recommend(request, n, seen)
@@ -174,17 +171,23 @@ class Recommender:
         *,
         query: str | None = None,
         explain: bool = False,
+        debug: bool = False,
         context: Context = NOTHING,
+        session: Sequence[Visited] = (),
     ) -> Recommendations:
         """The given items (repeated ones once) in the order of the user's liking, best first.
 
         They need not be available: who names an item has chosen to show it. Items without any
-        feature are ranked too, after others of the same score. `context` is that of `recommend`.
+        feature are ranked too, after others of the same score. `context` and `session` are those of
+        `recommend`.
         """
-        request = self._requests.begin(user_id, query, explain=explain, context=context)
+        request = self._requests.begin(
+            user_id, query, explain=explain, debug=debug, context=context, session=session
+        )
         distinct, since = list(dict.fromkeys(item_ids)), self._live.known_since(user_id)
         try:
-            slate = self._slates.read(user_id, distinct, request.now, request.context)
+            visiting = partial(self._visiting, request)
+            slate = self._slates.read(user_id, distinct, request.now, request.context, visiting)
         except StoreUnavailableError as error:
             self._outages.note(error)
             candidates = self._search(request, None, set()).named(distinct)
@@ -202,9 +205,10 @@ class Recommender:
         filter: str | None = None,
         variety: Mapping[str, Any] = NOTHING,
         query: str | None = None,
+        session: Sequence[Visited] = (),
     ) -> Recommendations:
         """What `recommend` answers when there is no time to rank: from memory, flagged."""
-        seen = self._excluded(user_id, exclude)
+        seen = self._excluded(user_id, exclude, session)
         begin = self._requests.begin
         request = begin(user_id, query, filter=filter, variety=variety, is_encoded=False)
         return self._popular(request, n, seen, reason)
@@ -240,13 +244,22 @@ class Recommender:
         passing = catalogue.passing(filter, self._clock())
         return find_similar(catalogue, self.embedder, item_id, text, n, passing)
 
-    def _excluded(self, user_id: str, exclude: Iterable[str]) -> set[str]:
+    def _excluded(
+        self, user_id: str, exclude: Iterable[str], session: Sequence[Visited]
+    ) -> set[str]:
         """What a caller excludes, and, without repeats, the live items; before the catalogue."""
-        return {*exclude} if self._repeats else {*self._live.acted_on(user_id), *exclude}
+        if self._repeats:
+            return {*exclude}
+        return {*exclude, *self._live.acted_on(user_id), *(each.item_id for each in session)}
+
+    def _visiting(self, request: Request, user: UserFeatures) -> UserFeatures:
+        """The user's features after the visit."""
+        visit = request.visit
+        return with_visit(user, self._live.rows_after(request.user_id, visit)) if visit else user
 
     def _recommend(self, request: Request, n: int, seen: set[str]) -> Recommendations:
         since = self._live.known_since(request.user_id)  # before its row is read
-        user = self.features.read_user(request.user_id)
+        user = self._visiting(request, self.features.read_user(request.user_id))
         row = self.features.user_row(user, request.now)
         recent = set() if self._repeats else user.recent_items
         with span("candidates"):
@@ -280,10 +293,8 @@ class Recommender:
         with span("rank"), self._turns:
             ordered = self._ranking.order(request.catalogue, candidates, slate, request.objective)
             tried = ordered.best(request.catalogue, candidates, request.variety, n, request.name)
-            items = list_items(
-                request.catalogue, candidates, slate, ordered, tried, explain=request.explain
-            )
-        if self._served_log is not None:
+            items = list_items(request.catalogue, candidates, slate, ordered, tried, request.detail)
+        if self._served_log is not None and not request.visit:
             offer_served(self._served_log, request, slate, tried)
-        portrait = self._portrait_of(request.user_id) if request.explain else None
+        portrait = self._portrait_of(request.user_id) if request.detail != "none" else None
         return request.answer(items, len(candidates), slate.user.kind, portrait)

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,13 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intake.event import Event
 from intake.variety_settings import Variety
-from serving.answers import QUERY_NOT_ENCODED, RankedItem, Recommendations, UserKind
+from serving.answers import (
+    QUERY_NOT_ENCODED,
+    Detail,
+    RankedItem,
+    Recommendations,
+    UserKind,
+    detail_of,
+)
 from serving.catalogue import Catalogue
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.query import Query, read_query
 from serving.request_context import NO_WEIGHTS, NOTHING, Context
 from serving.variety.spread import require_columns
+from serving.visit import Visited, visit_events
 from transformations.embedder import Embedder
 
 
@@ -33,6 +42,7 @@ class Request:
     objective : by name what the order serves, in place of what the data set says, see `Ranking`
     variety : how the answer is spread
     name : of the request, by which what is drawn for it can be drawn again
+    visit : events of the user's visit, which are kept nowhere
     """
 
     user_id: str
@@ -40,7 +50,7 @@ class Request:
     catalogue: Catalogue
     query: Query | None
     failures: list[str]
-    explain: bool
+    detail: Detail
     started: float
     context: Context
     model: str | None
@@ -48,6 +58,7 @@ class Request:
     objective: Mapping[str, float]
     variety: Variety
     name: str
+    visit: Sequence[Event]
 
     def answer(
         self,
@@ -103,6 +114,8 @@ class Requests:
         variety: Mapping[str, Any] = NOTHING,
         request_id: str | None = None,
         is_encoded: bool = True,
+        session: Sequence[Visited] = (),
+        debug: bool = False,
     ) -> Request:
         """A call as it comes in; parameters and errors are those of `Recommender.recommend`.
 
@@ -123,7 +136,7 @@ class Requests:
             catalogue=catalogue,
             query=asked,
             failures=failures,
-            explain=explain,
+            detail=detail_of(explain=explain, debug=debug),
             started=started,
             context=context,
             model=self._model,
@@ -131,4 +144,5 @@ class Requests:
             objective=objective,
             variety=wanted,
             name=request_id or uuid.uuid4().hex,
+            visit=visit_events(user_id, session, now),
         )

@@ -1,6 +1,6 @@
 """A slate: one user and the items to rank, as the online store has both at this moment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -117,9 +117,18 @@ class Slates:
         self._items = EncodedItems(features, self._encoder, max_items)
 
     def read(
-        self, user_id: str, item_ids: Sequence[str], now: datetime, context: Context = NOTHING
+        self,
+        user_id: str,
+        item_ids: Sequence[str],
+        now: datetime,
+        context: Context = NOTHING,
+        visiting: Callable[[UserFeatures], UserFeatures] = lambda user: user,
     ) -> Slate:
         """The slate of a user and items in a context, read in one round trip.
+
+        Parameters
+        ----------
+        visiting : what becomes of the user's features before they are ranked with
 
         Raises
         ------
@@ -127,6 +136,7 @@ class Slates:
             Redis does not answer in time.
         """
         user, replies = self._features.read_both(user_id, item_ids, now)
+        user = visiting(user)
         row = self._features.user_row(user, now)
         return self._slate(user, row, item_ids, replies, now, context)
 

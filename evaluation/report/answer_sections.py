@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from evaluation.report.blocks import LineChart, Section, Series, Table
 from evaluation.report.document import Bin, ChoiceScores, Report, TradeOff, Varied
-from evaluation.report.words import bounds, figure
+from evaluation.report.words import ABSENT, bounds, figure
 
 _TRADED = {
     "satisfaction": "Choices found against how much the first ten would be liked, by the weight of "
@@ -64,7 +64,7 @@ def _spreads(found: Varied) -> Table:
         (
             "without" if not at else f"{each.strength:g}",
             figure(each.ndcg.mean),
-            bounds(each.difference, 4) if at else "",
+            bounds(each.difference, 4) if at else ABSENT,
             figure(each.distance),
             figure(each.divergence),
             f"{each.distinct:,}",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from feast_fusion.client import calls
-from feast_fusion.client.calls import Call, Context, ReplyT
+from feast_fusion.client.calls import Call, Context, Item, ReplyT
 from feast_fusion.client.refusal import ServiceError, wait_s
 from feast_fusion.client.replies import (
     ItemRecord,
@@ -50,16 +50,20 @@ class AsyncClient:
         filter: str | None = None,
         exclude: Iterable[str] = (),
         explain: bool = False,
+        debug: bool = False,
         context: Context | None = None,
         variety: Mapping[str, Any] | None = None,
         objective: Mapping[str, float] | None = None,
         model: str | None = None,
+        session: Iterable[Item] = (),
         request_id: str | None = None,
     ) -> Recommendations:
         """The `n` items of the catalogue that the user will like most, best first.
 
         `variety` has any of `diversity`, `calibrated`, `max_per` and `explore`, `objective` of
         `satisfaction` and `value`; `model` is a promoted version or the shadow: see /docs.
+        `session` : of this visit, the newest last: ids, or events as those of `send_events` without
+        user and event_id. They count for this answer and are kept nowhere.
         """
         return await self._ask(
             calls.recommend(
@@ -69,10 +73,12 @@ class AsyncClient:
                 filter,
                 exclude,
                 explain,
+                debug,
                 context,
                 variety,
                 objective,
                 model,
+                session,
             ),
             request_id,
         )
@@ -84,11 +90,14 @@ class AsyncClient:
         *,
         query: str | None = None,
         explain: bool = False,
+        debug: bool = False,
         context: Context | None = None,
+        session: Iterable[Item] = (),
         request_id: str | None = None,
     ) -> Recommendations:
         """The given items in the order in which the user will like them."""
-        return await self._ask(calls.rank(user_id, item_ids, query, explain, context), request_id)
+        call = calls.rank(user_id, item_ids, query, explain, debug, context, session)
+        return await self._ask(call, request_id)
 
     async def similar(
         self,

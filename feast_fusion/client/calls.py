@@ -20,6 +20,7 @@ from feast_fusion.client.replies import (
 
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
 Context = Mapping[str, str | float | None]
+Item = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,19 @@ def recommend(
     filter: str | None,
     exclude: Iterable[str],
     explain: bool,
+    debug: bool,
     context: Context | None,
     variety: Mapping[str, Any] | None,
     objective: Mapping[str, float] | None,
     model: str | None,
+    session: Iterable[Item],
 ) -> Call[Recommendations]:
     """See `Client.recommend`."""
-    asked = {"query": query, "filter": filter, "explain": explain, "context": context}
+    visit = [*map(_item, session)]
+    asked = {"query": query, "filter": filter, "context": context, "session": visit}
+    said = {"explain": explain, "debug": debug}
     orders = {"objective": objective or {}, "model": model, **(variety or {})}
-    body = {"user_id": user_id, "n": n, "exclude": [*exclude], **asked, **orders}
+    body = {"user_id": user_id, "n": n, "exclude": [*exclude], **asked, **said, **orders}
     return Call("/recommend", body, Recommendations)
 
 
@@ -62,11 +67,14 @@ def rank(
     item_ids: Sequence[str],
     query: str | None,
     explain: bool,
+    debug: bool,
     context: Context | None,
+    session: Iterable[Item],
 ) -> Call[Recommendations]:
     """See `Client.rank`."""
-    body = {"item_ids": [*item_ids], "query": query, "explain": explain, "context": context}
-    return Call("/rank", {"user_id": user_id, **body}, Recommendations)
+    body = {"user_id": user_id, "item_ids": [*item_ids], "session": [*map(_item, session)]}
+    asked = {"query": query, "explain": explain, "debug": debug, "context": context}
+    return Call("/rank", {**body, **asked}, Recommendations)
 
 
 def similar(
@@ -127,3 +135,7 @@ def _whole(event: Mapping[str, Any]) -> dict[str, Any]:
     """The event with an id, by which it counts once though it is sent twice, and with a time."""
     found = {"event_id": uuid.uuid4().hex, "event_timestamp": datetime.now(UTC), **event}
     return _with_text_times(found)
+
+
+def _item(visited: Item) -> str | dict[str, Any]:
+    return visited if isinstance(visited, str) else _with_text_times(visited)

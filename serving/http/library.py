@@ -17,6 +17,7 @@ from serving.http.embeddings import TextEncoding
 from serving.http.library_metrics import LibraryMetrics
 from serving.live.event_intake import EventIntake
 from serving.live.live_features import LiveFeatures
+from serving.live.visit_rows import visit_rows
 from serving.live_users import LiveUsers
 from serving.posted.row_features import RowFeatures
 from serving.posted.row_intake import RowIntake
@@ -61,6 +62,7 @@ def open_library(
             features.follow,
             features.interest_of,
             lambda user_id: user_id in features.history.forgotten,
+            partial(visit_rows, features),
         )
         models = stack.enter_context(open_models(workspace, store, live=live, served_log=log))
         intake = stack.enter_context(EventIntake(Journal(workspace.events, EVENT_FORMAT), features))

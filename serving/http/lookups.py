@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field, StringConstraints
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from serving.http.body import MAX_ID_CHARACTERS, Count, Identifier
 from serving.http.overload import within
-from serving.http.requests import MAX_ID_CHARACTERS, Count, Identifier
 from serving.http.service_metrics import ServiceMetrics
 from serving.http.settings import ServiceSettings
 from serving.item_record import read_item

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
+from serving.http.body import Identifier
 from serving.http.overload import within
-from serving.http.requests import Identifier
 from serving.http.service_metrics import ServiceMetrics
 
 _THREADS = 1  # they wait for the disk

@@ -8,106 +8,24 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    StringConstraints,
     Tag,
     WithJsonSchema,
     model_validator,
 )
 
-from serving.filters.filter_text import MAX_CHARACTERS
+from serving.http.answer_options import ObjectiveBody, SessionBody, VarietyBody
+from serving.http.body import Body, Context, Count, Filter, Finite, Identifier, QueryText, Text
 
-MAX_N = 500
 MAX_ITEM_IDS = 1_000
 MAX_EXCLUDE = 10_000
 MAX_EVENTS = 1_000
 MAX_INPUTS = 64
-MAX_ID_CHARACTERS = 512
-MAX_TEXT_CHARACTERS = 4_096
 MAX_WAIT_MS = 2_000
-MAX_CONTEXT = 64
-MAX_COLUMNS = 8
 MAX_ROWS = 1_000
 MAX_CHANGES = 256
 
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS)]
-Text = Annotated[str, StringConstraints(pattern=r"\S", max_length=MAX_TEXT_CHARACTERS)]
-Filter = Annotated[
-    str | None,
-    Field(
-        max_length=MAX_CHARACTERS,
-        description="Only items of which this is true, such as: year < 1980 and 'Comedy' in genres",
-    ),
-]
-QueryText = Annotated[
-    Text | None,
-    Field(
-        description="What the user is looking for, in words, such as: a comedy from the 90s, not "
-        "violent. `understood` of the answer has the values of columns that it was taken to name.",
-    ),
-]
-Count = Annotated[int, Field(ge=1, le=MAX_N)]
-Share = Annotated[float, Field(ge=0, le=1)]
-ObjectiveWeight = Annotated[float, Field(ge=0, le=100)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
-
-Context = Annotated[
-    dict[Identifier, bool | int | Finite | Text | None] | None,
-    Field(
-        default=None,
-        max_length=MAX_CONTEXT,
-        description="What is around it, by the columns of [interactions.context] of the data set.",
-    ),
-]
-
-
-class _Body(BaseModel):
-    """A misspelt key is an error: what it meant would silently be left out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class VarietyBody(_Body):
-    """How the answer is spread; what is left out is as [variety] of the data set says."""
-
-    diversity: Share | None = Field(
-        default=None, description="0 for the ranker's order, towards 1 for texts that differ."
-    )
-    calibrated: dict[Identifier, Share] | None = Field(
-        default=None,
-        max_length=MAX_COLUMNS,
-        description="By categorical column, 0 to 1: keep the proportions of what the user liked.",
-    )
-    max_per: dict[Identifier, Count] | None = Field(
-        default=None,
-        max_length=MAX_COLUMNS,
-        description="By categorical column the most items that share a category.",
-    )
-    explore: Share | None = Field(
-        default=None, description="Chance that a last place goes to an item of few events."
-    )
-
-    def variety(self) -> dict[str, Any]:
-        """What it says of `[variety]`; None where it says nothing."""
-        return {name: getattr(self, name) for name in VarietyBody.model_fields}
-
-
-class ObjectiveBody(_Body):
-    """What the order serves beside the next choice; left out: as [ranker] of the data set says."""
-
-    satisfaction: ObjectiveWeight | None = Field(
-        default=None, description="Weight of how likely an item is liked once chosen."
-    )
-    value: ObjectiveWeight | None = Field(
-        default=None, description="Weight of what the events of an item are worth."
-    )
-
-    def weights(self) -> dict[str, float]:
-        """Those that are given, by name."""
-        return self.model_dump(exclude_none=True)
-
-
-class RecommendRequest(VarietyBody):
+class RecommendRequest(VarietyBody, SessionBody):
     """Top n of the catalogue for one user."""
 
     user_id: Identifier
@@ -118,6 +36,9 @@ class RecommendRequest(VarietyBody):
         default_factory=list, max_length=MAX_EXCLUDE, description="Items never to answer with."
     )
     explain: bool = Field(default=False, description="Say per item why it is there.")
+    debug: bool = Field(
+        default=False, description="Also say what each signal adds, and facts of the item."
+    )
     context: Context = None
     objective: ObjectiveBody = ObjectiveBody()
     model: Identifier | None = Field(
@@ -126,17 +47,20 @@ class RecommendRequest(VarietyBody):
     )
 
 
-class RankRequest(_Body):
+class RankRequest(SessionBody):
     """The order of given items for one user."""
 
     user_id: Identifier
     item_ids: list[Identifier] = Field(min_length=1, max_length=MAX_ITEM_IDS)
     query: QueryText = None
     explain: bool = Field(default=False, description="Say per item why it is there.")
+    debug: bool = Field(
+        default=False, description="Also say what each signal adds, and facts of the item."
+    )
     context: Context = None
 
 
-class SimilarRequest(_Body):
+class SimilarRequest(Body):
     """The nearest items to one item or to a text: exactly one of the two."""
 
     item_id: Identifier | None = None
@@ -151,7 +75,7 @@ class SimilarRequest(_Body):
         return self
 
 
-class EventBody(_Body):
+class EventBody(Body):
     """One interaction. Without an `event_id` a request that is sent again counts again."""
 
     model_config = ConfigDict(title="Event")
@@ -173,7 +97,7 @@ class EventBody(_Body):
 _RawEvent = Annotated[Any, WithJsonSchema(EventBody.model_json_schema())]
 
 
-class EventsRequest(_Body):
+class EventsRequest(Body):
     """Interactions that happened."""
 
     events: list[_RawEvent] = Field(min_length=1, max_length=MAX_EVENTS)
@@ -221,21 +145,21 @@ _RawItem = Annotated[Any, WithJsonSchema(_ItemBody.model_json_schema())]
 _RawUser = Annotated[Any, WithJsonSchema(_UserBody.model_json_schema())]
 
 
-class ItemsRequest(_Body):
+class ItemsRequest(Body):
     """Items that are new, or have changed."""
 
     items: list[_RawItem] = Field(min_length=1, max_length=MAX_ROWS)
     wait_ms: _Wait = 0
 
 
-class UsersRequest(_Body):
+class UsersRequest(Body):
     """Users that are new, or have changed."""
 
     users: list[_RawUser] = Field(min_length=1, max_length=MAX_ROWS)
     wait_ms: _Wait = 0
 
 
-class ChangesRequest(_Body):
+class ChangesRequest(Body):
     """Columns that have changed."""
 
     changes: dict[Identifier, Any] = Field(min_length=1, max_length=MAX_CHANGES)

@@ -17,6 +17,7 @@ from feast_fusion.errors import SchemaError, StoreUnavailableError
 from feast_fusion.tracing import span
 from intake.dataset import Dataset
 from serving.answers import OVERLOADED, Recommendations, SimilarItem
+from serving.http.body import Count, Filter, Identifier
 from serving.http.embeddings import TextEncoding
 from serving.http.metric_peers import MetricPeers
 from serving.http.metric_reading import MetricReading
@@ -25,11 +26,8 @@ from serving.http.problems import ProblemError, busy_response
 from serving.http.readiness import Readiness
 from serving.http.request_ids import request_id
 from serving.http.requests import (
-    Count,
     EmbeddingsRequest,
     EventsRequest,
-    Filter,
-    Identifier,
     RankRequest,
     RecommendRequest,
     SimilarRequest,
@@ -95,9 +93,11 @@ class Routes:
             filter=body.filter,
             exclude=body.exclude,
             explain=body.explain,
+            debug=body.debug,
             context=self._context_of(body),
             objective=body.objective.weights(),
             variety=body.variety(),
+            session=body.visit(),
             request_id=request_id.get(),
             version=body.model,
         )
@@ -111,6 +111,7 @@ class Routes:
             filter=body.filter,
             variety=body.variety(),
             query=body.query,
+            session=body.visit(),
         )
         return await self._ranked(request, call, instead)
 
@@ -134,7 +135,9 @@ class Routes:
             body.item_ids,
             query=body.query,
             explain=body.explain,
+            debug=body.debug,
             context=self._context_of(body),
+            session=body.visit(),
         )
         by_popularity = recommender.rank_by_popularity
         instead = partial(by_popularity, body.user_id, body.item_ids, OVERLOADED, body.query)

@@ -14,14 +14,9 @@ from feast_fusion.errors import StoreUnavailableError
 from feast_fusion.tracing import span
 from intake.given_values import GivenError
 from intake.posted.posted_row import Table
+from serving.http.body import Identifier
 from serving.http.problems import ProblemError
-from serving.http.requests import (
-    MAX_WAIT_MS,
-    ChangesRequest,
-    Identifier,
-    ItemsRequest,
-    UsersRequest,
-)
+from serving.http.requests import MAX_WAIT_MS, ChangesRequest, ItemsRequest, UsersRequest
 from serving.http.service_metrics import ServiceMetrics
 from serving.http.settings import ServiceSettings
 from serving.http.work_queue import DeadlineExceededError

@@ -43,21 +43,27 @@ class LiveEntity:
     interests : of a user, by the encoder of the vectors
     """
 
-    def __init__(self, history: PreparedHistory, key: LiveKey, n_least: int = 0) -> None:
+    def __init__(
+        self,
+        history: PreparedHistory,
+        key: LiveKey,
+        n_least: int = 0,
+        live: Sequence[Occurrence] = (),
+    ) -> None:
         self.key = key
         self.seen = 0
         self.n_least = n_least
         self.written: int | None = None
         self._history = history
         self._n_read = 0
-        self._live: dict[str, Occurrence] = {}
-        self._in_order: list[Occurrence] = []  # the live events
+        self._live = {event.event_id: event for event in live}
+        self._in_order = sorted(self._live.values())  # the live events
         self._n_events = 0
         self._last: Order | None = None
         self._kept: list[_Kept] = []
         self.statistics: RunningStatistics
         self.interests: dict[str, RunningInterest]
-        self._start([])
+        self._start(self._in_order)
 
     def continues(self, read: Read) -> bool:
         """Whether `read` has all that came since the last one, and nothing went."""
@@ -83,9 +89,14 @@ class LiveEntity:
         self.seen, self.n_least = read.created, self._n_read
 
     @property
+    def live_events(self) -> list[Occurrence]:
+        """The live events, in no order. Safe beside `advance`."""
+        return list(self._live.values())
+
+    @property
     def live_items(self) -> list[int]:
         """Codes of the items of the live events."""
-        return [event.item for event in list(self._live.values())]
+        return [event.item for event in self.live_events]
 
     @property
     def has_events(self) -> bool:

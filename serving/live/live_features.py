@@ -39,6 +39,7 @@ from serving.live.newest_history import NewestHistory
 from serving.live.prepared_history import PreparedHistory
 from serving.online_views import OnlineViews
 from transformations.embedder import Embedder
+from transformations.running_activity import Occurrence
 
 _REPLAY_EVENTS = 2_000  # one round trip
 _MAX_FORMER = 100_000  # users whose events of former processes are kept in memory
@@ -112,6 +113,14 @@ class LiveFeatures:
         """The same by what is in the index, where this process has applied none."""
         found = self._of_journal([LiveKey("user", user_id)], tails=False)
         return frozenset(each.event.item_id for each in found)
+
+    def occurrences(self, user_id: str, history: PreparedHistory) -> list[Occurrence]:
+        """The user's live events on top of a preparation, as `acted_on` knows them."""
+        key, entities = LiveKey("user", user_id), self._entities
+        state = entities.state(key) if entities and entities.history is history else None
+        if state is not None:
+            return state.live_events
+        return [each.occurrence for each in self._of_journal([key], tails=False)]
 
     def known_since(self, user_id: str) -> int | None:
         """How new the row of recent items written here is, as event time in us; None without."""

@@ -52,7 +52,7 @@ class LiveRows:
         followed = history.encoder_ids & self.encoders.by_id.keys()
         gone = history.withdrawn
         shown = [each for each in changed if _is_user(each) or each.key.entity_id not in gone]
-        for view, table in _row_tables(shown, history.items.ids, followed).items():
+        for view, table in row_tables(shown, history.items.ids, followed).items():
             if len(table):
                 self.write_view(view, table)
         for each in changed:
@@ -63,7 +63,7 @@ def _is_user(entity: LiveEntity) -> bool:
     return entity.key.kind == "user"
 
 
-def _row_tables(
+def row_tables(
     entities: Sequence[LiveEntity], item_ids: pa.Array, encoder_ids: Iterable[str]
 ) -> dict[str, pa.Table]:
     """By view of `names.LIVE_VIEWS` its rows; one view of interest for each encoder."""

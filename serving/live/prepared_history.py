@@ -108,6 +108,27 @@ class PreparedHistory:
         folded = self.events.contain([event.event_id for event in events])
         return list(map(self._screen, events, items, positives, folded))
 
+    def visited(self, events: Sequence[Event]) -> list[Occurrence]:
+        """The events of a visit that count.
+
+        Where `positive` cannot be decided, as of a film without a rating, who looks at an item
+        likes it. What `screen` would reject for anything else does not count.
+        """
+        screened = zip(events, self.screen(events), strict=True)
+        found = (
+            each.occurrence if isinstance(each, LiveEvent) else self._liked(event, each)
+            for event, each in screened
+            if self.counts(event)
+        )
+        return [each for each in found if each is not None]
+
+    def _liked(self, event: Event, outcome: Outcome) -> Occurrence | None:
+        if outcome.reason != self._undecided(event):
+            return None
+        item = self.items.codes([event.item_id]).tolist()[0]
+        value = nan if event.value is None else event.value
+        return Occurrence(event.time, item, event.event_id, True, value, event.event_type)
+
     def live_events(self, events: Sequence[Event]) -> list[LiveEvent]:
         """The events that count beside the prepared ones."""
         return [each for each in self.screen(events) if isinstance(each, LiveEvent)]

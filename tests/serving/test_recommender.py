@@ -210,7 +210,7 @@ def test_the_one_liked_film_is_the_reason_named(bench: Bench) -> None:
 
 
 def test_reasons_say_sources_signals_and_facts(bench: Bench, events: pl.DataFrame) -> None:
-    answer = bench.recommender.recommend("u7", 5, query="Horror", explain=True)
+    answer = bench.recommender.recommend("u7", 5, query="Horror", debug=True)
     counts = dict(events.group_by("item_id").len().iter_rows())
     for item in answer.items:
         assert len(reasons_of("source", item.reasons)) == len(item.sources)
@@ -222,7 +222,7 @@ def test_reasons_say_sources_signals_and_facts(bench: Bench, events: pl.DataFram
 
 
 def test_a_signal_contributes_what_its_absence_costs(bench: Bench) -> None:
-    answer = bench.recommender.recommend("u1", 5, explain=True)
+    answer = bench.recommender.recommend("u1", 5, debug=True)
     catalogue, user = bench.catalogue, bench.features.read_user("u1")
     history = Histories.of(bench.features.user_row(user, datetime.now(UTC)), catalogue.items)
     allowed = np.ones(len(catalogue), dtype=bool)

@@ -11,15 +11,13 @@ import pytest
 
 from serving.answers import OVERLOADED
 from serving.http.app import create_app
+from serving.http.body import MAX_ID_CHARACTERS, MAX_N, MAX_TEXT_CHARACTERS
 from serving.http.library import Library
 from serving.http.requests import (
     MAX_EVENTS,
     MAX_EXCLUDE,
-    MAX_ID_CHARACTERS,
     MAX_INPUTS,
     MAX_ITEM_IDS,
-    MAX_N,
-    MAX_TEXT_CHARACTERS,
     MAX_WAIT_MS,
 )
 from serving.http.settings import ServiceSettings

@@ -1,0 +1,153 @@
+"""Why an item has its place, in words that a shopper understands."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from feast_fusion.column_names import feature_column
+from feast_fusion.training_set import TrainingSet
+from serving.answers import Reason
+from serving.candidates import Candidates
+from serving.catalogue import Catalogue
+from serving.vector_index import Rows
+from transformations import names
+from transformations.collaborative.histories import Histories
+
+SHOWN = 3  # reasons of an item that a shopper sees
+# Categories of a column that are a user's own: the most frequent of what was liked, each at least
+# so often.
+_FAVOURITES, _OFTEN = 2, 3
+# A liked item is named only where it is this much nearer than the average item of the catalogue: of
+# fifty liked items, one is always a little nearer than the others.
+LIKED_DEVIATIONS = 1.5
+
+# By source; those first that say most.
+WORDS = {
+    "query": "near to your request",
+    "own_fading": "you chose it often, and lately",
+    "own_count": "you chose it often",
+    "own_week": "you chose it this week",
+    "own_month": "you chose it this month",
+    "own_newest": "you chose it the last time",
+    "own_recent": "how long ago you chose it",
+    "own_due": "it is time for it again",
+    "own_any": "you chose it before",
+    "visit": "often chosen next on the same visit",
+    "fresh": "new",
+    "popular_short": "popular right now",
+    "together": "chosen by those who chose what you chose",
+    "sequence": "fits what you chose lately, in that order",
+    "liked_rate": "liked by most who chose it",
+    "following": "often chosen next",
+    "text": "told like what you chose",
+    "popular_long": "popular of late",
+    "popular": "popular",
+    "disliked": "chosen by those who disliked what you disliked",
+}
+
+
+def shopper_reasons(
+    catalogue: Catalogue, liked: Sequence[str], candidates: Candidates, at: Rows
+) -> list[list[Reason]]:
+    """By candidate its reasons, those first that say most: a liked item, categories, sources.
+
+    Parameters
+    ----------
+    liked : items that the user liked, see `liked_items`
+    at : (k,) places among the candidates
+    """
+    item_ids = [candidates.item_ids[place] for place in at.tolist()]
+    near = nearest_liked(catalogue, liked, item_ids)
+    own = _favourite_categories(catalogue, candidates.history, candidates.rows[at])
+    newest = _newest_title(catalogue, candidates.history)
+    sources = (candidates.sources(catalogue, place) for place in at.tolist())
+    return [
+        [*near[number], *own[number], *source_reasons(named, newest)]
+        for number, named in enumerate(sources)
+    ]
+
+
+def liked_items(rows: TrainingSet) -> list[str]:
+    """The positive ones of the recent items of these rows' one user, newest first, each once."""
+    recent = [feature_column(names.USER_RECENT, name) for name in ("item_ids", "positives")]
+    ids, positives = (rows.lists.get(name) for name in recent)
+    if ids is None or positives is None or not len(rows) or ids.index[0] < 0:
+        return []
+    newest = ids.values[int(ids.index[0])].as_py()
+    answers = positives.values[int(positives.index[0])].as_py()
+    return list(dict.fromkeys(item for item, yes in zip(newest, answers, strict=True) if yes))
+
+
+def source_reasons(sources: Sequence[str], newest: str | None = None) -> list[Reason]:
+    """One reason per source, those first that say most to a shopper.
+
+    Parameters
+    ----------
+    newest : title of the item that the user chose last
+    """
+    found = sorted(sources, key=[*WORDS].index)
+    return [
+        Reason("source", f"often chosen next after {newest}")
+        if name == "visit" and newest
+        else Reason("source", WORDS[name])
+        for name in found
+    ]
+
+
+def nearest_liked(
+    catalogue: Catalogue, liked: Sequence[str], item_ids: Sequence[str]
+) -> list[list[Reason]]:
+    """Per item the liked item that is nearest by text; nothing where none is near or known.
+
+    An item is never its own reason.
+    """
+    known = [item_id for item_id in liked if catalogue.vector(item_id) is not None]
+    index = catalogue.index
+    rows = catalogue.rows_of(known)
+    found: list[list[Reason]] = []
+    for item_id in item_ids:
+        vector = catalogue.vector(item_id)
+        if vector is None or not known:
+            found.append([])
+            continue
+        cosines = index.vectors[rows] @ vector  # (liked,)
+        cosines[[other == item_id for other in known]] = -np.inf
+        best = int(cosines.argmax())
+        deviations = index.moments.standardise(index.vectors[rows[best]], cosines[best : best + 1])
+        is_near = np.isfinite(cosines[best]) and deviations[0] >= LIKED_DEVIATIONS
+        found.append([_because(catalogue, known[best], float(cosines[best]))] if is_near else [])
+    return found
+
+
+def _because(catalogue: Catalogue, item_id: str, cosine: float) -> Reason:
+    name = catalogue.title(item_id) or item_id
+    return Reason("liked", f"because you liked {name}", cosine, item_id)
+
+
+def _newest_title(catalogue: Catalogue, history: Histories | None) -> str | None:
+    if history is None or not len(history.item):
+        return None
+    return catalogue.titles[int(history.item[-1])]
+
+
+def _favourite_categories(
+    catalogue: Catalogue, history: Histories | None, rows: Rows
+) -> list[list[Reason]]:
+    """By row the categories that it shares with most of what the user liked."""
+    found: list[list[Reason]] = [[] for _ in rows]
+    if history is None:
+        return found
+    for column in catalogue.columns.categorical:
+        if catalogue.columns.frame[column].dtype.is_numeric():
+            continue  # numbers of categories say nothing to a shopper
+        categories = catalogue.columns.categories(column)
+        liked = categories.of_rows(history.item[history.positive])
+        counts = np.asarray(liked.sum(axis=0)).ravel()
+        most = np.argsort(-counts, kind="stable")[:_FAVOURITES]
+        most = most[counts[most] >= _OFTEN]
+        has = categories.of_rows(rows)[:, most].toarray() > 0
+        for reasons, own in zip(found, has, strict=True):
+            if own.any():
+                shared = ", ".join(categories.names[each] for each in most[own].tolist())
+                reasons.append(Reason("category", f"{column} you choose most: {shared}"))
+    return found
