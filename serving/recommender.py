@@ -254,8 +254,10 @@ class Recommender:
 
     def _visiting(self, request: Request, user: UserFeatures) -> UserFeatures:
         """The user's features after the visit."""
-        visit = request.visit
-        return with_visit(user, self._live.rows_after(request.user_id, visit)) if visit else user
+        if not request.visit:
+            return user
+        rows = self._live.rows_after(request.user_id, request.visit)
+        return with_visit(user, rows, self.features.encoder_id)
 
     def _recommend(self, request: Request, n: int, seen: set[str]) -> Recommendations:
         since = self._live.known_since(request.user_id)  # before its row is read

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from feast_fusion.column_names import vector_view
 from feast_fusion.online.codec.value_decoding import Column, Ragged
 from feast_fusion.online.reader import ViewRows
 from feast_fusion.times import to_micros
@@ -56,17 +57,22 @@ def visit_events(user_id: str, visit: Sequence[Visited], now: datetime) -> list[
     ]
 
 
-def with_visit(user: UserFeatures, rows: Mapping[str, pa.Table]) -> UserFeatures:
+def with_visit(
+    user: UserFeatures, rows: Mapping[str, pa.Table], encoder_id: str | None
+) -> UserFeatures:
     """The features of a user, those of some views as they are after a visit.
 
     Parameters
     ----------
     rows : by view one row, as it would be written to the online store
+    encoder_id : whose vectors the features have, under names without it
     """
-    views = [
-        _replaced(each, rows[each.plan.name]) if each.plan.name in rows else each
-        for each in user.views
-    ]
+    views = []
+    for view in user.views:
+        name = view.plan.name
+        of_encoder = name if encoder_id is None else vector_view(name, encoder_id)
+        row = rows.get(of_encoder, rows.get(name))
+        views.append(view if row is None else _replaced(view, row))
     return replace(user, views=views, stored=user)
 
 
