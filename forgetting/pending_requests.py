@@ -61,6 +61,7 @@ class Requests:
         content = request.model_dump_json().encode()
         private_folder(self._pending)
         with replaced_file(path, sync=True) as building:
+            building.touch(0o600)
             building.write_bytes(_encrypted(self.tombstones.key, content))
 
     def pending(self) -> list[Request]:
