@@ -34,7 +34,7 @@ class MetricReading:
 
     def total(self, name: str, **labels: str) -> float:
         """The sum over the labels that are not given; 0 where there is nothing."""
-        return sum(sample.value for sample in self._of(name, labels))
+        return sum((sample.value for sample in self._of(name, labels)), start=0.0)
 
     def largest(self, name: str) -> float | None:
         """Of what processes say of one thing, as when it was made; None where none says it."""
