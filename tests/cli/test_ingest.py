@@ -36,7 +36,7 @@ def event(user: str, item: str, at: int = 0, **more: object) -> dict[str, object
 
 
 def journal(project: Project) -> list[tuple[str, str, str]]:
-    found = read_content(project.workspace.events, EVENT_FORMAT).events
+    found = read_content(project.workspace.events, EVENT_FORMAT).records
     columns = (found[name].to_pylist() for name in ("user_id", "item_id", "event_id"))
     return sorted(zip(*columns, strict=True))
 
@@ -119,12 +119,14 @@ def test_a_process_that_is_killed_leaves_no_event_out_and_none_twice(
     }
     process = subprocess.Popen(command, env=os.environ | where, stdout=subprocess.DEVNULL)
     try:
-        wait_until(lambda: read_content(project.workspace.events, EVENT_FORMAT).events.num_rows > 0)
+        wait_until(
+            lambda: read_content(project.workspace.events, EVENT_FORMAT).records.num_rows > 0
+        )
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
     project.here("ingest", str(folder))
-    times = read_content(project.workspace.events, EVENT_FORMAT).events["event_timestamp"]
+    times = read_content(project.workspace.events, EVENT_FORMAT).records["event_timestamp"]
     assert len(times) == len(set(times.to_pylist())) == 6_000
 
 

@@ -91,14 +91,16 @@ def test_each_message_counts_once(films: Project, broker: str, tmp_path: Path) -
     }
     process = subprocess.Popen(command, env=os.environ | where, stdout=subprocess.DEVNULL)
     try:
-        wait_until(lambda: read_content(project.workspace.events, EVENT_FORMAT).events.num_rows > 0)
+        wait_until(
+            lambda: read_content(project.workspace.events, EVENT_FORMAT).records.num_rows > 0
+        )
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
     send(broker, event(3_000, event_id="mine"), event(3_001, event_id="mine"))
     said = project.here("ingest", *options).stdout
-    events = read_content(project.workspace.events, EVENT_FORMAT).events
+    events = read_content(project.workspace.events, EVENT_FORMAT).records
     ids = events["event_id"].to_pylist()
     assert len(ids) == len(set(ids)) == 3_001
     assert sum(each.startswith(f"{TOPIC}/") for each in ids) == 3_000 and "mine" in ids
