@@ -1,11 +1,13 @@
 """BM25 over the titles and texts of items."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from bm25s import BM25
+from tqdm import tqdm
 
 from serving.vector_index import Vectors
 from serving.wishes.item_values import exploded
@@ -13,6 +15,9 @@ from serving.wishes.words import plain_words, stem_of
 
 # Texts of items are short: that a word stands there counts, how often and among how many hardly.
 _SATURATION, _LENGTH = 0.5, 0.3
+# bm25s asks for a bar that is not shown. Its lock would be a semaphore of the system, which a
+# killed process leaves behind.
+tqdm.set_lock(threading.RLock())
 
 
 @dataclass(frozen=True)

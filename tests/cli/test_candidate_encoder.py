@@ -14,17 +14,24 @@ from typing import Any
 
 import pytest
 
+from cli.feast_repository import open_store
 from cli.recommend import open_past
+from cli.redis import redis_of
 from evaluation.encoder_cost import EncoderCost
+from feast_fusion.column_names import vector_view
+from feast_fusion.parquet.whole import read_parquet
+from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace
 from serving.answers import Recommendations
+from serving.http.library import open_library
 from tests.candidate import CANDIDATE, declare, encoder_ids, with_candidate
 from tests.conftest import Project, open_project
 from tests.serving.http.service_process import Answer, Service, service_process
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from training.model_versions import ModelVersions
 from training.promotions import Promotions
 from transformations.embedder import Embedder
+from transformations.names import ITEM_EMBEDDING
 
 USERS = [f"u{n}" for n in range(6)]
 QUERY, N = "a western", 8
@@ -203,3 +210,22 @@ def test_the_candidate_becomes_the_main_encoder_and_nothing_is_made_again(
     wait_until(lambda: clients.answering() == {rehearsed.first}, "the former encoder answers")
     answer = clients.ask(USERS[0]).json()
     assert answer["reasons"] == []
+
+
+def test_an_item_that_is_posted_has_a_vector_of_each_encoder(rehearsed: Rehearsed) -> None:
+    workspace = rehearsed.workspace
+    with redis_of(workspace) as redis:
+        store = open_store(workspace, redis)
+        with open_library(workspace, store) as (_, _, rows, *_):
+            taken = rows.put("items", [{"item_id": "posted", "title": "A posted western"}])
+            taken.applied.result(PATIENCE_S)
+        for encoder_id in encoder_ids(rehearsed.project):
+            view = vector_view(ITEM_EMBEDDING, encoder_id)
+            assert (
+                "posted" in read_parquet(workspace.sink(view), ["item_id"])["item_id"].to_pylist()
+            )
+            found = store.get_online_features(
+                features=[f"{view}:{ITEM_EMBEDDING}"], entity_rows=[{"item_id": "posted"}]
+            ).to_dict()
+            assert found[ITEM_EMBEDDING][0] is not None
+        online_store_of(store).disconnect()

@@ -122,7 +122,7 @@ def follow_links(app: FastAPI, n_examples: int) -> list[str]:
 
 
 def test_what_an_answer_names_can_be_asked_for(library: Library) -> None:
-    followed = follow_links(create_app(*library, SETTINGS), n_examples=25)
+    followed = follow_links(create_app(*library, SETTINGS), n_examples=60)
     assert set(followed) == {
         f"POST {path} -> [200] to {target} -> POST {target}"
         for path, links in LINKS.items()
