@@ -19,13 +19,16 @@ def print_version(context: click.Context, _: click.Parameter, is_given: bool) ->
 
 def _model() -> str:
     """Of the data set that a command without options would work on."""
-    from cli.workspace_options import find_workspace
+    from cli.workspace_options import default_home, find_workspace
     from feast_fusion.errors import FeastFusionError
     from training.promotions import Promotions
 
-    dataset, home = (os.environ.get(name) for name in ("FUSION_DATASET", "FUSION_HOME"))
+    dataset, given = (os.environ.get(name) for name in ("FUSION_DATASET", "FUSION_HOME"))
+    home = Path(given) if given else default_home()
+    if not home.is_dir():  # asking for a version makes nothing
+        return "no model is promoted"
     try:
-        workspace = find_workspace(Path(dataset) if dataset else None, Path(home) if home else None)
+        workspace = find_workspace(Path(dataset) if dataset else None, home)
         if not workspace.promoted.is_file():
             return f"no model of {workspace.dataset.name} is promoted"
         return f"model {Promotions(workspace).read().main} of {workspace.dataset.name}"

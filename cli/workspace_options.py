@@ -68,7 +68,7 @@ def find_workspace(
     models: str | None = None,
 ) -> Workspace:
     """The workspace that a command's options name; the MovieLens example in the nearest home."""
-    home = home or _default_home()
+    home = home or default_home()
     return open_workspace(dataset or example_dataset(home), home, tables, models or None)
 
 
@@ -86,7 +86,8 @@ def example_dataset(home: Path) -> Path:
     return copy / "dataset.toml"
 
 
-def _default_home() -> Path:
+def default_home() -> Path:
+    """`.fusion` here or in the nearest folder above that has one."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / ".fusion").is_dir():

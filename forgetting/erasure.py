@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from feast_fusion.errors import FeastFusionError
-from forgetting.audit.audit import AuditReport, audit_person
+from forgetting.audit.personal_audit import AuditReport, audit_person
 from forgetting.case import Case, Surroundings
 from forgetting.evidence import gather_evidence
 from forgetting.pending_requests import Request, Requests

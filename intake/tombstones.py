@@ -21,7 +21,7 @@ from feast_fusion.sealed_json import write_json
 
 _KEY, _FOLDER = "key", "tombstones"
 _KEY_BYTES = 32
-# The clock of a file system may stand still for so long: two changes then have one time.
+# The times of a file system are this coarse: two changes within one step have the same time.
 _COARSE_NS = 100_000_000
 _LOOK_EVERY_S = 0.02
 

@@ -2,22 +2,14 @@
 
 import doctest
 import importlib
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = [
-    "cli",
-    "evaluation",
-    "forgetting",
-    "serving",
-    "training",
-    "feature_repo",
-    "transformations",
-    "intake",
-    "feast_fusion",
-]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+ROOMS: list[str] = PROJECT["tool"]["importlinter"]["root_packages"]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for room in ROOMS

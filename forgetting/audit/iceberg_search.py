@@ -6,9 +6,9 @@ from tempfile import TemporaryDirectory
 
 from pyarrow import fs
 
-from feast_fusion.tables.erasure import tables_of
 from feast_fusion.tables.iceberg_table import TableName, filesystem_of
 from feast_fusion.tables.staged_files import data_place
+from feast_fusion.tables.table_erasure import tables_of
 from forgetting.audit.file_search import FileSearch
 
 

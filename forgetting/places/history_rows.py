@@ -20,7 +20,7 @@ def erase(case: Case) -> int:
     """
     n_erased = sum(erase_rows(each, _KEY, case.is_theirs) for each in _folders(case.place))
     if case.workspace.tables is not None:
-        from feast_fusion.tables.erasure import erase_table_rows, tables_of  # an extra
+        from feast_fusion.tables.table_erasure import erase_table_rows, tables_of  # an extra
 
         uris = tables_of(case.workspace.tables)
         n_erased += sum(erase_table_rows(uri, _KEY, case.is_theirs) for uri in uris)
@@ -36,8 +36,8 @@ def read(place: Surroundings, user_id: str) -> Iterator[tuple[str, pa.Table]]:
             table = pa.concat_tables(theirs, promote_options="permissive")
             yield folder.name, table.filter(pc.equal(table[_KEY], user_id))
     if place.workspace.tables is not None:
-        from feast_fusion.tables.erasure import tables_of  # an extra
         from feast_fusion.tables.iceberg_source import open_table
+        from feast_fusion.tables.table_erasure import tables_of  # an extra
 
         for uri in tables_of(place.workspace.tables):
             source = open_table(uri, uri)

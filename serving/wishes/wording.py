@@ -9,8 +9,8 @@ from feast_fusion.training_set import TrainingSet
 from intake.dataset import Dataset
 from intake.text_template import words_before
 from serving.filters.item_columns import ItemColumns, column_series
-from serving.wishes.item_texts import ItemTexts
 from serving.wishes.item_values import ItemValues, exploded
+from serving.wishes.item_words import ItemWords
 from serving.wishes.words import LEADS, plain_words
 from training.ranker.columns import has_feature
 from transformations.names import ITEM_PROFILE
@@ -31,7 +31,7 @@ class Wording:
     """
 
     values: ItemValues
-    texts: ItemTexts
+    texts: ItemWords
     led_to: dict[str, frozenset[str]]
     years: pl.DataFrame
 
@@ -49,7 +49,7 @@ class Wording:
         common = [*categories, *(each for name, each in own.items() if name not in named)]
         return cls(
             ItemValues.of(categories, names, len(rows)),
-            ItemTexts.of(common, names, len(rows)),
+            ItemWords.of(common, names, len(rows)),
             _led_to(items.text),
             columns.frame.select(each.name for each in given if _has_years(each)),
         )

@@ -1,10 +1,6 @@
 """`feast-fusion ingest FOLDER`: each event of the files once, and what is none kept beside them."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,11 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from intake.event import EVENT_FORMAT
-from intake.journal_content import read_content
 from tests.conftest import Project
+from tests.killed_ingest import ingest_until_killed, journaled
 from tests.serving.http.service_process import copy_project
-from tests.waiting import wait_until
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -36,7 +30,7 @@ def event(user: str, item: str, at: int = 0, **more: object) -> dict[str, object
 
 
 def journal(project: Project) -> list[tuple[str, str, str]]:
-    found = read_content(project.workspace.events, EVENT_FORMAT).records
+    found = journaled(project)
     columns = (found[name].to_pylist() for name in ("user_id", "item_id", "event_id"))
     return sorted(zip(*columns, strict=True))
 
@@ -112,21 +106,9 @@ def test_a_process_that_is_killed_leaves_no_event_out_and_none_twice(
     rows = [event(f"u{at % 50}", f"f{at % 80}", at) for at in range(6_000)]
     for part in range(6):
         (folder / f"{part}.jsonl").write_text(lines(*rows[part * 1_000 : (part + 1) * 1_000]))
-    command = [str(Path(sys.executable).parent / "feast-fusion"), "ingest", str(folder), "--follow"]
-    where = {
-        "FUSION_DATASET": str(project.workspace.dataset.path),
-        "FUSION_HOME": str(project.workspace.home),
-    }
-    process = subprocess.Popen(command, env=os.environ | where, stdout=subprocess.DEVNULL)
-    try:
-        wait_until(
-            lambda: read_content(project.workspace.events, EVENT_FORMAT).records.num_rows > 0
-        )
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    ingest_until_killed(project, str(folder))
     project.here("ingest", str(folder))
-    times = read_content(project.workspace.events, EVENT_FORMAT).records["event_timestamp"]
+    times = journaled(project)["event_timestamp"]
     assert len(times) == len(set(times.to_pylist())) == 6_000
 
 

@@ -177,6 +177,7 @@ def test_the_command_is_whole_without_a_clone(wheel: Path, tmp_path: Path) -> No
     home = tmp_path / "home"
     said = environment.run(tmp_path, "feast-fusion", "--version")
     assert said.startswith("feast-fusion 0.") and "\nFeast 0." in said
+    assert not (tmp_path / ".fusion").exists()  # asking makes nothing
     assert "dataset.toml" in environment.run(tmp_path, "feast-fusion", "init", "--help")
     asked = ("prepare", "--home", str(home))
     missing = environment.run(tmp_path, "feast-fusion", *asked, fails=True)

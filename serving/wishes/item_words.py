@@ -21,7 +21,7 @@ tqdm.set_lock(threading.RLock())
 
 
 @dataclass(frozen=True)
-class ItemTexts:
+class ItemWords:
     """The words of n items. Never changes; safe for many threads.
 
     Attributes
@@ -39,7 +39,7 @@ class ItemTexts:
     n: int
 
     @classmethod
-    def of(cls, common: Sequence[pl.Series], names: Sequence[pl.Series], n: int) -> "ItemTexts":
+    def of(cls, common: Sequence[pl.Series], names: Sequence[pl.Series], n: int) -> "ItemWords":
         """From columns of n texts or lists of texts; `names` are those of people and the like."""
         terms: dict[str, int] = {}
         found: list[list[int]] = [[] for _ in range(n)]
