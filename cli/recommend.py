@@ -91,35 +91,23 @@ def recommend(
 ) -> None:
     """Print the top N items for USER, with features read from Redis, or write those of all."""
     require_one_kind(user, folder, everybody, as_of=bool(as_of), explain=explain, debug=debug)
-    context = read_context(workspace, contexts)
+    context = dict(read_context(workspace, contexts))
+    asked: dict[str, Any] = {
+        "query": query,
+        "filter": filter,
+        "context": context,
+        "variety": variety,
+    }
     if folder is not None:
-        recommend_to_all(workspace, folder, n, query, filter, context, variety)
+        recommend_to_all(workspace, folder, n, asked)
         return
     assert user is not None
+    asked |= {"explain": explain, "debug": debug}
     if as_of is not None:
         past = open_past(workspace, as_of.replace(tzinfo=UTC))
-        answer = past.recommend(
-            user,
-            n,
-            query=query,
-            filter=filter,
-            explain=explain,
-            debug=debug,
-            context=context,
-            variety=variety,
-        )
+        answer = past.recommend(user, n, **asked)
     else:
-        (answer,) = recommend_to(
-            workspace,
-            [user],
-            n,
-            query=query,
-            filter=filter,
-            explain=explain,
-            debug=debug,
-            context=context,
-            variety=variety,
-        )
+        (answer,) = recommend_to(workspace, [user], n, **asked)
     result(**asdict(answer))
     say(*answer_lines(answer))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import pyarrow.compute as pc
@@ -14,20 +14,18 @@ from feast_fusion.parquet.whole import read_parquet
 from intake.workspace import Workspace
 from transformations.names import INTERACTIONS, USERS
 
-if TYPE_CHECKING:
-    from serving.request_context import Context
-
 
 def recommend_to_all(
     workspace: Workspace,
     folder: Path,
     n: int,
-    query: str | None,
-    filter: str | None,
-    context: "Context",
-    variety: Mapping[str, Any],
+    asked: Mapping[str, Any],
 ) -> None:
     """Writes the top `n` of every user to `folder`, or goes on with what is there.
+
+    Parameters
+    ----------
+    asked : options of `Recommender.recommend`, as JSON can have them
 
     Raises
     ------
@@ -39,17 +37,14 @@ def recommend_to_all(
     from training.promotions import Promotions
 
     users = _users(workspace)
-    asked: dict[str, Any] = {"n": n, "query": query, "filter": filter, "context": dict(context)}
-    asked |= {"variety": dict(variety), "model": Promotions(workspace).read().main}
+    export = {**asked, "n": n, "model": Promotions(workspace).read().main}
     with (
         redis_of(workspace) as redis,
         open_recommender(workspace, open_store(workspace, redis)) as recommender,
         progress_bar("Recommend") as advance,
     ):
-        parts = ExportedAnswers(folder, users, asked).write(
-            lambda user_id: recommender.recommend(
-                user_id, n, query=query, filter=filter, context=context, variety=variety
-            )
+        parts = ExportedAnswers(folder, users, export).write(
+            lambda user_id: recommender.recommend(user_id, n, **asked)
         )
         for n_done in parts:
             advance("users", n_done, len(users))
