@@ -13,6 +13,7 @@ from forgetting.places import (
     kept_texts,
     online_keys,
     prepared_rows,
+    run_report,
     served_answers,
     training_rows,
     unfinished,
@@ -22,7 +23,7 @@ Tables = Iterator[tuple[str, pa.Table]]
 
 
 def _nothing(place: Surroundings, user_id: str) -> Tables:
-    """What is no data of a person, though it was made with it."""
+    """What is made of other places, which have it too."""
     return iter(())
 
 
@@ -51,6 +52,7 @@ PLACES = (
     Place("history", history_rows.erase, history_rows.read),
     Place("training_sets", training_rows.erase, training_rows.read),
     Place("unfinished_trainings", unfinished.erase, _nothing),
+    Place("run_report", run_report.erase, _nothing),
     Place("texts", kept_texts.erase, kept_texts.read),
     Place("served", served_answers.erase, served_answers.read),
     Place("online", online_keys.erase, online_keys.read),

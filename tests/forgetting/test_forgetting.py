@@ -62,6 +62,8 @@ def forgotten(films: Project, tmp_path_factory: pytest.TempPathFactory) -> Itera
         before, others = home.rows(PERSON), others_of(home)
         other_before = home.rows(OTHER)
         home.project.here("export", PERSON, "--out", str(folder / "out"))
+        with home.project.workspace.report.open("a") as page:
+            page.write(f"User {PERSON}, who lately had: Film number 1")
         printed = home.project.here("forget", PERSON).stdout
         yield Forgotten(home, evidence, before, others, other_before, folder / "out", printed)
 
