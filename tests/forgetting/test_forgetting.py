@@ -178,8 +178,8 @@ def _in_rejects(found: Forgotten) -> Path:
 
 
 def _in_sink(found: Forgotten) -> Path:
-    path = next(found.home.project.workspace.sinks.glob("user_interest__*/*.parquet"))
-    return _append_row(path, user_id=PERSON)
+    written = found.home.project.workspace.sinks.glob("user_interest__*/*.parquet")
+    return _append_row(next(path for path in written if read_parquet(path).num_rows), user_id=PERSON)
 
 
 def _retired(found: Forgotten) -> Path:
