@@ -1,16 +1,17 @@
 """What would have been answered at one instant, by the version that is promoted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Unpack
 
 from feast import FeatureStore
 
 from feast_fusion.times import to_micros
 from intake.workspace import Workspace
 from serving.answers import Recommendations
+from serving.asking import PastOptions
 from serving.past import PastRecommender
 from serving.query import read_query
 from serving.request_context import NOTHING, Context
@@ -35,28 +36,15 @@ class AsOf:
         n: int = 10,
         *,
         query: str | None = None,
-        filter: str | None = None,
-        explain: bool = False,
-        debug: bool = False,
         context: Context = NOTHING,
-        variety: Mapping[str, Any] = NOTHING,
+        **asked: Unpack[PastOptions],
     ) -> Recommendations:
         """As `Recommender.recommend`, which explores nothing then.
 
         Of live events it knows those that were prepared since.
         """
-        asked = partial(read_query, embedder=self.embedder, text=query)
-        return self.past.recommend(
-            user_id,
-            self.at,
-            n,
-            query=asked,
-            filter=filter,
-            explain=explain,
-            debug=debug,
-            context=context,
-            variety=variety,
-        )
+        read = partial(read_query, embedder=self.embedder, text=query)
+        return self.past.recommend(user_id, self.at, n, query=read, context=context, **asked)
 
 
 def open_as_of(

@@ -5,11 +5,11 @@ here, so what is measured is what is served.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from intake.event_types import objectives_of
 from intake.variety_settings import Variety
 from intake.workspace import Workspace
 from serving.answers import MODEL_FROM_LATER, Detail, Recommendations, detail_of
+from serving.asking import PastOptions
 from serving.candidates import Candidates, Search
 from serving.catalogue import Catalogue, catalogue_changes, load_catalogue
 from serving.past_slate import PastSlate, encode_rows, kind_of
@@ -114,22 +115,17 @@ class PastRecommender:
         n: int = 10,
         *,
         query: ReadQuery = without_query,
-        filter: str | None = None,
-        explain: bool = False,
-        debug: bool = False,
         context: Context = NOTHING,
-        variety: Mapping[str, Any] = NOTHING,
+        **asked: Unpack[PastOptions],
     ) -> Recommendations:
         """What `Recommender.recommend` would have answered at an instant."""
         spine = pa.table({"user_id": [user_id], "event_timestamp": pa.array([at], TIMESTAMP)})
         columns = self._workspace.dataset.interactions.context
         for name, column in columns.columns([context]).items():
             spine = spine.append_column(context_column(name), column)
-        answers = self.answers(
-            spine, n, query=query, filter=filter, explain=explain, debug=debug, variety=variety
-        )
-        answer = next(answers).answer
-        portrait = Portraits(self._store).as_of(user_id, at) if explain or debug else None
+        answer = next(self.answers(spine, n, query=query, **asked)).answer
+        is_told = asked.get("explain") or asked.get("debug")
+        portrait = Portraits(self._store).as_of(user_id, at) if is_told else None
         return replace(answer, portrait=portrait)
 
     def _load_catalogue(self, at_us: int) -> Catalogue:
@@ -149,10 +145,7 @@ class PastRecommender:
         n: int = 10,
         *,
         query: ReadQuery = without_query,
-        filter: str | None = None,
-        explain: bool = False,
-        debug: bool = False,
-        variety: Mapping[str, Any] = NOTHING,
+        **asked: Unpack[PastOptions],
     ) -> Iterator[PastAnswer]:
         """The answer to each request, in the order of time.
 
@@ -160,8 +153,9 @@ class PastRecommender:
         ----------
         requests : user_id, event_timestamp and what is known of the context, `context__...`
         """
-        detail = detail_of(explain=explain, debug=debug)
-        asked = _Asked(n, query, filter, detail, self._variety.asked(variety))
+        detail = detail_of(explain=asked.get("explain", False), debug=asked.get("debug", False))
+        variety = self._variety.asked(asked.get("variety", NOTHING))
+        told = _Asked(n, query, asked.get("filter"), detail, variety)
         number = pa.array(np.arange(len(requests)))
         requests = requests.append_column("number", number)
         requests = requests.sort_by([("event_timestamp", "ascending"), ("number", "ascending")])
@@ -172,7 +166,7 @@ class PastRecommender:
             catalogue = self._catalogue_at(int(times[rows[-1]]))
             for start in range(0, len(rows), _TOGETHER):
                 part = requests.take(pa.array(rows[start : start + _TOGETHER]))
-                yield from self._answer(catalogue, part, asked)
+                yield from self._answer(catalogue, part, told)
 
     def _with_clock(self, users: TrainingSet) -> TrainingSet:
         table, columns = users.table, self._workspace.dataset.interactions.context

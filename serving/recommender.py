@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Unpack
 
 from feast_fusion.errors import StoreUnavailableError
 from feast_fusion.tracing import span
@@ -24,6 +24,7 @@ from serving.answers import (
     SimilarItem,
 )
 from serving.as_of import AsOf
+from serving.asking import RankOptions, RecommendOptions
 from serving.candidates import Candidates, Search
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.known_rows import KnownRows
@@ -32,7 +33,6 @@ from serving.online_features import OnlineFeatures, UserFeatures
 from serving.popular_answer import OutageLog, answer_by_popularity
 from serving.ranking import Ranking, list_items
 from serving.request import Request, Requests
-from serving.request_context import NO_WEIGHTS, NOTHING, Context
 from serving.served_log import ServedLog
 from serving.served_table import offer_served
 from serving.similar_items import find_similar
@@ -116,44 +116,20 @@ class Recommender:
         user_id: str,
         n: int = 10,
         *,
-        query: str | None = None,
         exclude: Iterable[str] = (),
-        filter: str | None = None,
-        explain: bool = False,
-        debug: bool = False,
-        context: Context = NOTHING,
-        objective: Mapping[str, float] = NO_WEIGHTS,
-        variety: Mapping[str, Any] = NOTHING,
-        session: Sequence[Visited] = (),
-        request_id: str | None = None,
+        **asked: Unpack[RecommendOptions],
     ) -> Recommendations:
         """The `n` best unseen items for the user, best first; fewer when there are no more.
 
-        They are available now, and pass the filter, an expression on the columns of items: see
-        `serving.filters.predicate`. A wrong one is a `FilterError`.
+        They are available now, and pass the filter. A wrong filter is a `FilterError`, a column
+        without categories in `variety` a `VarietyError`.
 
         Cold start: an unknown user gets popular and fresh items in the ranker's order, and with a
         query also items near to it. A user who only has a profile gets the same items, ranked with
         the profile. A missing online store or encoder is no error: see `Recommendations`.
-        `context` is of the form that `ContextColumns.check` gives. `objective` has weights in
-        place of `satisfaction` and `value` of the data set. `variety` has keys of
-        `intake.variety_settings.Variety`; a column without categories is a `VarietyError`. By
-        `request_id` what an answer explores can be drawn again. `session` is what the user did on
-        this visit, the newest last: it counts as events do, for this answer alone.
         """
-        seen = self._excluded(user_id, exclude, session)
-        request = self._requests.begin(
-            user_id,
-            query,
-            explain=explain,
-            debug=debug,
-            context=context,
-            filter=filter,
-            objective=objective,
-            variety=variety,
-            request_id=request_id,
-            session=session,
-        )
+        seen = self._excluded(user_id, exclude, asked.get("session", ()))
+        request = self._requests.begin(user_id, **asked)
         try:
             return self._recommend(request, n, seen)
         except StoreUnavailableError as error:
@@ -165,25 +141,14 @@ class Recommender:
         return self._past(at)
 
     def rank(
-        self,
-        user_id: str,
-        item_ids: Sequence[str],
-        *,
-        query: str | None = None,
-        explain: bool = False,
-        debug: bool = False,
-        context: Context = NOTHING,
-        session: Sequence[Visited] = (),
+        self, user_id: str, item_ids: Sequence[str], **asked: Unpack[RankOptions]
     ) -> Recommendations:
         """The given items (repeated ones once) in the order of the user's liking, best first.
 
         They need not be available: who names an item has chosen to show it. Items without any
-        feature are ranked too, after others of the same score. `context` and `session` are those of
-        `recommend`.
+        feature are ranked too, after others of the same score.
         """
-        request = self._requests.begin(
-            user_id, query, explain=explain, debug=debug, context=context, session=session
-        )
+        request = self._requests.begin(user_id, **asked)
         distinct, since = list(dict.fromkeys(item_ids)), self._live.known_since(user_id)
         try:
             visiting = partial(self._visiting, request)
@@ -202,22 +167,18 @@ class Recommender:
         n: int,
         exclude: Iterable[str],
         reason: str,
-        filter: str | None = None,
-        variety: Mapping[str, Any] = NOTHING,
-        query: str | None = None,
-        session: Sequence[Visited] = (),
+        **asked: Unpack[RecommendOptions],
     ) -> Recommendations:
         """What `recommend` answers when there is no time to rank: from memory, flagged."""
-        seen = self._excluded(user_id, exclude, session)
-        begin = self._requests.begin
-        request = begin(user_id, query, filter=filter, variety=variety, is_encoded=False)
+        seen = self._excluded(user_id, exclude, asked.get("session", ()))
+        request = self._requests.begin(user_id, is_encoded=False, **asked)
         return self._popular(request, n, seen, reason)
 
     def rank_by_popularity(
         self, user_id: str, item_ids: Sequence[str], reason: str, query: str | None = None
     ) -> Recommendations:
         """What `rank` answers when there is no time to rank: from memory, flagged."""
-        request = self._requests.begin(user_id, query, is_encoded=False)
+        request = self._requests.begin(user_id, is_encoded=False, query=query)
         candidates = self._search(request, None, set()).named(item_ids)
         return answer_by_popularity(request, candidates, len(candidates), reason)
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,13 @@ from serving.answers import (
     UserKind,
     detail_of,
 )
+from serving.asking import RecommendOptions
 from serving.catalogue import Catalogue
 from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.query import Query, read_query
 from serving.request_context import NO_WEIGHTS, NOTHING, Context
 from serving.variety.spread import require_columns
-from serving.visit import Visited, visit_events
+from serving.visit import visit_events
 from transformations.embedder import Embedder
 
 
@@ -103,21 +104,9 @@ class Requests:
         self._variety, self._clock, self._model = variety, clock, model
 
     def begin(
-        self,
-        user_id: str,
-        query: str | None = None,
-        *,
-        explain: bool = False,
-        context: Context = NOTHING,
-        filter: str | None = None,
-        objective: Mapping[str, float] = NO_WEIGHTS,
-        variety: Mapping[str, Any] = NOTHING,
-        request_id: str | None = None,
-        is_encoded: bool = True,
-        session: Sequence[Visited] = (),
-        debug: bool = False,
+        self, user_id: str, *, is_encoded: bool = True, **asked: Unpack[RecommendOptions]
     ) -> Request:
-        """A call as it comes in; parameters and errors are those of `Recommender.recommend`.
+        """A call as it comes in; errors are those of `Recommender.recommend`.
 
         Parameters
         ----------
@@ -125,24 +114,25 @@ class Requests:
         """
         started, failures = time.perf_counter(), []
         catalogue, now = self._watch.current, self._clock()
-        asked = read_query(catalogue, self._embedder, query, is_encoded=is_encoded)
-        if asked is not None and not asked.is_whole:
+        text = asked.get("query")
+        query = read_query(catalogue, self._embedder, text, is_encoded=is_encoded)
+        if query is not None and not query.is_whole:
             failures.append(QUERY_NOT_ENCODED)
-        wanted = self._variety.asked(variety)
-        require_columns(catalogue.columns, wanted)
+        variety = self._variety.asked(asked.get("variety", NOTHING))
+        require_columns(catalogue.columns, variety)
         return Request(
             user_id=user_id,
             now=now,
             catalogue=catalogue,
-            query=asked,
+            query=query,
             failures=failures,
-            detail=detail_of(explain=explain, debug=debug),
+            detail=detail_of(explain=asked.get("explain", False), debug=asked.get("debug", False)),
             started=started,
-            context=context,
+            context=asked.get("context", NOTHING),
             model=self._model,
-            passing=catalogue.passing(filter, now),
-            objective=objective,
-            variety=wanted,
-            name=request_id or uuid.uuid4().hex,
-            visit=visit_events(user_id, session, now),
+            passing=catalogue.passing(asked.get("filter"), now),
+            objective=asked.get("objective", NO_WEIGHTS),
+            variety=variety,
+            name=asked.get("request_id") or uuid.uuid4().hex,
+            visit=visit_events(user_id, asked.get("session", ()), now),
         )

@@ -179,7 +179,9 @@ def _in_rejects(found: Forgotten) -> Path:
 
 def _in_sink(found: Forgotten) -> Path:
     written = found.home.project.workspace.sinks.glob("user_interest__*/*.parquet")
-    return _append_row(next(path for path in written if read_parquet(path).num_rows), user_id=PERSON)
+    return _append_row(
+        next(path for path in written if read_parquet(path).num_rows), user_id=PERSON
+    )
 
 
 def _retired(found: Forgotten) -> Path:

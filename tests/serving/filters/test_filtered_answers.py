@@ -62,7 +62,7 @@ def test_the_first_n_under_a_filter_are_candidates_however_few_pass(
     wanted = "year == 1951"
     (expected,) = [each for each, film in films_by_id.items() if film["year"] == 1951]
     assert _ids(bench.recommender.recommend("nobody", 1, filter=wanted)) == [expected]
-    popular = bench.recommender.recommend_popular("nobody", 1, (), OVERLOADED, wanted)
+    popular = bench.recommender.recommend_popular("nobody", 1, (), OVERLOADED, filter=wanted)
     assert (_ids(popular), popular.reasons) == ([expected], (OVERLOADED,))
 
 
@@ -92,6 +92,6 @@ def test_a_wrong_filter_is_refused(bench: Bench) -> None:
     with pytest.raises(FilterError, match="one of year, genres"):
         recommender.recommend("u3", filter=wrong)
     with pytest.raises(FilterError, match="one of year, genres"):
-        recommender.recommend_popular("u3", 5, (), OVERLOADED, wrong)
+        recommender.recommend_popular("u3", 5, (), OVERLOADED, filter=wrong)
     with pytest.raises(FilterError, match="one of year, genres"):
         recommender.similar(item_id="f3", filter=wrong)
