@@ -12,10 +12,10 @@ from cli.terminal import result, say, then
 from feast_fusion.errors import FeastFusionError, schema_error
 from intake.dataset import Dataset
 from intake.dataset_file import load_dataset
-from intake.proposal.proposal import Proposal, propose
+from intake.proposal.proposal import propose
 from intake.proposal.questions import Question, take_defaults
 from intake.proposal.seen_table import look_at
-from intake.proposal.toml_text import render_toml, render_value
+from intake.proposal.toml_text import render_toml
 from intake.validation import ValidatedData, validate_dataset
 
 _SHOWN_ROWS = 10
@@ -53,8 +53,9 @@ def init(paths: tuple[Path, ...], out: Path, name: str | None, yes: bool) -> Non
     folder = out.absolute().parent
     proposal = propose(tables, name, folder, now, take_defaults if yes else _ask)
     folder.mkdir(parents=True, exist_ok=True)
-    out.write_text(render_toml(proposal), encoding="utf-8")
-    say(*_guesses(proposal))
+    text = render_toml(proposal)
+    out.write_text(text, encoding="utf-8")
+    say(f"\n{text}")
     problem = _show(load_dataset(out), now)
     result(file=out, tables=[table.label for table in tables], problem=problem)
     then(f"Next: look at {out}, then feast-fusion run --dataset {out}")
@@ -65,16 +66,6 @@ def _ask(question: Question) -> str:
     if question.choices:
         kind = click.Choice(list(question.choices))
     return str(click.prompt(question.words, default=question.default, type=kind, err=True))
-
-
-def _guesses(proposal: Proposal) -> list[str]:
-    lines = []
-    for section, reasons in proposal.reasons.items():
-        lines += [f"\n[{section}]", *(f"  {reason}" for reason in reasons)]
-        lines += [
-            f"  {key} = {render_value(value)}" for key, value in proposal.sections[section].items()
-        ]
-    return lines
 
 
 def _show(dataset: Dataset, now: datetime) -> str | None:

@@ -1,13 +1,13 @@
 """Which columns of a log of events are user, item, time, value and type."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from feast_fusion.errors import SchemaError, schema_error
-from intake.proposal.name_hints import hints_at, is_code
+from intake.proposal.name_hints import hint_of, is_code
 from intake.proposal.questions import Ask, Question
 from intake.proposal.seen_column import SeenColumn
-from intake.proposal.seen_table import SeenTable, belongs_to
+from intake.proposal.seen_table import SeenTable, belongs_to, is_of_one_row
 
 _MOST_TYPES = 20
 _MOST_LEVELS = 21
@@ -77,14 +77,14 @@ def find_event_columns(
     }
     user = _choose("user", rest, lambda each: _user_score(each, of_users), ask, table)
     left = [each for each in columns if each.name not in (user, item, time)]
-    truth = next((e.name for e in left if hints_at(e.name, "truth") and _has_two(e)), None)
+    truth = _named("truth", (each for each in left if _has_two(each)))
     left = [each for each in left if each.name != truth]
-    value = next((e.name for e in left if hints_at(e.name, "value") and e.kind == "number"), None)
+    value = _named("value", (each for each in left if each.kind == "number"))
     if value is None and truth is None:
         value = next((e.name for e in left if _is_unnamed_level(e)), None)
     types = (e.name for e in left if _is_type(e) and not belongs_to(table, e.name, item))
     event_type = next(types, None)
-    event_id = next((e.name for e in left if hints_at(e.name, "event") and e.is_unique), None)
+    event_id = _named("event", (each for each in left if is_of_one_row(table, each)))
     return EventColumns(user, item, time, value, truth, event_type, event_id)
 
 
@@ -101,8 +101,14 @@ def no_events(tables: Sequence[SeenTable]) -> SchemaError:
 
 def _time(columns: Sequence[SeenColumn]) -> str | None:
     times = [each for each in columns if each.kind == "time"]
-    times.sort(key=lambda each: (not hints_at(each.name, "time"), each.n_null))
+    times.sort(key=lambda each: (-hint_of(each.name, "time"), each.n_null))
     return times[0].name if times else None
+
+
+def _named(role: str, columns: Iterable[SeenColumn]) -> str | None:
+    """The column whose name says the role most clearly; None where no name says it."""
+    best = max(columns, key=lambda each: hint_of(each.name, role), default=None)
+    return best.name if best is not None and hint_of(best.name, role) else None
 
 
 def _choose(
@@ -122,21 +128,26 @@ def _choose(
 
 
 def _item_score(column: SeenColumn, links: dict[str, list[SeenTable]]) -> float:
-    """Hints count most; then a table that describes it; then that it repeats and is many."""
-    score = 4.0 * hints_at(column.name, "item") - 4.0 * hints_at(column.name, "user")
+    """Names count most; then a table that describes it; then that it repeats and is many."""
+    score = _name_score(column, "item") - _name_score(column, "user")
     score += 3.0 * any(_describes(table) for table in links.get(column.name, ()))
     score += 1.0 * (not column.is_unique) + column.n_distinct / (column.n + 1)
     score -= 2.0 * column.n_null / (column.n + 1)
-    return score - 2.0 * hints_at(column.name, "event")
+    return score - 2.0 * (hint_of(column.name, "event") > 0)
 
 
 def _user_score(column: SeenColumn, links: dict[str, list[SeenTable]]) -> float:
-    score = 4.0 * hints_at(column.name, "user") - 4.0 * hints_at(column.name, "item")
+    score = _name_score(column, "user") - _name_score(column, "item")
     score += 2.0 * bool(links.get(column.name)) + 1.0 * (not column.is_unique)
     score -= 2.0 * column.n_null / (column.n + 1)
     score += 0.5 * (column.kind == "text") - column.n_distinct / (column.n + 1)
-    score -= 3.0 * (column.n_distinct < 10) + 2.0 * hints_at(column.name, "event")
-    return score - 1.0 * (is_code(column.name) and not hints_at(column.name, "user"))
+    score -= 3.0 * (column.n_distinct < 10) + 2.0 * (hint_of(column.name, "event") > 0)
+    return score - 1.0 * (is_code(column.name) and not hint_of(column.name, "user"))
+
+
+def _name_score(column: SeenColumn, role: str) -> float:
+    """A clear name is told from a vague one without a question."""
+    return {0: 0.0, 1: 4.0, 2: 5.5}[hint_of(column.name, role)]
 
 
 def _describes(table: SeenTable) -> bool:
@@ -155,4 +166,4 @@ def _is_unnamed_level(column: SeenColumn) -> bool:
 def _is_type(column: SeenColumn) -> bool:
     is_few = 1 < column.n_distinct <= _MOST_TYPES and column.kind in ("text", "number")
     is_unnamed = column.name.startswith("column_") and column.kind == "text"
-    return is_few and (hints_at(column.name, "type") or is_unnamed)
+    return is_few and (hint_of(column.name, "type") > 0 or is_unnamed)

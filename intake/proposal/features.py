@@ -1,14 +1,17 @@
-"""Which columns of items or users are features, and of what kind."""
+"""Which columns of items or users are features, of what kind, and why."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
-from intake.proposal.name_hints import hints_at, is_code, is_counted
+from intake.proposal.name_hints import hint_of, is_code, is_counted
 from intake.proposal.seen_column import SeenColumn
 
 _MOST_CATEGORIES = 2_000
-_IN_TEXT = 6
+_CATEGORIES_IN_TEXT, _OTHERS_IN_TEXT = 6, 2
 _LONG_WORDS = 6.0
+_WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 @dataclass(frozen=True)
@@ -18,65 +21,102 @@ class Features:
     Attributes
     ----------
     title : None where no column names an item
-    long_texts : descriptions, for the text alone
+    own : short texts, such as a subtitle, most of which one item has: for the text alone
+    prose : long texts, such as a description: for the text alone
     lists : columns with several values in a field, and what stands between them
+    reasons : by key of the section, what speaks for its value, a sentence each
     left_out : columns that are no features, and why
     """
 
     title: str | None
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
-    long_texts: tuple[str, ...]
+    own: tuple[str, ...]
+    prose: tuple[str, ...]
     lists: dict[str, str]
-    left_out: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, list[str]]
+    left_out: dict[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        title = (self.title,) if self.title is not None else ()
+        return (*title, *self.own, *self.prose, *self.numeric, *self.categorical)
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The keys of a section that name features."""
+        return {"numeric": self.numeric, "categorical": self.categorical, "lists": self.lists}
 
     def template(self, title: str) -> str:
-        """The text of an item: its title, some categories by name, its descriptions."""
-        parts = [f"{{{self.title or title}}}"]
-        for name in self.categorical[:_IN_TEXT]:
-            label = name.replace("_", " ").replace("{", "").replace("}", "").strip().capitalize()
-            parts.append(f"{label}: {{{name}}}")
-        parts += [f"{{{name}}}" for name in self.long_texts[:2]]
-        return ". ".join(parts) + "."
+        """The text of an item: its title, what has a name before it, and its long texts."""
+        named = (*self.categorical[:_CATEGORIES_IN_TEXT], *self.own)
+        parts = [f"{{{self.title or title}}}", *map(_with_name, named)]
+        return ". ".join([*parts, *(f"{{{name}}}" for name in self.prose)]) + "."
+
+
+def _with_name(column: str) -> str:
+    """A placeholder with the column's name before it.
+
+    >>> _with_name("release_year")
+    'Release year: {release_year}'
+    """
+    words = column.replace("_", " ").replace("{", "").replace("}", "").strip()
+    return f"{words.capitalize()}: {{{column}}}"
 
 
 def find_features(columns: Sequence[SeenColumn], *, with_title: bool) -> Features:
-    """The features among the columns, which are those of a table but for its key and time."""
+    """The features among the columns, which are those of a table but for its key and time.
+
+    Parameters
+    ----------
+    with_title : whether the table is of items, which have a title and a text
+    """
     title = _title(columns) if with_title else None
-    numeric, categorical, texts = [], [], []
-    lists, left_out = {}, {}
-    for each in columns:
-        if each.name == title:
-            continue
-        reason = _reason_against(each)
-        if not with_title and hints_at(each.name, "title"):
-            reason = reason or "names of people"
-        if reason is not None:
-            left_out[each.name] = reason
-        elif each.kind == "number" and not is_code(each.name):
-            numeric.append(each.name)
-        elif each.kind == "text" and each.mark is None and each.words > _LONG_WORDS:
-            if with_title:
-                texts.append(each.name)
-            else:
-                left_out[each.name] = "long texts"
-        else:
-            categorical.append(each.name)
-            if each.mark is not None:
-                lists[each.name] = each.mark
-    return Features(title, tuple(numeric), tuple(categorical), tuple(texts), lists, left_out)
+    rest = [each for each in columns if each is not title]
+    left_out = {each.name: why for each in rest if (why := _reason_against(each, with_title))}
+    kept = [each for each in rest if each.name not in left_out]
+    texts = [each for each in kept if _is_prose(each)]
+    own = [each for each in texts if each.words <= _LONG_WORDS]
+    prose = [each for each in texts if each not in own]
+    numeric = [each for each in kept if each.kind == "number" and not is_code(each.name)]
+    categorical = [each for each in kept if each not in texts and each not in numeric]
+    others = [*own[_OTHERS_IN_TEXT:], *prose[_OTHERS_IN_TEXT:]]
+    own, prose = own[:_OTHERS_IN_TEXT], prose[:_OTHERS_IN_TEXT]
+    return Features(
+        title.name if title is not None else None,
+        _names(numeric),
+        _names(categorical),
+        _names(own),
+        _names(prose),
+        {each.name: each.field_list.mark for each in categorical if each.field_list is not None},
+        _reasons(title, numeric, categorical, [*own, *prose]),
+        left_out | {each.name: "the text has enough others" for each in others},
+    )
 
 
-def _title(columns: Sequence[SeenColumn]) -> str | None:
-    """A text that nearly every item has for itself: by its name, or the most distinct short one."""
+def _names(columns: Sequence[SeenColumn]) -> tuple[str, ...]:
+    return tuple(each.name for each in columns)
+
+
+def _title(columns: Sequence[SeenColumn]) -> SeenColumn | None:
+    """The text that names an item: as its own name says, else a short one that most items own."""
     texts = [each for each in columns if each.kind == "text" and each.characters < 200]
-    named = [each for each in texts if hints_at(each.name, "title")]
-    distinct = [e for e in texts if e.n_distinct > 0.5 * e.n and e.words >= 1.2 and not _is_url(e)]
-    ranked = sorted(named or distinct, key=lambda each: each.n_distinct, reverse=True)
-    return ranked[0].name if ranked else None
+    best = max(texts, key=_clarity_of_title, default=None)
+    is_named = best is not None and hint_of(best.name, "title") > 0
+    return best if best is not None and (is_named or _may_be_title(best)) else None
 
 
-def _reason_against(column: SeenColumn) -> str | None:
+def _clarity_of_title(column: SeenColumn) -> tuple[bool, bool, bool, int, int]:
+    hint, is_short = hint_of(column.name, "title"), column.words <= _LONG_WORDS
+    return hint == 2, _may_be_title(column), is_short, hint, column.n_distinct
+
+
+def _may_be_title(column: SeenColumn) -> bool:
+    return column.n_distinct > 0.5 * column.n and column.words >= 1.2 and not _is_url(column)
+
+
+def _reason_against(column: SeenColumn, with_title: bool) -> str | None:
     """Why a column is no feature; None where it is one."""
     if column.kind == "nothing":
         return "no value"
@@ -87,20 +127,63 @@ def _reason_against(column: SeenColumn) -> str | None:
     if column.n_distinct < 2 and column.kind != "list":
         return "the same value everywhere"
     if column.kind == "number" and is_counted(column.name):
-        return "it may be counted over events that training must not see yet"
+        return "by its name counted over events, also over those that come later"
     if _is_url(column):
         return "addresses"
-    is_long = column.kind == "text" and column.words > _LONG_WORDS
+    if not with_title and hint_of(column.name, "title"):
+        return "names of people"
+    if _is_prose(column):
+        return None if with_title else "texts; only items have a text"
     is_name = column.kind == "text" or (column.kind == "number" and is_code(column.name))
-    if is_name and not is_long and column.mark is None and _is_almost_an_id(column):
-        return "a value of its own in most rows"
-    return None
+    return "an id: most rows have their own" if is_name and _is_own(column) else None
+
+
+def _is_prose(column: SeenColumn) -> bool:
+    """Whether a column is texts in words that are no categories: long, or of one item each."""
+    is_text = column.kind == "text" and column.field_list is None
+    reads = column.words >= 1.2 and all(map(_WORD.search, column.examples))
+    return is_text and (column.words > _LONG_WORDS or (reads and _is_own(column)))
 
 
 def _is_url(column: SeenColumn) -> bool:
     return any("://" in each for each in column.examples)
 
 
-def _is_almost_an_id(column: SeenColumn) -> bool:
+def _is_own(column: SeenColumn) -> bool:
     n_known = column.n - column.n_null
-    return column.n_distinct > min(_MOST_CATEGORIES, max(20.0, 0.7 * n_known))
+    is_own = column.n_distinct > min(_MOST_CATEGORIES, max(20.0, 0.7 * n_known))
+    return is_own and column.field_list is None
+
+
+def _reasons(
+    title: SeenColumn | None,
+    numeric: Sequence[SeenColumn],
+    categorical: Sequence[SeenColumn],
+    texts: Sequence[SeenColumn],
+) -> dict[str, list[str]]:
+    reasons = {}
+    if title is not None:
+        is_named = hint_of(title.name, "title") > 0
+        why = "by its name" if is_named else "short texts, and most items have their own"
+        reasons["title"] = [f"{title.name}: {why}."]
+    if texts:
+        names = ", ".join(_names(texts))
+        reasons["text"] = [f"Too long or too many to be categories, so in the text alone: {names}."]
+    if numeric:
+        shown = ", ".join(f"{each.name} ({', '.join(each.examples)})" for each in numeric)
+        reasons["numeric"] = [f"Numbers that measure something: {shown}."]
+    if categorical:
+        shown = ", ".join(f"{each.name} ({_n_values(each):,})" for each in categorical)
+        reasons["categorical"] = [f"Values that rows share, with how many there are: {shown}."]
+    reasons["lists"] = [
+        f"{each.name} has several values in {found.share:.0%} of its fields, such as "
+        f"{found.example!r}: {found.n_fields:,} different fields are made of {found.n_values:,} "
+        "values."
+        for each in categorical
+        if (found := each.field_list) is not None
+    ]
+    return reasons
+
+
+def _n_values(column: SeenColumn) -> int:
+    return column.n_distinct if column.field_list is None else column.field_list.n_values

@@ -5,9 +5,12 @@ import re
 import polars as pl
 
 from intake.proposal.event_columns import EventColumns
+from intake.proposal.name_hints import hint_of
 from intake.proposal.questions import Ask, Question
 from intake.proposal.seen_table import SeenTable
 
+_ALL = "Every event counts as liked."
+_MOST_LEVELS = 101  # of a percentage
 _LIKED_SHARE = 0.7  # of the span of ratings: 4 of 1 to 5, 8 of 1 to 10
 
 
@@ -18,7 +21,13 @@ def propose_positive(log: SeenTable, events: EventColumns, ask: Ask) -> tuple[st
         is_number = log.columns[events.truth].kind == "number"
         return f"{name} = 1" if is_number else name, f"{events.truth} says whether it was liked."
     if events.value is None:
-        return None, "No column rates the items: every event is a positive one."
+        return None, f"No column rates the items. {_ALL}"
+    n_levels = log.columns[events.value].n_distinct
+    if n_levels > _MOST_LEVELS and hint_of(events.value, "value") < 2:
+        return (
+            None,
+            f"{events.value} has {n_levels:,} different numbers, so it is no rating. {_ALL}",
+        )
     values = pl.Series(log.table[events.value]).cast(pl.Float64, strict=False).drop_nulls()
     levels = sorted(values.unique().to_list())
     at_least = next(

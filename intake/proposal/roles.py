@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from intake.proposal.event_columns import EventColumns, find_event_columns, no_events
-from intake.proposal.name_hints import hints_at
+from intake.proposal.name_hints import hint_of
 from intake.proposal.questions import Ask
 from intake.proposal.seen_column import share_of
 from intake.proposal.seen_table import SeenTable
@@ -66,6 +66,8 @@ def find_roles(tables: Sequence[SeenTable], ask: Ask) -> Roles:
         if column.can_be_id
     }
     events = find_event_columns(log, {name: found for name, found in linked.items() if found}, ask)
+    if len(logs) > 1:  # each counts its own events
+        events = replace(events, event_id=None)
     items = _best(log, events.item, others, "item")
     users = _best(
         log, events.user, [t for t in others if not items or t is not items.table], "user"
@@ -81,10 +83,10 @@ def _log_score(table: SeenTable) -> float:
     ids = [each for each in columns if each.can_be_id]
     if not any(each.kind == "time" for each in columns) or len(ids) < 2:
         return 0.0
-    users = any(hints_at(each.name, "user") for each in ids)
-    items = any(hints_at(each.name, "item") for each in ids)
+    users = any(hint_of(each.name, "user") for each in ids)
+    items = any(hint_of(each.name, "item") for each in ids)
     is_entity = any(
-        each.is_unique and (hints_at(each.name, "user") or hints_at(each.name, "item"))
+        each.is_unique and (hint_of(each.name, "user") or hint_of(each.name, "item"))
         for each in ids
     )
     return 1.0 + 2.0 * users + 2.0 * items - 2.0 * is_entity + math.log10(len(table.table) + 1)
@@ -95,7 +97,8 @@ def _best(log: SeenTable, column: str, tables: Sequence[SeenTable], role: str) -
 
     def fit(linked: Linked) -> tuple[bool, float, int]:
         key = linked.table.columns[linked.key]
-        return hints_at(linked.key, role) or key.is_unique, linked.shared, -len(linked.table.table)
+        is_key = hint_of(linked.key, role) > 0 or key.is_unique
+        return is_key, linked.shared, -len(linked.table.table)
 
     return max(found, key=fit, default=None)
 

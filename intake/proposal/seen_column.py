@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feast_fusion.parquet.column_types import is_text
+from intake.proposal.field_list import FieldList, find_field_list
 from intake.tables.section import TimeReading
 from intake.time_readings import known_format, plausible_unit
 
@@ -22,8 +23,6 @@ _ISO = (
     r"^\s*\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}(:\d{2})?([.,]\d+)?)?\s*(Z|z|UTC|[+-]\d{2}:?\d{2})?\s*$"
 )
 _ZONE = r"(Z|z|UTC|[+-]\d{2}:?\d{2})\s*$"
-_MARKS = ("|", ";", ", ", ",")
-_LISTED_SHARE, _NEW_SHARE, _WORDS_OF_VALUE = 0.3, 0.7, 4
 # Whole numbers that are times only under a name that says so.
 _DAY_NUMBERS = ("%Y%m%d",)
 
@@ -35,12 +34,13 @@ class SeenColumn:
     Attributes
     ----------
     kind : of its content
-    n, n_null, n_distinct : rows, rows without a value, distinct values
+    n, n_null, n_distinct : rows, rows without a value, distinct values; of a column of lists, those
+        in the lists
     words, characters : of a text, on average
     is_whole : whether numbers have no fraction
     time : how a column of times is meant, without the zone
     needs_zone : whether its times do not say their zone
-    mark : what stands between the values of a field, where it has several
+    field_list : what stands between the values of a field, where it has several
     examples : first distinct values
     """
 
@@ -54,7 +54,7 @@ class SeenColumn:
     is_whole: bool
     time: TimeReading | None
     needs_zone: bool
-    mark: str | None
+    field_list: FieldList | None
     examples: tuple[str, ...]
 
     @property
@@ -96,15 +96,19 @@ def see_column(name: str, column: pa.ChunkedArray, now: datetime) -> SeenColumn:
         kind,
         len(column),
         column.null_count,
-        texts.n_unique() if texts is not None else len(known),
+        texts.n_unique() if texts is not None else _n_distinct(known, kind),
         words,
         characters,
         is_whole,
         reading,
         needs_zone,
-        _mark(sample) if kind == "text" and sample is not None else None,
+        find_field_list(name, sample) if kind == "text" and sample is not None else None,
         tuple(sample.unique(maintain_order=True).head(3)) if sample is not None else (),
     )
+
+
+def _n_distinct(known: pa.ChunkedArray, kind: Kind) -> int:
+    return len(pc.unique(pc.list_flatten(known))) if kind == "list" else len(known)
 
 
 def _kind(
@@ -151,20 +155,6 @@ def _number_or_time(
         if form in _DAY_NUMBERS:
             return "time", TimeReading(format=form), True
     return "number", None, False
-
-
-def _mark(sample: pl.Series) -> str | None:
-    """What stands between values: in many fields, and the values are short and come again."""
-    distinct = sample.unique()
-    for mark in _MARKS:
-        is_listed = sample.str.contains(mark, literal=True)
-        if float(is_listed.mean() or 0) < _LISTED_SHARE:  # type: ignore[arg-type]
-            continue
-        parts = distinct.str.split(mark).explode().drop_nulls()
-        n_words = float(parts.str.split(" ").list.len().mean() or 0)  # type: ignore[arg-type]
-        if parts.n_unique() < _NEW_SHARE * len(parts) and n_words < _WORDS_OF_VALUE:
-            return mark
-    return None
 
 
 def share_of(values: pa.ChunkedArray, keys: pa.ChunkedArray) -> float:

@@ -156,6 +156,17 @@ def belongs_to(log: SeenTable, name: str, item: str) -> bool:
     return 0 < n_pairs <= _ONE_EACH * pairs["item"].n_unique()
 
 
+def is_of_one_row(log: SeenTable, column: SeenColumn) -> bool:
+    """Whether each row has a value of its own in a column; the same row twice has it twice."""
+    if column.is_unique:
+        return True
+    if column.n_null or 2 * column.n_distinct < column.n:
+        return False
+    plain = [name for name, seen in log.columns.items() if seen.kind not in ("nested", "list")]
+    rows = pl.DataFrame({name: pl.Series(log.table[name]) for name in plain})
+    return rows.n_unique() == column.n_distinct
+
+
 def _read(path: Path, options: dict[str, Any]) -> pa.Table:
     section = TableSection(path=path, **options)
     return read_table(section, "table", path.parent, lambda _: "text").table

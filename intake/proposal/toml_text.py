@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import Any
 
 from intake.proposal.proposal import Proposal
+from intake.proposal.proposed_section import SECTION, ProposedSection
 
 _WIDTH = 96
 
@@ -14,33 +16,43 @@ def render_toml(proposal: Proposal) -> str:
 
     Examples
     --------
-    >>> proposal = Proposal("shop")
-    >>> proposal.add("items", {"path": "a.csv", "columns": {"item_id": "id"}}, ["Why."])
-    >>> print(render_toml(proposal))
+    >>> keys = {"path": "a.csv", "columns": {"item_id": "id"}}
+    >>> items = propose_section(keys, {SECTION: ["Why it."], "columns": ["Why these."]})
+    >>> print(render_toml(Proposal("shop", {"items": items})))
     name = "shop"
     <BLANKLINE>
-    # Why.
+    # Why it.
     [items]
     path = "a.csv"
+    # Why these.
     columns = {item_id = "id"}
     <BLANKLINE>
     """
-    lines = [f"name = {render_value(proposal.name)}"]
-    for section, keys in proposal.sections.items():
-        lines += ["", *(f"# {reason}" for reason in proposal.reasons[section]), f"[{section}]"]
-        lines += [f"{key} = {render_value(value)}" for key, value in keys.items()]
+    lines = [f"name = {_value(proposal.name)}"]
+    for name, section in proposal.sections.items():
+        lines += ["", *_comments(section, SECTION), f"[{name}]"]
+        for key, value in section.keys.items():
+            lines += [*_comments(section, key), f"{key} = {_value(value)}"]
     return "\n".join(lines) + "\n"
 
 
-def render_value(value: Any) -> str:
+def _comments(section: ProposedSection, key: str) -> list[str]:
+    return [
+        line
+        for reason in section.reasons.get(key, ())
+        for line in wrap(reason, _WIDTH, initial_indent="# ", subsequent_indent="#   ")
+    ]
+
+
+def _value(value: Any) -> str:
     """A value as TOML writes it."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(k)} = {render_value(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        inner = ", ".join(render_value(each) for each in value)
+        inner = ", ".join(_value(each) for each in value)
         if len(inner) <= _WIDTH:
             return f"[{inner}]"
-        return "[\n" + "".join(f"    {render_value(each)},\n" for each in value) + "]"
+        return "[\n" + "".join(f"    {_value(each)},\n" for each in value) + "]"
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -60,15 +60,9 @@ def test_a_column_is_what_its_values_are(name: str) -> None:
     assert (seen.time and seen.time.model_dump(exclude_none=True)) == reading
 
 
-def test_a_field_with_several_values_names_what_stands_between() -> None:
-    several = pa.chunked_array([["Drama|War", "War", "Drama|Crime", "Crime|War"] * 3])
-    assert see_column("genres", several, NOW).mark == "|"
-    sentences = pa.chunked_array([["Yes, it is good", "No, it is not", "Well, who knows"] * 3])
-    assert see_column("said", sentences, NOW).mark is None
-
-
 def sections(folder: Path, ask: Any = take_defaults) -> dict[str, dict[str, Any]]:
-    return propose(look_at([folder], NOW), "x", folder, NOW, ask).sections
+    proposal = propose(look_at([folder], NOW), "x", folder, NOW, ask)
+    return {name: section.keys for name, section in proposal.sections.items()}
 
 
 def test_files_of_one_shape_are_the_parts_of_one_table(tmp_path: Path) -> None:
@@ -110,10 +104,10 @@ def test_a_time_of_items_is_taken_where_events_agree_with_it(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("shape", "asked"),
     [
-        (hm, ["row of items", "row of users", "t_dat"]),
-        (mind, ["is the user", "row of items", "column_3"]),
+        (hm, ["an item is known", "a user is known", "t_dat"]),
+        (mind, ["is the user", "an item is known", "column_3"]),
         (last_fm, ["is the item", "is the user"]),
-        (dressipi, ["row of items", "date in train_sessions.csv"]),
+        (dressipi, ["an item is known", "date of train_sessions.csv"]),
     ],
 )
 def test_only_what_cannot_be_known_is_asked(shape: Any, asked: list[str], tmp_path: Path) -> None:
@@ -145,7 +139,9 @@ def test_the_tables_of_a_database_are_looked_at(tmp_path: Path) -> None:
                 for name, frame in frames.items():
                     frame.to_sql(name, connection, index=False)
         proposal = propose(look_at([path], NOW), "x", tmp_path, NOW, take_defaults)
-        assert proposal.sections["interactions"]["query"] == 'SELECT * FROM "transactions_train"'
+        assert (
+            proposal.sections["interactions"].keys["query"] == 'SELECT * FROM "transactions_train"'
+        )
         out = tmp_path / f"{kind}.toml"
         out.write_text(render_toml(proposal), encoding="utf-8")
         found = validate_dataset(load_dataset(out), tmp_path / "rejects", now=NOW)
@@ -176,3 +172,14 @@ def test_two_colons_separate_fields_too(tmp_path: Path) -> None:
     assert found["items"]["lists"] == {"column_3": "|"}
     assert found["interactions"]["columns"]["event_timestamp"] == "column_4"
     assert found["interactions"]["positive"] == "value >= 4"
+
+
+def test_what_was_paid_is_no_rating(tmp_path: Path) -> None:
+    rows = [
+        {"user_id": f"u{at % 9}", "item_id": f"i{at % 7}", "date": f"2024-01-{1 + at % 28:02d}"}
+        for at in range(300)
+    ]
+    for name, positive in (("value", None), ("rating", "value >= 210")):
+        rated = [row | {name: at} for at, row in enumerate(rows)]
+        write_csv(tmp_path / "log.csv", rated)
+        assert sections(tmp_path)["interactions"].get("positive") == positive
