@@ -40,9 +40,12 @@ def find_field_list(name: str, texts: pl.Series) -> FieldList | None:
 
     Examples
     --------
-    >>> find_field_list("x", pl.Series(["Drama, War", "War, Crime", "Crime"])).mark
+    >>> films = pl.Series(["Drama, War", "War, Crime", "Crime, Drama, War", "Crime"])
+    >>> find_field_list("x", films).mark
     ', '
-    >>> find_field_list("x", pl.Series(["Novak, Ines", "Novak, Jan", "Weber, Ines", "Weber, Jan"]))
+    >>> authors = pl.Series(["Novak, Ines", "Novak, Jan", "Weber, Ines", "Weber, Jan"])
+    >>> find_field_list("x", authors) is None
+    True
     """
     fields = texts.unique(maintain_order=True)
     for mark in (*_PLAIN_MARKS, *_COMMAS):

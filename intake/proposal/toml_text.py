@@ -16,6 +16,7 @@ def render_toml(proposal: Proposal) -> str:
 
     Examples
     --------
+    >>> from intake.proposal.proposed_section import propose_section
     >>> keys = {"path": "a.csv", "columns": {"item_id": "id"}}
     >>> items = propose_section(keys, {SECTION: ["Why it."], "columns": ["Why these."]})
     >>> print(render_toml(Proposal("shop", {"items": items})))
