@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 import pyarrow.compute as pc
 
-from cli.data import prepare_sources
 from cli.feast_repository import feast, feast_time, open_store
+from cli.preparing import prepare_sources
 from cli.redis import redis_of
 from cli.terminal import report_and_exit
 from cli.workspace_options import with_workspace

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.candidate_encoder import beside_main, train_candidate
-from cli.data import prepare_sources, retrieve_training_set
+from cli.data import retrieve_training_set
 from cli.feast_repository import feast, feast_time, open_store
 from cli.materializing import BEGINNING, materialize_new_rows, remove_withdrawn
+from cli.preparing import prepare_sources
 from cli.ranker import promote_trained, trained_version
 from cli.redis import redis_of
 from cli.rehearse import rehearsal_lines, rehearsal_of

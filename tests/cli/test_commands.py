@@ -20,6 +20,14 @@ from cli import main
 main(["--help"], standalone_mode=False)
 print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 """
+REFUSED = """
+import json, sys
+from cli import main
+try:
+    main({}, standalone_mode=False)
+finally:
+    print(json.dumps(sorted(sys.modules)))
+"""
 
 
 def test_help_names_every_command_and_loads_none() -> None:
@@ -28,6 +36,17 @@ def test_help_names_every_command_and_loads_none() -> None:
     )
     assert all(f"  {name} " in done.stdout for name in _COMMANDS)
     assert not HEAVY & set(json.loads(done.stderr))
+
+
+def test_a_wrong_dataset_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
+    """A slip of the pen is told in half a second; loading Feast and torch takes five."""
+    wrong = tmp_path / "dataset.toml"
+    wrong.write_text("nam = 'shop'\n", encoding="utf-8")
+    for name in ("run", "demo", "prepare", "training-set"):
+        script = REFUSED.format([name, "--dataset", str(wrong)])
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert "unknown key nam" in done.stderr
+        assert not {"feast", "torch", "pandas"} & set(json.loads(done.stdout)), name
 
 
 @pytest.mark.parametrize("name", _COMMANDS)
