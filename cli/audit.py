@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pyarrow.compute as pc
 
-from cli.feast_repository import feast, feast_time, open_store
+from cli.feast_repository import feast, feast_time, open_store, require_run
 from cli.preparing import prepare_sources
 from cli.redis import redis_of
 from cli.terminal import report_and_exit
@@ -101,6 +101,7 @@ def skew(workspace: Workspace, limit: int, fold: bool, service: str) -> None:
     """
     from training.audit.skew_audit import audit_log  # seconds to import
 
+    require_run(workspace)
     folded_at = fold_events(workspace) if fold else None
     store = open_store(workspace)
     report = audit_log(

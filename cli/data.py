@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.feast_repository import open_store
+from cli.feast_repository import open_store, require_run
 from cli.terminal import result, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.training_set_store import is_remote
@@ -55,6 +55,7 @@ def retrieve_training_set(workspace: Workspace, service: str = SERVICE) -> "Trai
     from training.retrieval import build_training_set
     from training.spine import build_spine, describe_left_out
 
+    require_run(workspace)
     spine = build_spine(workspace)
     say(*describe_left_out(workspace, spine))
     built = build_training_set(open_store(workspace), service, spine)

@@ -16,6 +16,7 @@ from cli.redis import redis_url
 from cli.terminal import result, say
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError
+from intake.preparation import Effect, changes_since, read_preparation
 from intake.workspace import Workspace
 
 _SCARCE_BYTES = 1 << 30
@@ -24,19 +25,22 @@ _SAMPLE = 100  # items and users that are looked up online
 
 Verdict = Literal["ok", "warning", "broken"]
 Finding = tuple[Verdict, str]
+_EFFECTS: dict[Verdict, Effect] = {"broken": "wrong", "warning": "old"}
 _COLOURS = {"ok": "green", "warning": "yellow", "broken": "red"}
 
 
 @click.command()
 @with_workspace
 def doctor(workspace: Workspace) -> None:
-    """Look at home, disk, sources, journal, registry, encoder, model, Redis and its rows.
+    """Look at a data set: description, home, sources, registry, encoder, model, Redis and the rest.
 
     One line each, with what to do; exit code 1 where something is broken.
     """
-    findings = []
+    findings: list[dict[str, str]] = []
     for name, look in _CHECKS.items():
         for verdict, what in _looked(look, workspace):
+            if what in {each["what"] for each in findings}:
+                continue  # one cause, said once
             findings.append({"of": name, "verdict": verdict, "what": what})
             mark = click.style(f"{verdict:8}", fg=_COLOURS[verdict])
             say(f"{mark} {name:9} {what}")
@@ -67,12 +71,24 @@ def _home(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _disk(workspace: Workspace) -> Iterator[Finding]:
+    if not workspace.home.is_dir():
+        return
     free = shutil.disk_usage(workspace.home).free
     said = f"{free / (1 << 30):.1f} GB free"
     if free < _SCARCE_BYTES:
         yield "warning", f"{said}: events are refused when it is full. Free some."
     else:
         yield "ok", said
+
+
+def _dataset(workspace: Workspace) -> Iterator[Finding]:
+    made = read_preparation(workspace)
+    for verdict, effect in _EFFECTS.items():
+        changed = made and changes_since(workspace.dataset, made.said, effect)
+        if changed:
+            yield verdict, changed
+            return
+    yield "ok", f"{workspace.dataset.path}"
 
 
 def _sources(workspace: Workspace) -> Iterator[Finding]:
@@ -186,6 +202,7 @@ def _n_rows(workspace: Workspace, name: str) -> int:
 
 
 _CHECKS = {
+    "dataset": _dataset,
     "home": _home,
     "disk": _disk,
     "sources": _sources,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.candidate_encoder import beside_main
-from cli.feast_repository import open_store
+from cli.feast_repository import open_store, require_run
 from cli.ranker import open_training_set
 from cli.terminal import progress_bar, say, then
 from cli.workspace_options import with_workspace
@@ -54,6 +54,7 @@ def evaluate(
     from evaluation.survey import Survey  # seconds to import
     from training.model_versions import ModelVersions
 
+    require_run(workspace)
     versions = ModelVersions(workspace)
     version = versions.newest() if model is None else versions.find(model)
     with progress_bar("Evaluating") as advance:

@@ -1,5 +1,6 @@
 """Feast on a workspace: its variables (`feast-fusion env`), its store, its command."""
 
+import json
 import os
 import re
 import shlex
@@ -7,7 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import warnings
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
@@ -18,11 +20,19 @@ import click
 import yaml
 
 import feature_repo
-from cli.redis import running_redis
+from cli.redis import redis_of, running_redis
 from cli.terminal import say, shows_bars
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError, StoreUnavailableError
+from intake.preparation import (
+    Said,
+    changes_since,
+    read_preparation,
+    require_unchanged,
+    require_unchanged_sources,
+)
 from intake.workspace import Workspace
+from transformations.names import DESCRIPTION_TAG
 
 if TYPE_CHECKING:
     from feast import FeatureStore, RepoConfig
@@ -81,14 +91,12 @@ def open_store(workspace: Workspace, redis: str = NO_REDIS) -> "FeatureStore":
     ------
     StoreUnavailableError
         Nothing was applied yet, or the registry is damaged.
+    SchemaError
+        dataset.toml says something else of the tables than when they were prepared or applied.
     FeastFusionError
         What was applied are the files of another home, or sinks kept elsewhere.
     """
-    if not workspace.registry.is_file():
-        raise StoreUnavailableError(
-            f"{workspace.registry}: got no such file, expected Feast's registry. "
-            "Run feast-fusion run, or feast apply."
-        )
+    require_run(workspace)
     store = _read_registry(workspace, redis)
     if store is None:
         raise StoreUnavailableError(
@@ -96,7 +104,48 @@ def open_store(workspace: Workspace, redis: str = NO_REDIS) -> "FeatureStore":
             "Run feast-fusion run, which sets it aside and applies everything again."
         )
     _refuse_another_home(store, workspace)
+    if (applied := applied_description(store)) is not None:
+        require_unchanged(workspace.dataset, applied)
     return store
+
+
+@contextmanager
+def running_store(workspace: Workspace) -> Iterator["FeatureStore"]:
+    """Feast on this workspace and its Redis, which runs meanwhile; errors are of `open_store`."""
+    require_run(workspace)  # before a Redis makes a folder where nothing was run
+    with redis_of(workspace) as redis:
+        yield open_store(workspace, redis)
+
+
+def require_run(workspace: Workspace) -> None:
+    """Refuse a home in which this data set, as dataset.toml describes it, was never run.
+
+    Raises
+    ------
+    StoreUnavailableError
+        Nothing was applied yet.
+    SchemaError
+        What is prepared was described otherwise.
+    """
+    if not workspace.registry.is_file():
+        raise StoreUnavailableError(
+            f"data set {workspace.dataset.name} was never run in the home {workspace.home}. Run "
+            "feast-fusion run, or name the home in which it was run with --home."
+        )
+    require_unchanged_sources(workspace)
+
+
+def say_what_is_old(workspace: Workspace) -> None:
+    """A line for the person where the tables are described otherwise than when they were read."""
+    made = read_preparation(workspace)
+    if made and (changed := changes_since(workspace.dataset, made.said, "old")):
+        say(f"Answers are of before: {changed}")
+
+
+def applied_description(store: "FeatureStore") -> Said | None:
+    """What dataset.toml said of the tables at the last `feast apply`; None if nothing is known."""
+    text = store.registry.get_project(store.project).tags.get(DESCRIPTION_TAG)
+    return None if text is None else json.loads(text)
 
 
 def is_damaged_registry(workspace: Workspace) -> bool:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from redis import Redis
 
-from cli.feast_repository import open_store
-from cli.redis import redis_of
+from cli.feast_repository import running_store
 from cli.redis_process import SNAPSHOT, launch_redis
 from cli.terminal import say
 from intake.event import EVENT_FORMAT
@@ -55,8 +54,7 @@ def forgetting_place(workspace: Workspace) -> Iterator["Surroundings"]:
     if not workspace.registry.is_file():  # then nothing was ever put online
         yield Surroundings(workspace, None, shared, _opened_snapshot)
         return
-    with redis_of(workspace) as redis:
-        store = open_store(workspace, redis)
+    with running_store(workspace) as store:
         try:
             yield Surroundings(workspace, store, shared, _opened_snapshot)
         finally:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.feast_repository import open_store
-from cli.redis import redis_of
+from cli.feast_repository import require_run, running_store
 from cli.stop_signals import on_stop_signals
 from cli.terminal import result, say, then
 from cli.workspace_options import with_workspace
@@ -61,6 +60,7 @@ def ingest(
             expected="either FOLDER or both of --kafka and --topic",
             remedy="Name one source.",
         )
+    require_run(workspace)
     unreadable: list[SchemaError] = []
     feed: Feed
     if kafka is not None and topic is not None:
@@ -84,11 +84,13 @@ def _take_in(workspace: Workspace, feed: "Feed") -> Counter[str]:
     from serving.http.library import open_library
 
     stop, counts = threading.Event(), Counter[str]()
-    with on_stop_signals(stop.set), redis_of(workspace) as redis:
-        store = open_store(workspace, redis)
-        with open_library(workspace, store) as (_, intake, *_):
-            for found in take_in(feed, intake, _rejects(workspace), stop):
-                counts = Counter(found)
+    with (
+        on_stop_signals(stop.set),
+        running_store(workspace) as store,
+        open_library(workspace, store) as (_, intake, *_),
+    ):
+        for found in take_in(feed, intake, _rejects(workspace), stop):
+            counts = Counter(found)
     return counts
 
 

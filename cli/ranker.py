@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.beside import beside
-from cli.feast_repository import open_store
+from cli.feast_repository import open_store, require_run
 from cli.terminal import result, say, then
 from cli.training_report import TrainingReport, processes_of_torchrun, training_report
 from cli.workspace_options import with_workspace
@@ -63,6 +63,7 @@ def train(
     \b
     torchrun --nproc-per-node 2 .venv/bin/feast-fusion train
     """
+    require_run(workspace)
     dataset = change_settings(workspace.dataset, changes)
     changed = replace(workspace, dataset=dataset)
     if place is not None:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.context_option import read_context
-from cli.feast_repository import open_store
+from cli.feast_repository import open_store, require_run, running_store, say_what_is_old
 from cli.recommend_all import recommend_to_all, require_one_kind
-from cli.redis import redis_of
 from cli.terminal import result, say
 from cli.variety_options import with_variety
 from cli.workspace_options import with_workspace
@@ -91,6 +90,8 @@ def recommend(
 ) -> None:
     """Print the top N items for USER, with features read from Redis, or write those of all."""
     require_one_kind(user, folder, everybody, as_of=bool(as_of), explain=explain, debug=debug)
+    require_run(workspace)
+    say_what_is_old(workspace)
     context = dict(read_context(workspace, contexts))
     asked: dict[str, Any] = {
         "query": query,
@@ -130,8 +131,8 @@ def recommend_to(
     from serving.assembly import open_recommender
 
     with (
-        redis_of(workspace) as redis,
-        open_recommender(workspace, open_store(workspace, redis)) as recommender,
+        running_store(workspace) as store,
+        open_recommender(workspace, store) as recommender,
     ):
         return [recommender.recommend(user, n, **options) for user in users]
 

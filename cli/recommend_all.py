@@ -7,8 +7,7 @@ from typing import Any
 import click
 import pyarrow.compute as pc
 
-from cli.feast_repository import open_store
-from cli.redis import redis_of
+from cli.feast_repository import running_store
 from cli.terminal import progress_bar, result, say
 from feast_fusion.parquet.whole import read_parquet
 from intake.workspace import Workspace
@@ -39,8 +38,8 @@ def recommend_to_all(
     users = _users(workspace)
     export = {**asked, "n": n, "model": Promotions(workspace).read().main}
     with (
-        redis_of(workspace) as redis,
-        open_recommender(workspace, open_store(workspace, redis)) as recommender,
+        running_store(workspace) as store,
+        open_recommender(workspace, store) as recommender,
         progress_bar("Recommend") as advance,
     ):
         parts = ExportedAnswers(folder, users, export).write(

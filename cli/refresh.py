@@ -53,6 +53,7 @@ def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float, ret
     hybrid        incremental now, full when the last one is --full-every-hours old: for a
                   schedule such as cron.
     """
+    open_store(workspace)  # declarations and sources that differ are found before sources change
     if strategy == "hybrid":
         from serving.full_refresh import is_full_refresh_due  # seconds to import
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.feast_repository import open_store
+from cli.feast_repository import open_store, require_run
 from cli.redis import redis_of
 from cli.terminal import result, say, then
 from cli.workspace_options import with_workspace
@@ -60,6 +60,7 @@ def rehearse(
     from training.model_versions import ModelVersions
     from training.promotions import Promotions
 
+    require_run(workspace)
     versions, promotions = ModelVersions(workspace), Promotions(workspace)
     promotions.follow()
     serving = promotions.read().main if against is None else versions.find(against).name

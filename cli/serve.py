@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.feast_repository import require_run, say_what_is_old
 from cli.forgetting_place import complete_forgetting
 from cli.redis import redis_of
 from cli.stop_signals import StopSignals, on_stop_signals
@@ -89,6 +90,8 @@ def serve(
     """
     from cli.service import Service
 
+    require_run(workspace)
+    say_what_is_old(workspace)
     settings = _settings(api_key_env, options)
     if allowed_hosts or (settings.api_key is None and _is_loopback(host)):
         hosts = allowed_hosts or (*_OF_THIS_MACHINE, host)

@@ -13,6 +13,7 @@ from cli.terminal import progress_bar, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeatureNotFoundError, schema_error
 from feast_fusion.files import replaced_file, replaced_folder
+from intake.preparation import require_unchanged_sources
 from intake.workspace import Workspace
 from training.encoder_tuning.settings import TuningSettings
 from transformations.names import INTERACTIONS
@@ -178,6 +179,7 @@ def _require_prepared(workspace: Workspace) -> None:
         raise FeatureNotFoundError(
             f"{path}: got no such file, expected the prepared events. Run feast-fusion prepare."
         )
+    require_unchanged_sources(workspace)
 
 
 def _plan(

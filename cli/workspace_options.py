@@ -10,6 +10,7 @@ import click
 
 import feature_repo
 from feast_fusion.files import private_folder
+from intake.preparation import require_same_data_set
 from intake.workspace import Workspace, open_workspace
 
 PROJECT = Path(feature_repo.__file__).parents[1]  # a clone, where the source code lies
@@ -67,9 +68,17 @@ def find_workspace(
     tables: str | None = None,
     models: str | None = None,
 ) -> Workspace:
-    """The workspace that a command's options name; the MovieLens example in the nearest home."""
+    """The workspace that a command's options name; the MovieLens example in the nearest home.
+
+    Raises
+    ------
+    SchemaError
+        As `open_workspace` and `require_same_data_set`.
+    """
     home = home or default_home()
-    return open_workspace(dataset or example_dataset(home), home, tables, models or None)
+    found = open_workspace(dataset or example_dataset(home), home, tables, models or None)
+    require_same_data_set(found)
+    return found
 
 
 def example_dataset(home: Path) -> Path:

@@ -9,6 +9,7 @@ import click
 from cli.terminal import progress_bar, result, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeatureNotFoundError, schema_error
+from intake.preparation import require_unchanged_sources
 from intake.workspace import Workspace
 from transformations.names import ITEMS, USER_SNAPSHOTS
 
@@ -39,6 +40,7 @@ def write(workspace: Workspace, /, yes: bool) -> None:
             expected="a language model that writes",
             remedy="Add the section; docs/dataset_keys.md has its keys.",
         )
+    require_unchanged_sources(workspace)
     costs = write_all(workspace, is_asked=not yes)
     result(**{what: asdict(cost) for what, cost in costs.items()})
     then("Next: feast-fusion run (everything), or feast apply and feast materialize.")

@@ -2,35 +2,38 @@
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
 from intake.dataset import Dataset
-from intake.tables.digest import digest_rows, digest_table
+from intake.tables.digest import digest_rows
 
 # Raise it whenever the same inputs would give other sources than before.
-SOURCES_VERSION = 5
+SOURCES_VERSION = 6
 _OF_CANDIDATES = {"refit_every", "history"}
 _SECTIONS = ("items", "users", "interactions", "activity")
 
 
 def fingerprint_inputs(
-    dataset: Dataset, journal: pa.Table, posted: pa.Table, forgotten: Collection[str] = ()
+    dataset: Dataset,
+    tables: Mapping[str, str | None],
+    journal: pa.Table,
+    posted: pa.Table,
+    forgotten: Collection[str] = (),
 ) -> str:
     """SHA-256 of all that decides the sources: files, journals, their description, the code.
 
+    Parameters
+    ----------
+    tables : SHA-256 of the content of each table
     forgotten : digests of the users who are left out
     """
     sections = dataset.model_dump(
         mode="json",
         include=dict.fromkeys(_SECTIONS, True) | {"candidates": _OF_CANDIDATES},
     )
-    digests = {
-        name: digest_table(section, dataset.folder)
-        for name in ("items", "users", "interactions")
-        if (section := getattr(dataset, name)) is not None
-    }
+    digests = dict(tables)
     for name, rows in (("events", journal), ("posted", posted)):
         if rows:
             digests[name] = digest_rows(rows)

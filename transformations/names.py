@@ -56,6 +56,9 @@ SERVICE = "fusion_ranker_v1"
 NEXT_ITEM_SERVICE = "next_item_v1"
 PORTRAIT_SERVICE = "portrait_v1"
 
+# Of the Feast project: what dataset.toml said when the declarations were applied, as JSON.
+DESCRIPTION_TAG = "dataset_toml"
+
 # The one order of events: whatever splits or folds a log goes through it in this order.
 EVENT_ORDER = ("event_timestamp", "user_id", "item_id")
 

@@ -19,6 +19,7 @@ from intake.event import EVENT_FORMAT
 from intake.event_types import without_history
 from intake.journal_content import JournalContent, read_content
 from intake.posted.posted_row import ROW_FORMAT, known_rows
+from intake.preparation import Preparation, describe_preparation
 from intake.tombstones import Tombstones
 from intake.validation import ValidatedData, validate_dataset
 from intake.workspace import Workspace
@@ -100,13 +101,18 @@ def write_sources(
         journal = read_content(workspace.events, EVENT_FORMAT)
         posted = read_content(workspace.posted, ROW_FORMAT)
         gone = Tombstones(workspace.forgotten).digests
-        fingerprint = fingerprint_inputs(workspace.dataset, journal.records, posted.records, gone)
+        made_from = describe_preparation(workspace.dataset)
+        fingerprint = fingerprint_inputs(
+            workspace.dataset, made_from.tables, journal.records, posted.records, gone
+        )
         manifest = _read_manifest(workspace)
         is_unchanged = manifest is not None and _still_holds(manifest, fingerprint, now)
         if manifest is None or not is_unchanged:
             require_server(workspace)
             told = progress or (lambda *_: None)
-            manifest = _prepare(workspace, journal, posted, fingerprint, now, told, spread)
+            manifest = _prepare(
+                workspace, journal, posted, made_from, fingerprint, now, told, spread
+            )
     report = {name: manifest[name] for name in _REPORTED}
     return SourcesReport(**report, seconds=time.perf_counter() - began, is_unchanged=is_unchanged)
 
@@ -115,6 +121,7 @@ def _prepare(
     workspace: Workspace,
     journal: JournalContent,
     posted: JournalContent,
+    made_from: Preparation,
     fingerprint: str,
     now: datetime,
     progress: Progress,
@@ -141,6 +148,7 @@ def _prepare(
         manifest = {
             **asdict(data.report),
             "fingerprint": fingerprint,
+            "preparation": made_from.model_dump(mode="json"),
             "rows": rows,
             "sha256": digests,
             "journal": _prepared_bytes(journal, now),

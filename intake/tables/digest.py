@@ -1,6 +1,7 @@
 """What changes whenever a table's files or rows do."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from intake.tables.section import TableSection
 def digest_table(section: TableSection, folder: Path) -> str | None:
     """SHA-256 of what is behind a section; None where nothing can be read.
 
-    Of files here it is their names and content; of files at a URL their names, sizes and times; of
-    a query of an SQLite or DuckDB file the database; of any other query its rows.
+    Of files here it is their names, wherever the table lies, and content; of files at a URL their
+    names, sizes and times; of a query of an SQLite or DuckDB file the database; of any other query
+    its rows.
     """
     try:
         found = hashlib.sha256()
@@ -47,7 +49,7 @@ def digest_rows(table: pa.Table) -> str:
 def _parts(section: TableSection, folder: Path) -> Iterator[str]:
     if isinstance(section.path, Path):
         for file in local_files(section.path):
-            yield file.name
+            yield os.path.relpath(file.path, section.path.parent)
             yield _digest_file(file.path)
     elif section.path is not None:
         for name, stamp in list_files(section.path).items():

@@ -1,0 +1,44 @@
+"""A home in which the data set was never run: said as such, and nothing is left behind."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli import main
+from tests.datasets import make_films
+
+READING = (
+    "recommend u1",
+    "recommend u1 --as-of 2024-02-01",
+    "recommend --all --out answers",
+    "serve --port 0",
+    "refresh full",
+    "ingest .",
+    "training-set",
+    "train",
+    "evaluate",
+    "rehearse",
+    "audit leakage",
+    "audit skew",
+    "tune",
+    "tables compact",
+)
+
+
+def test_a_command_names_data_set_home_and_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    description = make_films(tmp_path / "films", n_users=3, n_items=3, n_events=9)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    for asked in READING:
+        said = CliRunner().invoke(main, [*asked.split(), "--dataset", str(description)])
+        assert said.exit_code == 1, asked
+        told = f"Error: data set films was never run in the home {elsewhere / '.fusion'}. Run"
+        assert said.stderr.startswith(told) and "--home" in said.stderr, asked
+        assert said.stderr.count("\n") == 1
+    for asked in ("models list", "cache stats", "redis status", "doctor"):
+        CliRunner().invoke(main, [*asked.split(), "--dataset", str(description)])
+    assert list(elsewhere.iterdir()) == []
