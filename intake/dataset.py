@@ -1,5 +1,6 @@
 """A data set: three tables and one `dataset.toml` that says what their columns mean."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -21,6 +22,8 @@ from intake.tables.section import Columns, TableSection
 from intake.variety_settings import PLAIN, Variety
 from intake.versioned_tables import Items, Users
 from intake.writer_settings import WriterConfig, require_new_names
+
+_WORDS = re.compile(r"\w+")
 
 Value = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)]
 
@@ -68,6 +71,15 @@ class Interactions(TableSection):
         if self.value_range[0] >= self.value_range[1]:
             raise ValueError("value_range has the least value first, such as [0.5, 5.0]")
         return self
+
+    @property
+    def is_rated(self) -> bool:
+        """Whether the value of an event says that it is liked, as a rating does.
+
+        Where it does not, what is positive was chosen, bought or watched, and nobody said that it
+        was liked.
+        """
+        return self.positive is not None and "value" in _WORDS.findall(self.positive)
 
     @property
     def condition(self) -> str | None:

@@ -12,6 +12,7 @@ Detail = Literal["none", "shopper", "debug"]
 ReasonKind = Literal["source", "liked", "category", "signal", "fact"]
 Sense = Literal["wanted", "refused"]
 Recognition = Literal["name", "meaning"]
+ColumnValue = str | float | list[str]
 
 STORE_UNAVAILABLE = "online store unavailable"
 STORE_EMPTY = "online store empty"
@@ -36,7 +37,7 @@ class Reason:
     text : in English
     value : liked: the cosine of the two items; signal: what it adds to the logit of being chosen;
         fact: the number; else None. Signals and facts are said under debug alone
-    item_id : liked: the item that the user liked
+    item_id : liked: the item that the user liked or, where nobody rates, chose
     """
 
     kind: ReasonKind
@@ -52,15 +53,15 @@ class RankedItem:
     Attributes
     ----------
     title : None where the catalogue has none
-    score : between 0 and 1, higher is better: the chance that the user chooses it next, if one of
-        the items that were ranked, moved towards the query. Without the online store, the item's
-        popularity.
+    score : between 0 and 1, higher is better. Where the answer `is_chance`: the chance that the
+        user chooses it next, if one of the items that were ranked
     liked : the ranker's probability that the user likes it once chosen; None without the online
-        store
+        store, and where every event of the data set is positive, so that nobody says it
     sources : what brought it among the candidates; empty where the caller named the items
     features : what there is to rank it by
     cold : whether nobody has acted on it yet
     reasons : filled when asked to explain
+    columns : by name what the data set says of it, without nulls; filled when asked to explain
     outcomes : by event_type with an objective, the ranker's probability of such an event
     propensity : the chance with which this place got this item; None where nothing is explored
     """
@@ -73,6 +74,7 @@ class RankedItem:
     features: ItemKind = "full"
     cold: bool = False
     reasons: tuple[Reason, ...] = ()
+    columns: dict[str, ColumnValue] | None = None
     outcomes: dict[str, float] | None = None
     propensity: float | None = None
 
@@ -109,6 +111,9 @@ class Recommendations:
         explain
     model : the version that answered
     understood : what a query was taken to ask for, where it names or means values of columns
+    is_chance : whether scores are chances, as `RankedItem.score` has them and `feast-fusion
+        evaluate` measures them. Else they order the items and say no more: a query or weights of
+        the call moved them, or popularity stands in for the ranker
     """
 
     user_id: str
@@ -121,6 +126,7 @@ class Recommendations:
     portrait: str | None = None
     model: str | None = None
     understood: tuple[Understood, ...] = ()
+    is_chance: bool = False
 
 
 @dataclass(frozen=True)

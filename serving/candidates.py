@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from feast_fusion.training_set import TrainingSet
 from serving.catalogue import Catalogue
 from serving.vector_index import Rows, Vectors
+from training.next_item.signals import speaking_signals
 from transformations.collaborative.histories import Histories
 
 POPULAR, QUERY, FRESH = "popular", "query", "fresh"
@@ -30,6 +31,7 @@ class Candidates:
     history : of the user, None where it is not known
     recent : the newest events of it, as many as the scorer reads
     signals : (f, m) what speaks for each, see `training.next_item.model`; zeros without a history
+    speaking : (f,) which signals say something of this user, see `speaking_signals`
     query : (m,) how near each is to the query, see `Query.likeness`; None without a query
     is_named : whether a caller named them, so that no source did
     """
@@ -39,6 +41,7 @@ class Candidates:
     history: Histories | None
     recent: Histories | None
     signals: Vectors
+    speaking: NDArray[np.bool_]
     query: Vectors | None
     is_named: bool
 
@@ -54,7 +57,7 @@ class Candidates:
         if self.history is None:
             found = [POPULAR]
         elif not found:  # the strongest of what speaks for it only a little
-            found = [names[int(self.signals[:, at].argmax())]]
+            found = [names[int(np.where(self.speaking, self.signals[:, at], -np.inf).argmax())]]
         if self.query is not None and self.query[at] >= np.sort(self.query)[-NAMED:][0]:
             found.append(QUERY)
         row = self.rows[at]
@@ -64,12 +67,16 @@ class Candidates:
 
     @cached_property
     def _places(self) -> NDArray[np.bool_]:
-        """(f, m) whether a candidate is among the first `NAMED` of a signal, and above average."""
+        """(f, m) whether a candidate is among the first `NAMED` of a signal, and above average.
+
+        A signal that says nothing of the user names none.
+        """
         n = min(NAMED, self.signals.shape[1])
         if not n:
             return np.zeros(self.signals.shape, dtype=bool)
         last = -np.partition(-self.signals, n - 1, axis=1)[:, n - 1 : n]
         named: NDArray[np.bool_] = (self.signals >= last) & (self.signals > 0)
+        named &= self.speaking[:, None]
         return named
 
 
@@ -161,7 +168,16 @@ class Search:
         else:
             signals = np.where(missing, np.float32(0.0), self.signals[:, known])
         query = None if self.query is None else np.where(missing, 0.0, self.query[known])
-        return Candidates(item_ids, rows, self.history, self._recent, signals, query, is_named)
+        return Candidates(
+            item_ids,
+            rows,
+            self.history,
+            self._recent,
+            signals,
+            self._speaking,
+            query,
+            is_named,
+        )
 
     def _fresh(self, n: int) -> Rows:
         fresh = self.catalogue.fresh
@@ -174,6 +190,15 @@ class Search:
             return np.zeros((len(self.catalogue.scorer.names), len(self.catalogue)), np.float32)
         found: Vectors = self.catalogue.scorer.signals.read(self._recent, self.allowed[None])[0]
         return found
+
+    @cached_property
+    def _speaking(self) -> NDArray[np.bool_]:
+        """(f,) which of the signals say something of the user."""
+        names = self.catalogue.scorer.names
+        if self._recent is None:
+            return np.zeros(len(names), dtype=bool)
+        has_negatives = self.catalogue.interactions.explicit
+        return speaking_signals(names, self._recent, has_negatives=has_negatives)
 
     @cached_property
     def _wished(self) -> Vectors:

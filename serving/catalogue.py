@@ -19,6 +19,7 @@ from feast_fusion.parquet.opening import open_path, read_version
 from feast_fusion.parquet.whole import read_parquet
 from feast_fusion.times import TIMESTAMP, to_micros
 from feast_fusion.training_set import TrainingSet
+from intake.dataset import Interactions
 from intake.posted.posted_versions import withdrawn_items
 from intake.workspace import Workspace
 from serving.availability import Availability, load_availability
@@ -59,6 +60,7 @@ class Catalogue:
     scorer : orders the items for a user
     collaboration : what other people's answers say of a user and an item
     by_id : (n,) the code of the item of each row among the items of `collaboration`
+    interactions : what events of the data set mean
     """
 
     items: IdMap
@@ -74,6 +76,7 @@ class Catalogue:
     scorer: NextItemScorer
     collaboration: Collaboration
     by_id: Rows
+    interactions: Interactions
 
     def __len__(self) -> int:
         return len(self.items)
@@ -117,6 +120,21 @@ class Catalogue:
     def meanings(self) -> Callable[[Embedder], Meanings]:
         """The encoder of the vectors -> what its texts mean. Raises as `Embedder.queries`."""
         return lru_cache(maxsize=1)(partial(Meanings.of, self.wording.values, self.index))
+
+    @cached_property
+    def chosen_shares(self) -> Callable[[str], Numbers]:
+        """Categorical column -> (c,) share of everybody's events with items of each category.
+
+        Of the items themselves where there is no event.
+        """
+        weights = self.n_events if self.n_events.any() else np.ones(len(self))
+
+        def of(name: str) -> Numbers:
+            chosen = weights @ self.columns.categories(name).membership
+            shares: Numbers = chosen / max(weights.sum(), 1)
+            return shares
+
+        return lru_cache(maxsize=None)(of)
 
     @cached_property
     def item_ids(self) -> list[str]:
@@ -178,6 +196,7 @@ def load_catalogue(
             ids, factors.newest(to_micros(at)), version.together[back][:, back]
         ),
         by_id=order,
+        interactions=workspace.dataset.interactions,
     )
 
 

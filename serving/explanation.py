@@ -14,9 +14,11 @@ from feast_fusion.training_set import TrainingSet
 from serving.answers import Reason
 from serving.candidates import Candidates
 from serving.catalogue import Catalogue
-from serving.shopper_reasons import SHOWN, WORDS, liked_items, shopper_reasons
+from serving.shopper_reasons import SHOWN, WORDS, Verb, liked_items, shopper_reasons, verb_of
 from serving.vector_index import Rows, Vectors
 from transformations import names
+
+_PAST = {"liked": "liked", "chose": "chosen"}
 
 
 def explain_items(
@@ -33,7 +35,7 @@ def explain_items(
     shopper = shopper_reasons(catalogue, liked_items(rows), candidates, at)
     if not debug:
         return [tuple(each[:SHOWN]) for each in shopper]
-    facts, added = _facts(rows), _contributions(catalogue, candidates, at)
+    facts, added = _facts(catalogue, rows), _contributions(catalogue, candidates, at)
     explained = []
     for number, each in enumerate(shopper):
         by_strength = sorted(added.items(), key=lambda signal: -abs(float(signal[1][number])))
@@ -46,7 +48,7 @@ def explain_items(
 
 
 def _contributions(catalogue: Catalogue, candidates: Candidates, at: Rows) -> Mapping[str, Vectors]:
-    """By signal (k,) what it adds to the logit of each candidate."""
+    """By signal that says something (k,) what it adds to the logit of each candidate."""
     if candidates.recent is None:
         return {}
     n_signals = len(candidates.signals)
@@ -54,28 +56,30 @@ def _contributions(catalogue: Catalogue, candidates: Candidates, at: Rows) -> Ma
     signals[np.arange(n_signals), np.arange(n_signals)] = 0.0  # the last one is whole
     history = candidates.recent.take(np.zeros(n_signals + 1, dtype=np.int64))
     logits = catalogue.scorer.choose(signals, history)
-    return dict(zip(catalogue.scorer.names, logits[-1] - logits[:-1], strict=True))
+    added = zip(catalogue.scorer.names, logits[-1] - logits[:-1], candidates.speaking, strict=True)
+    return {name: each for name, each, is_speaking in added if is_speaking}
 
 
 def _moves(what: str, value: np.floating) -> str:
     return f"{'raised' if value >= 0 else 'lowered'}: {WORDS[what]}"
 
 
-def _facts(rows: TrainingSet) -> list[tuple[Reason, ...]]:
-    """How often others acted on each item, and how often they liked it."""
+def _facts(catalogue: Catalogue, rows: TrainingSet) -> list[tuple[Reason, ...]]:
+    """How often others acted on each item, and how often they liked or chose it."""
+    verb = verb_of(catalogue)
     counts = [
         feature_column(names.ITEM_STATS, name) for name in ("item_n_events", "item_n_positive")
     ]
     if any(name not in rows.table.column_names for name in counts):
         return [()] * len(rows)
     columns = (rows.table[name].to_pylist() for name in counts)
-    return [_fact(n_events, n_positive) for n_events, n_positive in zip(*columns, strict=True)]
+    return [_fact(verb, *counts) for counts in zip(*columns, strict=True)]
 
 
-def _fact(n_events: int | None, n_positive: int | None) -> tuple[Reason, ...]:
+def _fact(verb: Verb, n_events: int | None, n_positive: int | None) -> tuple[Reason, ...]:
     if not n_events:
         return (Reason("fact", "nobody has acted on it yet", 0.0),)
     if n_positive is None or n_positive == n_events:
         return (Reason("fact", f"chosen {n_events:,} times", float(n_events)),)
     share = n_positive / n_events
-    return (Reason("fact", f"liked in {share:.0%} of {n_events:,} events", share),)
+    return (Reason("fact", f"{_PAST[verb]} in {share:.0%} of {n_events:,} events", share),)

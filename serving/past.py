@@ -38,7 +38,7 @@ from training.ranker.columns import Numbers
 from training.ranker.request_features import RequestEncoder
 from training.retrieval import build_rows_of, build_training_set
 from transformations import names
-from transformations.collaborative.histories import Histories, Ints
+from transformations.collaborative.histories import Flags, Histories, Ints
 
 # Requests whose candidates are retrieved together: 100,000 rows at 500 candidates each.
 _TOGETHER = 200
@@ -56,6 +56,7 @@ class PastAnswer:
     candidates : catalogue rows by the merged signals, the best first; the first ones were ranked
     order : catalogue rows of the answer's order, of which the answer has the first
     signals : (f, n) what spoke for each row of the catalogue, by the names of its scorer
+    speaking : (f,) which of the signals say something of the user
     history : of the user
     scores, liked, values : (m,) of the m that were ranked, the first of `order`; see `Ordered`
     """
@@ -65,6 +66,7 @@ class PastAnswer:
     candidates: Rows
     order: Rows
     signals: Vectors
+    speaking: Flags
     history: Histories | None
     scores: Vectors
     liked: Vectors
@@ -251,6 +253,7 @@ class PastRecommender:
             reasons=(MODEL_FROM_LATER,) if is_later else (),
             latency_ms=each_ms + (time.perf_counter() - started) * 1000,
             model=self._artifact.version,
+            is_chance=candidates.query is None,
         )
         order = search.order()
         first = candidates.rows[places]
@@ -261,6 +264,7 @@ class PastRecommender:
             order,
             np.concatenate([first, rest]),
             search.signals,
+            candidates.speaking,
             candidates.history,
             ranked.scores[places],
             ranked.liked[places],

@@ -5,7 +5,7 @@ import math
 import time
 
 from feast_fusion.errors import StoreUnavailableError
-from serving.answers import Recommendations
+from serving.answers import Recommendations, UserKind
 from serving.candidates import Candidates
 from serving.ranking import rank_by_popularity
 from serving.request import Request
@@ -24,7 +24,8 @@ def answer_by_popularity(
         request.catalogue, candidates, n, request.variety, explain=request.detail != "none"
     )
     is_known = request.user_id in request.catalogue.seen.users
-    return request.answer(items, len(candidates), "known" if is_known else "unknown")
+    user: UserKind = "known" if is_known else "unknown"
+    return request.answer(items, len(candidates), user, is_ranked=False)
 
 
 class OutageLog:

@@ -135,7 +135,8 @@ def list_items(
         rows = slate.rows(best)
         reasons = explain_items(catalogue, rows, candidates, best, debug=detail == "debug")
     kinds = _kinds(slate.items.acted_on[best], slate.items.described[best])
-    found = _items(catalogue, candidates, best, ordered.scores, kinds, reasons, ordered.liked)
+    liked = ordered.liked if catalogue.interactions.explicit else None
+    found = _items(catalogue, candidates, best, ordered.scores, kinds, reasons, liked)
     if ordered.outcomes:
         for item, place in zip(found, best.tolist(), strict=True):
             item.outcomes = {name: float(of[place]) for name, of in ordered.outcomes.items()}
@@ -236,6 +237,7 @@ def _items(
 ) -> list[RankedItem]:
     item_ids, rows, values = candidates.item_ids, candidates.rows.tolist(), scores.tolist()
     titles, likes = catalogue.titles, None if liked is None else liked.tolist()
+    columns = None if reasons is None else catalogue.columns.values_of(candidates.rows[order])
     return [
         RankedItem(
             item_ids[at],
@@ -246,6 +248,7 @@ def _items(
             kinds[place],
             kinds[place] != "full",
             reasons[place] if reasons is not None else (),
+            columns[place] if columns is not None else None,
         )
         for place, at in enumerate(order.tolist())
     ]

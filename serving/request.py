@@ -67,8 +67,15 @@ class Request:
         n_candidates: int,
         user: UserKind,
         portrait: str | None = None,
+        *,
+        is_ranked: bool = True,
     ) -> Recommendations:
-        """The answer to this call, as late as it is now."""
+        """The answer to this call, as late as it is now.
+
+        Parameters
+        ----------
+        is_ranked : False where popularity stands in for the ranker
+        """
         return Recommendations(
             user_id=self.user_id,
             items=items,
@@ -80,6 +87,7 @@ class Request:
             portrait=portrait,
             model=self.model,
             understood=() if self.query is None else self.query.understood,
+            is_chance=is_ranked and self.query is None and not self.objective,
         )
 
 

@@ -1,8 +1,10 @@
 """Why an item has its place, in words that a shopper understands."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
+import scipy.sparse as sp
 
 from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
@@ -10,13 +12,16 @@ from serving.answers import Reason
 from serving.candidates import Candidates
 from serving.catalogue import Catalogue
 from serving.vector_index import Rows
+from training.ranker.columns import Numbers
 from transformations import names
 from transformations.collaborative.histories import Histories
 
 SHOWN = 3  # reasons of an item that a shopper sees
 # Categories of a column that are a user's own: the most frequent of what was liked, each at least
-# so often.
+# so often, and clearly more than everybody chooses it: by this factor, and by so many standard
+# deviations of as many choices of everybody's.
 _FAVOURITES, _OFTEN = 2, 3
+_LIFT, _LIFT_DEVIATIONS = 1.5, 2.0
 # A liked item is named only where it is this much nearer than the average item of the catalogue: of
 # fifty liked items, one is always a little nearer than the others.
 LIKED_DEVIATIONS = 1.5
@@ -39,11 +44,19 @@ WORDS = {
     "sequence": "fits what you chose lately, in that order",
     "liked_rate": "liked by most who chose it",
     "following": "often chosen next",
-    "text": "told like what you chose",
+    "text": "described like what you chose",
     "popular_long": "popular of late",
     "popular": "popular",
     "disliked": "chosen by those who disliked what you disliked",
 }
+
+
+Verb = Literal["liked", "chose"]
+
+
+def verb_of(catalogue: Catalogue) -> Verb:
+    """What a user did with what is positive: where nobody rates, it was chosen."""
+    return "liked" if catalogue.interactions.is_rated else "chose"
 
 
 def shopper_reasons(
@@ -53,7 +66,7 @@ def shopper_reasons(
 
     Parameters
     ----------
-    liked : items that the user liked, see `liked_items`
+    liked : items that the user liked or chose, see `liked_items`
     at : (k,) places among the candidates
     """
     item_ids = [candidates.item_ids[place] for place in at.tolist()]
@@ -115,13 +128,18 @@ def nearest_liked(
         best = int(cosines.argmax())
         deviations = index.moments.standardise(index.vectors[rows[best]], cosines[best : best + 1])
         is_near = np.isfinite(cosines[best]) and deviations[0] >= LIKED_DEVIATIONS
-        found.append([_because(catalogue, known[best], float(cosines[best]))] if is_near else [])
+        found.append(
+            [_because(catalogue, known[best], item_id, float(cosines[best]))] if is_near else []
+        )
     return found
 
 
-def _because(catalogue: Catalogue, item_id: str, cosine: float) -> Reason:
-    name = catalogue.title(item_id) or item_id
-    return Reason("liked", f"because you liked {name}", cosine, item_id)
+def _because(catalogue: Catalogue, item_id: str, to: str, cosine: float) -> Reason:
+    """The reason why `to` is near to an item that the user liked or chose."""
+    name, verb = catalogue.title(item_id) or item_id, verb_of(catalogue)
+    if name == (catalogue.title(to) or to):
+        return Reason("liked", f"because you {verb} another one of this title", cosine, item_id)
+    return Reason("liked", f"because you {verb} {name}", cosine, item_id)
 
 
 def _newest_title(catalogue: Catalogue, history: Histories | None) -> str | None:
@@ -133,7 +151,7 @@ def _newest_title(catalogue: Catalogue, history: Histories | None) -> str | None
 def _favourite_categories(
     catalogue: Catalogue, history: Histories | None, rows: Rows
 ) -> list[list[Reason]]:
-    """By row the categories that it shares with most of what the user liked."""
+    """By row the categories that the user likes most, and clearly more than others do."""
     found: list[list[Reason]] = [[] for _ in rows]
     if history is None:
         return found
@@ -142,12 +160,31 @@ def _favourite_categories(
             continue  # numbers of categories say nothing to a shopper
         categories = catalogue.columns.categories(column)
         liked = categories.of_rows(history.item[history.positive])
-        counts = np.asarray(liked.sum(axis=0)).ravel()
-        most = np.argsort(-counts, kind="stable")[:_FAVOURITES]
-        most = most[counts[most] >= _OFTEN]
+        most = favourites(liked, catalogue.chosen_shares(column))
         has = categories.of_rows(rows)[:, most].toarray() > 0
         for reasons, own in zip(found, has, strict=True):
             if own.any():
                 shared = ", ".join(categories.names[each] for each in most[own].tolist())
                 reasons.append(Reason("category", f"{column} you choose most: {shared}"))
     return found
+
+
+def favourites(liked: sp.csr_matrix, everybody: Numbers) -> Rows:
+    """The categories of a user's own, the most frequent first.
+
+    Parameters
+    ----------
+    liked : (k, c) 1 where an item that the user liked has a category
+    everybody : (c,) share of everybody's events with items of each category
+
+    >>> liked = sp.csr_matrix([[1, 1, 0], [1, 1, 0], [1, 1, 0], [1, 0, 1]])
+    >>> favourites(liked, np.array([0.7, 0.1, 0.3])).tolist()  # most choose the first one
+    [1]
+    """
+    n, counts = liked.shape[0], np.asarray(liked.sum(axis=0)).ravel()
+    expected, spread = n * everybody, np.sqrt(n * everybody * (1 - everybody))
+    is_own = (counts >= _OFTEN) & (counts >= _LIFT * expected)
+    is_own &= counts - expected >= _LIFT_DEVIATIONS * spread
+    own = np.flatnonzero(is_own)
+    most: Rows = own[np.argsort(-counts[own], kind="stable")][:_FAVOURITES]
+    return most

@@ -7,7 +7,7 @@ from math import isnan
 from feast_fusion.column_names import feature_column
 from feast_fusion.times import from_micros
 from feast_fusion.training_set import TrainingSet
-from serving.answers import UserKind
+from serving.answers import ColumnValue, UserKind
 from serving.catalogue import Catalogue
 from serving.online_features import OnlineFeatures
 from transformations.names import USER_RECENT
@@ -23,6 +23,7 @@ class PastEvent:
     value : what the event carried, None where it carried nothing
     positive : whether the data set takes it for a liking
     event_timestamp : to the second
+    columns : by name what the data set says of the item, without nulls
     """
 
     item_id: str
@@ -30,6 +31,7 @@ class PastEvent:
     value: float | None
     positive: bool
     event_timestamp: datetime
+    columns: dict[str, ColumnValue]
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def _events(catalogue: Catalogue, row: TrainingSet, until: datetime) -> list[Pas
     ]
     if any(int(column.index[0]) < 0 for column in columns):
         return []
-    lists = (column.values[int(column.index[0])].as_py() for column in columns)
+    lists = [column.values[int(column.index[0])].as_py() for column in columns]
+    described = catalogue.columns.values_of(catalogue.items.codes(lists[0]))
     return [
         PastEvent(
             item_id,
@@ -80,6 +83,7 @@ def _events(catalogue: Catalogue, row: TrainingSet, until: datetime) -> list[Pas
             None if value is None or isnan(value) else value,
             bool(positive),
             (until - timedelta(seconds=age_s)).replace(microsecond=0),
+            own,
         )
-        for item_id, value, positive, age_s in zip(*lists, strict=True)
+        for item_id, value, positive, age_s, own in zip(*lists, described, strict=True)
     ]

@@ -30,6 +30,7 @@ class RankedItem(_Reply):
     features: str
     cold: bool
     reasons: tuple[Reason, ...]
+    columns: dict[str, Any] | None
     outcomes: dict[str, float | None] | None
     propensity: float | None
 
@@ -56,6 +57,7 @@ class Recommendations(_Reply):
     portrait: str | None
     model: str | None
     understood: tuple[Understood, ...]
+    is_chance: bool
 
 
 class SimilarItem(_Reply):
@@ -91,6 +93,7 @@ class PastEvent(_Reply):
     value: float | None
     positive: bool
     event_timestamp: datetime
+    columns: dict[str, Any]
 
 
 class UserHistory(_Reply):

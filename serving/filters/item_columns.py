@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
 from intake.dataset import Dataset
+from serving.answers import ColumnValue
 from serving.filters.predicate import ItemColumn, read_predicate
 from serving.variety.item_categories import ItemCategories
+from serving.vector_index import Rows
 from training.ranker.columns import has_feature, list_values
 from transformations.names import ITEM_ATTRIBUTES, ITEM_PROFILE
 
@@ -49,6 +51,16 @@ class ItemColumns:
     def categories(self) -> Callable[[str], ItemCategories]:
         """Categorical column -> the categories of the items."""
         return lru_cache(maxsize=None)(lambda name: ItemCategories.of(self.frame[name]))
+
+    def values_of(self, rows: Rows) -> list[dict[str, ColumnValue]]:
+        """Of each of m rows its values by column, without nulls; of a row of -1 none."""
+        if not self.columns:
+            return [{} for _ in rows]
+        known = self.frame[np.maximum(rows, 0).tolist()].to_dicts()
+        return [
+            {name: value for name, value in each.items() if value is not None} if row >= 0 else {}
+            for row, each in zip(rows.tolist(), known, strict=True)
+        ]
 
     @cached_property
     def passing(self) -> Callable[[str], Mask]:

@@ -27,7 +27,8 @@ class DatasetStatus(BaseModel):
 
     name: str
     n_items: int
-    explicit: bool = Field(description="Whether events have a value that says what was liked.")
+    explicit: bool = Field(description="Whether there are events that are not positive.")
+    rated: bool = Field(description="Whether an event's value says whether the item is liked.")
     value_range: tuple[float, float] | None = Field(
         description="The least and the greatest value of the prepared events."
     )
@@ -154,6 +155,7 @@ def describe_dataset(
         name=dataset.name,
         n_items=len(catalogue),
         explicit=events.explicit,
+        rated=events.is_rated,
         value_range=value_range,
         event_types=[*events.types],
         columns=[FilterColumn(name=name, kind=each.kind) for name, each in columns.items()],

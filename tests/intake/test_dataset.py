@@ -7,7 +7,7 @@ import pytest
 
 from feast_fusion.errors import SchemaError
 from intake.changed_settings import change_settings
-from intake.dataset import Dataset
+from intake.dataset import Dataset, Interactions
 from intake.dataset_file import load_dataset
 
 MINIMAL = """
@@ -215,3 +215,18 @@ def test_a_change_that_cannot_be_is_refused_by_name(
         change_settings(dataset, [change])
     assert str(error.value).startswith("--set")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("positive", "is_rated"),
+    [
+        (None, False),
+        ("value >= 4", True),
+        ("event_type = 'purchase'", False),
+        ("device = 'phone' and value > 0", True),
+    ],
+)
+def test_events_are_rated_where_their_value_says_what_is_liked(
+    positive: str | None, is_rated: bool
+) -> None:
+    assert Interactions(path="events.parquet", positive=positive).is_rated is is_rated

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from feast_fusion.times import TIMESTAMP
 from feast_fusion.training_set import Indexed, TrainingSet
+from intake.dataset import Interactions
 from intake.model_settings import ChooserConfig, SequenceConfig
 from serving.candidates import FRESH_SHARE, QUERY_SHARE, Search
 from serving.catalogue import Catalogue
@@ -63,6 +64,7 @@ def make_catalogue(n: int = N, n_cold: int = 4, seed: int = 0) -> Catalogue:
         scorer=NextItemScorer(Signals(version, sequence, vectors, vectors, False), chooser, 50),
         collaboration=Collaboration(items, FactorVersion.empty(n), version.together),
         by_id=np.arange(n),
+        interactions=Interactions(path="events.parquet"),
     )
 
 
@@ -112,6 +114,18 @@ def test_without_a_history_the_popular_come_in_order() -> None:
     found = search(make_catalogue(n_cold=0), seen=(1,)).best(3)
     assert found.item_ids == ["i0", "i2", "i3"]
     assert found.sources(make_catalogue(n_cold=0), 0) == ("popular",)
+
+
+def test_only_what_says_something_of_a_user_is_a_source() -> None:
+    catalogue = make_catalogue(n_cold=0)
+    of_anybody = {"popular", "popular_long", "popular_short"}
+    nobody = Search.of(catalogue, user_row(), [], None).best(N)
+    named = {name for at in range(N) for name in nobody.sources(catalogue, at)}
+    assert named <= of_anybody
+    likes = search(catalogue, "i3", "i9").best(N)
+    named = {name for at in range(N) for name in likes.sources(catalogue, at)}
+    assert {"together", "text"} <= named
+    assert named.isdisjoint({"disliked", "liked_rate"}), "every event is a positive one"
 
 
 def test_the_newest_item_is_a_candidate_however_unpopular() -> None:

@@ -74,6 +74,32 @@ def test_recommendations_are_unseen_ranked_and_whole(bench: Bench, events: pl.Da
     assert answer.latency_ms > 0
 
 
+def test_a_score_is_a_chance_only_where_nothing_else_moved_it(bench: Bench) -> None:
+    recommend = bench.recommender.recommend
+    assert recommend("u3").is_chance and bench.recommender.rank("u3", ["f1", "f2"]).is_chance
+    assert recommend("u3", filter="year < 1980", variety={"diversity": 0.5}).is_chance
+    assert not recommend("u3", query="a Western").is_chance
+    assert not recommend("u3", objective={"satisfaction": 1.0}).is_chance
+    assert not bench.recommender.recommend_popular("u3", 5, [], "busy").is_chance
+    chances = sum(item.score for item in recommend("u3", 80).items)
+    assert chances == pytest.approx(1, abs=1e-4), "of all that were ranked one is chosen"
+
+
+def test_explained_items_have_the_columns_that_tell_them_apart(
+    bench: Bench, films: Project
+) -> None:
+    table = pl.read_parquet(films.workspace.dataset.folder / "items.parquet")
+    known = {row["item_id"]: row for row in table.to_dicts()}
+    answer = bench.recommender.recommend("u3", 80, explain=True)
+    for item in answer.items:
+        row = known[item.item_id]
+        year = {} if row["year"] is None else {"year": row["year"]}
+        assert item.columns == {**year, "genres": row["genres"]}
+    assert all(item.columns is None for item in bench.recommender.recommend("u3").items)
+    (unknown,) = bench.recommender.rank("u3", ["none"], explain=True).items
+    assert unknown.columns == {}
+
+
 def test_fewer_come_back_only_when_all_others_were_seen(bench: Bench, events: pl.DataFrame) -> None:
     seen = seen_by("u3", events)
     left = {f"f{i}" for i in range(80)} - seen

@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+import scipy.sparse as sp
 
-from serving.shopper_reasons import SHOWN, WORDS, source_reasons
+from serving.shopper_reasons import SHOWN, WORDS, favourites, nearest_liked, source_reasons
 from tests.conftest import Project
 from tests.serving.recommending import Bench, open_bench
 
@@ -53,6 +57,38 @@ def test_categories_are_those_that_the_user_likes_most(bench: Bench, films: Proj
     assert 0 < n_said < len(answer.items)
     nobody = bench.recommender.recommend("nobody", ALL, explain=True)
     assert {each.kind for item in nobody.items for each in item.reasons} == {"source"}
+
+
+def test_where_nobody_rates_an_item_was_chosen_and_nobody_is_said_to_like_it(
+    shop: Project, tmp_path: Path
+) -> None:
+    with open_bench(shop.workspace, tmp_path / "redis") as bench:
+        answers = [bench.recommender.recommend(user, ALL, debug=True) for user in ("客户3", "new")]
+    items = [item for answer in answers for item in answer.items]
+    texts = [reason.text for item in items for reason in item.reasons]
+    assert any(text.startswith("because you chose ") for text in texts)
+    assert [text for text in texts if "liked" in text] == []
+    assert {item.liked for item in items} == {None}
+    assert {source for item in items for source in item.sources}.isdisjoint(
+        {"disliked", "liked_rate"}
+    )
+
+
+def test_another_item_of_one_title_is_said_to_be_another(bench: Bench) -> None:
+    catalogue = replace(bench.catalogue, titles=["Dune"] * len(bench.catalogue))
+    found = nearest_liked(catalogue, ["f12"], bench.catalogue.item_ids)
+    texts = {reason.text for reasons in found for reason in reasons}
+    assert texts == {"because you liked another one of this title"}
+
+
+def test_a_category_that_everybody_chooses_is_no_reason() -> None:
+    everybody = np.array([0.7, 0.2, 0.05])
+    always, often, twice = [1, 0, 0], [1, 1, 0], [1, 0, 1]
+    liked = sp.csr_matrix([always] * 5 + [often] * 6 + [twice] * 2)
+    assert favourites(liked, everybody).tolist() == [1]
+    assert favourites(liked[:0], everybody).tolist() == []
+    few = sp.csr_matrix([always] * 8 + [often] * 3)  # 3 of 11: above a fifth, but by chance
+    assert favourites(few, everybody).tolist() == []
 
 
 def test_the_item_chosen_last_is_named_and_the_request_comes_first() -> None:

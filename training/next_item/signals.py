@@ -1,5 +1,7 @@
 """Signals: how much each model that was fitted before an instant speaks for an item."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ SIGNALS = (
 SEQUENCE = "sequence"
 # Standardised scores are cut there: one item must not shrink the rest of a slate to nothing.
 LIMIT = 12.0
+# What they say is said of everybody; the others speak of what the user did.
+_OF_ANYBODY = frozenset({"popular", "popular_long", "popular_short", "liked_rate"})
 # Of a positive event of anybody: among items of which a model says nothing, the popular come first.
 _TIE = 1e-6
 
@@ -49,6 +53,25 @@ def score_signals(version: ItemVersion, histories: Histories, texts: Floats) -> 
         taste @ texts.T,
     ]
     return np.stack(found, axis=1).astype(np.float32, copy=False)
+
+
+def speaking_signals(names: Sequence[str], history: Histories, *, has_negatives: bool) -> Flags:
+    """(f,) whether a signal says something of the one user of a history.
+
+    Of a user without events, and of dislikes where there are none, a signal has the order of
+    popularity, or one number for all items: it must not be named as a reason.
+
+    Parameters
+    ----------
+    names : of the f signals
+    has_negatives : whether the data set has events that are not positive
+    """
+    silent = set() if has_negatives else {"liked_rate"}
+    if history.positive.all():
+        silent.add("disliked")
+    if not len(history.item):
+        silent.update(name for name in names if name not in _OF_ANYBODY)
+    return np.array([name not in silent for name in names])
 
 
 def _products(

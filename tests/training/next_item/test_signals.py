@@ -10,12 +10,19 @@ from tests.oracles.item_models import history_rows, weighted_history
 from tests.transformations.collaborative.logs import random_log
 from training.next_item.model import Signals, signal_names
 from training.next_item.sequence_model import SequenceModel
-from training.next_item.signals import SIGNALS, request_context, score_signals, standardise
+from training.next_item.signals import (
+    SIGNALS,
+    request_context,
+    score_signals,
+    speaking_signals,
+    standardise,
+)
 from transformations.collaborative.histories import Histories
 from transformations.collaborative.own_events import OWN_SIGNALS
 from transformations.collaborative.versions import ItemVersion
 
 EVENTS = random_log()
+POPULAR = {"popular", "popular_long", "popular_short"}
 N_ITEMS, LIMIT = len(EVENTS.items), 6
 RNG = np.random.default_rng(0)
 LIKED = np.bincount(EVENTS.item[EVENTS.positive], minlength=N_ITEMS)
@@ -29,6 +36,33 @@ VERSION = ItemVersion(
 TEXTS = RNG.normal(size=(N_ITEMS, 4)).astype(np.float32)
 TEXTS /= np.linalg.norm(TEXTS, axis=1, keepdims=True)
 ROWS = np.arange(10, 120, 7)
+
+
+def _of_one(positives: list[bool]) -> Histories:
+    n = len(positives)
+    ages = np.arange(n)[::-1] * 60
+    values = np.full(n, np.nan, np.float32)
+    return Histories(
+        np.array([0, n]), np.arange(n), np.array(positives, bool), values, ages, np.zeros(1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("positives", "has_negatives", "silent"),
+    [
+        ([True, False], True, set()),
+        ([True, True], True, {"disliked"}),
+        ([True, True], False, {"disliked", "liked_rate"}),
+        ([], True, {*signal_names(True)} - {"liked_rate", *POPULAR}),
+        ([], False, {*signal_names(True)} - {*POPULAR}),
+    ],
+)
+def test_a_signal_that_says_nothing_of_a_user_is_silent(
+    positives: list[bool], has_negatives: bool, silent: set[str]
+) -> None:
+    names = signal_names(True)
+    speaks = speaking_signals(names, _of_one(positives), has_negatives=has_negatives)
+    assert {name for name, each in zip(names, speaks, strict=True) if not each} == silent
 
 
 def _histories() -> Histories:
