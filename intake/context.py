@@ -13,6 +13,7 @@ from pydantic import AfterValidator, model_validator
 from feast_fusion.column_names import feature_column, split_column
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.times import TIMESTAMP
+from intake.given_values import kind_of
 from intake.model_settings import Section
 from intake.tables.section import known_zone
 
@@ -76,17 +77,17 @@ class ContextColumns(Section):
             )
         if name in self.numeric:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not _is_finite(value):  # type: ignore[arg-type]
-                raise _refused(name, type(value).__name__, "a finite number")
+            if not is_number:
+                raise _refused(name, kind_of(value), "a finite number")
+            if not _is_finite(value):  # type: ignore[arg-type]
+                raise _refused(name, "a number that is not finite", "a finite number")
             return float(value)  # type: ignore[arg-type]
         if isinstance(value, bool):
             value = str(value).lower()
         elif isinstance(value, int) and abs(value) < 10**18:
             value = str(value)
         if not isinstance(value, str) or not 0 < len(value) <= _MAX_CHARACTERS:
-            raise _refused(
-                name, type(value).__name__, f"a text of 1 to {_MAX_CHARACTERS} characters"
-            )
+            raise _refused(name, kind_of(value), f"text of 1 to {_MAX_CHARACTERS} characters")
         return value
 
     def columns(self, rows: Sequence[Mapping[str, Value]]) -> dict[str, pa.Array]:

@@ -26,6 +26,21 @@ class GivenError(Exception):
         self.field = field
 
 
+def kind_of(value: object) -> str:
+    """What a value of JSON is, in words.
+
+    >>> kind_of("4"), kind_of(4), kind_of(True), kind_of([4]), kind_of({})
+    ('text', 'a number', 'true', 'a list', 'an object')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, int | float):
+        return "a number"
+    return "a list" if isinstance(value, list) else "an object"
+
+
 def read_key(given: Mapping[str, Any], name: str) -> str:
     """An id, which must be there."""
     text = read_name(given, name)
@@ -41,9 +56,7 @@ def read_name(given: Mapping[str, Any], name: str) -> str | None:
         return None
     if isinstance(value, int) and not isinstance(value, bool):
         if abs(value) >= _MAX_INTEGER:  # printing one of thousands of digits takes seconds
-            raise GivenError(
-                f"{name} is an integer of more than 18 digits, expected a string", name
-            )
+            raise GivenError(f"{name} is an integer of more than 18 digits, expected text", name)
         value = str(value)
     text = read_text(value, name, MAX_CHARACTERS)
     if not text:
@@ -54,7 +67,7 @@ def read_name(given: Mapping[str, Any], name: str) -> str | None:
 def read_text(value: object, name: str, longest: int) -> str:
     """A text of at most `longest` characters."""
     if not isinstance(value, str):
-        raise GivenError(f"{name} is a {type(value).__name__}, expected a string", name)
+        raise GivenError(f"{name} is {kind_of(value)}, expected text", name)
     if len(value) > longest:
         raise GivenError(f"{name} longer than {longest} characters", name)
     if not value.isascii():
@@ -89,7 +102,7 @@ def read_time(value: object, name: str, latest: int | None = None) -> int:
 def read_number(value: object, name: str) -> float:
     """A finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise GivenError(f"{name} is a {type(value).__name__}, expected a number", name)
+        raise GivenError(f"{name} is {kind_of(value)}, expected a number", name)
     try:
         number = float(value)
     except OverflowError:

@@ -50,8 +50,8 @@ def read_item(
     row = catalogue.items.code(item_id)
     if row is None and not any(rows.present[0] for rows in views):
         raise FeatureNotFoundError(
-            f"item {item_id!r}: got no such item, expected one of the catalogue. Add it to the "
-            "items of the data set."
+            f"item {item_id[:80]!r}: got no such item, expected one of the catalogue. POST it to "
+            "/items, or add it to the items of the data set."
         )
     rows = features.item_rows([item_id], views, now)
     available = catalogue.passing(None, now)

@@ -1,8 +1,8 @@
 """The columns of a table that a posted row may have, and what each of its values becomes."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from feast_fusion.times import from_micros
 from intake.event_bounds import EARLIEST_US, LATEST_US
-from intake.given_values import GivenError, read_number, read_text, read_time
+from intake.given_values import GivenError, kind_of, read_number, read_text, read_time
 from intake.outliers import LARGEST
 
 TIMES = ("event_timestamp", "created")
@@ -28,16 +28,33 @@ class PostedColumns:
     ----------
     types : by column
     required : columns that a whole row must name, also where it knows nothing of them
+    renamed : by a name that a file of the data set has the name here
     """
 
     types: Mapping[str, pa.DataType]
     required: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, schema: pa.Schema, key: str, required: tuple[str, ...] = ()) -> "PostedColumns":
+    def of(
+        cls,
+        schema: pa.Schema,
+        key: str,
+        required: tuple[str, ...] = (),
+        renamed: Mapping[str, str] | None = None,
+    ) -> "PostedColumns":
         """Of a prepared table."""
-        own = [field for field in schema if field.name not in (key, *TIMES)]
-        return cls({field.name: field.type for field in own}, required)
+        own = [each for each in schema if each.name not in (key, *TIMES)]
+        return cls({each.name: each.type for each in own}, required, renamed or {})
+
+    def require_known(self, given: Iterable[str]) -> None:
+        """Raises GivenError where a column is not one of the table's."""
+        for name in given:
+            if name not in self.types:
+                own = self.renamed.get(name)
+                known = ", ".join(self.types)
+                said = f"its name here is {own}" if own else f"expected one of {known}"
+                raise GivenError(f"unknown column, {said}", name[:64])
 
     def read(self, given: Mapping[str, Any], *, is_whole: bool) -> dict[str, Any]:
         """The values as the table has them; null is None.
@@ -51,10 +68,7 @@ class PostedColumns:
         GivenError
             A column is unknown or missing, or a value is not of its column's type.
         """
-        unknown = [str(name) for name in given if name not in self.types]
-        if unknown:
-            known = ", ".join(self.types)
-            raise GivenError(f"unknown column, expected one of {known}", unknown[0][:64])
+        self.require_known(given)
         missing = [name for name in self.required if name not in given]
         if missing and is_whole:
             raise GivenError(f"missing {missing[0]}", missing[0])
@@ -87,7 +101,7 @@ def _reader(kind: pa.DataType) -> Callable[[object, str], Any]:
 
 def _flag(value: object, name: str) -> bool:
     if not isinstance(value, bool):
-        raise GivenError(f"{name} is a {type(value).__name__}, expected true or false", name)
+        raise GivenError(f"{name} is {kind_of(value)}, expected true or false", name)
     return value
 
 
@@ -112,6 +126,10 @@ def _bound(value: object, name: str) -> datetime:
 
 
 def _texts(value: object, name: str) -> list[str]:
-    if not isinstance(value, list) or len(value) > _MAX_TEXTS:
-        raise GivenError(f"{name} is no list of at most {_MAX_TEXTS:,} texts", name)
+    if not isinstance(value, list):
+        got = "one text" if isinstance(value, str) else kind_of(value)
+        raise GivenError(f"{name} is {got}, expected a list of texts", name)
+    if len(value) > _MAX_TEXTS:
+        got = f"a list of {len(value):,}"
+        raise GivenError(f"{name} is {got}, expected at most {_MAX_TEXTS:,} texts", name)
     return [read_text(each, name, _MAX_CHARACTERS) for each in value]

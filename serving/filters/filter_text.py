@@ -1,6 +1,7 @@
 """The text of a filter as a tree of Python's syntax, of which nothing is ever run."""
 
 import ast
+import re
 from dataclasses import dataclass
 
 from feast_fusion.errors import SchemaError
@@ -9,6 +10,8 @@ MAX_CHARACTERS = 4_000
 # So that neither reading nor evaluating a filter can recurse far.
 _MAX_DEPTH, _MAX_NODES = 32, 2_000
 _SHOWN = 40  # characters on either side of the place of an error
+EXAMPLE = "Write one such as: price < 20 and language == 'en' and 'Comedy' in genres"
+_CONDITION = ("a condition on columns of items", EXAMPLE)
 _SPACES = str.maketrans("\t\n\v\f\r", " " * 5)
 _NO_NODES = (ast.expr_context, ast.boolop, ast.cmpop, ast.unaryop)
 
@@ -50,6 +53,8 @@ class FilterText:
         try:
             tree = ast.parse(line[indent:], mode="eval").body
         except SyntaxError as error:
+            if (sign := _assignment(line)) is not None:
+                raise self.error(sign, "a single =", *_COMPARISON) from None
             # Without an offset it is the end that came too early.
             at = indent + error.offset - 1 if error.offset else len(line.rstrip())
             raise self.error(at, f"no expression: {error.msg}", *_CONDITION) from None
@@ -91,7 +96,16 @@ class FilterText:
             waiting += [(each, depth + 1) for each in parts]
 
 
-_CONDITION = (
-    "a condition on columns of items",
-    "Write one such as: price < 20 and genre in ['Comedy']",
+_COMPARISON = (
+    "== to compare",
+    "Write: language == 'de'; of a column of several texts: 'Comedy' in genres",
 )
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_ASSIGNMENT = re.compile("(?<![=!<>:])=(?!=)")  # part of no ==, !=, <=, >= or :=
+
+
+def _assignment(line: str) -> int | None:
+    """The place of the first single = outside of quotes, as in SQL."""
+    bare = _QUOTED.sub(lambda quoted: " " * len(quoted[0]), line)
+    found = _ASSIGNMENT.search(bare)
+    return None if found is None else found.start()

@@ -22,7 +22,7 @@ from typing import Any, Literal, NoReturn
 
 import polars as pl
 
-from serving.filters.filter_text import FilterText
+from serving.filters.filter_text import EXAMPLE, FilterText
 
 Kind = Literal["number", "text", "texts"]
 
@@ -59,7 +59,6 @@ _CONSTANTS: dict[type, str] = {
 }
 _SHOWN_COLUMNS, _SHOWN_CHARACTERS = 30, 40
 _CONDITION = "a condition"
-_EXAMPLE = "Write one such as: price < 20 and genre in ['Comedy']"
 _WITHOUT_NONE = "Write: is None, or: is not None"
 
 
@@ -192,7 +191,7 @@ class _Reader:
         except OverflowError:
             number = math.inf
         if math.isinf(number):
-            raise self.given.refusal(node, "a number out of range", "one below 1.7e308", _EXAMPLE)
+            raise self.given.refusal(node, "a number out of range", "one below 1.7e308", EXAMPLE)
         return number
 
     def _text(self, node: ast.expr) -> str:
@@ -203,7 +202,7 @@ class _Reader:
             value.encode()
         except UnicodeEncodeError:
             got = "half of a surrogate pair"
-            raise self.given.refusal(node, got, "a text in Unicode", _EXAMPLE) from None
+            raise self.given.refusal(node, got, "a text in Unicode", EXAMPLE) from None
         return value
 
     def _require_column(self, node: ast.expr) -> str:
@@ -235,7 +234,7 @@ class _Reader:
             )
         return named
 
-    def _refuse(self, node: ast.expr, expected: str, remedy: str = _EXAMPLE) -> NoReturn:
+    def _refuse(self, node: ast.expr, expected: str, remedy: str = EXAMPLE) -> NoReturn:
         got = _CALLED.get(type(node), "another expression")
         if isinstance(node, ast.Constant):
             got = _CONSTANTS.get(type(node.value), "another constant")

@@ -18,7 +18,11 @@ from serving.http.gate import RequestGate
 from serving.http.lookups import FoundUsers, Lookups
 from serving.http.metric_peers import MetricPeers
 from serving.http.page_files import add_page
-from serving.http.problems import describe_problems, install_problems
+from serving.http.problems import (
+    describe_problems,
+    install_problems,
+    refuse_unknown_parameters,
+)
 from serving.http.removals import Removal, Removals, Remove
 from serving.http.routes import Health, Routes, SimilarItems
 from serving.http.row_routes import RowRoutes
@@ -104,11 +108,12 @@ def _add_routes(
     # The gate checks keys; these two put the fields for a key on the documentation's page.
     bearer, header = HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False)
     key = [] if settings.api_key is None else [Depends(bearer), Depends(header)]
+    always = [*key, Depends(refuse_unknown_parameters)]
     gets = APIRouter(
-        dependencies=key, responses=describe_problems(400, 401, 404, 422, 429, 500, 503)
+        dependencies=always, responses=describe_problems(400, 401, 404, 422, 429, 500, 503)
     )
     posts = APIRouter(
-        dependencies=key,
+        dependencies=always,
         responses=describe_problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503),
     )
     posts.post("/recommend", response_model=Recommendations)(routes.recommend)

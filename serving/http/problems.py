@@ -25,6 +25,7 @@ _RETRY = {"Retry-After": "1"}
 _WITH_BODY = ("POST", "PATCH")
 _MAX_ERRORS = 20  # of one request in one answer
 _MAX_SHOWN = 40  # characters of a number that is echoed
+_MAX_NAME = 200  # characters of the name of a field
 
 
 class FieldProblem(BaseModel):
@@ -33,7 +34,8 @@ class FieldProblem(BaseModel):
     field: str = Field(description="Where it is: body.n, query.n, body.events.0.value.")
     detail: str
     position: int | None = Field(
-        default=None, description="Of a filter: the character where it is wrong, from 1."
+        default=None,
+        description="Of a filter and of JSON: the character where it is wrong.",
     )
 
 
@@ -98,6 +100,20 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(StoreUnavailableError, _of_outage)
 
 
+async def refuse_unknown_parameters(request: Request) -> None:
+    """A dependency of every route: what a misspelt parameter meant would silently be left out."""
+    known = [each.alias for each in request.scope["route"].dependant.query_params]
+    unknown = [name for name in request.query_params if name not in known]
+    if not unknown:
+        return
+    expected = f"one of {', '.join(known)}" if known else "none"
+    detail = f"Got an unknown parameter, expected {expected}."
+    fields = [
+        {"field": f"query.{name[:_MAX_NAME]}", "detail": detail} for name in unknown[:_MAX_ERRORS]
+    ]
+    raise ProblemError(422, f"{fields[0]['field']}: {detail}", errors=fields)
+
+
 def describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can end in these problems, for the OpenAPI schema."""
     schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -153,20 +169,23 @@ async def _of_validation(request: Request, error: Exception) -> Response:
     content_type = request.headers.get("content-type", "")
     if found[0]["loc"] == ("body",) and "json" not in content_type and request.method in _WITH_BODY:
         return problem_response(415, "The body: got no JSON, expected application/json.")
-    fields = [
-        {"field": ".".join(map(str, one["loc"]))[:200], "detail": _detail(one)}
-        for one in found[:_MAX_ERRORS]
-    ]
+    fields = [_field(one) for one in found[:_MAX_ERRORS]]
     detail = f"{fields[0]['field']}: {fields[0]['detail']}"
     if len(found) > 1:
         detail += f" And {len(found) - 1} more, the first {len(fields)} of all under errors."
     return problem_response(422, detail, errors=fields)
 
 
+def _field(one: Mapping[str, Any]) -> dict[str, Any]:
+    if one["type"] == "json_invalid":
+        position = one["loc"][-1] + 1
+        detail = f"Got no valid JSON at character {position}: {one['ctx']['error']}."
+        return {"field": "body", "detail": detail, "position": position}
+    return {"field": ".".join(map(str, one["loc"]))[:_MAX_NAME], "detail": _detail(one)}
+
+
 def _detail(one: Mapping[str, Any]) -> str:
     """Pydantic's sentence and what was got, without echoing text."""
-    if one["type"] == "json_invalid":
-        return f"Got no valid JSON: {one['ctx']['error']}."
     message = one["msg"].removeprefix("Value error, ")
     return f"{message}; got {_described(one.get('input'))}."
 

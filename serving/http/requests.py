@@ -105,7 +105,8 @@ class EventsRequest(Body):
         default=0,
         ge=0,
         le=MAX_WAIT_MS,
-        description="How long to wait until recommendations follow them; 0: durable is enough.",
+        description="How long to wait until recommendations follow them, at most "
+        f"{MAX_WAIT_MS:,} ms; 0: durable is enough.",
     )
 
 
@@ -114,7 +115,8 @@ _Wait = Annotated[
     Field(
         ge=0,
         le=MAX_WAIT_MS,
-        description="How long to wait until answers follow; 0: durable is enough.",
+        description=f"How long to wait until answers follow, at most {MAX_WAIT_MS:,} ms; 0: "
+        "durable is enough.",
     ),
 ]
 

@@ -12,6 +12,7 @@ from intake.event import EVENTS, Event
 from intake.given_values import (
     MAX_CHARACTERS,
     GivenError,
+    kind_of,
     read_key,
     read_name,
     read_number,
@@ -44,10 +45,11 @@ def _parse(raw: Mapping[str, Any], now: int, context: ContextColumns) -> Event |
 
 def _event(raw: Mapping[str, Any], now: int, context: ContextColumns) -> Event:
     if not isinstance(raw, Mapping):
-        raise GivenError(f"got {type(raw).__name__}, expected an object")
+        raise GivenError(f"got {kind_of(raw)}, expected an object")
     unknown = [str(name) for name in raw if name not in FIELDS]
     if unknown:
-        raise GivenError(f"unknown field {unknown[0][:MAX_CHARACTERS]!r}")
+        known = ", ".join(FIELDS)
+        raise GivenError(f"unknown field {unknown[0][:MAX_CHARACTERS]!r}, expected one of {known}")
     return Event(
         event_id=read_name(raw, "event_id") or uuid.uuid4().hex,
         user_id=read_key(raw, "user_id"),
@@ -64,7 +66,7 @@ def _context(given: object, columns: ContextColumns) -> str | None:
     if given is None:
         return None
     if not isinstance(given, Mapping):
-        raise GivenError(f"context is a {type(given).__name__}, expected an object")
+        raise GivenError(f"context is {kind_of(given)}, expected an object")
     for value in given.values():
         if isinstance(value, str):
             read_name({"context": value or None}, "context")

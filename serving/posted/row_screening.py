@@ -13,12 +13,13 @@ from feast_fusion.errors import FeatureNotFoundError
 from feast_fusion.parquet.whole import read_parquet, read_schema
 from feast_fusion.times import to_micros
 from intake.event_bounds import defect_of_time
-from intake.given_values import GivenError, read_key, read_time
+from intake.given_values import GivenError, kind_of, read_key, read_time
 from intake.journal_index import JournalIndex
 from intake.posted.posted_columns import PostedColumns
 from intake.posted.posted_row import KEYS, ROW_FORMAT, Change, PostedRow, Table
 from intake.posted.posted_versions import is_withdrawn
 from intake.screening import FORGOTTEN
+from intake.tables.section import TableSection
 from intake.tombstones import Tombstones
 from intake.workspace import Workspace
 
@@ -46,11 +47,13 @@ class RowScreening:
             It cannot be used.
         """
         if not isinstance(given, Mapping):
-            raise GivenError(f"got {type(given).__name__}, expected an object")
+            raise GivenError(f"got {kind_of(given)}, expected an object")
+        values = {str(n): v for n, v in given.items() if n not in (KEYS[table], _TIME)}
+        columns = self.columns(table)
+        columns.require_known(values)  # first: a misspelt key is missing too
         key = read_key(given, KEYS[table])
         self._refuse_forgotten(table, key)
-        values = {n: v for n, v in given.items() if n not in (KEYS[table], _TIME)}
-        self.columns(table).read(values, is_whole=True)
+        columns.read(values, is_whole=True)
         return _row(table, key, "put", values, now, given.get(_TIME))
 
     def patch(self, table: Table, key: str, changes: Mapping[str, Any], now: datetime) -> PostedRow:
@@ -101,7 +104,9 @@ class RowScreening:
         source, dataset = self._workspace.source, self._workspace.dataset
         required: dict[Table, tuple[str, ...]] = {"items": (dataset.items.title,), "users": ()}
         return {
-            name: PostedColumns.of(read_schema(source(name)), key, required[name])
+            name: PostedColumns.of(
+                read_schema(source(name)), key, required[name], _renamed(getattr(dataset, name))
+            )
             for name, key in KEYS.items()
             if name == "items" or dataset.users is not None
         }
@@ -124,6 +129,11 @@ class RowScreening:
         newest = to_micros(pc.max(rows[_TIME]).as_py())
         times = self._workspace.read_withdrawn().get(key, []) if table == "items" else []
         return not is_withdrawn(times, newest, max([newest, *times]))
+
+
+def _renamed(section: TableSection) -> dict[str, str]:
+    """By a name that the files have the name that their rows are posted with."""
+    return {theirs: ours for ours, theirs in section.columns.items() if theirs != ours}
 
 
 def _row(

@@ -50,16 +50,18 @@ def test_a_row_has_every_column() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("title", 7, "title is a int, expected a string"),
+        ("title", 7, "title is a number, expected text"),
         ("title", "x" * 70_000, "longer than 65536"),
         ("title", "\ud800", "not valid Unicode"),
-        ("year", True, "year is a bool, expected a number"),
+        ("year", True, "year is true, expected a number"),
         ("year", 1984.5, "no whole number"),
         ("year", 2**70, "no whole number"),
         ("price", math.inf, "infinite price"),
         ("price", 1e31, "beyond 1e\\+30"),
-        ("genres", "a", "no list"),
-        ("genres", ["a", 1], "genres is a int"),
+        ("genres", "a", "genres is one text, expected a list of texts"),
+        ("genres", {"a": 1}, "genres is an object, expected a list of texts"),
+        ("genres", ["a"] * 1_001, "genres is a list of 1,001, expected at most 1,000 texts"),
+        ("genres", ["a", 1], "genres is a number, expected text"),
         ("hidden", 1, "expected true or false"),
         ("until", "2031-01-01", "without zone"),
         ("until", "tomorrow", "unparsable"),
@@ -71,6 +73,14 @@ def test_what_cannot_be_used_names_its_field(field: str, value: object, said: st
     with pytest.raises(GivenError, match=said) as error:
         COLUMNS.read({"title": "t", field: value}, is_whole=True)
     assert error.value.field == field
+
+
+def test_a_name_of_the_files_is_told_its_name_here() -> None:
+    columns = PostedColumns.of(SCHEMA, "item_id", renamed={"isbn": "item_id", "cost": "price"})
+    with pytest.raises(GivenError, match="unknown column, its name here is item_id") as error:
+        columns.require_known(["title", "isbn"])
+    assert error.value.field == "isbn"
+    columns.require_known(["title", "price"])
 
 
 def test_a_row_without_a_title_column_is_none() -> None:

@@ -122,12 +122,23 @@ def test_any_other_text_is_refused_at_a_place_in_it(text: str) -> None:
         ("(" * 1000, 201),
         ("-" * 3999 + "1", 1),
         ("p" * (MAX_CHARACTERS + 1), MAX_CHARACTERS + 1),
+        ("maker = 'b'", 7),
+        ("maker == 'a=b' and price = 3", 26),
     ],
 )
 def test_what_is_wrong_or_hostile_is_refused_where_it_is(text: str, position: int) -> None:
     with pytest.raises(FilterError) as caught:
         COLUMNS.passing(text)
     assert caught.value.position == position
+
+
+def test_a_single_equals_sign_is_told_how_to_compare() -> None:
+    with pytest.raises(FilterError, match="a single =, expected == to compare") as caught:
+        COLUMNS.passing("maker = 'b'")
+    assert "'Comedy' in genres" in str(caught.value)
+    assert COLUMNS.passing("maker == 'a=b'").sum() == 0
+    with pytest.raises(FilterError, match="no expression"):
+        COLUMNS.passing("maker == 'a=b' and")
 
 
 def test_a_large_filter_is_read() -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -119,6 +121,54 @@ def test_a_malformed_body_is_a_problem_of_the_client(service: Service, malformed
     answer = service.ask("POST", "/recommend", MALFORMED[malformed], headers)
     assert answer.status in (400, 422)
     assert answer.detail
+
+
+def test_no_json_is_refused_with_the_place_of_a_character(service: Service) -> None:
+    headers = {"content-type": "application/json"}
+    answer = service.ask("POST", "/recommend", b'{"user_id": "u1", "n": }', headers)
+    (error,) = answer.json()["errors"]
+    assert (error["field"], error["position"]) == ("body", 24)
+    assert answer.detail.startswith("body: Got no valid JSON at character 24: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("/recommend/u3", "one of n, filter"),
+        ("/users", "one of prefix"),
+        ("/users/u3/history", "one of n"),
+        ("/items/f1", "none"),
+        ("/status", "none"),
+        ("/v1/models", "none"),
+        ("/metrics", "none"),
+    ],
+)
+def test_a_parameter_that_a_route_lacks_is_refused_with_those_that_it_has(
+    service: Service, path: str, known: str
+) -> None:
+    refused = service.get(f"{path}?limit=3")
+    assert refused.status == 422
+    said = f"Got an unknown parameter, expected {known}."
+    assert refused.json()["errors"] == [{"field": "query.limit", "detail": said}]
+    assert service.get(path).status == 200
+
+
+def test_the_guide_asks_for_what_the_service_takes(service: Service) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "how_to" / "serve.md").read_text()
+    asked = re.findall(
+        r"localhost:8000(/(?:recommend|rank|similar))\s[^']*'[^']*'[^']*'(.*?)'", guide
+    )
+    assert [path for path, _ in asked] == ["/recommend", "/rank", "/similar"]
+    for path, body in asked:
+        assert service.post(path, json.loads(body)).json()["items"]
+
+
+def test_a_parameter_beside_a_body_is_refused_too(service: Service) -> None:
+    refused = service.post("/recommend?n=3", {"user_id": "u3"})
+    assert (refused.status, refused.detail) == (
+        422,
+        "query.n: Got an unknown parameter, expected none.",
+    )
 
 
 def test_unusable_requests_are_problems_too(service: Service) -> None:

@@ -168,11 +168,13 @@ def check_users_and_refusals(service: Service, workspace: Workspace, url: str) -
         with pytest.raises(ServiceError) as error:
             client.post_items([{"item_id": "y", "title": "t", "year": "old"}])
         assert error.value.errors == [
-            {"field": "body.items.0.year", "detail": "year is a str, expected a number"}
+            {"field": "body.items.0.year", "detail": "year is text, expected a number"}
         ]
+        with pytest.raises(ServiceError, match=r"items\.0\.isbn: unknown column, expected one"):
+            client.post_items([{"isbn": "y", "title": "t"}])
         with pytest.raises(ServiceError, match=r"422: body\.changes\.colour: unknown column"):
             client.patch_item("f1", {"colour": "red"})
-    assert service.metric('fusion_posted_rows_total{outcome="rejected",table="items"}') == 3
+    assert service.metric('fusion_posted_rows_total{outcome="rejected",table="items"}') == 4
 
 
 def online_age(workspace: Workspace, url: str) -> int | None:
