@@ -76,6 +76,7 @@ function TwoLists({
             key={at}
             name={at ? "right" : "left"}
             model={sides[at]}
+            dataset={dataset}
             models={models}
             found={found[at]}
             other={found[1 - at]?.answer?.items ?? []}
@@ -92,6 +93,7 @@ function TwoLists({
 interface SideProps {
   name: string;
   model: string;
+  dataset: Dataset;
   models: ModelVersion[];
   found: Asked<Recommendations>;
   other: RankedItem[];
@@ -100,7 +102,7 @@ interface SideProps {
   onModel: (model: string) => void;
 }
 
-function Side({ name, model, models, found, other, userId, options, onModel }: SideProps) {
+function Side({ name, model, dataset, models, found, other, userId, options, onModel }: SideProps) {
   const places = new Map(other.map((item, at) => [item.item_id, at]));
   return (
     <section aria-labelledby={`${name}-title`}>
@@ -125,7 +127,8 @@ function Side({ name, model, models, found, other, userId, options, onModel }: S
       <AnswerNotes answer={found.answer} problem={found.problem} />
       {found.answer && (
         <RankedList
-          items={found.answer.items}
+          answer={found.answer}
+          dataset={dataset}
           userId={userId}
           options={options}
           isBusy={found.isWaiting}

@@ -50,15 +50,17 @@ export function Controls({ dataset, options, problem, onChange }: Props) {
       <details class="tuning" open={isTuned}>
         <summary>Order and variety</summary>
         <div class="sliders">
-          <Slider
-            name="satisfaction"
-            label="Satisfaction"
-            title="How much it counts that the item will be liked"
-            most={2}
-            usual={dataset.objective.satisfaction}
-            options={options}
-            onSet={set}
-          />
+          {dataset.explicit && (
+            <Slider
+              name="satisfaction"
+              label="Satisfaction"
+              title="How much it counts that the item will be liked"
+              most={2}
+              usual={dataset.objective.satisfaction}
+              options={options}
+              onSet={set}
+            />
+          )}
           <Slider
             name="value"
             label="Value"

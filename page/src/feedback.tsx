@@ -81,7 +81,7 @@ function choicesOf(dataset: Dataset, isEach: boolean): Choice[] {
       event: { event_type: type },
     }));
   }
-  if (!dataset.explicit || !dataset.value_range)
+  if (!dataset.rated || !dataset.value_range)
     return [{ name: "Chose it", said: "Chosen", event: {} }];
   const [worst, best] = dataset.value_range;
   if (isEach && best - worst <= MOST_RATINGS) {

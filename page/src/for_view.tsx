@@ -65,7 +65,8 @@ function ForUser({ userId, options, dataset }: Props) {
         <h2 class="unseen">Best items</h2>
         {answer && (
           <RankedList
-            items={answer.items}
+            answer={answer}
+            dataset={dataset}
             userId={userId}
             options={options}
             isBusy={found.isWaiting}

@@ -2,6 +2,7 @@
 
 import { addressOf } from "./place";
 import { ProblemNote } from "./problem_note";
+import { About } from "./ranked_list";
 import type { Problem } from "./service";
 import type { Dataset, PastEvent, UserHistory } from "./shapes";
 import { changed } from "./wish";
@@ -21,7 +22,7 @@ export function HistoryList({ answer, problem, userId, options, dataset }: Props
       <h2 id="history">History</h2>
       {problem && <ProblemNote problem={problem} />}
       {answer && answer.events.length === 0 && (
-        <p class="quiet">Nothing yet. What is liked here counts at once.</p>
+        <p class="quiet">Nothing yet. What is chosen here counts at once.</p>
       )}
       {answer && answer.events.length > 0 && (
         <ul class="events" tabIndex={0} aria-label="Events, the newest first">
@@ -46,14 +47,15 @@ interface EventProps {
 }
 
 function Event({ event, address, dataset }: EventProps) {
-  const { item_id, title, value, positive, event_timestamp } = event;
+  const { item_id, title, value, positive, event_timestamp, columns } = event;
   return (
     <li>
       <span class={positive ? "dot liked" : "dot"} aria-hidden="true" />
       <a href={address}>{named(title, item_id)}</a>
+      <About columns={columns} />
       <span class="quiet small number">
-        {dataset.explicit && <span class="unseen">{positive ? "liked" : "not liked"} </span>}
-        {value !== null && `${short(value)} · `}
+        {dataset.rated && <span class="unseen">{positive ? "liked" : "not liked"} </span>}
+        {dataset.rated && value !== null && `rated ${short(value)} · `}
         <time dateTime={event_timestamp}>{day(event_timestamp)}</time>
       </span>
     </li>

@@ -7,7 +7,7 @@ import { ProblemNote } from "./problem_note";
 import { service } from "./service";
 import type { Dataset, ItemRecord, SimilarItem, Value } from "./shapes";
 import { changed } from "./wish";
-import { named, plain, short } from "./words";
+import { named, plain, written } from "./words";
 
 interface Props {
   itemId: string;
@@ -63,7 +63,7 @@ function Badges({ record }: { record: ItemRecord }) {
       ) : (
         <span class="badge only">not available</span>
       )}
-      {!events && <span class="badge cold">cold</span>}
+      {!events && <span class="badge cold">new here</span>}
       {!record.is_encoded && <span class="badge only">no vector</span>}
     </p>
   );
@@ -85,13 +85,6 @@ function Values({ title, values }: { title: string; values: Record<string, Value
       </dl>
     </section>
   );
-}
-
-function written(name: string, value: Value): string {
-  if (Array.isArray(value)) return value.join(", ");
-  if (typeof value !== "number") return String(value);
-  if (name.endsWith("_s") && value > 1e8) return new Date(value * 1000).toISOString().slice(0, 10);
-  return Number.isInteger(value) && value < 10_000 ? String(value) : short(value); // a year is no 1,977
 }
 
 interface NearestProps {

@@ -4,21 +4,23 @@ import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
 import { useMovingItems } from "./moving";
 import { addressOf } from "./place";
-import type { RankedItem, Reason } from "./shapes";
+import type { Dataset, RankedItem, Reason, Recommendations } from "./shapes";
 import { changed } from "./wish";
-import { named, percent } from "./words";
+import { about, named, percent } from "./words";
 
 const SHOWN = 2; // reasons; the others are a click away
 
 interface Props {
-  items: RankedItem[];
+  answer: Recommendations;
+  dataset: Dataset;
   userId: string;
   options: URLSearchParams;
   isBusy: boolean;
   beside?: (item: RankedItem, place: number) => ComponentChildren;
 }
 
-export function RankedList({ items, userId, options, isBusy, beside }: Props) {
+export function RankedList({ answer, dataset, userId, options, isBusy, beside }: Props) {
+  const { items, is_chance: isChance } = answer;
   const list = useRef<HTMLOListElement>(null);
   useMovingItems(list, items.map((item) => item.item_id).join("\n"));
   const best = Math.max(...items.map((item) => item.score ?? 0), 0);
@@ -34,11 +36,16 @@ export function RankedList({ items, userId, options, isBusy, beside }: Props) {
               <a href={addressOf("item", item.item_id, changed(options, { for: userId }))}>
                 {named(item.title, item.item_id)}
               </a>
-              <Badges item={item} />
+              {item.cold && (
+                <span class="badge cold" title="Nobody has acted on it yet">
+                  new here
+                </span>
+              )}
             </h3>
+            <About columns={item.columns} />
             <Reasons reasons={item.reasons} />
           </div>
-          <Scores item={item} best={best} />
+          <Scores item={item} best={best} isChance={isChance} isRated={dataset.rated} />
           {beside && <div class="beside">{beside(item, at)}</div>}
         </li>
       ))}
@@ -46,17 +53,13 @@ export function RankedList({ items, userId, options, isBusy, beside }: Props) {
   );
 }
 
-function Badges({ item }: { item: RankedItem }) {
-  return (
-    <>
-      {item.sources.includes("fresh") && <span class="badge new">new</span>}
-      {item.cold && (
-        <span class="badge cold" title="Nobody has acted on it yet">
-          cold
-        </span>
-      )}
-    </>
-  );
+export function About({ columns }: { columns: RankedItem["columns"] }) {
+  const text = about(columns);
+  return text ? (
+    <p class="about quiet small" title={text}>
+      {text}
+    </p>
+  ) : null;
 }
 
 function Reasons({ reasons }: { reasons: Reason[] }) {
@@ -84,20 +87,30 @@ function Reasons({ reasons }: { reasons: Reason[] }) {
   );
 }
 
-function Scores({ item, best }: { item: RankedItem; best: number }) {
+interface ScoresProps {
+  item: RankedItem;
+  best: number;
+  isChance: boolean;
+  isRated: boolean;
+}
+
+/** A score that is no chance orders the items and says no more: their places show the order. */
+function Scores({ item, best, isChance, isRated }: ScoresProps) {
   const score = item.score ?? 0;
   return (
     <div class="scores number">
-      <div title="How likely it is chosen next, among the items that were ranked">
-        <span class="unseen">Score </span>
-        {percent(score)}
-        <span class="bar" aria-hidden="true">
-          <span style={{ width: `${best ? (100 * score) / best : 0}%` }} />
-        </span>
-      </div>
-      {item.liked !== null && (
+      {isChance && (
+        <div title="How likely it is chosen next, of the items that were ranked">
+          {percent(score)}
+          <span class="bar" aria-hidden="true">
+            <span style={{ width: `${best ? (100 * score) / best : 0}%` }} />
+          </span>
+          <span class="quiet small">chosen next</span>
+        </div>
+      )}
+      {isRated && item.liked !== null && (
         <div class="quiet small" title="How likely it is liked, once it was chosen">
-          {percent(item.liked)} liked
+          {percent(item.liked)} liked, if chosen
         </div>
       )}
     </div>

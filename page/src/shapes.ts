@@ -15,6 +15,7 @@ export interface RankedItem {
   features: "full" | "text_only" | "none";
   cold: boolean;
   reasons: Reason[];
+  columns: Record<string, Value> | null;
 }
 
 export interface Understood {
@@ -34,6 +35,7 @@ export interface Recommendations {
   portrait: string | null;
   model: string | null;
   understood?: Understood[];
+  is_chance: boolean;
 }
 
 export interface PastEvent {
@@ -42,6 +44,7 @@ export interface PastEvent {
   value: number | null;
   positive: boolean;
   event_timestamp: string;
+  columns: Record<string, Value>;
 }
 
 export interface UserHistory {
@@ -93,6 +96,7 @@ export interface Dataset {
   name: string;
   n_items: number;
   explicit: boolean;
+  rated: boolean;
   value_range: [number, number] | null;
   event_types: string[];
   columns: { name: string; kind: string }[];

@@ -58,6 +58,7 @@ export function UserPicker({ userId, onPick }: Props) {
           aria-autocomplete="list"
           aria-activedescendant={isOpen && active >= 0 ? `${list}-${active}` : undefined}
           value={typed ?? userId}
+          title={userId}
           onFocus={(event) => event.currentTarget.select()}
           onInput={(event) => {
             setTyped(event.currentTarget.value);

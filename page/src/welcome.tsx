@@ -16,7 +16,7 @@ export function Welcome({ view = "for" }: { view?: View }) {
       <h1>Who is it for?</h1>
       <p class="quiet">
         Take a user of the data, or make one up: somebody new gets an answer too, and it moves with
-        the first thing that they like.
+        the first thing that they choose.
       </p>
       <UserPicker userId="" onPick={(picked) => go(addressOf(view, picked))} />
       {problem && <ProblemNote problem={problem} />}

@@ -1,5 +1,7 @@
 // Numbers, times and names as people read them.
 
+import type { Value } from "./shapes";
+
 const LOCALE = "en";
 const COUNT = new Intl.NumberFormat(LOCALE);
 const SHORT = new Intl.NumberFormat(LOCALE, { maximumSignificantDigits: 3 });
@@ -41,6 +43,24 @@ export function age(seconds: number | null): string {
 export const day = (instant: string): string => DAY.format(new Date(instant));
 
 export const named = (title: string | null, itemId: string): string => title ?? itemId;
+
+export function written(name: string, value: Value): string {
+  if (Array.isArray(value)) return value.join(", ");
+  if (typeof value !== "number") return String(value);
+  if (name.endsWith("_s") && value > 1e8) return new Date(value * 1000).toISOString().slice(0, 10);
+  return Number.isInteger(value) && value < 10_000 ? String(value) : short(value); // a year is no 1,977
+}
+
+/** What tells two items of one title apart: texts of their columns, then numbers by name. */
+export function about(columns: Record<string, Value> | null): string {
+  const values = Object.entries(columns ?? {});
+  const texts = values.filter(([, value]) => typeof value !== "number");
+  const numbers = values.filter(([, value]) => typeof value === "number");
+  return [
+    ...texts.map(([name, value]) => written(name, value)),
+    ...numbers.map(([name, value]) => `${plain(name)} ${written(name, value)}`),
+  ].join(" · ");
+}
 
 /** item_n_events -> events, item_last_event_s -> last event: features are named for programs. */
 export const plain = (name: string): string =>

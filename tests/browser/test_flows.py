@@ -45,6 +45,24 @@ def test_a_user_is_found_by_the_beginning_of_the_id(opened: Open, service: Servi
     assert page.locator(".reasons").count() == 10
 
 
+def test_a_number_says_what_it_is(opened: Open, service: Service) -> None:
+    page = opened("#/for/u12")
+    titles(page)
+    best = service.post("/recommend", {"user_id": "u12", "explain": True}).json()["items"][0]
+    first = page.locator("ol.ranked > li").first
+    expect(first.locator(".scores")).to_contain_text(re.compile(r"\d %\s*chosen next"))
+    expect(first.locator(".scores")).to_contain_text(
+        f"{100 * best['liked']:.0f} % liked, if chosen"
+    )
+    expect(first.locator(".about")).to_contain_text(", ".join(best["columns"]["genres"]))
+    page.goto(f"{page.url}?query=a+western")
+    expect(page.get_by_label("Looking for")).to_have_value("a western")
+    expect(page.get_by_text("chosen next")).to_have_count(0)  # the query moved the scores
+    expect(page.get_by_text("liked, if chosen")).to_have_count(10)
+    event = service.get("/users/u12/history").json()["events"][0]
+    expect(page.locator(".events li").first).to_contain_text(f"rated {event['value']:g}")
+
+
 def test_what_somebody_new_likes_is_kept_and_moves_the_list(opened: Open, service: Service) -> None:
     page = opened()
     page.get_by_role("button", name="Make one up").click()
