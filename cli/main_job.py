@@ -71,7 +71,10 @@ def run_all(workspace: Workspace) -> RunSummary:
         announce("5/7 Train")
         before_test = _train(workspace, training_set)
         announce("6/7 Evaluate")
-        evaluation = evaluate_ranker(training_set, before_test, workspace.dataset.split)
+        dataset = workspace.dataset
+        evaluation = evaluate_ranker(
+            training_set, before_test, dataset.split, explicit=dataset.interactions.explicit
+        )
         say(*pointwise_lines(evaluation))
         announce("7/7 Recommend")
         answers = recommend_to(workspace, _last_users(training_set.table), 10)

@@ -13,7 +13,7 @@ from evaluation.measures import (
     ratio_by_user,
     recall_at,
 )
-from evaluation.protocol import Part, Queries, Ranked
+from evaluation.protocol import Part, Queries, Ranked, Tied
 from evaluation.report.document import Bounds, Contender, Kind, NextPositive, Ratio, Slice
 from evaluation.slices import slices
 
@@ -67,7 +67,7 @@ def _contender(
         ndcg=Bounds.of(found["ndcg@10"]),
         hit_rate=Bounds.of(found["hr@10"]),
         reciprocal_rank=Bounds.of(found["mrr"]),
-        recall=recall_at(ranked.candidate) if len(queries) else {},
+        recall=recall_at(Tied(ranked.candidate, ranked.candidate)) if len(queries) else {},
         distinct=n_distinct(ranked),
         distinct_60=n_distinct_of_visitors(queries, ranked),
         novelty=novelty(queries, ranked),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.protocol import TOP, Queries, Ranked, Scores
+from evaluation.protocol import TOP, Queries, Ranked, Scores, Tied
 from transformations.collaborative.histories import Events, Flags, Ints
 
 MEASURES = ("ndcg@10", "hr@10", "mrr")
@@ -130,9 +130,15 @@ def _interval(resampled: Gains, mean: float) -> Interval:
     return Interval(float(mean), float(low), float(high))
 
 
-def recall_at(places: Ints, depths: Sequence[int] = DEPTHS) -> dict[int, float]:
-    """Share of chosen items among the first k, by k; a place counts from 1, 0 is absent."""
-    return {k: float(np.mean((places > 0) & (places <= k))) for k in depths}
+def recall_at(places: Tied, depths: Sequence[int] = DEPTHS) -> dict[int, float]:
+    """Share of chosen items among the first k, by k; among equals each order is equally likely.
+
+    >>> recall_at(Tied(np.array([1, 3]), np.array([1, 6])), [4])  # the second at 3, 4, 5 or 6
+    {4: 0.75}
+    """
+    n = places.last - places.first + 1
+    inside = {k: np.clip(k - places.first + 1, 0, n) / n for k in depths}
+    return {k: float(np.mean(np.where(places.first > 0, part, 0.0))) for k, part in inside.items()}
 
 
 def n_distinct(ranked: Ranked) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evaluation.protocol import TOP, Queries, Ranked
+from evaluation.protocol import TOP, Queries, Ranked, Tied
 from serving.past import PastAnswer, PastRecommender
 from serving.vector_index import Rows
 from transformations.collaborative.histories import Ints
@@ -42,7 +42,7 @@ class PastRanks:
             place = np.flatnonzero(answer.order[: len(answer.liked)] == row)
             for tell in self.told:
                 tell(answer, int(place[0]) if len(place) else -1)
-        return Ranked(found.rank, found.n_ranked, found.top, found.candidate, found.sources)
+        return Ranked(found.rank, found.n_ranked, found.top, found.candidate, found.told())
 
 
 @dataclass
@@ -55,7 +55,8 @@ class _Places:
     n_ranked: Ints = field(init=False)
     candidate: Ints = field(init=False)
     top: Ints = field(init=False)
-    sources: dict[str, Ints] = field(default_factory=dict)
+    sources: dict[str, Tied] = field(default_factory=dict)
+    speaking: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         n = len(self.queries)
@@ -77,9 +78,19 @@ class _Places:
         self.n_ranked[at] = len(order)
         best = codes[order[:TOP]]
         self.top[at, : len(best)] = best
-        for name, scores in zip(catalogue.scorer.names, answer.signals, strict=True):
-            places = self.sources.setdefault(name, np.zeros(len(self.queries), np.int64))
-            places[at] = _place_by_score(scores, candidates, row)
+        self._take_sources(answer, candidates, row)
+
+    def _take_sources(self, answer: PastAnswer, candidates: Rows, row: Rows) -> None:
+        names, n = answer.catalogue.scorer.names, len(self.queries)
+        for name, scores, speaks in zip(names, answer.signals, answer.speaking, strict=True):
+            places = self.sources.setdefault(name, Tied(np.zeros(n, int), np.zeros(n, int)))
+            places.first[answer.number], places.last[answer.number] = _tied(scores, candidates, row)
+            if speaks and np.ptp(scores[candidates]) > 0:
+                self.speaking.add(name)
+
+    def told(self) -> dict[str, Tied]:
+        """The sources that say something."""
+        return {name: each for name, each in self.sources.items() if name in self.speaking}
 
 
 def _place(rows: Rows, row: Rows) -> int:
@@ -87,9 +98,10 @@ def _place(rows: Rows, row: Rows) -> int:
     return int(found[0]) + 1 if len(found) else 0
 
 
-def _place_by_score(scores: np.ndarray, among: Rows, row: Rows) -> int:
-    """The place of a row among others by falling score; with equals it is in their middle."""
+def _tied(scores: np.ndarray, among: Rows, row: Rows) -> tuple[int, int]:
+    """The first and the last place that a row may have among others by falling score."""
     if not len(row) or row[0] not in among:
-        return 0
+        return 0, 0
     own, others = scores[row[0]], scores[among]
-    return 1 + int((others > own).sum()) + int((others == own).sum() - 1) // 2
+    n_before = int((others > own).sum())
+    return n_before + 1, n_before + int((others == own).sum())

@@ -25,6 +25,7 @@ def evaluate_ranker(
     artifact: Artifact,
     how: SplitConfig = BY_TIME,
     *,
+    explicit: bool = True,
     trees: bool = False,
 ) -> Pointwise:
     """The ranker and popularity on the test rows of `[split]`.
@@ -32,6 +33,7 @@ def evaluate_ranker(
     Parameters
     ----------
     how : as `[split]` has it, and as the artifact was trained
+    explicit : whether the data set has events that are not positive; else such rows were drawn
     trees : also fit boosted trees, with and without text
     """
     split = split_rows(training_set.table, how)
@@ -56,6 +58,7 @@ def evaluate_ranker(
         n_rows=len(test),
         metrics=metrics,
         reliability=reliability,
+        explicit=explicit,
         shared_categories={name: known.shared for name, known in vocabularies.items()},
     )
 

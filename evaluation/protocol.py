@@ -7,7 +7,7 @@ may be used; models are fitted on the rows before the part.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -166,6 +166,18 @@ def _asked(events: Events, rows: Ints, limit: int | None, seed: int, repeats: bo
     return rows
 
 
+class Tied(NamedTuple):
+    """The places that a chosen item may have where equals stand in any order, from 1; 0 is absent.
+
+    Attributes
+    ----------
+    first, last : (q,) of each query; the same where the item has no equal
+    """
+
+    first: Ints
+    last: Ints
+
+
 @dataclass(frozen=True)
 class Ranked:
     """What a recommender answered to q queries.
@@ -175,16 +187,17 @@ class Ranked:
     rank : (q,) place of the chosen item, from 1; 0 where it was not ranked
     n_ranked : (q,) how many items were ranked
     top : (q, 10) codes of the best, -1 where there are fewer
-    sources : by the name of a source of candidates, (q,) the place of the chosen item in it, from
-        1; 0 where the source does not have it
-    candidate : (q,) the same for all candidates together, in the order in which they were gathered
+    sources : by the name of a source of candidates the places of the chosen item in it; a source
+        that says nothing in any query is left out
+    candidate : (q,) the place among all candidates together, in the order in which they were
+        gathered, from 1; 0 where it is not among them
     """
 
     rank: Ints
     n_ranked: Ints
     top: Ints
     candidate: Ints
-    sources: Mapping[str, Ints] = field(default_factory=dict)
+    sources: Mapping[str, Tied] = field(default_factory=dict)
 
     def table(self, queries: Queries) -> pa.Table:
         """A row per query in the schema `RANKS`."""

@@ -20,7 +20,7 @@ from evaluation.past import PastRanks, Tell
 from evaluation.pointwise import evaluate_ranker
 from evaluation.protocol import TEST_LIMIT, Part, Queries, next_positives
 from evaluation.recipe import Recipe
-from evaluation.report.document import ColdItems, Named, Pointwise, Report, Worth
+from evaluation.report.document import ColdItems, Named, Pointwise, Report, TradeOff, Worth
 from evaluation.text_worth import measure_found_by_text, measure_liked_by_text
 from evaluation.trade_off import TradeOffs
 from evaluation.variants import measure_ablations, measure_learning
@@ -85,7 +85,7 @@ class Survey:
             n_items=len(events.items),
             next_positive=[contest.section for contest in contests],
             pointwise=self._pointwise(),
-            trade_offs=trade_offs.curves(),
+            trade_offs=[*filter(self._is_meant, trade_offs.curves())],
             varied=varied.tables(),
             choice_scores=reliability.section(),
         )
@@ -97,8 +97,17 @@ class Survey:
         return report, contests[0].ranks
 
     def _pointwise(self) -> Pointwise:
-        how = self.workspace.dataset.split
-        return evaluate_ranker(self.training_set, self.artifact, how, trees=self.everything)
+        return evaluate_ranker(
+            self.training_set,
+            self.artifact,
+            self.workspace.dataset.split,
+            explicit=self.workspace.dataset.interactions.explicit,
+            trees=self.everything,
+        )
+
+    def _is_meant(self, curve: TradeOff) -> bool:
+        """Nobody can be said to be satisfied where every event is positive."""
+        return curve.term != "satisfaction" or self.workspace.dataset.interactions.explicit
 
     @property
     def _by_time(self) -> SplitConfig:

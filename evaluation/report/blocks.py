@@ -1,6 +1,10 @@
 """What a report is made of, however it is shown: sections of text, tables and charts."""
 
+import re
 from dataclasses import dataclass, field
+from functools import cached_property
+
+_FIGURES = re.compile(r"(?:[\d.,:%()\s+-]|to|of|yes|no)*").fullmatch
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,12 @@ class Table:
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     strong: frozenset[int] = frozenset()
+
+    @cached_property
+    def texts(self) -> frozenset[int]:
+        """The columns with words in a cell, which are read from the left; others have figures."""
+        columns = zip(*self.rows, strict=True)
+        return frozenset(at for at, cells in enumerate(columns) if not all(map(_FIGURES, cells)))
 
 
 @dataclass(frozen=True)
@@ -70,3 +80,13 @@ class Section:
     text: tuple[str, ...]
     tables: tuple[Table, ...] = ()
     charts: tuple[LineChart | BarChart, ...] = field(default=())
+
+    @property
+    def first_tables(self) -> tuple[Table, ...]:
+        """What stands before the text: one table that it explains; several come after it."""
+        return self.tables if len(self.tables) == 1 else ()
+
+    @property
+    def other_tables(self) -> tuple[Table, ...]:
+        """What stands after the text."""
+        return self.tables if len(self.tables) > 1 else ()

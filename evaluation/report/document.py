@@ -100,12 +100,14 @@ class Bin(Section):
 class Pointwise(Section):
     """Whether a user likes an item they met: metrics by model, of the same labelled rows.
 
+    explicit: whether the data set has rows that are not liked; else the others were drawn
     shared_categories: by categorical feature the share of its categories without a code of its own
     """
 
     n_rows: int
     metrics: dict[str, dict[str, Figure]]
     reliability: dict[str, list[Bin]] = {}
+    explicit: bool = True
     shared_categories: dict[str, float] = {}
 
 

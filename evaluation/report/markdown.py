@@ -21,11 +21,11 @@ def render_markdown(report: Report) -> str:
 
 def _section(section: Section) -> Iterator[str]:
     yield from ("", f"## {_plain(section.title)}")
-    for table in section.tables[:1]:
+    for table in section.first_tables:
         yield from _table(table)
     for text in section.text:
         yield from ("", _plain(text))
-    for table in section.tables[1:]:
+    for table in section.other_tables:
         yield from _table(table)
 
 

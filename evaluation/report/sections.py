@@ -16,6 +16,15 @@ from evaluation.report.document import (
     Worth,
 )
 from evaluation.report.words import ABSENT, bounds, figure, mean_and_spread, shared_categories
+from serving.shopper_reasons import WORDS
+
+_POINTWISE = (
+    "auc: how often a row with yes has a higher score than one with no, of all users together; "
+    "gauc: the same within each user, weighted by rows. ndcg@10, recall@10 and mrr (mean of 1 / "
+    "place of the first yes) are of each user's own rows in the order of the scores. log loss and "
+    "ece (expected calibration error: how far probabilities are from what came true) are better "
+    "when low."
+)
 
 
 def build_sections(report: Report) -> list[Section]:
@@ -53,7 +62,10 @@ def _headline(found: NextPositive, title: str) -> Section:
         f"before {touched}. Models are fitted to the {found.n_fitted:,} events before the part. "
         "In brackets: 95 % intervals, users drawn with replacement. Distinct items are in the "
         "first ten of any choice, and of 60 users; novelty is the surprise of an item in the first "
-        "ten."
+        "ten.",
+        "NDCG@10 is 1 where the chosen item stands first, less further down and 0 beyond the tenth "
+        "place; HR@10 the share of choices in the first ten; MRR the mean of 1 / place; recall@200 "
+        "the share among the first 200 candidates.",
     ]
     if found.ratio is not None:
         text.append(
@@ -99,13 +111,16 @@ def _bar(each: Contender) -> Bar:
 def _sources(found: NextPositive, title: str) -> Section:
     depths = sorted({depth for recall in found.sources.values() for depth in recall})
     rows = tuple(
-        (name, *(figure(recall.get(depth)) for depth in depths))
+        (name, WORDS.get(name, ""), *(figure(recall.get(depth)) for depth in depths))
         for name, recall in found.sources.items()
     )
-    table = Table("", ("source", *(f"first {depth:,}" for depth in depths)), rows)
-    return Section(
-        title, ("Share of choices that are among the first items of a source.",), (table,)
+    table = Table("", ("source", "its items", *(f"first {depth:,}" for depth in depths)), rows)
+    text = (
+        "Share of choices that are among the first items of a source; an item among equals counts "
+        "by the share of their orders in which it is. A source that says nothing in this data set "
+        "is left out, such as dislikes where nobody dislikes."
     )
+    return Section(title, (text,), (table,))
 
 
 def _slices(found: NextPositive, title: str) -> Section:
@@ -128,18 +143,24 @@ def liked_or_not(found: Pointwise) -> Section:
         (model, *(figure(metrics.get(name), 4) for name in names))
         for model, metrics in found.metrics.items()
     )
+    asked = "does the user like an item that they met?"
+    if not found.explicit:
+        asked = "did the user choose the item, or was it drawn from those that they did not?"
     text = (
-        f"{found.n_rows:,} labelled rows of the last part: does the user like an item that they "
-        "met? A calibrated model lies on the diagonal.",
+        f"{found.n_rows:,} labelled rows of the last part: {asked} A calibrated model lies on the "
+        "diagonal.",
+        _POINTWISE,
         *shared_categories(found.shared_categories),
     )
     series = tuple(
         Series(model, tuple((each.predicted, each.observed) for each in bins))
         for model, bins in found.reliability.items()
     )
-    chart = LineChart("Reliability", "probability said", "share liked", series, diagonal=True)
+    came = "share liked" if found.explicit else "share chosen"
+    chart = LineChart("Reliability", "probability said", came, series, diagonal=True)
     table = Table("", ("model", *(name.replace("_", " ") for name in names)), rows, frozenset({0}))
-    return Section("Liked or not", text, (table,), (chart,) if series else ())
+    title = "Liked or not" if found.explicit else "Chosen or drawn"
+    return Section(title, text, (table,), (chart,) if series else ())
 
 
 def _cold_items(found: ColdItems) -> Section:

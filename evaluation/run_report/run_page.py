@@ -16,6 +16,8 @@ from serving.answers import Recommendations
 from training.audit.leakage import LeakageReport
 from transformations.prepared_sources import SourcesReport
 
+_AUDITED = ("the ranker", "the next choice")
+
 
 @dataclass(frozen=True)
 class RunFindings:
@@ -63,14 +65,21 @@ def _sections(workspace: Workspace, found: RunFindings) -> Iterator[Section]:
 
 def _audits(audits: Sequence[LeakageReport]) -> Section:
     text = (
-        "Features of the training set, recomputed by a slow path of its own: rows of the future, "
-        "of the label's own instant, expired ones, other values.",
+        "Features recomputed by a slow path of its own: rows of the future, of the label's own "
+        "instant, expired ones, other values. What the ranker learns from is checked in a sample "
+        "of its rows; what the next choice is learnt from is not kept, so that it is read for some "
+        "labels, and each of these rows is checked.",
     )
     rows = [
-        (f"{audit.n_rows_checked:,} of {audit.n_rows:,}", str(audit.n_features), _found(audit))
-        for audit in audits
+        (
+            name,
+            f"{audit.n_rows_checked:,} of {audit.n_rows:,}",
+            str(audit.n_features),
+            _found(audit),
+        )
+        for name, audit in zip(_AUDITED, audits, strict=True)
     ]
-    table = Table("", ("rows checked", "features", "findings"), tuple(rows))
+    table = Table("", ("features of", "rows checked", "features", "findings"), tuple(rows))
     return Section("Leakage audit", text, (table,))
 
 

@@ -29,7 +29,10 @@ def show_answers(workspace: Workspace, answers: Sequence[Recommendations]) -> It
     yield Section("How far answers reach", (text,))
     last = answers[-_USERS:]
     tables = [_answer(answer, _history(workspace, answer.user_id, titles)) for answer in last]
-    text = f"The first {_ITEMS} items of the last {len(last)} users who were asked for."
+    text = (
+        f"The first {_ITEMS} items of the last {len(last)} users who were asked for, a table each. "
+        "The score is the chance that the user chooses the item next, if one of those ranked."
+    )
     yield Section("Some answers", (text,), tuple(tables))
 
 

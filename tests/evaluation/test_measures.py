@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation import measures
-from evaluation.protocol import Ranked, next_positives
+from evaluation.protocol import Ranked, Tied, next_positives
 from evaluation.slices import slices
 from tests.evaluation.logs import make_events, random_events
 from tests.oracles import next_positive as oracle
@@ -33,7 +33,19 @@ def test_the_oracle_notices_a_wrong_discount() -> None:
 @given(RANKS, st.integers(1, 12))
 def test_recall_counts_places_up_to_k(places: list[int], k: int) -> None:
     expected = sum(1 for place in places if place and place <= k) / len(places)
-    assert measures.recall_at(np.array(places), [k]) == {k: pytest.approx(expected)}
+    alone = Tied(np.array(places), np.array(places))
+    assert measures.recall_at(alone, [k]) == {k: pytest.approx(expected)}
+
+
+@given(st.lists(st.tuples(st.integers(1, 8), st.integers(1, 6)), min_size=1), st.integers(1, 12))
+def test_recall_of_equals_is_the_mean_over_their_places(
+    ties: list[tuple[int, int]], k: int
+) -> None:
+    orders = [[first + at <= k for at in range(n)] for first, n in ties]
+    expected = np.mean([np.mean(order) for order in orders])
+    first = np.array([each for each, _ in ties])
+    last = first + [n - 1 for _, n in ties]
+    assert measures.recall_at(Tied(first, last), [k]) == {k: pytest.approx(expected)}
 
 
 def test_the_interval_is_of_users_and_not_of_queries() -> None:

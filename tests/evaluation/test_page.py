@@ -2,9 +2,10 @@
 
 import pytest
 
+from evaluation.report.blocks import Section, Table
 from evaluation.report.document import Report
 from evaluation.report.markdown import render_markdown
-from evaluation.report.page import render_page
+from evaluation.report.page import render_page, render_sections
 from evaluation.report.sections import build_sections
 from tests.evaluation.page_parser import Page
 from tests.evaluation.reports import NASTY, make_report
@@ -51,6 +52,23 @@ def test_the_best_comes_first_and_ours_is_marked(page: Page) -> None:
     assert page.texts[at : at + 2] == ["ours, as served", ".135 (.123 to .147)"]
     assert page.texts.index("EASE") < page.texts.index("iALS") < page.texts.index("popularity")
     assert any("1.38 (1.27 to 1.49) times" in text for text in page.texts)
+
+
+def test_words_stand_left_and_figures_right(page: Page) -> None:
+    cells = [found.get("class") for tag, found in page.elements if tag == "td"]
+    assert {None, "text"} == {*cells}
+    table = Table(
+        "", ("place", "item", "score"), (("1", "Alien", ".314 (.2 to .4)"), ("2", "1984", "-"))
+    )
+    assert table.texts == {1}
+
+
+def test_one_table_stands_before_its_text_and_several_after_it() -> None:
+    tables = tuple(Table(f"Table {at}", ("a", "b"), (("x", "1"),)) for at in range(2))
+    for n, order in ((1, ["1", "Of all."]), (2, ["Of all.", "1", "1"])):
+        section = Section("Heading", ("Of all.",), tables[:n])
+        page = Page(render_sections(title="", heading="", facts="", sections=[section]))
+        assert [text for text in page.texts if text in ("1", "Of all.")] == order
 
 
 def test_sections_without_data_are_absent() -> None:
@@ -104,5 +122,5 @@ def test_markdown_has_the_same_tables_and_no_markup_from_data() -> None:
     assert len(rows) == expected
     assert all("<" not in line.replace("\\<", "") for line in lines)
     nasty = next(line for line in rows if "evil" in line)
-    assert nasty.replace("\\|", "").count("|") == 4  # a name and two figures
+    assert nasty.replace("\\|", "").count("|") == 5  # a name, what is said of it, two figures
     assert "| **ours, as served** | **.135 (.123 to .147)** |" in "\n".join(rows)

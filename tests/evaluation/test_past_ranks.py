@@ -65,8 +65,17 @@ def test_the_past_by_the_store_is_the_past_in_memory(
     assert served.n_ranked.tolist() == made.n_ranked.tolist()
     assert np.abs(served.candidate - made.candidate).mean() < 1
     assert {*served.sources} == {*signal_names(model.config.repeats)}
-    best = np.stack([*served.sources.values()]).min(axis=0)
+    best = np.stack([each.first for each in served.sources.values()]).min(axis=0)
     assert (best >= 1).all()
+
+
+def test_a_source_that_says_nothing_is_left_out(shop: Project) -> None:
+    store = open_store(shop.workspace)
+    events = StoredLog(shop.workspace, store).events
+    recommender = PastRecommender(shop.workspace, store, before_test(shop.workspace))
+    found = PastRanks(recommender)(next_positives(events, limit=5))
+    assert {"together", "popular", "sequence"} <= {*found.sources}
+    assert {*found.sources}.isdisjoint({"disliked", "liked_rate"}), "every event is a purchase"
 
 
 def test_answers_come_back_in_the_order_of_the_queries(
