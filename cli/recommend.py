@@ -134,6 +134,8 @@ def recommend_to(
         running_store(workspace) as store,
         open_recommender(workspace, store) as recommender,
     ):
+        if options.get("query"):
+            recommender.warm_up()  # or the first answer would seem to take as long as loading
         return [recommender.recommend(user, n, **options) for user in users]
 
 

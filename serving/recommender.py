@@ -44,6 +44,7 @@ from transformations.embedder import Embedder
 # More threads that compute at once only take the interpreter lock from each other in the middle
 # of their work: with eight callers each then waits half as long again.
 _RANKED_AT_ONCE = 2
+_WARM_UP = "feast-fusion:warm-up"  # a user whom nobody has
 DEFAULT = RankerConfig()
 NO_LIVE_EVENTS = LiveUsers()
 
@@ -110,6 +111,10 @@ class Recommender:
             has lost part of the sample.
         """
         self._known.check(self._watch.current, self._clock())
+
+    def warm_up(self) -> None:
+        """Answer once, so that no answer to a user waits until the encoder is loaded."""
+        self.recommend(_WARM_UP, query="warm up")
 
     def recommend(
         self,

@@ -18,7 +18,6 @@ from transformations.embedder import Embedder
 
 _log = logging.getLogger(__name__)
 
-_WARM_UP = "feast-fusion:warm-up"
 # How much less often a version is tried that could not be loaded: loading takes from answers.
 _PATIENCE = 5
 
@@ -177,7 +176,7 @@ class ServedModels(AbstractContextManager["ServedModels"]):
             for name in promoted.names - models.keys():
                 stacks[name] = failed.enter_context(ExitStack())
                 opened[name] = stacks[name].enter_context(self._open(name))
-                opened[name].recommender.recommend(_WARM_UP, query="warm up")  # loads the encoder
+                opened[name].recommender.warm_up()
             failed.pop_all()
         kept = promoted.names & models.keys()
         return _Answering(

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.http.docs_page import FILES, PAGE, SCHEMA
-from serving.http.json_lines import describe_error
+from serving.http.json_lines import REQUESTS, describe_error
 from serving.http.page_files import HOME, PAGE_FILES
 from serving.http.problems import busy_response, is_openai, problem_response
 from serving.http.request_ids import HEADER, name_request
@@ -32,7 +32,7 @@ _KINDS = {
     "/v1/embeddings": "embeddings",
 }
 _CLIENT_LEFT = 499
-_log = logging.getLogger("serving.http.requests")
+_log = logging.getLogger(REQUESTS)
 
 
 class RequestGate:
@@ -126,7 +126,7 @@ class RequestGate:
             await problem_response(500, detail)(scope, receive, answer)
 
     def _record(self, scope: Scope, answer: "_Answer", seconds: float, span: Any) -> None:
-        route = getattr(scope.get("route"), "path", "(none)")
+        route = _route(scope)
         method = scope["method"] if route != "(none)" else "-"
         self._metrics.add_request(route, answer.status, seconds)
         describe_answer(span, method, route, answer.status)
@@ -211,6 +211,13 @@ class _BoundedBody:
 def _too_large(got: str, settings: ServiceSettings) -> str:
     limit = settings.max_body_bytes
     return f"The body: got {got} bytes, expected at most {limit:,}. Send it in parts."
+
+
+def _route(scope: Scope) -> str:
+    """What a request was answered by, without what it asked for."""
+    if scope["path"].startswith(PAGE_FILES):
+        return f"{PAGE_FILES}{{file}}"  # files are mounted, so that no route has them
+    return getattr(scope.get("route"), "path", "(none)")
 
 
 def _kind(path: str) -> str:

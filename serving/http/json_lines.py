@@ -10,6 +10,7 @@ from typing import Any
 
 from serving.http.request_ids import request_id
 
+REQUESTS = "serving.http.requests"  # whose lines are no warnings
 _FRAMES = 8  # of an error, the innermost
 _log = logging.getLogger(__name__)
 
@@ -45,21 +46,27 @@ def describe_error(error: BaseException) -> dict[str, Any]:
 
 
 def log_json_lines() -> None:
-    """All that this process logs, warns of and fails with goes to standard error as JSON.
+    """What this process warns of and fails with, and its requests, go to standard error as JSON.
 
     Called again it takes over what libraries have set up meanwhile for their own loggers.
     """
     lines = logging.StreamHandler()
     lines.setFormatter(JsonLines())
+    lines.addFilter(_is_wanted)
     logging.basicConfig(level=logging.WARNING, handlers=[lines], force=True)
     for logger in logging.root.manager.loggerDict.values():
         if isinstance(logger, logging.Logger) and logger.handlers:
             logger.handlers, logger.propagate = [], True
-    logging.getLogger("serving.http.requests").setLevel(logging.INFO)
+    logging.getLogger(REQUESTS).setLevel(logging.INFO)
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a record that cannot be written would be shown in words
     threading.excepthook = _of_thread
     sys.unraisablehook = _of_destructor
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """A library may set a level of its own: what is only for its developers is left out."""
+    return record.levelno >= logging.WARNING or record.name == REQUESTS
 
 
 def _of_thread(ended: threading.ExceptHookArgs) -> None:

@@ -309,7 +309,9 @@ def test_requests_are_logged_without_what_they_say(running: ServiceProcess) -> N
     running.service.get(f"/recommend/{private[0]}")
     running.service.post("/rank", {"user_id": private[0], "item_ids": [private[1]], "n": QUERY})
     running.service.get("/no%20such%20route?q=private-film")
-    wait_until(lambda: any(line.get("route") == "(none)" for line in running.lines()))
+    running.service.get("/page/private-film.js")
+    last = {"(none)", "/page/{file}"}
+    wait_until(lambda: last <= {line.get("route") for line in running.lines()})
     lines, log = running.lines(), running.log.read_text()
     assert not [text for text in private if text in log]
     answered = [line for line in lines if line["logger"] == "serving.http.requests"]
@@ -318,6 +320,7 @@ def test_requests_are_logged_without_what_they_say(running: ServiceProcess) -> N
     of_each |= {"method", "route", "status", "request_id", "ms", "degraded"}
     assert all(of_each == line.keys() for line in answered)
     assert {"/rank", "/recommend", "(none)"} <= {line["route"] for line in answered}
+    assert ("GET", "/page/{file}") in {(line["method"], line["route"]) for line in answered}
 
 
 def test_a_request_is_a_part_of_its_callers_trace(service: Service, collector: Collector) -> None:

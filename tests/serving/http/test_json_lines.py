@@ -19,6 +19,10 @@ library = logging.getLogger("a.library")
 library.addHandler(logging.StreamHandler())
 library.propagate = False
 log_json_lines()
+loud = logging.getLogger("loud.library")
+loud.setLevel(logging.DEBUG)
+loud.debug("Building index from IDs")
+loud.info("of its developers")
 library.warning("a warning\\nin two lines")
 warnings.warn("a deprecation", UserWarning)
 
