@@ -17,6 +17,7 @@ from intake.event_types import (
     has_negative,
 )
 from intake.model_settings import NextItemConfig, RankerConfig, Section
+from intake.near_name import did_you_mean
 from intake.split_settings import SplitConfig
 from intake.tables.section import Columns, TableSection
 from intake.variety_settings import PLAIN, Variety
@@ -198,7 +199,7 @@ class Dataset(Section):
             if name not in known:
                 raise ValueError(
                     f"[variety] names {name!r}, expected a categorical column of items: "
-                    f"{', '.join(known) or 'there is none'}"
+                    f"{', '.join(known) or 'there is none'}.{did_you_mean(name, known)}"
                 )
         return self
 

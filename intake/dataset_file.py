@@ -10,7 +10,10 @@ from pydantic_core import ErrorDetails
 
 from feast_fusion.errors import SchemaError, schema_error
 from intake.dataset import Dataset
-from intake.section_tree import section_at
+from intake.model_settings import Section
+from intake.near_name import near_name
+from intake.section_tree import section_at, sections
+from intake.toml_syntax import not_toml
 
 
 def load_dataset(path: str | Path) -> Dataset:
@@ -29,17 +32,25 @@ def load_dataset(path: str | Path) -> Dataset:
             expected="a dataset.toml",
             remedy="Name one with --dataset or FUSION_DATASET; examples/movielens shows one.",
         )
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise schema_error(
-            f"{path}", got=f"{error}", expected="valid TOML", remedy="Correct the file."
-        ) from error
+    raw = _read_toml(path)
     _resolve_paths(raw, path.parent)
     try:
         return Dataset(**{**raw, "path": path})
     except ValidationError as error:
         raise SchemaError(f"{path}: {explain(error)}") from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise schema_error(
+            f"{path}", got=f"{error}", expected="UTF-8", remedy="Save the file as UTF-8."
+        ) from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise not_toml(str(path), text, error) from error
 
 
 def explain(error: ValidationError) -> str:
@@ -78,17 +89,26 @@ def _explain(detail: ErrorDetails) -> str:
     A `loc` of ("interactions", "types", "view", "decya") is the key decya of
     [interactions.types.view].
     """
-    *sections, key = [str(part) for part in detail["loc"]] or [""]
-    where = f"[{'.'.join(sections)}] {key}" if sections else key
+    *path, key = [str(part) for part in detail["loc"]] or [""]
+    where = f"[{'.'.join(path)}] {key}" if path else key
     if detail["type"] == "extra_forbidden":
-        known = ", ".join(_known_keys(sections))
-        return f"unknown key {where}; expected one of {known}. Remove or rename it"
+        return f"unknown key {where}; {_about_unknown(key, path)}"
     if detail["type"] == "missing":
         return f"missing key {where}; add it (docs/dataset_keys.md has every key)"
     return f"{where}: got {detail['input']!r}; {detail['msg']}"
 
 
-def _known_keys(sections: list[str]) -> list[str]:
-    if not sections:
-        return sorted(Dataset.model_fields.keys() - {"path"})
-    return sorted(section_at(sections).model_fields)
+def _about_unknown(key: str, path: list[str]) -> str:
+    """What was meant by a key that its section cannot have."""
+    known = _keys_of(section_at(path))
+    elsewhere = [f"[{'.'.join(place)}]" for place, model in sections() if key in _keys_of(model)]
+    if elsewhere:
+        return f"it is a key of {', '.join(elsewhere)}. Move it there, or remove it"
+    if near := near_name(key, known):
+        return f"did you mean {near}? (docs/dataset_keys.md has every key)"
+    return f"expected one of {', '.join(known)}. Remove or rename it"
+
+
+def _keys_of(model: type[Section]) -> list[str]:
+    own = {"path"} if model is Dataset else set()  # which is where the file lies
+    return sorted(model.model_fields.keys() - own)

@@ -8,6 +8,8 @@ import pyarrow.compute as pc
 
 from intake.dataset import Dataset
 from intake.event import EVENTS
+from intake.name_hints import hint_of
+from intake.near_name import did_you_mean
 from intake.screening import Screening
 
 _SHOWN = 5
@@ -29,6 +31,12 @@ def notes_on_unused(
         notes += _columns(users, read, "name them in [users] as numeric or categorical")
     read = {*EVENTS.names} - {"received", "context"} | _named_by(dataset.interactions.condition)
     read |= {*dataset.interactions.context.given}
+    if (name := _event_id(events, read)) is not None:
+        read |= {name}
+        notes.append(
+            f"Not used: {name!r} of {events.label}; each event has its own, as an event_id: "
+            f'`columns = {{event_id = "{name}"}}` in [interactions].'
+        )
     use = "name them in [interactions.context] or in positive of [interactions]"
     notes += _columns(events, read, use)
     return notes + _event_types(dataset, interactions)
@@ -41,6 +49,22 @@ def _columns(found: Screening, read: Iterable[str], use: str) -> list[str]:
     return [f"Not used: {_list(unused)} of {found.label}; {use}."]
 
 
+def _event_id(events: Screening, read: Iterable[str]) -> str | None:
+    """A column that is called like an id of events, and of which each usable row has its own."""
+    if "event_id" in events.table.column_names:
+        return None
+    unread: list[str] = sorted(set(events.table.column_names) - set(read), key=_clarity)
+    for name in (each for each in unread if hint_of(each, "event")):
+        column = events.table[name].filter(pa.array(events.is_usable))
+        if not column.null_count and len(pc.unique(column)) == len(column):
+            return name
+    return None
+
+
+def _clarity(name: str) -> tuple[int, str]:
+    return -hint_of(name, "event"), name
+
+
 def _event_types(dataset: Dataset, interactions: pa.Table) -> list[str]:
     """Types with a rule in `[interactions.types]` that no event has, and types without one."""
     present: list[str] = []
@@ -51,7 +75,8 @@ def _event_types(dataset: Dataset, interactions: pa.Table) -> list[str]:
     notes = []
     if absent:
         has = f"the events have {_list(present)}" if present else "the events have no event_type"
-        notes.append(f"Not used: [interactions.types] of {_list(absent)}; {has}.")
+        meant = did_you_mean(absent[0], present)
+        notes.append(f"Not used: [interactions.types] of {_list(absent)}; {has}.{meant}")
     if ruled and plain:
         notes.append(
             f"No rule of their own in [interactions.types]: {_list(plain)}; they have the defaults."

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from feast_fusion.errors import SchemaError, schema_error
-from intake.proposal.name_hints import hint_of, is_code
+from intake.name_hints import hint_of, is_code
 from intake.proposal.questions import Ask, Question
 from intake.proposal.seen_column import SeenColumn
 from intake.proposal.seen_table import SeenTable, belongs_to, is_of_one_row

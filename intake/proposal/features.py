@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from intake.proposal.name_hints import hint_of, is_code, is_counted
+from intake.name_hints import hint_of, is_code, is_counted
 from intake.proposal.seen_column import SeenColumn
 
 _MOST_CATEGORIES = 2_000

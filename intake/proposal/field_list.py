@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from intake.proposal.name_hints import hint_of
+from intake.name_hints import hint_of
 
 _PLAIN_MARKS = (" | ", "|", "; ", ";")  # hardly ever part of a name
 _COMMAS = (", ", ",")

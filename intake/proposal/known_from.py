@@ -5,8 +5,8 @@ from datetime import datetime
 
 import polars as pl
 
+from intake.name_hints import hint_of
 from intake.proposal.event_columns import EventColumns
-from intake.proposal.name_hints import hint_of
 from intake.proposal.questions import Ask, Question
 from intake.proposal.roles import Linked
 from intake.proposal.seen_column import SeenColumn

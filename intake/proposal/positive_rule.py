@@ -4,8 +4,8 @@ import re
 
 import polars as pl
 
+from intake.name_hints import hint_of
 from intake.proposal.event_columns import EventColumns
-from intake.proposal.name_hints import hint_of
 from intake.proposal.questions import Ask, Question
 from intake.proposal.seen_table import SeenTable
 

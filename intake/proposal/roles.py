@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from intake.name_hints import hint_of
 from intake.proposal.event_columns import EventColumns, find_event_columns, no_events
-from intake.proposal.name_hints import hint_of
 from intake.proposal.questions import Ask
 from intake.proposal.seen_column import share_of
 from intake.proposal.seen_table import SeenTable

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
 from feast_fusion.errors import schema_error
+from intake.near_name import did_you_mean
 from intake.tables.remote_files import copy_here
 
 SUFFIXES = (
@@ -84,7 +85,8 @@ def local_files(path: Path) -> list[DataFile]:
     if path.is_dir():
         return files_in(path) or _none(path, "a folder without a file of data")
     if not set(str(path)) & set(WILDCARDS):
-        return _none(path, "no such file")
+        beside = sorted(each.name for each in path.parent.glob("*"))
+        return _none(path, "no such file", did_you_mean(path.name, beside))
     found = []
     for each in sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor)))):
         found += local_files(each) if each.is_dir() else [_data_file(each, Path(each.anchor))]
@@ -106,16 +108,16 @@ def files_in(folder: Path) -> list[DataFile]:
     return _data_of(inside, folder)
 
 
-def _none(path: Path, got: str) -> list[DataFile]:
-    raise _nothing_at(path, got)
+def _none(path: Path, got: str, meant: str = "") -> list[DataFile]:
+    raise _nothing_at(path, got, meant)
 
 
-def _nothing_at(location: Path | str, got: str) -> Exception:
+def _nothing_at(location: Path | str, got: str, meant: str = "") -> Exception:
     return schema_error(
         f"{location}",
         got=got,
         expected="a file, a folder or a pattern of CSV, TSV, JSON, Parquet or feather files",
-        remedy="Correct its path in dataset.toml, or make the file.",
+        remedy=f"Correct its path in dataset.toml, or make the file.{meant}",
     )
 
 

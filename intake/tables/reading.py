@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from feast_fusion.errors import schema_error
+from intake.near_name import did_you_mean
 from intake.tables.columnar_file import read_columnar
 from intake.tables.data_files import DataFile, open_files
 from intake.tables.delimited_file import read_delimited
@@ -103,7 +104,8 @@ def rename_columns(table: pa.Table, section: TableSection, name: str) -> pa.Tabl
             f"{section.where}: missing columns {missing}",
             got=f"columns {present}",
             expected=f"also {missing}, which columns of [{name}] names",
-            remedy="Correct columns in dataset.toml: our name = the name in the file.",
+            remedy="Correct columns in dataset.toml: our name = the name in the file."
+            f"{did_you_mean(missing[0], present)}",
         )
     moved = set(section.columns.values())
     kept = [column for column in present if column not in moved]

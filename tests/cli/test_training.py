@@ -180,7 +180,7 @@ def test_a_run_records_what_it_was_made_of(films: Project) -> None:
 
 def test_an_unknown_setting_is_refused_in_one_line(films: Project) -> None:
     refused = films.here("train", "--set", "ranker.fusoin=gated", fails=True)
-    assert "unknown key [ranker] fusoin; expected one of average" in refused.stderr
+    assert "unknown key [ranker] fusoin; did you mean fusion?" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

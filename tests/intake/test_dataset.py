@@ -61,7 +61,19 @@ def test_the_example_is_valid() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("[items]", "[items]\ncolour = 1"), "unknown key [items] colour; expected one of"),
+        (("[items]", "[items]\ncolour = 1"), "unknown key [items] colour; expected one of avail"),
+        (
+            ("[items]", "[items]\ncatagorical = []"),
+            "[items] catagorical; did you mean categorical?",
+        ),
+        (
+            ("[items]", "[items]\nhistory = 9"),
+            "unknown key [items] history; it is a key of [interactions.types.<name>], [activity]",
+        ),
+        (
+            ("[interactions]", "[intractions]"),
+            "unknown key intractions; did you mean interactions?",
+        ),
         (('name = "shop"', 'name = "shop"\nversion = 2'), "unknown key version"),
         (('title = "title"', ""), "missing key [items] title"),
         (('title = "title"', 'title = "item_id"'), "item_id is the key and no feature; copy it"),
@@ -70,8 +82,7 @@ def test_the_example_is_valid() -> None:
         (("[interactions]", "[activity]\nhistory = 0\n[interactions]"), "[activity] history"),
         (
             ("[interactions]", "[interactions.types.view]\nweigth = 1\n[interactions]"),
-            "unknown key [interactions.types.view] weigth; expected one of decay, history, "
-            "interest_weight, objective, positive, weight",
+            "unknown key [interactions.types.view] weigth; did you mean weight?",
         ),
         (
             ("[interactions]", "[interactions.types.view]\ndecay = 1.0\n[interactions]"),
@@ -149,7 +160,7 @@ def test_the_example_is_valid() -> None:
         (("[interactions]", "[interest]\npositive_weight = inf\n[interactions]"), "got inf"),
         (
             ("[interactions]", "[candidates.sequence]\nwdth = 8\n[interactions]"),
-            "unknown key [candidates.sequence] wdth; expected one of batch_size, disliked",
+            "unknown key [candidates.sequence] wdth; did you mean width?",
         ),
         (
             ("[interactions]", "[ranker]\nfusion = 'sum'\n[interactions]"),
@@ -158,6 +169,13 @@ def test_the_example_is_valid() -> None:
         (
             ("[interactions]", "[variety]\nmax_per = {genre = 2}\n[interactions]"),
             "[variety] names 'genre', expected a categorical column of items: there is none",
+        ),
+        (
+            (
+                "[interactions]",
+                "categorical = ['genres']\n[variety]\nmax_per = {genre = 2}\n[interactions]",
+            ),
+            "expected a categorical column of items: genres. Did you mean 'genres'?",
         ),
         (("[items]", "[items"), "expected valid TOML"),
     ],
@@ -194,7 +212,7 @@ def test_settings_change_for_one_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("ranker.fusoin=gated", "unknown key [ranker] fusoin; expected one of average, batch_size"),
+        ("ranker.fusoin=gated", "unknown key [ranker] fusoin; did you mean fusion?"),
         ("ranker.epochs=0", "[ranker] epochs: got 0"),
         ("ranker.epochs=many", "[ranker] epochs: got 'many'"),
         ("ranker.epochs", "got ranker.epochs, expected ranker.KEY=VALUE"),

@@ -288,6 +288,29 @@ def test_what_is_there_and_not_read_is_named_in_a_line_each(files: Files) -> Non
     assert files.validate().report.notes == []
 
 
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        (["o1", "o2", "o3"], ["each event has its own, as an event_id: `columns = {event_id = "]),
+        ([7, 8, 9], ["each event has its own"]),
+        (["o1", "o1", "o2"], ["name them in [interactions.context]"]),
+        (["o1", "o2", None], ["name them in [interactions.context]"]),
+    ],
+)
+def test_an_id_of_events_that_is_not_read_is_named_as_one(
+    files: Files, ids: list[Any], said: list[str]
+) -> None:
+    files.interactions["order_id"] = ids
+    notes = files.validate().report.notes
+    assert [part in note for part, note in zip(said, notes, strict=True)] == [True]
+
+
+def test_an_event_id_under_its_own_name_is_read(files: Files) -> None:
+    files.interactions["order_id"] = ["o1", "o2", "o3"]
+    files.toml = TOML + 'columns = {event_id = "order_id"}\n'
+    assert files.validate().report.notes == []
+
+
 def test_numbers_that_are_true_or_false_count_as_one_and_zero(files: Files) -> None:
     files.items["year"] = [True, False, None]
     assert files.validate().items["year"].to_pylist() == [1.0, 0.0, None]

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
+from intake.name_hints import hint_of
 from intake.proposal.features import Features, find_features
-from intake.proposal.name_hints import hint_of
 from intake.proposal.seen_column import see_column
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -162,7 +162,7 @@ def test_a_missing_column_is_named_by_the_key_in_the_message(files: Files) -> No
         ('time = {zone = "Mars"}', "no such time zone"),
         ('time = {unit = "s", format = "%Y"}', "it takes neither format nor zone"),
         ('time = {unit = "h"}', "[interactions.time] unit: got 'h'"),
-        ('time = {units = "h"}', "unknown key [interactions.time] units; expected one of format"),
+        ('time = {units = "h"}', "unknown key [interactions.time] units; did you mean unit?"),
         ('sep = ";"', "unknown key [interactions] sep; expected one of columns,"),
     ],
 )
