@@ -160,7 +160,7 @@ def _asked(events: Events, rows: Ints, limit: int | None, seed: int, repeats: bo
     """The rows that are queries."""
     rows = rows[events.positive[rows]]
     if not repeats:
-        rows = rows[_is_new(events, rows)]
+        rows = rows[events.is_new(rows)]
     if limit is not None and len(rows) > limit:
         rows = rows[np.sort(np.random.default_rng(seed).choice(len(rows), limit, replace=False))]
     return rows
@@ -240,12 +240,3 @@ def _ranked(queries: Queries, scores: Scores) -> tuple[Ints, Ints, Ints]:
     top[:, : best.shape[1]] = best
     top[np.arange(TOP)[None, :] >= n_ranked[:, None]] = -1
     return rank, n_ranked, top
-
-
-def _is_new(events: Events, rows: Ints) -> Flags:
-    """(q,) whether the user had no event with the item strictly before the row's instant."""
-    pairs = events.user * len(events.items) + events.item
-    order = np.argsort(pairs, kind="stable")
-    first = order[np.searchsorted(pairs[order], pairs[rows])]
-    found: Flags = events.time[first] == events.time[rows]
-    return found

@@ -22,6 +22,8 @@ N_CONTEXT = 6
 _NEVER = -1e9
 # What is unlike any request that was fitted must not decide alone.
 _MOST = 4.0
+# Of few slates an epoch is several passes: after fewer steps the weights are near where they began.
+_FEWEST_STEPS = 300
 
 
 class Chooser(nn.Module):
@@ -167,7 +169,8 @@ def fit_chooser(
     optimizer = torch.optim.AdamW(
         chooser.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
-    n_steps = config.epochs * -(-n // config.batch_size)
+    n_passes = -(-_FEWEST_STEPS // (config.epochs * -(-n // config.batch_size)))
+    n_steps = config.epochs * n_passes * -(-n // config.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=n_steps + 1, pct_start=0.1
     )
@@ -180,7 +183,8 @@ def fit_chooser(
     chooser.spread.copy_(torch.where(spread > 0, spread, 1.0))
     for epoch in range(config.epochs):
         total = torch.zeros(())
-        for rows in torch.split(torch.randperm(n, generator=order), config.batch_size):
+        passes = [torch.randperm(n, generator=order) for _ in range(n_passes)]
+        for rows in (part for each in passes for part in torch.split(each, config.batch_size)):
             logits = chooser(signals[rows].float(), context[rows])
             loss = slate_loss(logits, stands_for[rows], weight[rows])
             optimizer.zero_grad()
@@ -189,5 +193,5 @@ def fit_chooser(
             schedule.step()
             total += loss.detach() * len(rows)
         if report is not None:
-            report(epoch + 1, float(total) / n)
+            report(epoch + 1, float(total) / (n * n_passes))
     return chooser.eval()

@@ -127,9 +127,11 @@ class NextItemFitter:
         if not self._slates:
             raise schema_error(
                 "events",
-                got=f"no positive event among rows {cuts[0]:,} to {n_rows:,}",
+                got=f"no positive event among rows {cuts[0]:,} to {n_rows:,}"
+                + ("" if config.repeats else " with an item that was new to its user"),
                 expected="choices to learn from after the first part of the log",
-                remedy="Bring more events, or check [interactions] positive.",
+                remedy="Bring more events, or check [interactions] positive, or say "
+                "repeats = true in [candidates] if users choose the same items again.",
             )
         chooser = self._fit_chooser()
         known = np.flatnonzero(self._sequence.met.numpy() > 0)
@@ -191,6 +193,8 @@ class NextItemFitter:
         events, config = self._log.events, self._config.chooser
         liked = np.flatnonzero(events.positive[start:end]) + start
         liked = liked[events.starts_of_instants[liked] >= start]
+        if not self._config.repeats:  # what is never offered again says nothing of an offer
+            liked = liked[events.is_new(liked)]
         histories = self._log.histories(liked).newest(self._config.history)
         places = self._log.places(events.time[liked])
         texts, side = self._side.texts(rows), self._side.of(rows)

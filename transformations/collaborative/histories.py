@@ -203,6 +203,14 @@ class Events:
             allowed[query, self.item[self._rows(begin, end, offsets)]] = False
         return allowed
 
+    def is_new(self, rows: Ints) -> Flags:
+        """(q,) whether the user had no event with the item strictly before the row's instant."""
+        pairs = self.user * len(self.items) + self.item
+        order = np.argsort(pairs, kind="stable")
+        first = order[np.searchsorted(pairs[order], pairs[rows])]
+        found: Flags = self.time[first] == self.time[rows]
+        return found
+
     @cached_property
     def _by_user(self) -> Ints:
         return np.lexsort((np.arange(len(self)), self.user))

@@ -86,6 +86,16 @@ def test_it_learns_which_signal_decides() -> None:
     assert (logits.argmax(dim=1) == 0).float().mean() > 0.9
 
 
+def test_few_slates_are_read_until_something_is_learnt() -> None:
+    """They are one batch: an epoch is several passes."""
+    rng = np.random.default_rng(0)
+    chooser = fit_chooser(_slates(100, rng), ChooserConfig(epochs=2), seed=0)
+    fresh = _slates(200, rng)
+    with torch.inference_mode():
+        logits = chooser(torch.from_numpy(fresh.signals).float(), torch.from_numpy(fresh.context))
+    assert logits.softmax(dim=1)[:, 0].mean() > 0.8
+
+
 def test_one_slate_and_one_constant_request_are_enough_to_fit() -> None:
     slates = _slates(1, np.random.default_rng(0))
     chooser = fit_chooser(slates, CONFIG, seed=0)

@@ -23,6 +23,7 @@ CONFIG = NextItemConfig(
     chooser=ChooserConfig(epochs=2),
     phases=2,
 )
+NOTHING = Profile((), (), ())
 
 
 def fitter_of(
@@ -32,7 +33,7 @@ def fitter_of(
     log = random_log(120)
     events = replace(log, positive=np.arange(len(log)) < n_positive)
     rows = TrainingSet(pa.table({"item_id": events.items.ids}), {}, {})
-    memory = MemoryLog(events, rows, Profile((), (), ()), 10, 50)
+    memory = MemoryLog(events, rows, NOTHING, 10, 50)
     return NextItemFitter(memory, CONFIG, 0, checkpoints, report)
 
 
@@ -46,6 +47,21 @@ def test_a_log_without_a_late_positive_event_is_refused_with_the_remedy() -> Non
 def test_a_few_late_positive_events_are_enough() -> None:
     model = fitter_of(80).fit(120)
     assert len(model.items) > 0
+
+
+def test_a_choice_of_what_is_never_offered_again_teaches_nothing() -> None:
+    """After the warm-up everybody chooses again what they had."""
+    log = random_log(120)
+    again = np.concatenate([np.arange(48), np.resize(np.arange(48), 72)])
+    events = replace(log, user=log.user[again], item=log.item[again])
+    events = replace(events, positive=np.ones(120, bool))
+    memory = MemoryLog(
+        events, TrainingSet(pa.table({"item_id": events.items.ids}), {}, {}), NOTHING, 10, 50
+    )
+    with pytest.raises(SchemaError, match=r"new to its user.*repeats = true in \[candidates\]"):
+        NextItemFitter(memory, CONFIG, 0).fit(120)
+    with_repeats = CONFIG.model_copy(update={"repeats": True})
+    assert len(NextItemFitter(memory, with_repeats, 0).fit(120).items) > 0, "the remedy"
 
 
 class Stopped(Exception):
