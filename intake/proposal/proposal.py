@@ -17,6 +17,7 @@ from intake.proposal.proposed_section import (
     propose_time,
 )
 from intake.proposal.questions import Ask, Question
+from intake.proposal.repeats import propose_repeats
 from intake.proposal.roles import Roles, find_roles
 from intake.proposal.seen_table import SeenTable
 from intake.proposal.slates import with_rows_of_slates
@@ -53,6 +54,7 @@ def propose(
         sections["users"] = propose_entity("user", roles.users, roles, folder, now, ask)
     has_users = sections.get("users") is not None
     sections["interactions"] = _propose_interactions(roles, has_users, folder, ask)
+    sections["candidates"] = propose_repeats(log, events)
     return Proposal(name, {key: found for key, found in sections.items() if found is not None})
 
 

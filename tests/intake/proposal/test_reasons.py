@@ -117,3 +117,28 @@ def test_an_order_of_several_items_is_no_event_id(bar: Path) -> None:
     line = next(line for line in orders.splitlines() if line.startswith("60;"))
     (bar / "orders.csv").write_text(f"{orders}{line.replace(';W', ';W1')}\n")
     assert "event_id" not in proposed(bar).sections["interactions"].keys["columns"]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6])
+def test_repeats_are_proposed_where_they_are_many(share: float, tmp_path: Path) -> None:
+    """A bakery's sales: each guest takes new things, and as many old ones as `share` says."""
+    n = 300
+    old = int(share * n)
+    sales = [
+        {
+            "guest": f"G{at % 10}",
+            "bread": f"B{(at if at < n - old else at % 10) // 10}",
+            "sold": f"{START + timedelta(hours=at):%F %T}",
+        }
+        for at in range(n)
+    ]
+    breads = [{"bread": f"B{at}", "name": f"Loaf of grain {at}"} for at in range(30)]
+    write_csv(tmp_path / "sales.csv", sales)
+    write_csv(tmp_path / "breads.csv", breads)
+    section = proposed(tmp_path).sections.get("candidates")
+    if share < 0.3:
+        assert section is None
+    else:
+        assert section is not None and section.keys == {"repeats": True}
+        why = f"{share:.0%} of the events are of an item that the user had before."
+        assert section.reasons[""] == [why]
