@@ -8,6 +8,7 @@ from typing import Any
 import click
 import polars as pl
 
+from cli.rejected_lines import rejected_lines
 from cli.terminal import result, say, then
 from feast_fusion.errors import FeastFusionError, schema_error
 from intake.dataset import Dataset
@@ -77,10 +78,7 @@ def _show(dataset: Dataset, now: datetime) -> str | None:
             say(click.style(f"\nThe proposal does not hold yet: {error}", fg="yellow"))
             return str(error)
     say("\nThe first events as they are understood:", *_rows(dataset, data))
-    for file, reasons in data.report.rejects.items():
-        for reason, n in reasons.items():
-            example = data.report.examples[file].get(reason, "")
-            say(f"Rejected {n:,} rows of {file}: {reason}{', ' if example else ''}{example}.")
+    say(*rejected_lines(data.report.rejects, data.report.examples))
     say(*data.report.notes)
     return None
 

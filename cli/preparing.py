@@ -2,6 +2,7 @@
 
 from cli.feast_repository import declared_runner
 from cli.forgetting_place import complete_forgetting
+from cli.rejected_lines import rejected_lines
 from cli.terminal import progress_bar, say
 from intake.dataset import Retention
 from intake.workspace import Workspace
@@ -38,17 +39,11 @@ def _drop_what_is_old(workspace: Workspace) -> None:
 
 def _report_lines(workspace: Workspace, report: SourcesReport) -> list[str]:
     read = ", ".join(f"{n:,} {name}" for name, n in report.read.items())
+    rejected = rejected_lines(report.rejects, report.examples, workspace.sources / "rejects")
     if report.is_unchanged:
-        return [f"Unchanged: the sources of {read} are kept."]
+        return [f"Unchanged: the sources of {read} are kept.", *rejected]
     rows = ", ".join(f"{name} {n:,}" for name, n in report.rows.items())
-    lines = [f"Read {read} in {report.seconds:.1f} s.", f"Wrote {rows}."]
-    for file, reasons in report.rejects.items():
-        for reason, n in reasons.items():
-            example = report.examples[file].get(reason)
-            said = f"{reason}, {example}" if example else reason
-            lines.append(f"Rejected {n:,} rows of {file}: {said}.")
-    if any(report.rejects.values()):
-        lines.append(f"They are in {workspace.sources / 'rejects'}, each with its reason.")
+    lines = [f"Read {read} in {report.seconds:.1f} s.", f"Wrote {rows}.", *rejected]
     if report.users_without_profile:
         lines.append(f"{report.users_without_profile:,} users have events but no row in users.")
     return lines + report.notes

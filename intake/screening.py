@@ -19,6 +19,7 @@ from feast_fusion.parquet.seal import write_parquet
 from feast_fusion.times import TIMESTAMP, from_micros, to_micros
 from intake.id_column import not_an_id
 from intake.missing_columns import missing_columns
+from intake.rejected_rows import examples_of
 from intake.tables.source_table import RAGGED, UNREAD, SourceTable
 from intake.tables.text_types import texts_without_number
 from intake.time_readings import (
@@ -26,7 +27,6 @@ from intake.time_readings import (
     refuse_other_unit,
     remedy_unparsable,
     remedy_without_zone,
-    show_instant,
 )
 from intake.timestamps import NO_ZONE, UNPARSABLE, parse_times
 from intake.tombstones import Tombstones
@@ -47,7 +47,7 @@ class Screening:
     name : of the section, which also names the rejects file; "events" for the journal
     table : the rows as they were read
     columns : made columns, each (n,), by name
-    examples : per reason, a value of the first row that was rejected for it, and what was expected
+    examples : per reason, some values or rows that were rejected for it, and what was expected
     notes : what was found that rejects no row, a sentence each
     earliest_future : the earliest time after now that was met
     """
@@ -108,7 +108,7 @@ class Screening:
 
         Parameters
         ----------
-        column : whose value is the example of the reason
+        column : whose values are the examples of the reason; without one the rows are
         expected : what the value could have been, for people
         remedy : what to do where no row is left
         """
@@ -118,10 +118,8 @@ class Screening:
         self._reasons.append(reason)
         self._reason[rows] = len(self._reasons) - 1
         self._remedies[reason] = remedy
-        if column is not None:
-            example = _as_text(self.table[column][int(rows[0])])
-            shown = repr(example[:_EXAMPLE_CHARACTERS])
-            self.examples[reason] = f"such as {shown}" + (f", {expected}" if expected else "")
+        if reason != FORGOTTEN:
+            self.examples[reason] = examples_of(self.table, column, rows, expected)
 
     def reject_duplicates(self, identity: pl.DataFrame) -> None:
         """Of usable rows with equal `identity` (n rows), all but the first are duplicates."""
@@ -281,13 +279,6 @@ class Screening:
             expected="at least one usable row",
             remedy=" ".join(filter(None, remedies)),
         )
-
-
-def _as_text(value: pa.Scalar) -> str:
-    try:
-        return str(value.as_py())
-    except (ValueError, OverflowError):  # Python has no datetime of the year 55,000
-        return show_instant(value.cast(pa.int64()).as_py(), value.type.unit)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -13,7 +13,7 @@ import pytest
 from feast_fusion.errors import SchemaError
 from intake.dataset_file import load_dataset
 from intake.validation import validate_dataset
-from tests.intake.data_files import IMPLICIT, NOW, THEN, TOML, Files
+from tests.intake.data_files import IMPLICIT, NOW, THEN, TOML, Files, times
 
 SECONDS = 1_700_000_000
 MEANT = datetime.fromtimestamp(SECONDS, UTC)
@@ -157,7 +157,8 @@ def test_ids_that_lost_their_zeros_are_shown_on_both_sides(
 ) -> None:
     files.items["item_id"], files.interactions["item_id"] = known, given
     message, data = remedied(files)
-    assert f"such as '{given[0]}', where items have ids such as '{known[0]}'" in message
+    shown = ", ".join(repr(str(each)) for each in given)
+    assert f"such as {shown}, where items have ids such as '{known[0]}'" in message
     assert data.interactions["item_id"].to_pylist() == known
 
 
@@ -175,7 +176,8 @@ def test_a_value_beyond_the_range_leaves_and_the_rest_is_as_if_it_had_never_been
     data = files.validate()
     assert data.report.rejects["interactions"] == {"value out of range": 3}
     assert data.report.examples["interactions"] == {
-        "value out of range": "such as '1e+308', where [interactions] value_range has 0.5 to 5"
+        "value out of range": "such as '1e+308', '-1e+308', '0.4', where [interactions] "
+        "value_range has 0.5 to 5"
     }
     assert data.interactions.equals(whole.interactions)
 
@@ -347,6 +349,20 @@ def test_a_placeholder_that_names_no_column_is_refused_by_name(
     text(template)(files)
     with pytest.raises(SchemaError, match=message):
         files.validate()
+
+
+def test_up_to_three_different_values_or_rows_are_shown(files: Files) -> None:
+    n = 12
+    files.interactions |= {
+        "user_id": ["1"] * n,
+        "event_timestamp": times(*[THEN] * n),
+        "value": [4.0, 3.0, *[5.0] * (n - 2)],
+        "item_id": ["a", "a", "b", "x", "x", "y", "z", "w", "b", "b", "b", "b"],
+    }
+    assert files.validate().report.examples["interactions"] == {
+        "unknown item_id": "such as 'x', 'y', 'z', where items have ids such as 'a'",
+        "duplicate": "such as rows 8, 9, 10",
+    }
 
 
 def test_what_is_rejected_is_counted_with_an_example(files: Files) -> None:

@@ -155,7 +155,9 @@ def test_events_of_no_possible_time_or_value_are_set_aside_and_counted(films: Wo
         "event_timestamp out of range": 2,
         "value out of range": 2,
     }
-    assert report.examples["events"]["value out of range"].startswith("such as '1e+308', where")
+    assert report.examples["events"]["value out of range"].startswith(
+        "such as '1e+308', '-1e+308', where"
+    )
     assert report.rows["interactions"] == plain["interactions"] + 1
     for path in films.events.iterdir():
         path.unlink()
