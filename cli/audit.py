@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from cli.feast_repository import feast, feast_time, open_store, require_run
 from cli.preparing import prepare_sources
-from cli.redis import redis_of
+from cli.redis import redis_of, require_redis
 from cli.terminal import report_and_exit
 from cli.workspace_options import with_workspace
 from feast_fusion.feature_service import open_service
@@ -112,6 +112,7 @@ def skew(workspace: Workspace, limit: int, fold: bool, service: str) -> None:
 
 def fold_events(workspace: Workspace) -> datetime:
     """Bring live events into the offline stores; every event before the result is there."""
+    require_redis()
     began = datetime.now(UTC)
     oldest = pc.min(read_journal(workspace.events)["event_timestamp"]).as_py()
     if oldest is not None:

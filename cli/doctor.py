@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cli.feast_repository import open_store
-from cli.redis import redis_url
+from cli.redis import redis_url, require_redis
 from cli.terminal import result, say
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError
@@ -141,6 +141,7 @@ def _model(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _redis(workspace: Workspace) -> Iterator[Finding]:
+    require_redis()
     url = redis_url(workspace)
     if url is None:
         yield "warning", "not running; commands start it. To keep it: feast-fusion redis start."
@@ -171,6 +172,7 @@ def _rows(workspace: Workspace) -> Iterator[Finding]:
     from serving.online_features import OnlineFeatures
     from transformations.names import ITEMS, SERVICE, USER_STATS
 
+    require_redis()
     connection = running_redis(workspace)
     if connection is None:
         return

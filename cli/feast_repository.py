@@ -110,10 +110,13 @@ def open_store(workspace: Workspace, redis: str = NO_REDIS) -> "FeatureStore":
 
 
 @contextmanager
-def running_store(workspace: Workspace) -> Iterator["FeatureStore"]:
-    """Feast on this workspace and its Redis, which runs meanwhile; errors are of `open_store`."""
+def running_store(workspace: Workspace, *, must_answer: bool = True) -> Iterator["FeatureStore"]:
+    """Feast on this workspace and its Redis, which runs meanwhile.
+
+    `must_answer` is of `redis_of`; errors are its own and those of `open_store`.
+    """
     require_run(workspace)  # before a Redis makes a folder where nothing was run
-    with redis_of(workspace) as redis:
+    with redis_of(workspace, must_answer=must_answer) as redis:
         yield open_store(workspace, redis)
 
 

@@ -1,13 +1,14 @@
 """`feast-fusion forget` and `export`: what is kept of a person, erased or given out."""
 
+import sys
 from pathlib import Path
 
 import click
 
-from cli.forgetting_place import complete_forgetting, forgetting_place
+from cli.forgetting_place import complete_forgetting, complete_journals, forgetting_place
 from cli.terminal import result, say, then
 from cli.workspace_options import with_workspace
-from feast_fusion.errors import schema_error
+from feast_fusion.errors import FeatureNotFoundError, schema_error
 from intake.workspace import Workspace
 
 
@@ -19,6 +20,12 @@ from intake.workspace import Workspace
     help="A text file with an id in each line.",
 )
 @click.option("--resume", is_flag=True, help="Complete what was interrupted.")
+@click.option("--yes", is_flag=True, help="Do not ask at a terminal.")
+@click.option(
+    "--even-unknown",
+    is_flag=True,
+    help="Also users of whom nothing is kept: what comes of them later is refused.",
+)
 @click.option("--lift", is_flag=True, help="Let users who were forgotten come back.")
 @with_workspace
 def forget(
@@ -27,11 +34,14 @@ def forget(
     user_ids: tuple[str, ...],
     file: Path | None,
     resume: bool,
+    yes: bool,
+    even_unknown: bool,
     lift: bool,
 ) -> None:
     """Erase all that is kept of users: journal, sources, history, training sets, texts, Redis.
 
     It ends in an audit that searches every file and key; something left is an error that names it.
+    A user of whom nothing is kept is an error: the id may be mistyped. At a terminal it asks first.
     A receipt without the id says what was erased, and which models were trained on the person. A
     service may go on meanwhile. From now on events of these users are rejected, and their rows in
     the data set's own tables left out. A command that was killed is completed by the next run.
@@ -47,12 +57,7 @@ def forget(
     if lift:
         _lift(workspace, users)
         return
-    from forgetting.pending_requests import Requests  # seconds to import
-
-    requests = Requests(workspace.forgotten)
-    for user_id in users:
-        requests.ask(user_id)
-    receipts = complete_forgetting(workspace)
+    receipts = _forget(workspace, users, is_asked=not yes, even_unknown=even_unknown)
     result(receipts=receipts)
     if not receipts:
         say("Nothing was interrupted.")
@@ -78,6 +83,52 @@ def export(workspace: Workspace, user_id: str, out: Path) -> None:
     say(*(f"{file}: {n:,} rows" for file, n in rows.items()))
     say(f"{sum(rows.values()):,} rows in {len(rows)} files: {out}")
     result(folder=out, rows=rows)
+
+
+def _forget(
+    workspace: Workspace, users: list[str], *, is_asked: bool, even_unknown: bool
+) -> list[Path]:
+    """Where the receipts are; with no users, of those who were to be forgotten already."""
+    from forgetting.pending_requests import Requests  # seconds to import
+
+    requests = Requests(workspace.forgotten)
+    if users:
+        complete_journals(workspace)
+        n_rows = _count_rows(workspace, users)
+        if not even_unknown:
+            _refuse_unknown(workspace, [each for each in users if not n_rows[each]])
+        if is_asked and sys.stdin.isatty():
+            question = f"Erase {sum(n_rows.values()):,} rows of {', '.join(n_rows)}?"
+            click.confirm(question, abort=True, err=True)
+    for user_id in users:
+        requests.ask(user_id)
+    return complete_forgetting(workspace)
+
+
+def _count_rows(workspace: Workspace, users: list[str]) -> dict[str, int]:
+    from forgetting.places.list_of_places import count_kept
+
+    with forgetting_place(workspace) as place:
+        return {user_id: count_kept(place, user_id) for user_id in users}
+
+
+def _refuse_unknown(workspace: Workspace, users: list[str]) -> None:
+    """Refuse users of whom nothing is kept, but those who were forgotten before."""
+    from forgetting.near_ids import near_ids
+    from intake.tombstones import Tombstones
+
+    gone = Tombstones(workspace.forgotten)
+    unknown = [each for each in users if each not in gone]
+    if not unknown:
+        return
+    near = ", ".join(map(repr, near_ids(workspace, unknown[0])))
+    others = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
+    raise FeatureNotFoundError(
+        f"forget: nothing is kept of {unknown[0]!r}{others} in {workspace.root}; nothing was "
+        "erased. "
+        + (f"Known are {near}. " if near else "")
+        + "Correct the id, or add --even-unknown, which refuses what comes of the user later."
+    )
 
 
 def _lines(file: Path) -> list[str]:

@@ -31,7 +31,9 @@ class ForgettingChild:
         is_known = user_id in self._requests.tombstones
         if is_known and not self._requests.is_pending(digest):
             receipt = self._requests.receipt(digest)
-            return Removal(status="forgotten", person=digest, receipt=receipt)
+            n_rows = (receipt or {}).get("rows_kept")
+            found = None if n_rows is None else n_rows > 0
+            return Removal(status="forgotten", found=found, person=digest, receipt=receipt)
         self._requests.ask(user_id)
         with self._lock:
             if self._worker is None or not self._worker.is_alive():

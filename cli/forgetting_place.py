@@ -13,6 +13,7 @@ from redis import Redis
 from cli.feast_repository import running_store
 from cli.redis_process import SNAPSHOT, launch_redis
 from cli.terminal import say
+from feast_fusion.sealed_json import read_json
 from intake.event import EVENT_FORMAT
 from intake.journal_erasure import JournalErasure
 from intake.posted.posted_row import ROW_FORMAT
@@ -25,23 +26,43 @@ if TYPE_CHECKING:
 def complete_forgetting(workspace: Workspace) -> list[Path]:
     """Forget everybody who is to be forgotten; where the receipts are.
 
-    Journals in which lines were being made blank when power was lost are whole afterwards.
-
     Raises
     ------
     FeastFusionError
         As `complete_requests`.
     """
-    JournalErasure(workspace.events, EVENT_FORMAT).complete()
-    JournalErasure(workspace.posted, ROW_FORMAT).complete()
+    complete_journals(workspace)
     if not any((workspace.forgotten / "pending").glob("[!.]*")):
         return []
     from forgetting.erasure import complete_requests  # seconds to import
 
     with forgetting_place(workspace) as place:
         receipts = complete_requests(place)
-    say(*(f"Forgotten; the audit found nothing: {path}" for path in receipts))
+    say(*_told(receipts))
     return receipts
+
+
+def complete_journals(workspace: Workspace) -> None:
+    """Make journals whole in which lines were being made blank when power was lost."""
+    JournalErasure(workspace.events, EVENT_FORMAT).complete()
+    JournalErasure(workspace.posted, ROW_FORMAT).complete()
+
+
+def _told(receipts: list[Path]) -> Iterator[str]:
+    """What the receipts of one run say, for people."""
+    if not receipts:
+        return
+    read = [read_json(path) for path in receipts]
+    erased = [n for n in read[-1]["erased_of_this_run"].values() if n]
+    searched = read[-1]["audit"]
+    is_known = any(each["rows_kept"] for each in read)
+    rows = f"{sum(erased):,} rows in {len(erased)} places" if is_known else "nothing was kept"
+    yield (
+        f"Forgotten: {rows}. The audit searched {searched['files']:,} files and "
+        f"{searched['redis_keys']:,} keys of Redis, and found nothing left."
+    )
+    for path in receipts:
+        yield f"Receipt: {path}"
 
 
 @contextmanager

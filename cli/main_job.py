@@ -15,7 +15,7 @@ from cli.feast_repository import feast, feast_time, open_store
 from cli.preparing import prepare_sources
 from cli.ranker import promote_trained, trained_version
 from cli.recommend import answer_lines, recommend_to
-from cli.redis import redis_of
+from cli.redis import redis_of, require_redis
 from cli.run_summary import RunSummary, peak_rss_mb, rounded
 from cli.step import announce
 from cli.terminal import say
@@ -53,6 +53,7 @@ _AUDITED_ROWS = 300
 def run_all(workspace: Workspace) -> RunSummary:
     """Every step in order; the summary, which is written as the report is."""
     started = time.perf_counter()
+    require_redis()
     announce("1/7 Prepare")
     sources = prepare_sources(workspace)
     say(*set_damage_aside(workspace))

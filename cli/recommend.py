@@ -1,5 +1,8 @@
 """`feast-fusion recommend`: the answer for a user, now or as of an instant."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -11,6 +14,7 @@ import click
 from cli.context_option import read_context
 from cli.feast_repository import open_store, require_run, running_store, say_what_is_old
 from cli.recommend_all import recommend_to_all, require_one_kind
+from cli.redis import redis_trouble
 from cli.terminal import result, say
 from cli.variety_options import with_variety
 from cli.workspace_options import with_workspace
@@ -108,7 +112,8 @@ def recommend(
         past = open_past(workspace, as_of.replace(tzinfo=UTC))
         answer = past.recommend(user, n, **asked)
     else:
-        (answer,) = recommend_to(workspace, [user], n, **asked)
+        with _told_why_popular():
+            (answer,) = recommend_to(workspace, [user], n, **asked)
     result(**asdict(answer))
     say(*answer_lines(answer))
 
@@ -121,6 +126,21 @@ def open_past(workspace: Workspace, at: datetime) -> "AsOf":
     return open_as_of(workspace, open_store(workspace), partial(Embedder, workspace), at)
 
 
+@contextmanager
+def _told_why_popular() -> Iterator[None]:
+    """Where Redis does not answer, one line of ours in place of what each reader of it logs."""
+    trouble = redis_trouble()
+    if trouble is None:
+        yield
+        return
+    say(f"By popularity alone, since the Redis of REDIS_URL does not answer: {trouble}.")
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def recommend_to(
     workspace: Workspace, users: list[str], n: int, **options: Any
 ) -> list["Recommendations"]:
@@ -131,7 +151,7 @@ def recommend_to(
     from serving.assembly import open_recommender
 
     with (
-        running_store(workspace) as store,
+        running_store(workspace, must_answer=False) as store,
         open_recommender(workspace, store) as recommender,
     ):
         if options.get("query"):

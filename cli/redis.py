@@ -6,13 +6,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
+from redis import Redis
+from redis.exceptions import RedisError
 
 from cli.embedded_redis import embedded_redis, redis_status, start_redis, stop_redis
 from cli.redis_process import RunningRedis
 from cli.redis_url import connection_string
 from cli.terminal import result, say, then
 from cli.workspace_options import with_workspace
+from feast_fusion.errors import StoreUnavailableError
 from intake.workspace import Workspace
+
+_PATIENCE_S = 5.0
 
 
 @click.group()
@@ -69,14 +74,53 @@ def _said(workspace: Workspace, running: RunningRedis) -> str:
 
 
 @contextmanager
-def redis_of(workspace: Workspace) -> Iterator[str]:
-    """Feast's connection string of REDIS_URL, else of the embedded Redis, running meanwhile."""
+def redis_of(workspace: Workspace, *, must_answer: bool = True) -> Iterator[str]:
+    """Feast's connection string of REDIS_URL, else of the embedded Redis, running meanwhile.
+
+    must_answer : raise as `require_redis`; False is for answers, which popularity can give
+
+    Raises
+    ------
+    StoreUnavailableError
+        As `require_redis`; or the embedded Redis does not start.
+    """
     url = os.environ.get("REDIS_URL")
     if url:
+        if must_answer:
+            require_redis()
         yield connection_string(url)
         return
     with embedded_redis(workspace.redis) as running:
         yield running.connection
+
+
+def require_redis() -> None:
+    """Ask the Redis of REDIS_URL once, before anything is done that needs it.
+
+    Raises
+    ------
+    StoreUnavailableError
+        It does not answer, or refuses; the message names what was set.
+    """
+    if (trouble := redis_trouble()) is not None:
+        raise StoreUnavailableError(
+            f"REDIS_URL: got {trouble}, expected a Redis that answers. Start it, correct "
+            "REDIS_URL, or unset it: commands then start one of their own."
+        )
+
+
+def redis_trouble() -> str | None:
+    """Why the Redis of REDIS_URL does not answer; None where it does, or none is set."""
+    url = os.environ.get("REDIS_URL")
+    if not url:
+        return None
+    connection_string(url)  # says what is wrong with an address better than redis-py
+    try:
+        with Redis.from_url(url, socket_timeout=_PATIENCE_S) as client:
+            client.ping()
+    except (RedisError, OSError) as error:
+        return str(error).rstrip(".")
+    return None
 
 
 def running_redis(workspace: Workspace) -> str | None:

@@ -11,7 +11,7 @@ from cli.feast_repository import feast, feast_time, open_store
 from cli.materializing import BEGINNING, materialize_new_rows, remove_withdrawn
 from cli.preparing import prepare_sources
 from cli.ranker import promote_trained, trained_version
-from cli.redis import redis_of
+from cli.redis import redis_of, require_redis
 from cli.rehearse import rehearsal_lines, rehearsal_of
 from cli.terminal import counter, result, say, then
 from cli.workspace_options import with_workspace
@@ -53,6 +53,7 @@ def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float, ret
     hybrid        incremental now, full when the last one is --full-every-hours old: for a
                   schedule such as cron.
     """
+    require_redis()
     open_store(workspace)  # declarations and sources that differ are found before sources change
     if strategy == "hybrid":
         from serving.full_refresh import is_full_refresh_due  # seconds to import
@@ -70,7 +71,7 @@ def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float, ret
             materialize_new_rows(workspace, redis)
     _archive_journals(workspace)
     answers = _retrain(workspace) if retrain else None
-    then("Next: feast-fusion recommend USER; a running service has taken it up.")
+    then("Next: feast-fusion recommend USER; a running service takes it up.")
     result(strategy=strategy, retrained=retrain, model=answers)
 
 

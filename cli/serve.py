@@ -110,7 +110,7 @@ def _serve_alone(service: "Service", listener: socket.socket, ready: Callable[[]
         from serving.http.json_lines import log_json_lines
 
         log_json_lines()
-        with redis_of(service.workspace) as redis:
+        with redis_of(service.workspace, must_answer=False) as redis:
             complete_forgetting(service.workspace)
             run_service(service, redis, listener, stop, ready)
 
@@ -122,7 +122,7 @@ def _serve_together(
     from serving.http.json_lines import log_json_lines
 
     log_json_lines()
-    with redis_of(service.workspace) as redis:
+    with redis_of(service.workspace, must_answer=False) as redis:
         complete_forgetting(service.workspace)
         ServiceWorkers(service, redis, listener, n).run(ready)
 

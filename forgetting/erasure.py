@@ -11,7 +11,7 @@ from forgetting.audit.personal_audit import AuditReport, audit_person
 from forgetting.case import Case, Surroundings
 from forgetting.evidence import gather_evidence
 from forgetting.pending_requests import Request, Requests
-from forgetting.places.list_of_places import PLACES
+from forgetting.places.list_of_places import PLACES, count_kept
 from intake.workspace import Workspace
 from training.model_versions import ModelVersions
 
@@ -78,8 +78,9 @@ def _begin(case: Case, told: Told) -> None:
     told("evidence")
     for user_id, request in case.people.items():
         if request.evidence is None:
-            evidence = gather_evidence(case.workspace, user_id)
-            case.note(user_id, **dict(evidence))
+            evidence = dict(gather_evidence(case.workspace, user_id))
+            n_rows = count_kept(case.place, user_id)
+            case.note(user_id, **evidence | {"n_rows": n_rows})
     for user_id in case.people:
         case.requests.tombstones.add(user_id)
 
@@ -102,6 +103,7 @@ def _close(case: Case, user_id: str, counts: Counter[str], report: AuditReport) 
         "asked": request.asked,
         "completed": datetime.now(UTC),
         "people_of_this_run": len(case.people),
+        "rows_kept": case.evidence(user_id).n_rows,
         "erased_of_this_run": dict(counts),
         "audit": {
             "files": report.n_files,

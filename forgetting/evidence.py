@@ -32,6 +32,7 @@ class Evidence(BaseModel):
     vectors : by cache, the keys of texts that only this person has, as hexadecimal digits
     writings : keys of what a language model wrote of the person, likewise
     items : with which the person had events in the journal
+    n_rows : that all places had
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,6 +42,7 @@ class Evidence(BaseModel):
     vectors: dict[str, tuple[str, ...]] = {}
     writings: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
+    n_rows: int = 0
 
 
 def gather_evidence(workspace: Workspace, user_id: str) -> Evidence:

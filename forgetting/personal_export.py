@@ -9,7 +9,7 @@ from feast_fusion.errors import schema_error
 from feast_fusion.files import digest_file, replaced_folder
 from feast_fusion.sealed_json import write_json
 from forgetting.case import Surroundings
-from forgetting.places.list_of_places import PLACES
+from forgetting.places.list_of_places import kept_tables
 
 MANIFEST = "manifest.json"
 
@@ -34,12 +34,10 @@ def export_person(place: Surroundings, user_id: str, folder: Path) -> dict[str, 
     with replaced_folder(folder) as building:
         building.chmod(0o700)
         rows: dict[str, int] = {}
-        for each in PLACES:
-            for name, table in each.read(place, user_id):
-                if len(table):
-                    file = f"{each.name}/{name}.jsonl"
-                    _write(building / file, table)
-                    rows[file] = len(table)
+        for name, table in kept_tables(place, user_id):
+            file = f"{name}.jsonl"
+            _write(building / file, table)
+            rows[file] = len(table)
         digests = {file: digest_file(building / file) for file in rows}
         write_json(building / MANIFEST, {"user_id": user_id, "rows": rows, "sha256": digests})
     return rows

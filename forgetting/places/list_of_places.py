@@ -57,3 +57,22 @@ PLACES = (
     Place("served", served_answers.erase, served_answers.read),
     Place("online", online_keys.erase, online_keys.read),
 )
+
+
+def kept_tables(place: Surroundings, user_id: str) -> Tables:
+    """What all places have of a user: tables with rows, each by "place/table"."""
+    for each in PLACES:
+        for name, table in each.read(place, user_id):
+            if len(table):
+                yield f"{each.name}/{name}", table
+
+
+def count_kept(place: Surroundings, user_id: str) -> int:
+    """How many rows all places have of a user.
+
+    Raises
+    ------
+    FeastFusionError
+        A place cannot be reached or read.
+    """
+    return sum(len(table) for _, table in kept_tables(place, user_id))

@@ -44,7 +44,8 @@ def read(place: Surroundings, user_id: str) -> Iterator[tuple[str, pa.Table]]:
     for view in _views(store):
         names = [f"{view.name}:{feature.name}" for feature in view.features]
         row = store.get_online_features(features=names, entity_rows=[{_KEY: user_id}]).to_dict()
-        yield view.name, pa.table({name: pa.array(values) for name, values in row.items()})
+        if any(values != [None] for name, values in row.items() if name != _KEY):  # else no row
+            yield view.name, pa.table({name: pa.array(values) for name, values in row.items()})
     key = LiveKey("user", user_id)
     log = LiveLog(online_store_of(store).transport(store.config.online_store), store.project)
     _, reads = log.add({key: Addition([], 0)})  # adds nothing

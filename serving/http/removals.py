@@ -22,6 +22,9 @@ class Removal(BaseModel):
     """
 
     status: Literal["accepted", "forgotten"]
+    found: bool | None = Field(
+        default=None, description="Whether anything was kept of the user; null until it is known."
+    )
     person: str = Field(description="A keyed digest of the id, by which the receipt is named.")
     receipt: dict[str, Any] | None = Field(
         default=None, description="What was erased and searched, and which models stay."

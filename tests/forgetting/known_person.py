@@ -19,7 +19,7 @@ from cli.redis_url import connection_string
 from feast_fusion.redis_matrix import online_store_of
 from forgetting.audit.personal_audit import AuditReport, audit_person
 from forgetting.evidence import Evidence
-from forgetting.places.list_of_places import PLACES
+from forgetting.places.list_of_places import kept_tables
 from intake.event import EVENT_FORMAT, Event
 from intake.journal import Journal
 from intake.posted.posted_row import ROW_FORMAT, PostedRow
@@ -53,12 +53,7 @@ class Home:
     def rows(self, user_id: str) -> dict[str, int]:
         """What the places have of a user."""
         with forgetting_place(self.project.workspace) as place:
-            return {
-                f"{each.name}/{name}": len(table)
-                for each in PLACES
-                for name, table in each.read(place, user_id)
-                if len(table)
-            }
+            return {name: len(table) for name, table in kept_tables(place, user_id)}
 
 
 def event_of(user_id: str, number: int, days: float = 50.0) -> Event:

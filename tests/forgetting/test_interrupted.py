@@ -61,7 +61,7 @@ def test_each_next_run_goes_on_and_the_last_completes_it(films: Project, tmp_pat
         assert not list((workspace.forgotten / "receipts").glob("*"))
         with Journal(workspace.events, EVENT_FORMAT):  # a service can start meanwhile
             assert {event.user_id for event in read_events(workspace.events)} == {"u8"}
-    assert "the audit found nothing" in project.here("prepare").stdout
+    assert "found nothing left" in project.here("prepare").stdout
     assert len(list((workspace.forgotten / "receipts").glob("*"))) == 1
     sources, sinks = (
         workspace.sources.glob("user*.parquet"),
