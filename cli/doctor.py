@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from cli.feast_repository import open_store
 from cli.redis import redis_url, require_redis
+from cli.suggested import as_typed
 from cli.terminal import result, say
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError
@@ -38,7 +39,8 @@ def doctor(workspace: Workspace) -> None:
     """
     findings: list[dict[str, str]] = []
     for name, look in _CHECKS.items():
-        for verdict, what in _looked(look, workspace):
+        for verdict, said in _looked(look, workspace):
+            what = as_typed(said)
             if what in {each["what"] for each in findings}:
                 continue  # one cause, said once
             findings.append({"of": name, "verdict": verdict, "what": what})

@@ -21,6 +21,7 @@ import yaml
 
 import feature_repo
 from cli.redis import redis_of, running_redis
+from cli.suggested import as_typed
 from cli.terminal import say, shows_bars
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeastFusionError, StoreUnavailableError
@@ -142,7 +143,7 @@ def say_what_is_old(workspace: Workspace) -> None:
     """A line for the person where the tables are described otherwise than when they were read."""
     made = read_preparation(workspace)
     if made and (changed := changes_since(workspace.dataset, made.said, "old")):
-        say(f"Answers are of before: {changed}")
+        say(as_typed(f"Answers are of before: {changed}"))
 
 
 def applied_description(store: "FeatureStore") -> Said | None:

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from cli.embedded_redis import embedded_redis, redis_status, start_redis, stop_redis
 from cli.redis_process import RunningRedis
 from cli.redis_url import connection_string
+from cli.suggested import as_typed
 from cli.terminal import result, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import StoreUnavailableError
@@ -37,7 +38,10 @@ def start(workspace: Workspace) -> None:
     running = start_redis(workspace.redis)
     say(_said(workspace, running))
     result(**_facts(running))
-    then('Next: eval "$(feast-fusion env)", or feast-fusion recommend USER. Stop: redis stop.')
+    then(
+        'Next: eval "$(feast-fusion env)", or feast-fusion recommend USER. '
+        "Stop: feast-fusion redis stop."
+    )
 
 
 @redis.command()
@@ -56,7 +60,8 @@ def status(workspace: Workspace) -> None:
     running = redis_status(workspace.redis)
     result(**_facts(running))
     if running is None:
-        say(f"Redis of {workspace.dataset.name}: not running. Start: feast-fusion redis start.")
+        start_it = as_typed("Start: feast-fusion redis start.")
+        say(f"Redis of {workspace.dataset.name}: not running. {start_it}")
     else:
         say(_said(workspace, running))
 

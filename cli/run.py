@@ -38,7 +38,7 @@ def run(workspace: Workspace) -> None:
     from cli.main_job import run_all
 
     result(**asdict(run_all(workspace)), report=workspace.report)
-    then(f"Next: feast-fusion recommend USER{_dataset_option(workspace)}")
+    then("Next: feast-fusion recommend USER")
     say(f"Report: {workspace.report}")
 
 
@@ -54,7 +54,7 @@ def demo(workspace: Workspace) -> None:
         announce("MovieLens-100k")
         _prepare_example(workspace)
     result(**asdict(run_all(workspace)), report=workspace.report)
-    then("Next: feast-fusion recommend 100, or feast-fusion run --dataset with your own data.")
+    then("Next: feast-fusion recommend 100, or feast-fusion init FILES for your own data.")
     say(f"Report: {workspace.report}")
 
 
@@ -68,8 +68,3 @@ def _prepare_example(workspace: Workspace) -> None:
         raise FeastFusionError(
             f"{script}: got exit code {done.returncode}, expected 0. See its message above."
         )
-
-
-def _dataset_option(workspace: Workspace) -> str:
-    is_default = workspace.dataset.path == example_dataset(workspace.home)
-    return "" if is_default else f" --dataset {workspace.dataset.path}"

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from cli.suggested import as_typed
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -66,7 +68,7 @@ def say(*lines: str) -> None:
 def then(message: str) -> None:
     """The line that says what to do next."""
     if not is_quiet():
-        click.secho(message, fg="cyan", err=_is_given(_JSON))
+        click.secho(as_typed(message), fg="cyan", err=_is_given(_JSON))
 
 
 def result(**facts: Any) -> None:
@@ -77,8 +79,9 @@ def result(**facts: Any) -> None:
 
 def fail(error: Exception) -> NoReturn:
     """End with what an error says, in one line, and exit code 1."""
-    click.secho(f"Error: {error}", fg="red", err=True)
-    result(error=str(error))
+    told = as_typed(str(error))
+    click.secho(f"Error: {told}", fg="red", err=True)
+    result(error=told)
     sys.exit(1)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import click
 
 import feature_repo
+from cli.suggested import note_given
 from feast_fusion.files import private_folder
 from intake.preparation import require_same_data_set
 from intake.workspace import Workspace, open_workspace
@@ -57,6 +58,7 @@ def with_workspace(
         models: str | None,
         **options: Any,
     ) -> _R:
+        note_given(click.get_current_context(), "dataset", "home", "tables", "models")
         return command(find_workspace(dataset, home, tables, models), *args, **options)
 
     return opened

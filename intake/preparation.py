@@ -32,6 +32,7 @@ class Preparation(BaseModel):
 
     Attributes
     ----------
+    home : where
     dataset : the dataset.toml
     tables : SHA-256 of the content of each table, as `digest_table`
     said : what the dataset.toml said of them, as `describe_tables`
@@ -39,15 +40,20 @@ class Preparation(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    home: Path
     dataset: Path
     tables: dict[str, str | None]
     said: dict[str, dict[str, Any]]
 
 
-def describe_preparation(dataset: Dataset) -> Preparation:
+def describe_preparation(workspace: Workspace) -> Preparation:
     """What sources that are made now are prepared from; reads all tables."""
+    dataset = workspace.dataset
     return Preparation(
-        dataset=dataset.path, tables=_digest_tables(dataset), said=describe_tables(dataset)
+        home=workspace.home,
+        dataset=dataset.path,
+        tables=_digest_tables(dataset),
+        said=describe_tables(dataset),
     )
 
 
@@ -114,7 +120,7 @@ def require_same_data_set(workspace: Workspace) -> None:
     """Refuse a home whose sources another data set of the same name has.
 
     Another dataset.toml is the same data set where its tables have the same content, or where the
-    former one is gone: it has moved.
+    former one is gone: it has moved. So may have the home.
 
     Raises
     ------
@@ -124,7 +130,7 @@ def require_same_data_set(workspace: Workspace) -> None:
     made, dataset = read_preparation(workspace), workspace.dataset
     if made is None or made.dataset == dataset.path or not made.dataset.is_file():
         return
-    if made.tables == _digest_tables(dataset):
+    if made.home != workspace.home or made.tables == _digest_tables(dataset):
         return
     raise schema_error(
         f"{workspace.root}",

@@ -101,7 +101,7 @@ def write_sources(
         journal = read_content(workspace.events, EVENT_FORMAT)
         posted = read_content(workspace.posted, ROW_FORMAT)
         gone = Tombstones(workspace.forgotten).digests
-        made_from = describe_preparation(workspace.dataset)
+        made_from = describe_preparation(workspace)
         fingerprint = fingerprint_inputs(
             workspace.dataset, made_from.tables, journal.records, posted.records, gone
         )

@@ -98,9 +98,11 @@ def test_what_models_and_answers_alone_depend_on_is_not_told(
 
 
 def test_another_data_set_of_the_same_name_is_refused_and_a_moved_one_answers(
-    copied: Project, tmp_path: Path
+    films: Project, tmp_path: Path
 ) -> None:
-    original, home = copied.workspace.dataset.path, copied.workspace.home
+    project = copy_project(films, tmp_path / "home", tmp_path / "data")
+    project.here("prepare")
+    original, home = project.workspace.dataset.path, project.workspace.home
     moved = shutil.copytree(original.parent, tmp_path / "moved") / original.name
     assert "Top 10 for user u1" in open_project(moved, home).here("recommend", "u1").stdout
     shutil.copyfile(moved.with_name("users.parquet"), moved.with_name("items.parquet"))

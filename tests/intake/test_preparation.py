@@ -100,7 +100,7 @@ def test_a_password_is_not_noted(description: Path) -> None:
 def prepared(description: Path, home: Path) -> Workspace:
     """A home with the note that `prepare` leaves, and nothing else."""
     workspace = open_workspace(description, home)
-    note = describe_preparation(workspace.dataset).model_dump(mode="json")
+    note = describe_preparation(workspace).model_dump(mode="json")
     private_folder(workspace.sources)
     write_json(workspace.manifest, {"preparation": note})
     return workspace
@@ -129,5 +129,7 @@ def test_another_data_set_of_the_name_is_refused_and_a_moved_one_is_not(tmp_path
         require_same_data_set(other)
     assert str(one) in str(error.value) and str(copy) in str(error.value)
     require_same_data_set(open_workspace(copy, tmp_path / "another home"))
+    shutil.copytree(home, tmp_path / "copied")
+    require_same_data_set(open_workspace(copy, tmp_path / "copied"))
     one.unlink()  # it has moved, and lost a row
     require_same_data_set(other)
