@@ -159,8 +159,10 @@ def _redis(workspace: Workspace) -> Iterator[Finding]:
         yield "warning", f"{said}: rows may vanish. Set maxmemory-policy noeviction."
     elif limit and used > 0.9 * limit:
         yield "warning", f"{said}: nearly full. Raise maxmemory."
+    elif "REDIS_URL" not in os.environ:
+        yield "ok", f"{said}, started by us: this machine alone reaches it, with a password"
     elif int(version.split(".")[0]) < _OLD_REDIS:
-        yield "warning", f"{said}: a version with known holes. Put a newer redis-server on PATH."
+        yield "warning", f"{said}: a version with known holes. Run a newer one."
     else:
         yield "ok", said
 

@@ -73,6 +73,7 @@ def evaluate(
     if ranks_path is not None:
         with replaced_file(ranks_path) as building:
             write_parquet(building, ranks)
+        say(f"Written: {ranks_path}")
     then("Next: feast-fusion recommend USER.")
 
 
@@ -86,6 +87,7 @@ def _write(report: "Report", json: Path | None, html: Path | None, markdown: Pat
         if path is not None:
             with replaced_file(path) as building:
                 building.write_text(render(report), encoding="utf-8")
+    say(*(f"Written: {path}" for path in (json, html, markdown) if path is not None))
 
 
 def report_lines(report: "Report") -> Iterator[str]:

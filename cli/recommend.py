@@ -46,7 +46,9 @@ class _CommandOnUser(click.Command):
 
 @click.command(cls=_CommandOnUser)
 @click.argument("user", required=False)
-@click.option("-n", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many.")
+@click.option(
+    "-n", "--n", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many."
+)
 @click.option("--query", metavar="TEXT", help="What the user asks for, in words.")
 @click.option(
     "--filter",

@@ -65,8 +65,10 @@ def require_one_kind(
     user: str | None, folder: Path | None, everybody: bool, **others: bool
 ) -> None:
     """Refuse options of the answer to one user together with `--all`, and neither of the two."""
-    if everybody == (user is not None):
-        raise click.UsageError("got USER and --all or neither, expected one of the two.")
+    if user is None and not everybody:
+        raise click.UsageError("got no USER, expected an id, or --all with --out FOLDER.")
+    if user is not None and everybody:
+        raise click.UsageError(f"got the user {user!r} and --all, expected one of the two.")
     if everybody != (folder is not None):
         raise click.UsageError("--all and --out FOLDER need each other: give both or neither.")
     unfit = [f"--{name.replace('_', '-')}" for name, given in others.items() if given]

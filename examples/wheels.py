@@ -27,7 +27,8 @@ SHA256 = {
 def fetch_wheel(requirement: str, cache: Path) -> Path:
     """The wheel of `requirement` ("name==version") in `cache`, downloaded by pip if not there."""
     name = requirement.replace("-", "_").replace("==", "-")
-    cache.mkdir(parents=True, exist_ok=True)
+    for folder in (cache.parent, cache):  # a home is its owner's only
+        folder.mkdir(0o700, parents=True, exist_ok=True)
     with FileLock(cache / f"{name}.lock"):
         for wheel in sorted(cache.glob(f"{name}-*.whl")):
             return wheel

@@ -13,9 +13,13 @@ from filelock import FileLock
 
 
 def private_folder(folder: Path) -> Path:
-    """The folder, created where it is absent; one that is created is its owner's only to enter."""
+    """The folder, created where it is absent; one that is created is its owner's only to enter.
+
+    So are the folders above it that are created.
+    """
     if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
         folder.chmod(0o700)
     return folder
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from feast_fusion.errors import SchemaError, schema_error
 from feast_fusion.sealed_json import read_json
@@ -60,10 +60,9 @@ def describe_preparation(workspace: Workspace) -> Preparation:
 def read_preparation(workspace: Workspace) -> Preparation | None:
     """What the sources were prepared from; None where there are none, or nothing is known of it."""
     try:
-        noted = read_json(workspace.manifest).get("preparation")
-    except SchemaError:  # none, or a damaged one, which `run` makes anew
-        return None
-    return None if noted is None else Preparation.model_validate(noted)
+        return Preparation(**read_json(workspace.manifest)["preparation"])
+    except (SchemaError, KeyError, ValidationError):
+        return None  # none, a damaged one, or one of another version: `run` makes it anew
 
 
 def describe_tables(dataset: Dataset) -> dict[str, dict[str, Any]]:

@@ -62,6 +62,14 @@ def test_an_unknown_command_is_refused() -> None:
         main(["nosuch"], standalone_mode=False)
 
 
+def test_a_slip_of_the_pen_names_what_was_meant(tmp_path: Path) -> None:
+    with pytest.raises(click.UsageError, match=r"'recomend'. Did you mean 'recommend'\?"):
+        main(["recomend"], standalone_mode=False)
+    absent = ["--dataset", str(tmp_path / "no.toml")]
+    answer = CliRunner().invoke(main, ["recommend", "u1", "--n", "5", *absent])
+    assert "no such file" in answer.output  # --n is an option
+
+
 def test_a_user_whose_id_begins_with_a_dash_is_given_after_two(tmp_path: Path) -> None:
     absent = ["--dataset", str(tmp_path / "no.toml")]
     answer = CliRunner().invoke(main, ["recommend", *absent, "-15"], prog_name="feast-fusion")

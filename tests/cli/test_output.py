@@ -115,7 +115,8 @@ def test_a_command_of_ours_does_not_pass_on_the_noise_of_feast(copied: Project) 
     assert "\x1b" not in said.stdout
     noise = ("Applying changes", "Deploying infrastructure", "Materializing", "INFO", "Warning")
     assert not [word for word in noise if word in said.stdout]
-    assert "Next: feast-fusion recommend USER" in said.stdout.splitlines()[-2]
+    next_step = said.stdout.splitlines()[-2]
+    assert next_step.startswith("Next: ") and next_step.endswith("feast-fusion recommend USER")
 
 
 def at_a_terminal(copied: Project, **variables: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from feast_fusion.files import recover_folder, replaced_file, replaced_folder
+from feast_fusion.files import private_folder, recover_folder, replaced_file, replaced_folder
 
 KILLED = """
 import os, signal, sys
@@ -81,3 +81,14 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
     with replaced_folder(folder) as building:
         (building / "a").write_text("new")
     assert (folder / "a").read_text() == "new"
+
+
+def test_what_is_made_of_a_private_folder_and_above_it_is_its_owners(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    private_folder(tmp_path / "home" / "shop" / "redis")
+    for folder in ("home", "home/shop", "home/shop/redis"):
+        assert (tmp_path / folder).stat().st_mode & 0o777 == 0o700
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    (tmp_path / "home" / "shop").chmod(0o750)  # as somebody has chosen it
+    private_folder(tmp_path / "home" / "shop")
+    assert (tmp_path / "home" / "shop").stat().st_mode & 0o777 == 0o750

@@ -140,6 +140,7 @@ def test_the_export_had_what_was_posted(forgotten: Forgotten) -> None:
         assert OTHER not in text
         assert len(text.splitlines()) == manifest["rows"][file]
     assert forgotten.exported.stat().st_mode & 0o077 == 0
+    assert not list(forgotten.exported.parent.glob(".*")), "nothing beside it"
 
 
 # --- the audit ----------------------------------------------------------------------------------

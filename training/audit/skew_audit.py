@@ -53,8 +53,8 @@ def audit_log(
     if not len(served.table):
         raise FeatureNotFoundError(
             f"{workspace.served}: got no rows that feature service {service.name!r} served "
-            f"({served.n_other:,} of other versions), expected some. Serve with a share of the "
-            "requests logged, then audit."
+            f"({served.n_other:,} of other versions), expected some. Serve with --log-served, a "
+            "share of the answers such as 0.1, then audit."
         )
     events = read_events(workspace.events)
     report = audit_served(
