@@ -16,6 +16,7 @@ from intake.proposal.proposed_section import (
     propose_columns,
     propose_section,
     propose_time,
+    reasons_of_source,
 )
 from intake.proposal.questions import Ask
 from intake.proposal.roles import Linked, Roles
@@ -46,7 +47,10 @@ def propose_entity(
     mapping = {f"{entity}_id": linked.key, "event_timestamp": time}
     keys: dict[str, Any] = source_keys(table, folder)
     keys["columns"] = propose_columns(mapping, table, used)
-    reasons = {SECTION: [_coverage(entity, linked, log, column), *_left_out(features)]}
+    reasons = {
+        SECTION: [_coverage(entity, linked, log, column), *_left_out(features)],
+        **reasons_of_source(table),
+    }
     if known is not None:
         keys["time"], why = propose_time(known.column, table, ask)
         reasons["columns"], reasons["time"] = [known.reason(entity)], why

@@ -15,6 +15,7 @@ from intake.proposal.proposed_section import (
     propose_columns,
     propose_section,
     propose_time,
+    reasons_of_source,
 )
 from intake.proposal.questions import Ask, Question
 from intake.proposal.repeats import propose_repeats
@@ -71,7 +72,8 @@ def _propose_interactions(roles: Roles, has_users: bool, folder: Path, ask: Ask)
             f"{log.label} has {len(log.table):,} rows with a time ({events.time}), a user "
             f"({events.user}) and an item ({events.item}).",
             *_about_other_tables(roles, has_users),
-        ]
+        ],
+        **reasons_of_source(log),
     }
     if len(roles.logs) > 1:
         keys |= {"query": query_of_logs(roles.logs, folder)}

@@ -46,6 +46,16 @@ def propose_columns(
     return renamed | raw
 
 
+def reasons_of_source(table: SeenTable) -> dict[str, list[str]]:
+    """Why a text file is read in an encoding, and under names of our own."""
+    reasons = {}
+    if "encoding" in table.options:
+        reasons["encoding"] = [f"{table.label} is not UTF-8."]
+    if "names" in table.options:
+        reasons["names"] = [f"The first line of {table.label} is a row: no line has the names."]
+    return reasons
+
+
 def propose_time(
     column: SeenColumn, table: SeenTable, ask: Ask
 ) -> tuple[dict[str, str], list[str]]:

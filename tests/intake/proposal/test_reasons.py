@@ -18,7 +18,7 @@ from tests.intake.proposal.wine_bar import N_EARLY, N_UNKNOWN, N_WINES, START, w
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 # Keys that say where a table lies or copy what other keys propose.
-GIVEN = {"path", "query", "database", "encoding", "names", "columns", "time"}
+GIVEN = {"path", "query", "database", "columns", "time"}
 
 
 def proposed(folder: Path, ask: Any = take_defaults) -> Proposal:
