@@ -11,6 +11,7 @@ from intake.proposal.seen_column import SeenColumn
 _MOST_CATEGORIES = 2_000
 _CATEGORIES_IN_TEXT, _OTHERS_IN_TEXT = 6, 2
 _LONG_WORDS = 6.0
+_DECIMAL_COMMA = re.compile(r"-?[\d.]*\d,\d+")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -130,6 +131,8 @@ def _reason_against(column: SeenColumn, with_title: bool) -> str | None:
         return "by its name counted over events, also over those that come later"
     if _is_url(column):
         return "addresses"
+    if column.kind == "text" and all(map(_DECIMAL_COMMA.fullmatch, column.examples)):
+        return "numbers with a decimal comma; with a point they can be numeric"
     if not with_title and hint_of(column.name, "title"):
         return "names of people"
     if _is_prose(column):

@@ -69,6 +69,12 @@ def test_a_category_is_shown_with_how_many_values_it_has() -> None:
     assert "style (3), grape (2)" in found.reasons["categorical"][0]
 
 
+def test_numbers_with_a_decimal_comma_are_told_from_ids() -> None:
+    prices = [f"{1 + at % 9},{at % 10}9" for at in range(N)]
+    found = found_of(title=WINES, price=prices)
+    assert "decimal comma" in found.left_out["price"]
+
+
 def test_users_have_no_title_and_no_text() -> None:
     found = found_of(with_title=False, name=WINES, motto=LONG, country=["DE", "TR"] * (N // 2))
     assert found.names == ("country",)
