@@ -14,7 +14,7 @@ from feast_fusion.training_set import TrainingSet
 from serving.answers import Reason
 from serving.candidates import Candidates
 from serving.catalogue import Catalogue
-from serving.shopper_reasons import SHOWN, WORDS, Verb, liked_items, shopper_reasons, verb_of
+from serving.shopper_reasons import SHOWN, WORDS_OF, Verb, liked_items, shopper_reasons, verb_of
 from serving.vector_index import Rows, Vectors
 from transformations import names
 
@@ -36,11 +36,11 @@ def explain_items(
     if not debug:
         return [tuple(each[:SHOWN]) for each in shopper]
     facts, added = _facts(catalogue, rows), _contributions(catalogue, candidates, at)
-    explained = []
+    words, explained = WORDS_OF[verb_of(catalogue)], []
     for number, each in enumerate(shopper):
         by_strength = sorted(added.items(), key=lambda signal: -abs(float(signal[1][number])))
         moves = [
-            Reason("signal", _moves(name, of[number]), float(of[number]))
+            Reason("signal", _moves(words[name], of[number]), float(of[number]))
             for name, of in by_strength
         ]
         explained.append((*each, *moves, *facts[number]))
@@ -61,7 +61,7 @@ def _contributions(catalogue: Catalogue, candidates: Candidates, at: Rows) -> Ma
 
 
 def _moves(what: str, value: np.floating) -> str:
-    return f"{'raised' if value >= 0 else 'lowered'}: {WORDS[what]}"
+    return f"{'raised' if value >= 0 else 'lowered'}: {what}"
 
 
 def _facts(catalogue: Catalogue, rows: TrainingSet) -> list[tuple[Reason, ...]]:

@@ -14,7 +14,7 @@ from serving.catalogue import Catalogue
 from serving.encoded_items import Flags
 from serving.explanation import explain_items
 from serving.request_context import NO_WEIGHTS
-from serving.shopper_reasons import source_reasons
+from serving.shopper_reasons import source_reasons, verb_of
 from serving.slate import RankedSlate
 from serving.variety.exploration import Tried, explore
 from serving.variety.spread import spread
@@ -167,8 +167,9 @@ def rank_by_popularity(
     order = order[spread(catalogue, rows[order], scores[order], None, bounds, n)]
     reasons = None
     if explain:
+        verb = verb_of(catalogue)
         reasons = [
-            tuple(source_reasons(candidates.sources(catalogue, at))) for at in order.tolist()
+            tuple(source_reasons(candidates.sources(catalogue, at), verb)) for at in order.tolist()
         ]
     kinds = _kinds(acted_on[order], described[order])
     return _items(catalogue, candidates, order, scores, kinds, reasons)

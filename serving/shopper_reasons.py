@@ -1,6 +1,6 @@
 """Why an item has its place, in words that a shopper understands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -53,6 +53,16 @@ WORDS = {
 
 Verb = Literal["liked", "chose"]
 
+# The same by what users did with what is positive: events of several types are no ratings.
+WORDS_OF: Mapping[Verb, Mapping[str, str]] = {
+    "liked": WORDS,
+    "chose": {
+        **WORDS,
+        "liked_rate": "chosen by most who met it",
+        "disliked": "chosen by those who passed by what you passed by",
+    },
+}
+
 
 def verb_of(catalogue: Catalogue) -> Verb:
     """What a user did with what is positive: where nobody rates, it was chosen."""
@@ -74,8 +84,9 @@ def shopper_reasons(
     own = _favourite_categories(catalogue, candidates.history, candidates.rows[at])
     newest = _newest_title(catalogue, candidates.history)
     sources = (candidates.sources(catalogue, place) for place in at.tolist())
+    verb = verb_of(catalogue)
     return [
-        [*near[number], *own[number], *source_reasons(named, newest)]
+        [*near[number], *own[number], *source_reasons(named, verb, newest)]
         for number, named in enumerate(sources)
     ]
 
@@ -91,7 +102,7 @@ def liked_items(rows: TrainingSet) -> list[str]:
     return list(dict.fromkeys(item for item, yes in zip(newest, answers, strict=True) if yes))
 
 
-def source_reasons(sources: Sequence[str], newest: str | None = None) -> list[Reason]:
+def source_reasons(sources: Sequence[str], verb: Verb, newest: str | None = None) -> list[Reason]:
     """One reason per source, those first that say most to a shopper.
 
     Parameters
@@ -102,7 +113,7 @@ def source_reasons(sources: Sequence[str], newest: str | None = None) -> list[Re
     return [
         Reason("source", f"often chosen next after {newest}")
         if name == "visit" and newest
-        else Reason("source", WORDS[name])
+        else Reason("source", WORDS_OF[verb][name])
         for name in found
     ]
 

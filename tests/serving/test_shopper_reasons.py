@@ -92,7 +92,9 @@ def test_a_category_that_everybody_chooses_is_no_reason() -> None:
 
 
 def test_the_item_chosen_last_is_named_and_the_request_comes_first() -> None:
-    texts = [each.text for each in source_reasons([*WORDS][::-1], "Alien")]
+    texts = [each.text for each in source_reasons([*WORDS][::-1], "liked", "Alien")]
     assert texts[0] == "near to your request"
     assert "often chosen next after Alien" in texts
     assert len(texts) == len(WORDS)
+    unrated = [each.text for each in source_reasons([*WORDS], "chose")]
+    assert "liked by most who chose it" in texts and not [t for t in unrated if "liked" in t]
