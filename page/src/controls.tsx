@@ -171,6 +171,9 @@ function Slider({ name, label, title, most, usual, options, onSet }: SliderProps
 
 function AtMost({ columns, options, onSet }: OptionProps & { columns: string[] }) {
   const column = options.get("per") ?? columns[0] ?? "";
+  const most = options.get("most") ?? "";
+  const [typed, setTyped] = useState(most); // an answer that comes meanwhile must not undo it
+  useEffect(() => setTyped(most), [most]);
   return (
     <fieldset class="field">
       <legend>At most, with the same</legend>
@@ -181,7 +184,8 @@ function AtMost({ columns, options, onSet }: OptionProps & { columns: string[] }
           min={1}
           max={500}
           placeholder="any"
-          value={options.get("most") ?? ""}
+          value={typed}
+          onInput={(event) => setTyped(event.currentTarget.value)}
           onChange={(event) =>
             onSet({ most: event.currentTarget.value, per: event.currentTarget.value && column })
           }

@@ -45,7 +45,7 @@ export function ItemView({ itemId, place, dataset }: Props) {
           <div>
             <Values title="Features" values={answer.item} />
             <Values title="Written attributes" values={answer.attributes} />
-            <Values title="Statistics" values={answer.statistics} />
+            <Values title="Statistics" values={told(answer.statistics, dataset)} />
           </div>
           <Nearest itemId={itemId} options={place.options} isEncoded={answer.is_encoded} />
         </div>
@@ -66,6 +66,14 @@ function Badges({ record }: { record: ItemRecord }) {
       {!events && <span class="badge cold">new here</span>}
       {!record.is_encoded && <span class="badge only">no vector</span>}
     </p>
+  );
+}
+
+/** Where every event is positive, how many of them are says nothing. */
+function told(statistics: ItemRecord["statistics"], dataset: Dataset): ItemRecord["statistics"] {
+  if (dataset.explicit) return statistics;
+  return Object.fromEntries(
+    Object.entries(statistics).filter(([name]) => !name.includes("positive")),
   );
 }
 
