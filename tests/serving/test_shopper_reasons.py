@@ -87,7 +87,7 @@ def test_a_category_that_everybody_chooses_is_no_reason() -> None:
     liked = sp.csr_matrix([always] * 5 + [often] * 6 + [twice] * 2)
     assert favourites(liked, everybody).tolist() == [1]
     assert favourites(liked[:0], everybody).tolist() == []
-    few = sp.csr_matrix([always] * 8 + [often] * 3)  # 3 of 11: above a fifth, but by chance
+    few = sp.csr_matrix([always] * 7 + [often] * 3)  # 3 of 10: above a fifth, but by chance
     assert favourites(few, everybody).tolist() == []
 
 
