@@ -129,7 +129,8 @@ def _encoder(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _model(workspace: Workspace) -> Iterator[Finding]:
-    from feast_fusion.feature_service import open_service
+    from serving.online_features import OnlineFeatures
+    from serving.slate import require_features
     from training.model_versions import ModelVersions
     from training.promotions import Promotions
     from transformations.names import ranker_service
@@ -137,7 +138,8 @@ def _model(workspace: Workspace) -> Iterator[Finding]:
     promoted = Promotions(workspace).read()
     for name in sorted(promoted.names):
         artifact = ModelVersions(workspace).load(name)
-        open_service(open_store(workspace), ranker_service(artifact.encoder_id))
+        features = OnlineFeatures(open_store(workspace), ranker_service(artifact.encoder_id))
+        require_features(features, artifact.features)
         artifact.require_next_item()
     yield "ok", f"{workspace.models}: {', '.join(sorted(promoted.names))}"
 
@@ -146,7 +148,7 @@ def _redis(workspace: Workspace) -> Iterator[Finding]:
     require_redis()
     url = redis_url(workspace)
     if url is None:
-        yield "warning", "not running; commands start it. To keep it: feast-fusion redis start."
+        yield "ok", "not running; commands start it. To keep it: feast-fusion redis start."
         return
     with Redis.from_url(url) as client:
         info: Any = client.info()

@@ -62,7 +62,7 @@ def forget(
     if not receipts:
         say("Nothing was interrupted.")
     elif workspace.models.is_dir():
-        then("Next: feast-fusion training-set and train, for a model without these people.")
+        then("Next: feast-fusion run, for a model without these people.")
 
 
 @click.command()

@@ -87,14 +87,27 @@ class Slate:
         return TrainingSet(table, joined.vectors, joined.lists)
 
 
-class Slates:
-    """Reads slates for one ranker. Safe for many threads.
+def require_features(features: OnlineFeatures, encoder: FeatureEncoder) -> None:
+    """Refuse a feature service for a ranker that was trained on more.
 
     Raises
     ------
     SchemaError
         The feature service lacks a feature that the ranker was trained on.
     """
+    read = {name for name in encoder.columns if not is_collaborative(name)}
+    missing = sorted(read - features.columns)
+    if missing:
+        raise schema_error(
+            "features of the ranker",
+            got=f"a feature service without {', '.join(missing)}",
+            expected="every feature that it was trained on",
+            remedy="Apply the feature service it was trained on, or train again: feast-fusion run.",
+        )
+
+
+class Slates:
+    """Reads slates for one ranker. Safe for many threads; raises as `require_features`."""
 
     def __init__(
         self,
@@ -103,15 +116,7 @@ class Slates:
         max_items: int = MAX_ITEMS,
         columns: ContextColumns = NO_CONTEXT,
     ) -> None:
-        read = {name for name in encoder.columns if not is_collaborative(name)}
-        missing = sorted(read - features.columns)
-        if missing:
-            raise schema_error(
-                "features of the ranker",
-                got=f"a feature service without {', '.join(missing)}",
-                expected="every feature that it was trained on",
-                remedy="Apply the feature service it was trained on, or train again.",
-            )
+        require_features(features, encoder)
         self._features, self._columns = features, columns
         self._encoder = RequestEncoder(encoder)
         self._items = EncodedItems(features, self._encoder, max_items)

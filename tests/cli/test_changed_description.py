@@ -75,7 +75,8 @@ def test_what_is_prepared_again_is_refused_until_it_is_applied(
     )
     apply_here(other.workspace)
     said = other.here("recommend", "u1", fails=True).stderr  # the model was trained on more
-    assert "without user_profile__gender" in said and "train again" in said
+    assert "without user_profile__gender" in said and "train again: feast-fusion run" in said
+    assert "without user_profile__gender" in other.here("doctor", fails=True).stdout
 
 
 def test_what_only_makes_answers_old_is_told_and_answered(copied: Project, tmp_path: Path) -> None:

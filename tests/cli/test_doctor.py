@@ -44,4 +44,4 @@ def test_says_what_is_well_and_what_is_not(films: Project, tmp_path: Path) -> No
     assert "chmod 700" in said["home"]
     assert "Run feast-fusion prepare" in said["sources"]
     assert said["model"].startswith("broken ") and str(workspace.models) in said["model"]
-    assert said["Redis"].startswith("warning not running")
+    assert said["Redis"].startswith("ok not running")
