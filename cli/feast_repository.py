@@ -148,7 +148,9 @@ def say_what_is_old(workspace: Workspace) -> None:
 
 def applied_description(store: "FeatureStore") -> Said | None:
     """What dataset.toml said of the tables at the last `feast apply`; None if nothing is known."""
-    text = store.registry.get_project(store.project).tags.get(DESCRIPTION_TAG)
+    projects = {each.name: each for each in store.registry.list_projects(allow_cache=True)}
+    applied = projects.get(store.project)
+    text = None if applied is None else applied.tags.get(DESCRIPTION_TAG)
     return None if text is None else json.loads(text)
 
 

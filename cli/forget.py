@@ -82,6 +82,8 @@ def export(workspace: Workspace, user_id: str, out: Path) -> None:
         rows = export_person(place, user_id, out.absolute())
     say(*(f"{file}: {n:,} rows" for file, n in rows.items()))
     say(f"{sum(rows.values()):,} rows in {len(rows)} files: {out}")
+    if not rows:
+        say(f"Nothing is kept of {user_id!r}. {_near(workspace, user_id)}".rstrip())
     result(folder=out, rows=rows)
 
 
@@ -114,21 +116,26 @@ def _count_rows(workspace: Workspace, users: list[str]) -> dict[str, int]:
 
 def _refuse_unknown(workspace: Workspace, users: list[str]) -> None:
     """Refuse users of whom nothing is kept, but those who were forgotten before."""
-    from forgetting.near_ids import near_ids
     from intake.tombstones import Tombstones
 
     gone = Tombstones(workspace.forgotten)
     unknown = [each for each in users if each not in gone]
     if not unknown:
         return
-    near = ", ".join(map(repr, near_ids(workspace, unknown[0])))
     others = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
     raise FeatureNotFoundError(
         f"forget: nothing is kept of {unknown[0]!r}{others} in {workspace.root}; nothing was "
-        "erased. "
-        + (f"Known are {near}. " if near else "")
-        + "Correct the id, or add --even-unknown, which refuses what comes of the user later."
+        f"erased. {_near(workspace, unknown[0])}Correct the id, or add --even-unknown, which "
+        "refuses what comes of the user later."
     )
+
+
+def _near(workspace: Workspace, user_id: str) -> str:
+    """Such as "Known are 'ana', 'anna'. ", for an id that may be mistyped."""
+    from forgetting.near_ids import near_ids
+
+    near = ", ".join(map(repr, near_ids(workspace, user_id)))
+    return f"Known are {near}. " if near else ""
 
 
 def _lines(file: Path) -> list[str]:

@@ -44,6 +44,12 @@ def test_nothing_is_erased_where_one_is_unknown(copied: Project, users: list[str
     assert not copied.workspace.forgotten.exists(), "no tombstone and no request"
 
 
+def test_an_export_of_nothing_says_so(copied: Project, tmp_path: Path) -> None:
+    said = copied.here("export", "U7", "--out", str(tmp_path / "out")).stdout
+    assert "Nothing is kept of 'U7'. Known are 'u7'." in said
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["manifest.json"]
+
+
 def test_one_who_may_come_later_is_refused_when_asked_for(copied: Project) -> None:
     workspace = copied.workspace
     printed = copied.here("forget", "later", "--even-unknown").stdout
