@@ -276,7 +276,7 @@ class Transport:
         return self._error(error.got, error.expected, _remedy(error.answer, otherwise))
 
     def _error(self, got: str, expected: str, remedy: str) -> StoreUnavailableError:
-        message = f"Redis at {self._address}: got {got}, expected {expected}. {remedy}."
+        message = f"Redis at {self._address}: got {got.rstrip('.')}, expected {expected}. {remedy}."
         if self._password:
             message = message.replace(self._password, "***")
         return StoreUnavailableError(message)
