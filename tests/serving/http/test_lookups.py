@@ -105,8 +105,8 @@ def test_a_request_may_weigh_what_its_order_serves(service: Service) -> None:
     chances = [item["liked"] for item in liked]
     before = [item["liked"] for item in usual["items"]]
     assert [i["item_id"] for i in usual["items"]] == [i["item_id"] for i in again["items"]]
-    assert all(later < sooner + 0.01 for sooner, later in pairwise(chances))
-    assert any(later > sooner + 0.01 for sooner, later in pairwise(before))
+    assert max(later - sooner for sooner, later in pairwise(chances)) < 0.05
+    assert any(later > sooner + 0.05 for sooner, later in pairwise(before))
     refused = service.post("/recommend", {"user_id": "u3", "objective": {"satisfaction": -1}})
     assert refused.status == 422
 
