@@ -22,6 +22,7 @@ from tests.trained import add_other_version
 COMMAND = str(Path(sys.executable).parent / "feast-fusion")
 FOR_PROGRAMS = {"env", "bench"}  # a shell evaluates the one, the other is a table of figures
 JSON_IS_A_FILE = {"bench", "evaluate", "tune-encoder"}  # --json PATH, with every figure
+POSTED = '{"user_id": "u1", "item_id": "f1", "event_timestamp": "2026-05-01T10:00:00Z"}'
 # Those that take less than a minute on a data set that was run; the order matters.
 QUICK = (
     "prepare",
@@ -47,6 +48,7 @@ QUICK = (
     "tables expire",
     "backup {folder}/backup.tar",
     "export u1 --out {folder}/u1",
+    "ingest {folder}/log",
     "forget u1",
     "restore {folder}/backup.tar --home {folder}/restored",
     "init {data} --yes --name films --out {folder}/dataset.toml",
@@ -85,6 +87,8 @@ def test_stdout_is_one_json_object(copied: Project, tmp_path: Path) -> None:
         "folder": str(tmp_path),
         "data": str(copied.workspace.dataset.path.parent),
     }
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "posted.jsonl").write_text(POSTED)
     for asked in QUICK:
         arguments = [word.format(**places) for word in asked.split()]
         said = copied.here(*arguments, "--json")
@@ -110,13 +114,16 @@ def test_an_error_says_what_happened(copied: Project) -> None:
 
 
 def test_a_command_of_ours_does_not_pass_on_the_noise_of_feast(copied: Project) -> None:
-    said = copied.run("run")
-    assert said.stderr == "", "no bars and no warnings in a file"
-    assert "\x1b" not in said.stdout
+    said = copied.run("run", "--json")
+    facts = json.loads(said.stdout)
+    assert facts["report"] == str(copied.workspace.report) and facts["test_auc"] > 0.5
+    words = said.stderr
+    assert not {"\x1b", "\r"} & {*words}, "no colours and no bars in a file"
     noise = ("Applying changes", "Deploying infrastructure", "Materializing", "INFO", "Warning")
-    assert not [word for word in noise if word in said.stdout]
-    next_step = said.stdout.splitlines()[-2]
+    assert not [word for word in noise if word in words]
+    next_step, report = words.splitlines()[-2:]
     assert next_step.startswith("Next: ") and next_step.endswith("feast-fusion recommend USER")
+    assert report == f"Report: {copied.workspace.report}"
 
 
 def at_a_terminal(copied: Project, **variables: str) -> str:
