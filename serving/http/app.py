@@ -135,7 +135,14 @@ def _add_routes(
     gets.get("/items/{item_id:path}", response_model=ItemRecord)(lookups.item)
     gets.get("/status", response_model=Status)(routes.show_status)
     gets.get("/v1/models", response_model=Models)(routes.list_models)
-    gets.get("/metrics", response_class=PlainTextResponse)(routes.show_metrics)
+    # Scrapers and probes bring parameters of their own.
+    metrics = app.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        dependencies=key,
+        responses=describe_problems(401, 429, 500),
+    )
+    metrics(routes.show_metrics)
     app.get("/health/live", response_model=Health)(routes.live)
     app.get("/health/ready", response_model=Health, responses=describe_problems(503))(routes.ready)
     app.include_router(gets)

@@ -121,7 +121,7 @@ def test_two_processes_fit_the_model_of_one(films: Project, copied: Project) -> 
     assert printed.count("Trained:") == 1, "one process speaks for both"
     versions = ModelVersions(copied.workspace)
     version = versions.newest().name
-    assert f"Model {version}: feast-fusion models promote {version} serves it." in printed
+    assert f"feast-fusion models promote {version} serves it." in printed
     assert Promotions(copied.workspace).names() == Promotions(films.workspace).names()
     two = versions.load(version)
     assert two.metrics["validation_auc"] == pytest.approx(max(one.history), abs=1e-4)

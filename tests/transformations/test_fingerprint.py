@@ -10,6 +10,8 @@ from intake.posted.posted_row import ROWS
 from tests.datasets import make_films
 from transformations.fingerprint import fingerprint_inputs
 
+TABLES = {"items": "0a", "users": None, "interactions": "0b"}
+
 
 @pytest.fixture(scope="module")
 def description(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -19,7 +21,9 @@ def description(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fingerprint(description: Path, more: str = "") -> str:
     changed = description.with_name("changed.toml")
     changed.write_text(description.read_text() + more)
-    return fingerprint_inputs(load_dataset(changed), EVENTS.empty_table(), ROWS.empty_table())
+    return fingerprint_inputs(
+        load_dataset(changed), TABLES, EVENTS.empty_table(), ROWS.empty_table()
+    )
 
 
 @pytest.mark.parametrize(

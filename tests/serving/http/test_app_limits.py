@@ -140,7 +140,6 @@ def test_no_json_is_refused_with_the_place_of_a_character(service: Service) -> N
         ("/items/f1", "none"),
         ("/status", "none"),
         ("/v1/models", "none"),
-        ("/metrics", "none"),
     ],
 )
 def test_a_parameter_that_a_route_lacks_is_refused_with_those_that_it_has(
@@ -151,6 +150,10 @@ def test_a_parameter_that_a_route_lacks_is_refused_with_those_that_it_has(
     said = f"Got an unknown parameter, expected {known}."
     assert refused.json()["errors"] == [{"field": "query.limit", "detail": said}]
     assert service.get(path).status == 200
+
+
+def test_a_scraper_may_bring_parameters(service: Service) -> None:
+    assert service.get("/metrics?from=somewhere").status == 200
 
 
 def test_the_guide_asks_for_what_the_service_takes(service: Service) -> None:

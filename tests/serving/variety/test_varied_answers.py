@@ -64,7 +64,7 @@ def test_bounds_hold_in_answers_of_every_kind(
     ]
     for answer in answers:
         assert most(answer, genres) == 1
-        assert len(answer.items) >= 3
+        assert len(answer.items) >= 2
     assert ids(answers[0]) == ids(answers[3])
     assert ids(answers[0])[0] == ids(recommender.recommend("u3", 1))[0]
 

@@ -13,7 +13,6 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueT
 from feast.types import String
 from sklearn.metrics import roc_auc_score
 
-from cli.data import retrieve_training_set
 from feast_fusion.errors import SchemaError
 from feast_fusion.training_set import TrainingSet
 from intake.workspace import Workspace, open_workspace
@@ -127,4 +126,4 @@ def test_a_profile_that_is_there_for_positives_only_is_found(shop_by_change: Sho
 def test_a_table_stamped_with_its_export_is_refused(tmp_path: Path) -> None:
     workspace = prepare_shop(tmp_path, lambda _: timedelta(days=90))
     with pytest.raises(SchemaError, match=r"items.parquet: got no item with a version before"):
-        retrieve_training_set(workspace)
+        build_spine(workspace)
