@@ -193,7 +193,7 @@ def _plan(
     from training.encoder_tuning.adapted_network import require_modules
     from training.encoder_tuning.choices import read_choices
     from training.encoder_tuning.tuning import Tuning, fingerprint
-    from transformations.collaborative.histories import read_prepared_events
+    from transformations.collaborative.prepared_log import read_prepared_events
     from transformations.declared_encoders import identify
 
     encoder = workspace.dataset.encoder

@@ -14,7 +14,8 @@ from evaluation.measures import gains
 from evaluation.protocol import Part, next_positives, rank_by_scores
 from feast_fusion.parquet.whole import read_parquet
 from intake.workspace import Workspace
-from transformations.collaborative.histories import Events, Floats, Ints, read_prepared_events
+from transformations.collaborative.histories import Events, Floats, Ints
+from transformations.collaborative.prepared_log import read_prepared_events
 from transformations.declared_encoders import identify
 from transformations.embedder import Embedder
 from transformations.item_versions import build_item_versions

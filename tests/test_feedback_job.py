@@ -28,7 +28,7 @@ from tests.trained import before_test, served
 from training.audit.context_skew import find_lost_context
 from training.audit.skew_report import SkewReport
 from training.split import split_rows
-from transformations.collaborative.histories import read_prepared_events
+from transformations.collaborative.prepared_log import read_prepared_events
 from transformations.names import EXAMPLES, INTERACTIONS
 
 N_USERS, N_ITEMS, N_EVENTS = 40, 60, 2400

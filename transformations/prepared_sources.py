@@ -25,9 +25,9 @@ from intake.validation import ValidatedData, validate_dataset
 from intake.workspace import Workspace
 from transformations import names
 from transformations.activity import ActivityTable, build_activity
-from transformations.collaborative.histories import build_events
 from transformations.collaborative.item_factors import build_item_factors
 from transformations.collaborative.neighbour_fit import build_item_neighbours
+from transformations.collaborative.prepared_log import build_events
 from transformations.collaborative.versions import Spread
 from transformations.embedder import require_server
 from transformations.fingerprint import fingerprint_inputs

@@ -6,7 +6,7 @@ from evaluation.fitted_quality import validation_ndcg
 from evaluation.measures import gains
 from evaluation.protocol import next_positives, rank_by_scores
 from tests.conftest import Project
-from transformations.collaborative.histories import read_prepared_events
+from transformations.collaborative.prepared_log import read_prepared_events
 
 
 def test_the_genre_that_a_user_likes_is_found(films: Project) -> None:

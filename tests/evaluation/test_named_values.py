@@ -12,7 +12,7 @@ from evaluation.named_values import measure_named
 from serving.past import PastRecommender
 from tests.conftest import Project
 from tests.trained import served
-from transformations.collaborative.histories import read_prepared_events
+from transformations.collaborative.prepared_log import read_prepared_events
 from transformations.embedder import Embedder
 
 

@@ -14,7 +14,7 @@ from serving.live.live_event import LiveEvent, Outcome
 from serving.live.prepared_history import PreparedHistory
 from tests.datasets import START, make_shop
 from training.spine import build_spine
-from transformations.collaborative.histories import read_prepared_events
+from transformations.collaborative.prepared_log import read_prepared_events
 from transformations.names import EXAMPLES, INTERACTIONS
 from transformations.prepared_sources import write_sources
 

@@ -18,9 +18,9 @@ from intake.dataset import Dataset, Interactions
 from intake.versioned_tables import Items, Users
 from intake.workspace import Workspace
 from training.ranker.collaborative import Collaborations
-from transformations.collaborative.histories import build_events
 from transformations.collaborative.item_factors import build_item_factors
 from transformations.collaborative.neighbour_fit import build_item_neighbours
+from transformations.collaborative.prepared_log import build_events
 
 WIDTH = 6
 N_ITEMS = 30

@@ -10,14 +10,8 @@ from feast_fusion.errors import schema_error
 from feast_fusion.parquet.whole import read_parquet
 from intake.workspace import Workspace
 from training.split import split_events
-from transformations.collaborative.histories import (
-    Events,
-    Flags,
-    Floats,
-    Ints,
-    build_events,
-    take_events,
-)
+from transformations.collaborative.histories import Events, Flags, Floats, Ints, take_events
+from transformations.collaborative.prepared_log import build_events
 from transformations.item_versions import ItemVersions, build_item_versions
 from transformations.names import INTERACTIONS, ITEMS
 

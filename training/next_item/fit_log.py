@@ -13,13 +13,8 @@ from intake.workspace import Workspace
 from training.ranker.columns import Profile
 from training.retrieval import build_rows_of
 from transformations import names
-from transformations.collaborative.histories import (
-    Events,
-    Histories,
-    Ints,
-    read_prepared_events,
-    take_events,
-)
+from transformations.collaborative.histories import Events, Histories, Ints, take_events
+from transformations.collaborative.prepared_log import read_prepared_events
 from transformations.collaborative.versions import ItemVersion, Versions
 
 
