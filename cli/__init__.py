@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from importlib import import_module
 from types import FrameType
 
@@ -17,6 +16,7 @@ from click.shell_completion import CompletionItem
 from cli.terminal import fail, with_output_options
 from cli.version import print_version
 from feast_fusion.errors import FeastFusionError
+from intake.near_name import did_you_mean
 
 # Command -> its module and what `--help` says of it, so that help loads no command.
 _COMMANDS = {
@@ -106,15 +106,12 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command of the first word; of an unknown one the error names those that are near."""
+        """The command of the first word; of an unknown one the error names one that is near."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = get_close_matches(args[0], _COMMANDS, n=2)
-            if not near:
-                raise
-            meant = f"Did you mean {' or '.join(map(repr, near))}?"
-            raise click.UsageError(f"{error.format_message()} {meant}", ctx) from None
+            meant = did_you_mean(args[0], _COMMANDS)
+            raise click.UsageError(f"{error.format_message()}{meant}", ctx) from None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands and options, without loading a command for it."""

@@ -143,7 +143,7 @@ def say_what_is_old(workspace: Workspace) -> None:
     """A line for the person where the tables are described otherwise than when they were read."""
     made = read_preparation(workspace)
     if made and (changed := changes_since(workspace.dataset, made.said, "old")):
-        say(as_typed(f"Answers are of before: {changed}"))
+        say(as_typed(f"Answers still follow the former description: {changed}"))
 
 
 def applied_description(store: "FeatureStore") -> Said | None:

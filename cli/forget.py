@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from cli.terminal import result, say, then
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeatureNotFoundError, schema_error
 from intake.workspace import Workspace
+
+if TYPE_CHECKING:
+    from forgetting.case import Surroundings
 
 
 @click.command()
@@ -92,34 +96,31 @@ def _forget(
 ) -> list[Path]:
     """Where the receipts are; with no users, of those who were to be forgotten already."""
     from forgetting.pending_requests import Requests  # seconds to import
+    from forgetting.places.list_of_places import count_kept
 
     requests = Requests(workspace.forgotten)
     if users:
         complete_journals(workspace)
-        n_rows = _count_rows(workspace, users)
-        if not even_unknown:
-            _refuse_unknown(workspace, [each for each in users if not n_rows[each]])
-        if is_asked and sys.stdin.isatty():
-            question = f"Erase {sum(n_rows.values()):,} rows of {', '.join(n_rows)}?"
-            click.confirm(question, abort=True, err=True)
+        with forgetting_place(workspace) as place:
+            if not even_unknown:
+                _refuse_unknown(place, users)
+            if is_asked and sys.stdin.isatty():
+                n_rows = sum(count_kept(place, user_id) for user_id in users)
+                question = f"Erase {n_rows:,} rows of {', '.join(users)}?"
+                click.confirm(question, abort=True, err=True)
     for user_id in users:
         requests.ask(user_id)
     return complete_forgetting(workspace)
 
 
-def _count_rows(workspace: Workspace, users: list[str]) -> dict[str, int]:
-    from forgetting.places.list_of_places import count_kept
-
-    with forgetting_place(workspace) as place:
-        return {user_id: count_kept(place, user_id) for user_id in users}
-
-
-def _refuse_unknown(workspace: Workspace, users: list[str]) -> None:
+def _refuse_unknown(place: "Surroundings", users: list[str]) -> None:
     """Refuse users of whom nothing is kept, but those who were forgotten before."""
+    from forgetting.places.list_of_places import is_kept
     from intake.tombstones import Tombstones
 
+    workspace = place.workspace
     gone = Tombstones(workspace.forgotten)
-    unknown = [each for each in users if each not in gone]
+    unknown = [each for each in users if each not in gone and not is_kept(place, each)]
     if not unknown:
         return
     others = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""

@@ -67,6 +67,17 @@ def kept_tables(place: Surroundings, user_id: str) -> Tables:
                 yield f"{each.name}/{name}", table
 
 
+def is_kept(place: Surroundings, user_id: str) -> bool:
+    """Whether any place has a row of a user; the places after it are not read.
+
+    Raises
+    ------
+    FeastFusionError
+        A place cannot be reached or read.
+    """
+    return any(True for _ in kept_tables(place, user_id))
+
+
 def count_kept(place: Surroundings, user_id: str) -> int:
     """How many rows all places have of a user.
 

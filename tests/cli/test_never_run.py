@@ -6,24 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
+from tests.cli.reading_commands import READING
 from tests.datasets import make_films
-
-READING = (
-    "recommend u1",
-    "recommend u1 --as-of 2024-02-01",
-    "recommend --all --out answers",
-    "serve --port 0",
-    "refresh full",
-    "ingest .",
-    "training-set",
-    "train",
-    "evaluate",
-    "rehearse",
-    "audit leakage",
-    "audit skew",
-    "tune",
-    "tables compact",
-)
 
 
 def test_a_command_names_data_set_home_and_remedy(
@@ -33,8 +17,9 @@ def test_a_command_names_data_set_home_and_remedy(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    for asked in READING:
-        said = CliRunner().invoke(main, [*asked.split(), "--dataset", str(description)])
+    for asked in (*READING, "ingest {folder}"):
+        words = asked.format(folder=elsewhere).split()
+        said = CliRunner().invoke(main, [*words, "--dataset", str(description)])
         assert said.exit_code == 1, asked
         told = f"Error: data set films was never run in the home {elsewhere / '.fusion'}. Run"
         assert said.stderr.startswith(told) and "--home" in said.stderr, asked
