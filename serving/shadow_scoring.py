@@ -5,6 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from serving.answers import Recommendations
 
@@ -15,21 +16,34 @@ _log = logging.getLogger(__name__)
 _WAITING = 100
 
 
+@dataclass(frozen=True)
+class Compared:
+    """`n` answers that the shadow gave too, at an instant.
+
+    Attributes
+    ----------
+    overlap : sum of the shares of an answer's items that the shadow's answer has too
+    seconds : sum of the times that the shadow took
+    """
+
+    n: int = 0
+    overlap: float = 0.0
+    seconds: float = 0.0
+
+
 class ShadowScoring:
     """Asks in the background, one answer at a time, and counts; never delays an answer.
 
     Attributes
     ----------
-    n_asked : answers that were compared
-    overlap : sum of the shares of an answer's items that the shadow's answer has too
-    seconds : sum of the times that the shadow took
+    compared : replaced as a whole by each answer, so that its parts always belong together
     n_dropped : answers for which it had no time
     n_failed : answers that it could not give
     """
 
     def __init__(self) -> None:
-        self.n_asked = self.n_dropped = self.n_failed = 0
-        self.overlap = self.seconds = 0.0
+        self.compared = Compared()
+        self.n_dropped = self.n_failed = 0
         self._waiting: queue.Queue[tuple[Ask, Recommendations] | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
         self._thread.start()
@@ -63,7 +77,11 @@ class ShadowScoring:
                 log("models: the shadow could not answer: %s", error)
                 self.n_failed += 1
                 continue
-            self.seconds += time.perf_counter() - started
+            seconds = time.perf_counter() - started
             shared = sum(item.item_id in items for item in answer.items)
-            self.overlap += shared / max(1, len(answer.items))
-            self.n_asked += 1
+            before = self.compared
+            self.compared = Compared(
+                n=before.n + 1,
+                overlap=before.overlap + shared / max(1, len(answer.items)),
+                seconds=before.seconds + seconds,
+            )

@@ -171,11 +171,12 @@ class LibraryMetrics(Collector):
             float(self._models.is_behind),
         )
         shadowed = self._models.shadowed
+        compared = shadowed.compared
         yield _by_outcome(
             "fusion_shadow_answers",
             "Answers that the shadow was to give too, by outcome (compared, dropped, failed).",
             {
-                "compared": shadowed.n_asked,
+                "compared": compared.n,
                 "dropped": shadowed.n_dropped,
                 "failed": shadowed.n_failed,
             },
@@ -183,14 +184,14 @@ class LibraryMetrics(Collector):
         yield SummaryMetricFamily(
             "fusion_shadow_overlap",
             "Share of the items of an answer that the shadow's answer has too.",
-            count_value=shadowed.n_asked,
-            sum_value=shadowed.overlap,
+            count_value=compared.n,
+            sum_value=compared.overlap,
         )
         yield SummaryMetricFamily(
             "fusion_shadow_seconds",
             "Time that the shadow took for an answer.",
-            count_value=shadowed.n_asked,
-            sum_value=shadowed.seconds,
+            count_value=compared.n,
+            sum_value=compared.seconds,
         )
 
     def _data(self) -> str:

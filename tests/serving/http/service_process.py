@@ -87,8 +87,15 @@ class Service:
 
     def metric(self, name: str) -> float:
         """The sum of a metric over the labels that `name` does not give."""
+        return self.metrics(name)[0]
+
+    def metrics(self, *names: str) -> list[float]:
+        """As `metric`, of several as they were at one instant."""
         lines = self.get("/metrics").body.decode().splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+        return [
+            sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+            for name in names
+        ]
 
 
 def _read(response: http.client.HTTPResponse) -> Answer:

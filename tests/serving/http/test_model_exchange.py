@@ -40,6 +40,24 @@ class Exchange:
     def answering(self) -> set[str]:
         return {self.ask(user_id).json()["model"] for user_id in USERS[:8]}
 
+    def has_second(self) -> bool:
+        share = f'fusion_model_share{{model="{self.second}"}}'
+        return share in self.service.get("/metrics").body.decode()
+
+    @contextmanager
+    def promoted(self, *share: str) -> Iterator[str]:
+        """The second version, as `share` says, until the block ends; what the command said."""
+        said = self.project.here("models", "promote", self.second, *share)
+        try:
+            yield said.stdout
+        finally:
+            self.roll_back()
+
+    def roll_back(self) -> None:
+        self.project.here("models", "rollback")
+        wait_until(lambda: self.answering() == {self.first}, "the first answers")
+        wait_until(lambda: not self.has_second(), "the second has left")
+
 
 @pytest.fixture(scope="module")
 def exchange(films: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
@@ -101,24 +119,21 @@ def test_a_promotion_and_its_return_fail_no_request(exchange: Exchange) -> None:
 
 
 def test_two_versions_answer_side_by_side_each_its_own_users(exchange: Exchange) -> None:
-    said = exchange.project.here("models", "promote", exchange.second, "--share", "0.4")
-    assert f"Model {exchange.second} answers 40%." in said.stdout
-    promoted = Promotions(exchange.workspace).read()
-    expected = {user_id: promoted.version_of(user_id) for user_id in USERS}
-    assert {*expected.values()} == {exchange.first, exchange.second}
-
     def found() -> dict[str, str]:
         return {user_id: exchange.ask(user_id).json()["model"] for user_id in USERS}
 
-    wait_until(lambda: found() == expected, "both versions answer")
-    share = exchange.service.metric(f'fusion_model_share{{model="{exchange.second}"}}')
-    assert share == pytest.approx(0.4)
-    listed = {each["name"]: each for each in listing(exchange)}
-    assert listed[exchange.second]["share"] == pytest.approx(0.4)
-    refused = exchange.project.here("models", "delete", exchange.second, fails=True)
-    assert "models promote" in refused.stderr
-    exchange.project.here("models", "rollback")
-    wait_until(lambda: exchange.answering() == {exchange.first}, "the first alone")
+    with exchange.promoted("--share", "0.4") as said:
+        assert f"Model {exchange.second} answers 40%." in said
+        promoted = Promotions(exchange.workspace).read()
+        expected = {user_id: promoted.version_of(user_id) for user_id in USERS}
+        assert {*expected.values()} == {exchange.first, exchange.second}
+        wait_until(lambda: found() == expected, "both versions answer")
+        share = exchange.service.metric(f'fusion_model_share{{model="{exchange.second}"}}')
+        assert share == pytest.approx(0.4)
+        listed = {each["name"]: each for each in listing(exchange)}
+        assert listed[exchange.second]["share"] == pytest.approx(0.4)
+        refused = exchange.project.here("models", "delete", exchange.second, fails=True)
+        assert "models promote" in refused.stderr
 
 
 def listing(exchange: Exchange) -> list[dict[str, object]]:
@@ -128,16 +143,16 @@ def listing(exchange: Exchange) -> list[dict[str, object]]:
 
 
 def test_a_shadow_is_asked_and_not_heard(exchange: Exchange) -> None:
-    exchange.project.here("models", "promote", exchange.second, "--shadow")
-    service, compared = exchange.service, 'fusion_shadow_answers_total{outcome="compared"}'
-    wait_until(lambda: exchange.answering() and service.metric(compared) > 0, "the shadow is asked")
-    assert exchange.answering() == {exchange.first}
-    n = service.metric("fusion_shadow_overlap_count")
-    assert 0 <= service.metric("fusion_shadow_overlap_sum") <= n
-    assert service.metric('fusion_shadow_answers_total{outcome="failed"}') == 0
-    exchange.project.here("models", "rollback")
-    shares = f'fusion_model_share{{model="{exchange.second}"}}'
-    wait_until(lambda: shares not in service.get("/metrics").body.decode(), "the shadow leaves")
+    service, outcome = exchange.service, 'fusion_shadow_answers_total{outcome="%s"}'
+    with exchange.promoted("--shadow"):
+        wait_until(
+            lambda: exchange.answering() and service.metric(outcome % "compared") > 0,
+            "the shadow is asked",
+        )
+        assert exchange.answering() == {exchange.first}
+        n, shares = service.metrics("fusion_shadow_overlap_count", "fusion_shadow_overlap_sum")
+        assert 0 <= shares <= n
+        assert service.metric(outcome % "failed") == 0
 
 
 def test_a_version_that_cannot_be_loaded_leaves_those_before(exchange: Exchange) -> None:
@@ -159,7 +174,7 @@ def test_a_version_that_cannot_be_loaded_leaves_those_before(exchange: Exchange)
         path.write_bytes(whole)
     wait_until(lambda: exchange.answering() == {exchange.second}, "it is tried again")
     assert exchange.service.metric("fusion_model_behind") == 0
-    exchange.project.here("models", "rollback")
+    exchange.roll_back()
 
 
 def test_a_version_of_another_host_answers_once_it_is_promoted_there(
