@@ -1,13 +1,13 @@
 """Requests to forget people: durable until they are completed, and illegible without a key."""
 
-import hashlib
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from secrets import token_bytes
 from typing import Any
 
+from cryptography.fernet import Fernet, InvalidToken
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
@@ -16,8 +16,6 @@ from feast_fusion.files import private_folder, replaced_file, sync_path
 from feast_fusion.sealed_json import read_json, write_json
 from forgetting.evidence import Evidence
 from intake.tombstones import Tombstones
-
-_NONCE, _MARK = 16, 32  # bytes
 
 
 class Request(BaseModel):
@@ -62,7 +60,7 @@ class Requests:
         private_folder(self._pending)
         with replaced_file(path, sync=True) as building:
             building.touch(0o600)
-            building.write_bytes(_encrypted(self.tombstones.key, content))
+            building.write_bytes(self._cipher.encrypt(content))
 
     def pending(self) -> list[Request]:
         """Those that are not completed.
@@ -94,30 +92,16 @@ class Requests:
         return read_json(path) if path.is_file() else None
 
     def _decrypted(self, path: Path) -> bytes:
-        sealed, key = path.read_bytes(), self.tombstones.key
-        nonce, content = sealed[:_NONCE], sealed[_NONCE + _MARK :]
-        plain = _stream(key, nonce, content)
-        if sealed[_NONCE : _NONCE + _MARK] != _mark(key, plain):
+        try:
+            return self._cipher.decrypt(path.read_bytes())
+        except InvalidToken:
             raise schema_error(
                 str(path),
                 got="a damaged request to forget somebody",
                 expected="it as it was written",
                 remedy="Run feast-fusion forget USER again, then remove this file.",
-            )
-        return plain
+            ) from None
 
-
-def _encrypted(key: bytes, content: bytes) -> bytes:
-    nonce = token_bytes(_NONCE)
-    return nonce + _mark(key, content) + _stream(key, nonce, content)
-
-
-def _stream(key: bytes, nonce: bytes, content: bytes) -> bytes:
-    """`content` with as much output of SHAKE-256 added bit by bit; done twice it is as it was."""
-    pad = hashlib.shake_256(key + nonce).digest(len(content))
-    mixed = int.from_bytes(content) ^ int.from_bytes(pad)
-    return mixed.to_bytes(len(content))
-
-
-def _mark(key: bytes, content: bytes) -> bytes:
-    return hashlib.blake2b(content, key=key, digest_size=_MARK).digest()
+    @property
+    def _cipher(self) -> Fernet:
+        return Fernet(urlsafe_b64encode(self.tombstones.key))

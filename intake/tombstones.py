@@ -29,8 +29,9 @@ _LOOK_EVERY_S = 0.02
 class Tombstones:
     """The tombstones in `folder`. Safe for many threads and processes.
 
-    A tombstone is named by a digest under a key that lies beside it and that nothing else uses:
-    without the key nobody finds out whose it is, and with it only who knows the id.
+    A tombstone is named by a digest under a key that lies beside it, which encrypts the requests
+    that are not completed, too. Without the key nobody finds out whose it is, and with it only who
+    knows the id.
     What another process adds or lifts is known within `_LOOK_EVERY_S`.
     """
 

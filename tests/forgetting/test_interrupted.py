@@ -82,6 +82,7 @@ def test_a_request_is_illegible_and_a_damaged_one_is_said(tmp_path: Path) -> Non
     assert b"visitor" not in content and path.stat().st_mode & 0o077 == 0
     (request,) = Requests(tmp_path).pending()
     assert (request.user_id, request.evidence) == ("visitor-8c41f2", None)
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     with pytest.raises(SchemaError, match=f"{path}.*damaged request"):
         requests.pending()
