@@ -4,16 +4,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
-import pyarrow.compute as pc
 
 from cli.feast_repository import feast, feast_time, open_store, require_run
-from cli.preparing import prepare_sources
 from cli.redis import redis_of, require_redis
 from cli.terminal import report_and_exit
 from cli.workspace_options import with_workspace
-from feast_fusion.feature_service import open_service
-from feast_fusion.training_set import TrainingSet
-from intake.journal_content import read_journal
 from intake.workspace import Workspace
 from transformations.names import SERVICE
 
@@ -60,7 +55,9 @@ def leakage(
     looked up in the service's sources by a slow loop that shares no code with the offline store.
     The exit code is 1 when anything is found.
     """
-    from training.audit.leakage import audit_training_set  # seconds to import
+    from feast_fusion.feature_service import open_service  # seconds to import
+    from feast_fusion.training_set import TrainingSet
+    from training.audit.leakage import audit_training_set
 
     store = open_store(workspace)
     report = audit_training_set(
@@ -99,7 +96,8 @@ def skew(workspace: Workspace, limit: int, fold: bool, service: str) -> None:
     because an event was not applied yet: it is compared with the same version offline. The exit
     code is 1 when anything is missing, extra or different.
     """
-    from training.audit.skew_audit import audit_log  # seconds to import
+    from feast_fusion.feature_service import open_service  # seconds to import
+    from training.audit.skew_audit import audit_log
 
     require_run(workspace)
     folded_at = fold_events(workspace) if fold else None
@@ -112,6 +110,11 @@ def skew(workspace: Workspace, limit: int, fold: bool, service: str) -> None:
 
 def fold_events(workspace: Workspace) -> datetime:
     """Bring live events into the offline stores; every event before the result is there."""
+    import pyarrow.compute as pc
+
+    from cli.preparing import prepare_sources  # seconds to import
+    from intake.journal_content import read_journal
+
     require_redis()
     began = datetime.now(UTC)
     oldest = pc.min(read_journal(workspace.events)["event_timestamp"]).as_py()

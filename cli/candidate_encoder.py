@@ -9,9 +9,7 @@ from cli.ranker import promote_trained, trained_version
 from cli.terminal import say
 from feast_fusion.column_names import split_view
 from feast_fusion.errors import FeastFusionError, schema_error
-from feast_fusion.parquet.opening import read_version
 from intake.workspace import Workspace
-from transformations.declared_encoders import find_encoder, identify
 from transformations.names import SERVICE, ranker_service
 
 if TYPE_CHECKING:
@@ -26,6 +24,8 @@ def candidate_id(workspace: Workspace, name: str) -> str:
     SchemaError
         There is no candidate of that name.
     """
+    from transformations.declared_encoders import identify  # half a second to import
+
     dataset = workspace.dataset
     candidates = dataset.encoder.candidates
     if name not in candidates:
@@ -48,6 +48,9 @@ def beside_main(workspace: Workspace, encoder_id: str | None) -> str | None:
 
 def is_ready(workspace: Workspace, encoder_id: str) -> bool:
     """Whether an encoder is declared, and its vectors are in the stores."""
+    from feast_fusion.parquet.opening import read_version  # seconds to import
+    from transformations.declared_encoders import find_encoder
+
     try:
         find_encoder(workspace.dataset, encoder_id)
         views = vector_views_of(open_store(workspace), encoder_id)

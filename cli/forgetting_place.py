@@ -15,7 +15,6 @@ from cli.redis_process import SNAPSHOT, launch_redis
 from cli.terminal import say
 from feast_fusion.sealed_json import read_json
 from intake.event import EVENT_FORMAT
-from intake.journal_erasure import JournalErasure
 from intake.posted.posted_row import ROW_FORMAT
 from intake.workspace import Workspace
 
@@ -44,6 +43,8 @@ def complete_forgetting(workspace: Workspace) -> list[Path]:
 
 def complete_journals(workspace: Workspace) -> None:
     """Make journals whole in which lines were being made blank when power was lost."""
+    from intake.journal_erasure import JournalErasure  # half a second to import
+
     JournalErasure(workspace.events, EVENT_FORMAT).complete()
     JournalErasure(workspace.posted, ROW_FORMAT).complete()
 

@@ -14,7 +14,6 @@ from cli.terminal import result, say, then
 from cli.training_report import TrainingReport, processes_of_torchrun, training_report
 from cli.workspace_options import with_workspace
 from feast_fusion.errors import FeatureNotFoundError
-from feast_fusion.training_set import TrainingSet
 from feast_fusion.training_set_store import fetch
 from intake.changed_settings import change_settings
 from intake.workspace import Workspace
@@ -23,6 +22,7 @@ from transformations.names import ranker_service
 if TYPE_CHECKING:
     from feast import FeatureService
 
+    from feast_fusion.training_set import TrainingSet
     from training.checkpoint import Checkpoints
     from training.next_item.fitting import Epoch
     from training.next_item.model import NextItemModel
@@ -77,7 +77,7 @@ def train(
         then(f"Model {version}: {does}. Next: feast-fusion evaluate.")
 
 
-def open_training_set(workspace: Workspace, candidate: str | None = None) -> TrainingSet:
+def open_training_set(workspace: Workspace, candidate: str | None = None) -> "TrainingSet":
     """The training set last built, on vectors of a candidate if its encoder id is given.
 
     Raises
@@ -91,11 +91,13 @@ def open_training_set(workspace: Workspace, candidate: str | None = None) -> Tra
         raise FeatureNotFoundError(
             f"{folder}: got no such folder, expected a training set. Run feast-fusion {how} first."
         )
+    from feast_fusion.training_set import TrainingSet  # half a second to import
+
     return TrainingSet.open(folder)
 
 
 def trained_version(
-    workspace: Workspace, training_set: TrainingSet, candidate: str | None = None
+    workspace: Workspace, training_set: "TrainingSet", candidate: str | None = None
 ) -> str:
     """The version of this training set, these settings and this code; fitted unless it is there.
 
@@ -132,7 +134,7 @@ def promote_trained(workspace: Workspace, version: str, *, always: bool) -> bool
 
 def train_version(
     workspace: Workspace,
-    training_set: TrainingSet,
+    training_set: "TrainingSet",
     seed: int = 0,
     processes: "Processes | None" = None,
     candidate: str | None = None,
@@ -192,7 +194,7 @@ def _fit_next_item(
 
 def _fit_rankers(
     workspace: Workspace,
-    training_set: TrainingSet,
+    training_set: "TrainingSet",
     service: "FeatureService",
     seed: int,
     processes: "Processes",

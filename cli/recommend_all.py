@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pyarrow.compute as pc
 
 from cli.feast_repository import running_store
 from cli.terminal import progress_bar, result, say
-from feast_fusion.parquet.whole import read_parquet
 from intake.workspace import Workspace
 from transformations.names import INTERACTIONS, USERS
 
@@ -53,6 +51,10 @@ def recommend_to_all(
 
 def _users(workspace: Workspace) -> list[str]:
     """Everybody who has a profile or an event, ascending."""
+    import pyarrow.compute as pc
+
+    from feast_fusion.parquet.whole import read_parquet
+
     paths = [workspace.source(name) for name in (USERS, INTERACTIONS)]
     found: set[str] = set()
     for path in paths:

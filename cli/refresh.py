@@ -9,7 +9,6 @@ from cli.candidate_encoder import beside_main, train_candidate
 from cli.data import retrieve_training_set
 from cli.feast_repository import feast, feast_time, open_store
 from cli.materializing import BEGINNING, materialize_new_rows, remove_withdrawn
-from cli.preparing import prepare_sources
 from cli.ranker import promote_trained, trained_version
 from cli.redis import redis_of, require_redis
 from cli.rehearse import rehearsal_lines, rehearsal_of
@@ -53,6 +52,8 @@ def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float, ret
     hybrid        incremental now, full when the last one is --full-every-hours old: for a
                   schedule such as cron.
     """
+    from cli.preparing import prepare_sources  # seconds to import
+
     require_redis()
     open_store(workspace)  # declarations and sources that differ are found before sources change
     if strategy == "hybrid":

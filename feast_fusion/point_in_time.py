@@ -24,8 +24,8 @@ from feast.utils import compute_non_entity_date_range
 
 from feast_fusion.errors import schema_error
 from feast_fusion.on_demand import requested_on_demand
+from feast_fusion.parquet.declared_source import is_table
 from feast_fusion.parquet.declared_types import view_types
-from feast_fusion.parquet.location import is_table
 from feast_fusion.parquet.opening import local_files
 from feast_fusion.parquet.parts import append_table, save_logged
 from feast_fusion.retrieval.asof_join import AsOf

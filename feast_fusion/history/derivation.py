@@ -13,7 +13,7 @@ from feast_fusion.history.history_sink import HistorySink
 from feast_fusion.history.sinks import open_sink
 from feast_fusion.history.table_rows import Rows, Window, pull_rows
 from feast_fusion.history.view_schema import ViewSchema, python_frame, view_schema
-from feast_fusion.parquet.location import is_parquet
+from feast_fusion.parquet.declared_source import is_parquet
 from feast_fusion.parquet.opening import open_source
 
 Transformation = Callable[[pd.DataFrame], pd.DataFrame]

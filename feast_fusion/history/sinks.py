@@ -7,7 +7,7 @@ from feast_fusion.errors import schema_error
 from feast_fusion.history.folder_sink import FolderSink
 from feast_fusion.history.history_sink import HistorySink
 from feast_fusion.history.view_schema import ViewSchema
-from feast_fusion.parquet.location import is_table, local_path
+from feast_fusion.parquet.declared_source import is_table, local_path
 
 
 def open_sink(view: Any, schema: ViewSchema, repo_path: str | Path | None) -> HistorySink:

@@ -1,7 +1,6 @@
-"""Where the Parquet files of a Feast source lie: one rule for paths, folders and names.
+"""Where Parquet files lie: one rule for paths, folders and names.
 
-- A relative path starts at the Feast repository; `file://`, `s3://` and what else pyarrow knows
-  are taken as they are.
+- `file://`, `s3://` and what else pyarrow knows are taken as they are.
 - Of a folder, files named `*.parquet`, `*.parq` and `*.pq` are read, in the order of their names,
   sub-folders included. A name that begins with a dot or an underscore is hidden.
 - `iceberg://CATALOG/NAMESPACE.TABLE` is an Iceberg table, whose files `feast_fusion.tables` finds.
@@ -14,9 +13,6 @@ import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from feast.data_format import ParquetFormat
-from feast.data_source import DataSource
-from feast.infra.offline_stores.file_source import FileSource
 from pyarrow import fs
 
 from feast_fusion.errors import StoreUnavailableError, schema_error
@@ -29,53 +25,12 @@ _WILDCARDS = "*?["
 _RETIRED = ".retired"
 
 
-def is_parquet(source: DataSource | None) -> bool:
-    """Whether `source` is a file source of Parquet files."""
-    return isinstance(source, FileSource) and isinstance(source.file_format, ParquetFormat | None)
-
-
-def is_table(source: DataSource | None) -> bool:
-    """Whether `source` names an Iceberg table as its path."""
-    return isinstance(source, FileSource) and source.path.startswith(ICEBERG)
-
-
-def locate(source: FileSource, repo_path: str | Path | None) -> tuple[fs.FileSystem, str]:
-    """The file system of a source, and the path there."""
-    if source.path.startswith("s3://"):
-        found: tuple[fs.FileSystem, str] = FileSource.create_filesystem_and_path(
-            source.path, source.s3_endpoint_override, source.resolve_credentials()
-        )
-        return found
-    is_uri = "://" in source.path
-    return file_system_of(source.path if is_uri else str(Path(repo_path or "") / source.path))
-
-
 def file_system_of(place: str) -> tuple[fs.FileSystem, str]:
     """The file system of a local path or a URI, and the path there."""
     if "://" in place:
         filesystem, path = fs.FileSystem.from_uri(place)
         return filesystem, path
     return fs.LocalFileSystem(), place
-
-
-def local_path(target: DataSource, repo_path: str | Path | None, what: str) -> Path:
-    """The absolute local path of a source that is written to.
-
-    Raises
-    ------
-    SchemaError
-        The source is of another kind, or lies elsewhere.
-    """
-    uri = target.path if isinstance(target, FileSource) else repr(target)
-    if not is_parquet(target) or ("://" in uri and not uri.startswith("file://")):
-        raise schema_error(
-            what,
-            got=f"{type(target).__name__} {uri}",
-            expected="a FileSource of Parquet at a local path",
-            remedy="Declare FileSource(path='folder', file_format=ParquetFormat(), "
-            "timestamp_field=...), or write there by other means.",
-        )
-    return Path(locate(target, repo_path)[1]).absolute()
 
 
 def list_files(filesystem: fs.FileSystem, root: str, what: str) -> list[fs.FileInfo]:

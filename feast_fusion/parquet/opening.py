@@ -9,15 +9,8 @@ from pyarrow import fs
 
 from feast_fusion.errors import schema_error
 from feast_fusion.parquet.column_types import can_be_times
-from feast_fusion.parquet.location import (
-    ICEBERG,
-    base_of,
-    is_parquet,
-    is_table,
-    list_files,
-    locate,
-    partition_of,
-)
+from feast_fusion.parquet.declared_source import is_parquet, is_table, locate
+from feast_fusion.parquet.location import ICEBERG, base_of, list_files, partition_of
 from feast_fusion.parquet.parquet_file import ParquetFile, read_footer
 from feast_fusion.parquet.parquet_source import ParquetSource
 

@@ -16,7 +16,8 @@ from pyarrow import fs
 
 from feast_fusion.errors import schema_error
 from feast_fusion.files import replaced_file, sync_path
-from feast_fusion.parquet.location import SUFFIXES, local_path
+from feast_fusion.parquet.declared_source import local_path
+from feast_fusion.parquet.location import SUFFIXES
 from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parquet_file import named_errors
 from feast_fusion.parquet.seal import WRITTEN, parquet_writer, seal, write_parquet

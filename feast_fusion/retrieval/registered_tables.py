@@ -18,7 +18,7 @@ from feast.infra.offline_stores.duckdb import (
 from feast.infra.registry.base_registry import BaseRegistry
 
 from feast_fusion.errors import schema_error
-from feast_fusion.parquet.location import is_parquet
+from feast_fusion.parquet.declared_source import is_parquet
 from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parquet_source import POSITION
 from feast_fusion.times import to_micros

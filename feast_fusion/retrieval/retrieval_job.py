@@ -19,7 +19,8 @@ from pyarrow import fs
 from feast_fusion.column_names import feature_column
 from feast_fusion.errors import NotOfferedError
 from feast_fusion.parquet.column_types import is_list, plain, plain_type
-from feast_fusion.parquet.location import SUFFIXES, is_parquet, is_table, locate
+from feast_fusion.parquet.declared_source import is_parquet, is_table, locate
+from feast_fusion.parquet.location import SUFFIXES
 from feast_fusion.parquet.parts import save_table
 from feast_fusion.retrieval.engine import Engine, SparkEngine
 from feast_fusion.retrieval.entity_table import EntityTable

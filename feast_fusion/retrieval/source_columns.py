@@ -6,8 +6,8 @@ from feast import FeatureStore
 from feast.data_source import DataSource
 from feast.repo_config import RepoConfig
 
+from feast_fusion.parquet.declared_source import is_parquet, local_path
 from feast_fusion.parquet.declared_types import view_types
-from feast_fusion.parquet.location import is_parquet, local_path
 from feast_fusion.parquet.opening import open_source
 from feast_fusion.parquet.parts import holds_nothing
 

@@ -20,7 +20,7 @@ from feast.feature_view import DUMMY_ENTITY_ID
 from feast.feature_view_projection import FeatureViewProjection
 
 from feast_fusion.errors import StoreUnavailableError, schema_error
-from feast_fusion.parquet.location import is_table
+from feast_fusion.parquet.declared_source import is_table
 from feast_fusion.parquet.parquet_file import named_errors
 from feast_fusion.parquet.whole import VERIFIED
 
