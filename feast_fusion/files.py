@@ -54,7 +54,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     building, retired = _hidden(folder, "new.tmp"), _hidden(folder, "retired")
-    with FileLock(_hidden(folder, "lock")):
+    with _locked(folder):
         _recover(folder)
         shutil.rmtree(building, ignore_errors=True)  # of a killed process
         try:
@@ -72,7 +72,7 @@ def recover_folder(folder: Path) -> None:
     """Put `folder` back if a process was killed while it replaced it; else change nothing."""
     if not _hidden(folder, "retired").is_dir():
         return
-    with FileLock(_hidden(folder, "lock")):
+    with _locked(folder):
         _recover(folder)
 
 
@@ -94,6 +94,21 @@ def sync_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps others from replacing a folder, which may be a user's: nothing stays beside it.
+
+    Whoever waits for the lock meanwhile has the removed file open. `FileLock` sees that this file
+    has no name any more, and starts over with a new one.
+    """
+    path = _hidden(folder, "lock")
+    with FileLock(path):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _recover(folder: Path) -> None:

@@ -21,8 +21,22 @@ with files.replaced_folder(Path(sys.argv[1])) as building:
 """
 
 
+COUNTING = """
+import sys
+from pathlib import Path
+from feast_fusion.files import replaced_folder
+
+folder = Path(sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    with replaced_folder(folder) as building:
+        counted = folder / "n"
+        n = int(counted.read_text()) if counted.is_file() else 0
+        (building / "n").write_text(str(n + 1))
+"""
+
+
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.mark.parametrize("sync", [False, True])
@@ -63,7 +77,7 @@ def test_what_a_killed_process_had_built_is_gone_after_the_next(tmp_path: Path) 
         "    (building / 'half').touch(); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
-    assert len(names(tmp_path)) == 1 and not folder.exists()
+    assert names(tmp_path) == [".folder.lock", ".folder.new.tmp"]
     with replaced_folder(folder) as building:
         assert names(building) == []
     assert names(tmp_path) == ["folder"]
@@ -81,6 +95,16 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
     with replaced_folder(folder) as building:
         (building / "a").write_text("new")
     assert (folder / "a").read_text() == "new"
+
+
+def test_one_process_at_a_time_builds_and_leaves_no_lock(tmp_path: Path) -> None:
+    """Each adds one to what it finds: two at once would count the same twice."""
+    folder = tmp_path / "folder"
+    command = [sys.executable, "-c", COUNTING, str(folder), "60"]
+    counting = [subprocess.Popen(command) for _ in range(3)]
+    assert [each.wait() for each in counting] == [0, 0, 0]
+    assert (folder / "n").read_text() == "180"
+    assert names(tmp_path) == ["folder"]
 
 
 def test_what_is_made_of_a_private_folder_and_above_it_is_its_owners(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_saving_replaces_the_folder_and_leaves_nothing_beside_it(
     (tmp_path / "artifact" / "old").touch()
     artifact.save(tmp_path / "artifact")
     beside = {path.name for path in tmp_path.iterdir()}
-    assert beside == {"artifact", ".artifact.lock"}
+    assert beside == {"artifact"}
     names = sorted(path.name for path in (tmp_path / "artifact").iterdir())
     assert names == ["arrays.safetensors", "artifact.json"]
 
