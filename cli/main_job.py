@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from cli.damage import set_damage_aside
 from cli.data import retrieve_training_set
 from cli.feast_repository import feast, feast_time, open_store
+from cli.materializing import materialize
 from cli.preparing import prepare_sources
 from cli.ranker import promote_trained, trained_version
 from cli.recommend import answer_lines, recommend_to
@@ -65,7 +66,7 @@ def run_all(workspace: Workspace) -> RunSummary:
         # The engine makes the sinks only now; their absence is no news.
         feast(workspace, redis, "apply", "--skip-source-validation")
         announce("3/7 feast materialize")
-        feast(workspace, redis, "materialize", *_window(workspace))
+        materialize(workspace, redis, *_window(workspace))
         calls = _vectors_cached(workspace) - cached
         announce("4/7 Training set")
         training_set, audits = _audited_training_set(workspace)

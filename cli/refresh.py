@@ -7,12 +7,12 @@ import click
 
 from cli.candidate_encoder import beside_main, train_candidate
 from cli.data import retrieve_training_set
-from cli.feast_repository import feast, feast_time, open_store
-from cli.materializing import BEGINNING, materialize_new_rows, remove_withdrawn
+from cli.feast_repository import open_store
+from cli.materializing import materialize_anew, materialize_new_rows
 from cli.ranker import promote_trained, trained_version
 from cli.redis import redis_of, require_redis
 from cli.rehearse import rehearsal_lines, rehearsal_of
-from cli.terminal import counter, result, say, then
+from cli.terminal import result, say, then
 from cli.workspace_options import with_workspace
 from intake.workspace import Workspace
 
@@ -45,7 +45,7 @@ def refresh(workspace: Workspace, /, strategy: str, full_every_hours: float, ret
     incremental   feast materialize-incremental: rows since the last time. Costs in proportion to
                   what is new. An event that arrived late changes the served rows at once, but
                   not the vectors that history has of the moments after it.
-    full          computes the users' vector history anew, then feast materialize from the
+    full          computes the history of vectors anew, then feast materialize from the
                   beginning. Costs in proportion to all events; texts that are in the vector
                   cache are not encoded again. Afterwards everything is as if all events had
                   come in time.
@@ -137,22 +137,7 @@ def _archive_journals(workspace: Workspace) -> None:
 
 
 def _refresh_fully(workspace: Workspace, redis: str, began: datetime) -> None:
-    from feast_fusion.redis_matrix import online_store_of
-    from serving.full_refresh import (
-        note_full_refresh,
-        rebuild_history,
-        rewrite_online,
-        user_histories,
-    )
+    from serving.full_refresh import derived_views, note_full_refresh
 
-    store = open_store(workspace, redis)
-    for view in user_histories(store):
-        with counter(f"{view.name} anew", "rows") as count:
-            n_rows = rebuild_history(store, view, count)
-        say(f"{view.name}: {n_rows:,} rows computed anew.")
-    feast(workspace, redis, "materialize", BEGINNING, feast_time())
-    n_rows = rewrite_online(store, began)
-    online_store_of(store).disconnect()
-    remove_withdrawn(workspace, redis)
-    say(f"{n_rows:,} rows online are now as in the sources and sinks.")
+    materialize_anew(workspace, redis, derived_views(open_store(workspace)), began)
     note_full_refresh(workspace, began)

@@ -14,13 +14,14 @@ from intake.tables.section import TableSection, without_password
 from intake.workspace import Workspace
 
 _TABLES = ("items", "users", "interactions")
+_OF_FEATURES = ("activity", "cleaning", "interest")
 # Where rows come from, which of them count and from when: without it the same features are older.
 _OF_ROWS = {*TableSection.model_fields, "valid_from", "combine", "value_range"} - {
     "columns",
     "lists",
 }
-# Of an event type: models are trained and ordered by them, and the interest moves by them.
-_OF_MODELS = frozenset({"weight", "interest_weight", "decay", "objective"})
+# Of an event type: models are trained and ordered by them, and no feature changes.
+_OF_MODELS = frozenset({"weight", "objective"})
 _SHOWN, _LONG = 3, 60
 
 Said = Mapping[str, Mapping[str, Any]]
@@ -66,13 +67,13 @@ def read_preparation(workspace: Workspace) -> Preparation | None:
 
 
 def describe_tables(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """By section what dataset.toml says of the tables and of the features of events, as JSON.
+    """By section what dataset.toml says of the tables, texts and features of events, as JSON.
 
     Defaults are left out. Files are named from the folder of the dataset.toml, so that it may move
     with them, and a database without its password.
     """
     said: dict[str, dict[str, Any]] = dataset.model_dump(
-        mode="json", include={*_TABLES, "activity"}, exclude_defaults=True
+        mode="json", include={*_TABLES, *_OF_FEATURES}, exclude_defaults=True
     )
     for name, section in _sections(dataset).items():
         said[name].update(_places(section, dataset.folder))

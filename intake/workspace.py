@@ -104,6 +104,11 @@ class Workspace:
         """Where the history of a view lies: a folder in `sinks`, or the name of a table."""
         return str(self.sinks / view) if self.tables is None else f"{self.tables}.{view}"
 
+    @property
+    def described(self) -> Path:
+        """By what description each history was computed, as JSON (`intake.described_histories`)."""
+        return self.root / "described.json"
+
     def graphs(self, encoder_id: str) -> Path:
         """Graphs of the items' newest vectors, which serving makes and may be deleted."""
         return self.root / "graphs" / encoder_id

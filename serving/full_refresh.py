@@ -23,10 +23,9 @@ from serving.online_views import OnlineViews
 _ROWS = 1 << 16
 
 
-def user_histories(store: FeatureStore) -> list[Any]:
-    """The views whose history a transformation computes from the events of users."""
-    views = store.list_batch_feature_views()
-    return [view for view in views if is_derived(view) and view.join_keys == ["user_id"]]
+def derived_views(store: FeatureStore) -> list[Any]:
+    """The views whose history a transformation computes."""
+    return [view for view in store.list_batch_feature_views() if is_derived(view)]
 
 
 def rebuild_history(store: FeatureStore, view: Any, advance: Callable[[int], object]) -> int:

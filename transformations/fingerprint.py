@@ -12,7 +12,7 @@ from intake.tables.digest import digest_rows
 # Raise it whenever the same inputs would give other sources than before.
 SOURCES_VERSION = 6
 _OF_CANDIDATES = {"refit_every", "history"}
-_SECTIONS = ("items", "users", "interactions", "activity")
+_SECTIONS = ("items", "users", "interactions", "activity", "cleaning", "interest")
 
 
 def fingerprint_inputs(

@@ -1,14 +1,21 @@
-"""A dataset.toml that says otherwise than when it was run: told before an answer is wrong."""
+"""A dataset.toml that says otherwise than when it was run: told, until `run` has followed it."""
 
 import shutil
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
+from intake.described_histories import former_histories
 from tests.applying import apply_here
+from tests.cli.online_interest import online_interest
 from tests.cli.reading_commands import READING
 from tests.conftest import Project, open_project
 from tests.serving.http.service_process import copy_project
+from transformations.declared_encoders import identify
+from transformations.embedder import Embedder
+from transformations.interest import Vector
 
 READING_MORE = ("tune-encoder --out {folder}/encoder", "export u1 --out {folder}/u1")
 
@@ -79,6 +86,64 @@ def test_what_models_and_answers_alone_depend_on_is_not_told(
     more = "[ranker]\nepochs = 3\n[live]\nuser_ttl_s = 9\n[variety]\ndiversity = 0.1\n[encoder]"
     other = described(copied, tmp_path / "data", "[encoder]", more)
     assert "has changed" not in other.here("recommend", "u1").stdout
+    assert "has changed" not in other.here("doctor").stdout
+
+
+INTEREST = """[interest]
+decay = 0.25
+positive_weight = 2.0
+[ranker]
+epochs = 1
+[candidates]
+phases = 1
+[candidates.sequence]
+epochs = 1
+more_epochs = 1
+[candidates.chooser]
+epochs = 1
+[encoder]"""
+
+
+def replayed(vectors: dict[str, Vector], events: pl.DataFrame) -> Vector:
+    """What [interest] says of one user's events, as slowly as anyone can check it."""
+    state = np.zeros(384)
+    for item_id, positive in events.select("item_id", "positive").iter_rows():
+        state = 0.25 * state + 0.75 * (2.0 if positive else -0.5) * vectors[item_id]
+        state /= np.linalg.norm(state)
+    return state.astype(np.float32)
+
+
+def newest_vectors(project: Project, view: str, key: str) -> dict[str, Vector]:
+    (folder,) = project.workspace.sinks.glob(f"{view}__*")
+    rows = pl.read_parquet(folder / "*.parquet").sort("event_timestamp")
+    return {row[key]: np.array(row[view], dtype=np.float32) for row in rows.to_dicts()}
+
+
+def test_a_run_computes_history_anew_that_followed_the_former_description(
+    films: Project, tmp_path: Path
+) -> None:
+    project = copy_project(films, tmp_path / "home")
+    other = described(project, tmp_path / "data", "[encoder]", INTEREST)
+    text = other.workspace.dataset.path.read_text().replace("Genres: {genres}", "Kind: {genres}")
+    other.workspace.dataset.path.write_text(text)
+    other = open_project(other.workspace.dataset.path, project.workspace.home)
+    said = other.here("refresh", "full", fails=True).stderr
+    assert "[interest] decay (nothing -> 0.25)" in said and "[items] text (" in said
+    assert "rows computed anew" in other.here("run").stdout
+    items = newest_vectors(other, "item_embedding", "item_id")
+    item = pl.read_parquet(other.workspace.source("items")).filter(item_id="f7").to_dicts()[0]
+    described_so = f"{item['title']} ({item['year']}). Kind: {', '.join(item['genres'])}."
+    cache = Embedder(other.workspace, identify(other.workspace.dataset).encoder_id).cached.cache
+    np.testing.assert_array_equal(items["f7"], cache.lookup([described_so])[0][0])
+    events = pl.read_parquet(other.workspace.source("interactions")).filter(user_id="u1")
+    expected = replayed(items, events.sort("event_timestamp", "item_id"))
+    offline = newest_vectors(other, "user_interest", "user_id")["u1"]
+    np.testing.assert_allclose(offline, expected, atol=1e-5)
+    np.testing.assert_array_equal(online_interest(other, "u1"), offline)
+    histories = [folder.name for folder in other.workspace.sinks.glob("[!.]*")]
+    assert len(histories) == 3
+    assert former_histories(other.workspace, histories) == []
+    assert set(former_histories(project.workspace, histories)) == {*histories}
     assert "has changed" not in other.here("doctor").stdout
 
 

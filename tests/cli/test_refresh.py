@@ -8,11 +8,9 @@ import polars as pl
 import pytest
 
 from cli.embedded_redis import embedded_redis
-from cli.feast_repository import open_store
-from cli.redis_url import connection_string
-from feast_fusion.redis_matrix import online_store_of, read_online
 from intake.event import EVENT_FORMAT, Event
 from intake.journal import Journal
+from tests.cli.online_interest import online_interest
 from tests.conftest import Project
 from tests.serving.http.service_process import copy_project
 from transformations.schema import CAUSED_AFTER_US
@@ -30,16 +28,6 @@ def newest_interest(project: Project, user_id: str) -> tuple[datetime, np.ndarra
     rows = pl.read_parquet(folder / "*.parquet").filter(pl.col("user_id") == user_id)
     last = rows.sort("event_timestamp").row(-1, named=True)
     return last["event_timestamp"], np.array(last["user_interest"], dtype=np.float32)
-
-
-def online_interest(project: Project, user_id: str) -> np.ndarray:
-    with embedded_redis(project.workspace.redis) as running:
-        store = open_store(project.workspace, connection_string(running.url))
-        (view,) = [v.name for v in store.list_batch_feature_views() if "interest" in v.name]
-        found = read_online(store, [f"{view}:user_interest"], {"user_id": [user_id]})
-        online_store_of(store).disconnect()
-    vector: np.ndarray = found.columns["user_interest"][0]  # type: ignore[index]
-    return vector
 
 
 def post_late(project: Project, user_id: str, item_id: str, event_id: str) -> datetime:

@@ -27,6 +27,8 @@ WRONG = [
     ("history = 10", "history = 12", "[activity] history (10 -> 12)"),
     ("explicit = true", "explicit = true\ncontext = {clock = ['hour']}", "[interactions] context"),
     ("explicit = true", "explicit = true\ntypes = {view = {weight = 2.0}}", "[interactions] types"),
+    ("[encoder]", "[interest]\ndecay = 0.5\n[encoder]", "[interest] decay (nothing -> 0.5)"),
+    ("[encoder]", "[cleaning]\ndigits = true\n[encoder]", "[cleaning] digits (nothing -> True)"),
 ]
 OLD = [
     ('"items.parquet"', '"./more/items.csv"', "path ('items.parquet' -> 'more/items.csv')"),
@@ -78,6 +80,22 @@ def test_what_makes_them_old(description: Path, before: str, after: str, told: s
 def test_what_changes_nothing_prepared(description: Path, before: str, after: str) -> None:
     said = describe_tables(load_dataset(description))
     assert describe_tables(load_dataset(changed(description, before, after))) == said
+
+
+@pytest.mark.parametrize(
+    ("key", "effect"),
+    [("decay", "wrong"), ("interest_weight", "wrong"), ("weight", None), ("objective", None)],
+)
+def test_what_an_event_type_says_of_features(
+    description: Path, key: str, effect: str | None
+) -> None:
+    def typed(value: float) -> Path:
+        types = f"explicit = true\ntypes = {{view = {{{key} = {value}}}}}"
+        return changed(description, "explicit = true", types)
+
+    said = describe_tables(load_dataset(typed(0.5)))
+    wrong = changes_since(load_dataset(typed(0.25)), said, "wrong")
+    assert (wrong is not None and f"'{key}': 0.25" in wrong) is (effect == "wrong")
 
 
 def test_many_changes_are_counted_and_long_values_cut(description: Path) -> None:
