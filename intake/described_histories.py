@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 from feast_fusion.errors import SchemaError
 from feast_fusion.files import replaced_file
-from feast_fusion.parquet.opening import read_version
 from feast_fusion.sealed_json import read_json, write_json
 from intake.preparation import describe_tables
 from intake.workspace import Workspace
@@ -18,6 +17,8 @@ from intake.workspace import Workspace
 
 def former_histories(workspace: Workspace, views: Iterable[str]) -> list[str]:
     """The views whose history has rows by another description than that of now, or an unknown."""
+    from feast_fusion.parquet.opening import read_version  # seconds to import
+
     now, known = _digest(workspace), _read(workspace)
     return [view for view in views if known.get(view) != now and read_version(workspace.sink(view))]
 
