@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feast_fusion.parquet.whole import read_parquet
@@ -41,17 +40,6 @@ class SeenItems:
         of_user = slice(self.starts[at], self.starts[at + 1])
         rows = self.rows[of_user].astype(np.int64)
         return rows if before is None else rows[self.first[of_user] < to_micros(before)]
-
-    def beginning(self, prefix: str, n: int) -> list[tuple[str, int]]:
-        """At most `n` users whose id begins so, with how many items each has seen.
-
-        The shortest ids come first, so that "1" finds 1, 10, 11 and not 1, 10, 100.
-        """
-        codes = np.flatnonzero(np.asarray(pc.starts_with(self.users.ids, prefix)))
-        lengths = np.asarray(pc.utf8_length(self.users.take(codes)))
-        best = codes[np.lexsort((codes, lengths))[:n]]
-        counts = (self.starts[best + 1] - self.starts[best]).tolist()
-        return list(zip(self.users.take(best).to_pylist(), counts, strict=True))
 
 
 def load_seen_items(interactions: Path, catalogue: IdMap) -> SeenItems:

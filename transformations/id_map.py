@@ -49,6 +49,13 @@ class IdMap:
         get = self._code.get
         return np.array([get(entity_id, -1) for entity_id in ids], dtype=np.int64)
 
+    def beginning(self, prefix: str, n: int) -> list[str]:
+        """At most `n` ids that begin so, the shortest first."""
+        codes = np.flatnonzero(np.asarray(pc.starts_with(self.ids, prefix)))
+        lengths = np.asarray(pc.utf8_length(self.take(codes)))
+        found: list[str] = self.take(codes[np.lexsort((codes, lengths))[:n]]).to_pylist()
+        return found
+
     def take(self, codes: NDArray[np.int64]) -> pa.Array:
         """The ids of known codes."""
         return self.ids.take(pa.array(codes))

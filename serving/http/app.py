@@ -35,12 +35,14 @@ from serving.posted.row_intake import RowIntake
 from serving.posted.row_outcome import RowSubmission
 from serving.served_models import ServedModels
 from serving.user_history import UserHistory
+from serving.user_search import UserSearch
 
 
 def create_app(
     models: ServedModels,
     intake: EventIntake,
     rows: RowIntake,
+    users: UserSearch,
     encoding: TextEncoding,
     below: Collector,
     dataset: Dataset,
@@ -52,6 +54,7 @@ def create_app(
 
     Parameters
     ----------
+    users : looks users up
     encoding : what /v1/embeddings answers with
     below : the metrics of all this
     dataset : what it is about
@@ -60,7 +63,7 @@ def create_app(
     """
     routes = Routes(models, intake, encoding, dataset, settings, peers)
     row_routes = RowRoutes(rows, settings, routes.metrics)
-    lookups = Lookups(models, settings, routes.metrics)
+    lookups = Lookups(models, users, settings, routes.metrics)
     removals = None if remove is None else Removals(remove, routes.metrics)
     routes.metrics.watch_library(below, settings.deadline_ms)
     app = FastAPI(

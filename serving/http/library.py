@@ -24,10 +24,13 @@ from serving.posted.row_intake import RowIntake
 from serving.posted.row_screening import RowScreening
 from serving.served_log import ServedLog
 from serving.served_models import ServedModels
+from serving.user_search import UserSearch
 from transformations.embedder import Embedder
 from transformations.folded_rows import fold_posted
 
-Library = tuple[ServedModels, EventIntake, RowIntake, TextEncoding, LibraryMetrics, Dataset]
+Library = tuple[
+    ServedModels, EventIntake, RowIntake, UserSearch, TextEncoding, LibraryMetrics, Dataset
+]
 
 
 @contextmanager
@@ -69,7 +72,8 @@ def open_library(
         rows = stack.enter_context(_open_rows(workspace, store, models, features))
         metrics = LibraryMetrics(workspace, store, models, log)
         encoding = TextEncoding(lambda: models.main.embedder)
-        yield models, intake, rows, encoding, metrics, workspace.dataset
+        users = UserSearch(workspace, lambda: models.catalogue)
+        yield models, intake, rows, users, encoding, metrics, workspace.dataset
 
 
 def _open_rows(

@@ -17,15 +17,16 @@ from serving.http.settings import ServiceSettings
 from serving.item_record import read_item
 from serving.served_models import ServedModels
 from serving.user_history import read_history
+from serving.user_search import UserSearch
 
-_THREADS = 1  # people are few, and slow
+_THREADS = 1  # people are few, and slow; users are searched by one thread
 _MAX_USERS = 20
 
 Prefix = Annotated[str, StringConstraints(max_length=MAX_ID_CHARACTERS)]
 
 
 class FoundUser(BaseModel):
-    """A user of the prepared events."""
+    """A user of the data set's tables, of posted rows or of events."""
 
     user_id: str
     n_items: int = Field(description="Distinct items that the user has had an event with.")
@@ -41,9 +42,14 @@ class Lookups:
     """The routes' functions."""
 
     def __init__(
-        self, models: ServedModels, settings: ServiceSettings, metrics: ServiceMetrics
+        self,
+        models: ServedModels,
+        search: UserSearch,
+        settings: ServiceSettings,
+        metrics: ServiceMetrics,
     ) -> None:
-        self._models, self._deadline_s = models, settings.deadline_ms / 1000
+        self._models, self._search = models, search
+        self._deadline_s = settings.deadline_ms / 1000
         self._reading = metrics.new_queue("lookups", _THREADS)
 
     async def close(self) -> None:
@@ -67,10 +73,10 @@ class Lookups:
         )
 
     async def users(self, prefix: Annotated[Prefix, Query()] = "") -> Response:
-        """Users of the prepared events whose id begins so."""
+        """Users whose id begins so, those of events that were just accepted too."""
 
         def find() -> FoundUsers:
-            found = self._models.catalogue.seen.beginning(prefix, _MAX_USERS)
+            found = self._search.beginning(prefix, _MAX_USERS)
             return FoundUsers(users=[FoundUser(user_id=each, n_items=n) for each, n in found])
 
         return await self._found(find)

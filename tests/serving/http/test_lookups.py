@@ -88,12 +88,18 @@ def test_a_history_is_the_newest_events_first_and_live_ones_before_them(
 def test_users_are_found_by_the_beginning_of_their_ids(
     service: Service, events: pl.DataFrame
 ) -> None:
+    acted = events.select("user_id", "item_id")
+    (had, *_), new = acted.filter(user_id="u12")["item_id"], "u1-who-came-just-now"
+    live = [("u12", had), (new, had), (new, "f1"), (new, "f1"), ("u12", "f2")]
+    now = {"value": 5, "event_timestamp": datetime.now(UTC).isoformat()}
+    posted = [{"user_id": user, "item_id": item, **now} for user, item in live]
+    assert service.post("/events", {"events": posted}).status == 200
     found = service.get("/users?prefix=u1").json()["users"]
-    items = events.group_by("user_id").agg(n=pl.col("item_id").n_unique())
-    expected = ["u1", *(f"u1{at}" for at in range(10))]
-    assert [user["user_id"] for user in found] == expected
-    counts = dict(items.iter_rows())
+    assert [user["user_id"] for user in found] == ["u1", *(f"u1{at}" for at in range(10)), new]
+    every = pl.concat([acted, pl.DataFrame([*live, ("u11", "f2")], acted.schema, orient="row")])
+    counts = dict(every.group_by("user_id").agg(pl.col("item_id").n_unique()).iter_rows())
     assert all(user["n_items"] == counts[user["user_id"]] for user in found)
+    assert counts[new] == 2
     first = service.get("/users").json()["users"]
     assert [user["user_id"] for user in first] == [f"u{at}" for at in range(20)]
     assert service.get("/users?prefix=nobody").json() == {"users": []}

@@ -161,6 +161,8 @@ def check_users_and_refusals(service: Service, workspace: Workspace, url: str) -
         ]
         assert client.post_users([who], wait_ms=2000).outcomes[0].status == "accepted"
         wait_until(lambda: online_age(workspace, url) == who["age"])
+        known = {"users": [{"user_id": "somebody", "n_items": 0}]}
+        wait_until(lambda: service.get("/users?prefix=some").json() == known)
         assert client.patch_item("x", {"year": 1}).outcomes[0].status == "accepted"
         assert client.delete_item("x").outcomes[0].status == "accepted"
         with pytest.raises(ServiceError, match="404: item 'x': got no such item"):
