@@ -41,7 +41,7 @@ def recommend_to_all(
         progress_bar("Recommend") as advance,
     ):
         parts = ExportedAnswers(folder, users, export).write(
-            lambda user_id: recommender.recommend(user_id, n, **asked)
+            lambda some: recommender.recommend_each(some, n, **asked)
         )
         for n_done in parts:
             advance("users", n_done, len(users))

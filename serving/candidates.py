@@ -87,15 +87,17 @@ class Search:
     Attributes
     ----------
     history : of the one user, None where it is not known: then popularity alone speaks
-    allowed : (n,) catalogue rows that are not excluded: signals are standardised among them, so
-        that a filter changes no score
-    passing : (n,) those of them that may come back
+    recent : the newest events of it, as many as the scorer reads
+    signals : (f, n) what speaks for each row, by the names of the catalogue's scorer; standardised
+        among the rows that are not excluded, so that a filter changes no score
+    passing : (n,) the rows that may come back
     query : (n,) how near each row is to the query, None without one
     """
 
     catalogue: Catalogue
     history: Histories | None
-    allowed: NDArray[np.bool_]
+    recent: Histories | None
+    signals: Vectors
     passing: NDArray[np.bool_]
     query: Vectors | None
 
@@ -116,14 +118,35 @@ class Search:
         excluded : catalogue rows that must not come back
         passing : (n,) catalogue rows that may, None for all; see `Catalogue.passing`
         """
-        allowed = np.ones(len(catalogue), dtype=bool)
-        for rows in excluded:
-            allowed[np.asarray(rows, dtype=np.int64)] = False
-        history = None
         if user is not None:
-            history = Histories.of(user, catalogue.items)
+            return cls.of_each(catalogue, user, [excluded], query, passing)[0]
+        allowed = _allowed(catalogue, excluded)
         passing = allowed if passing is None else allowed & passing
-        return cls(catalogue, history, allowed, passing, query)
+        nothing = np.zeros((len(catalogue.scorer.names), len(catalogue)), np.float32)
+        return cls(catalogue, None, None, nothing, passing, query)
+
+    @classmethod
+    def of_each(
+        cls,
+        catalogue: Catalogue,
+        users: TrainingSet,
+        excluded: Sequence[Iterable[Rows | tuple[()]]],
+        query: Vectors | None,
+        passing: NDArray[np.bool_] | None = None,
+    ) -> list["Search"]:
+        """The searches for q users by a row of features each, what speaks for them read at once.
+
+        Of the other parameters `excluded` alone is that of each user.
+        """
+        histories, scorer = Histories.of(users, catalogue.items), catalogue.scorer
+        recent = histories.newest(scorer.history)
+        allowed = np.stack([_allowed(catalogue, rows) for rows in excluded])  # (q, n)
+        passing_each = allowed if passing is None else allowed & passing
+        signals = scorer.signals.read(recent, allowed)  # (q, f, n)
+        return [
+            cls(catalogue, histories.take(at), recent.take(at), signals[at[0]], mask, query)
+            for at, mask in zip(np.arange(len(users))[:, None], passing_each, strict=True)
+        ]
 
     def best(self, n: int) -> Candidates:
         """At most `n` passing items, those that the signals speak for first."""
@@ -163,7 +186,7 @@ class Search:
     def _candidates(self, item_ids: Sequence[str], rows: Rows, *, is_named: bool) -> Candidates:
         known = np.where(rows >= 0, rows, 0)
         missing = rows < 0
-        if self._recent is None:
+        if self.recent is None:
             signals = np.zeros((len(self.catalogue.scorer.names), len(rows)), np.float32)
         else:
             signals = np.where(missing, np.float32(0.0), self.signals[:, known])
@@ -172,7 +195,7 @@ class Search:
             item_ids,
             rows,
             self.history,
-            self._recent,
+            self.recent,
             signals,
             self._speaking,
             query,
@@ -184,21 +207,13 @@ class Search:
         return fresh[self.passing[fresh]][:n]
 
     @cached_property
-    def signals(self) -> Vectors:
-        """(f, n) what speaks for each row, by the names of the catalogue's scorer."""
-        if self._recent is None:
-            return np.zeros((len(self.catalogue.scorer.names), len(self.catalogue)), np.float32)
-        found: Vectors = self.catalogue.scorer.signals.read(self._recent, self.allowed[None])[0]
-        return found
-
-    @cached_property
     def _speaking(self) -> NDArray[np.bool_]:
         """(f,) which of the signals say something of the user."""
         names = self.catalogue.scorer.names
-        if self._recent is None:
+        if self.recent is None:
             return np.zeros(len(names), dtype=bool)
         has_negatives = self.catalogue.interactions.explicit
-        return speaking_signals(names, self._recent, has_negatives=has_negatives)
+        return speaking_signals(names, self.recent, has_negatives=has_negatives)
 
     @cached_property
     def _wished(self) -> Vectors:
@@ -209,15 +224,19 @@ class Search:
         return wished
 
     @cached_property
-    def _recent(self) -> Histories | None:
-        return None if self.history is None else self.history.newest(self.catalogue.scorer.history)
-
-    @cached_property
     def _merged(self) -> Vectors:
         """(n,) what is merged, ties by popularity."""
         popular = self.catalogue.popularity * np.float32(1e-3)
         merged: Vectors = self.catalogue.scorer.signals.merge(self.signals[None])[0] + popular
         return merged
+
+
+def _allowed(catalogue: Catalogue, excluded: Iterable[Rows | tuple[()]]) -> NDArray[np.bool_]:
+    """(n,) the catalogue rows that are not excluded."""
+    allowed = np.ones(len(catalogue), dtype=bool)
+    for rows in excluded:
+        allowed[np.asarray(rows, dtype=np.int64)] = False
+    return allowed
 
 
 def _top(scores: Vectors, n: int) -> Rows:

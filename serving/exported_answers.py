@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,8 @@ from feast_fusion.sealed_json import read_json, write_json
 from feast_fusion.times import TIMESTAMP
 from serving.answers import STORE_UNAVAILABLE, Recommendations
 
-Answer = Callable[[str], Recommendations]
+Answers = Callable[[Sequence[str]], Iterable[Recommendations]]
+"""The answers to users, in their order."""
 
 SCHEMA = pa.schema(
     [
@@ -51,7 +52,7 @@ class ExportedAnswers:
     users: Sequence[str]
     asked: Mapping[str, Any]
 
-    def write(self, answer: Answer) -> Iterator[int]:
+    def write(self, answers: Answers) -> Iterator[int]:
         """Makes the parts that are not there yet, and says after each how many users are done.
 
         Raises
@@ -66,7 +67,7 @@ class ExportedAnswers:
             path = self.folder / f"part-{start // _USERS_OF_A_PART:06}.parquet"
             users = self.users[start : start + _USERS_OF_A_PART]
             if not path.is_file():
-                rows = [row for user_id in users for row in _rows(answer(user_id))]
+                rows = [row for answer in answers(users) for row in _rows(answer)]
                 with replaced_file(path, sync=True) as building:
                     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), building)
             yield start + len(users)

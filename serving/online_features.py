@@ -128,6 +128,18 @@ class OnlineFeatures:
         wanted = [(self._group(USER), [[user_id]])]
         return UserFeatures(user_id, self._online.read_views(self._store.config, wanted)[0])
 
+    def read_users(
+        self, user_ids: Sequence[str], now: datetime
+    ) -> tuple[list[UserFeatures], TrainingSet]:
+        """`read_user` of each in one round trip, and a row with the features of each."""
+        group, replies = self._group(USER), self._replies([(USER, user_ids)])[0]
+        views = decode_group(group, replies, _instant(now))
+        users = [
+            UserFeatures(user_id, [view.take(np.array([at])) for view in views])
+            for at, user_id in enumerate(user_ids)
+        ]
+        return users, self._joined({USER: pa.array(user_ids)}, views, len(users), now)
+
     def read_items(self, item_ids: Sequence[str]) -> list[Reply]:
         """The stored row of each item; `decode_items` reads it. Raises as `read_user`."""
         return self._replies([(ITEM, item_ids)])[0]

@@ -26,6 +26,7 @@ from serving.catalogue_watch import CatalogueWatch, Clock
 from serving.query import Query, read_query
 from serving.request_context import NO_WEIGHTS, NOTHING, Context
 from serving.variety.spread import require_columns
+from serving.vector_index import Vectors
 from serving.visit import visit_events
 from transformations.embedder import Embedder
 
@@ -60,6 +61,11 @@ class Request:
     variety: Variety
     name: str
     visit: Sequence[Event]
+
+    @property
+    def likeness(self) -> Vectors | None:
+        """(n,) how near each row of the catalogue is to the query, None without one."""
+        return None if self.query is None else self.query.likeness
 
     def answer(
         self,

@@ -1,8 +1,9 @@
 """A slate: one user and the items to rank, as the online store has both at this moment."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -87,6 +88,15 @@ class Slate:
         return TrainingSet(table, joined.vectors, joined.lists)
 
 
+def one_by_one(rows: TrainingSet) -> Iterator[TrainingSet]:
+    """Each row alone, with the values that it has."""
+    if len(rows) == 1:
+        yield rows
+        return
+    for at in range(len(rows)):
+        yield rows.take(np.array([at])).without_unused()
+
+
 def require_features(features: OnlineFeatures, encoder: FeatureEncoder) -> None:
     """Refuse a feature service for a ranker that was trained on more.
 
@@ -147,18 +157,26 @@ class Slates:
 
     def of(
         self,
-        user: UserFeatures,
-        row: TrainingSet,
-        item_ids: Sequence[str],
+        users: Sequence[UserFeatures],
+        rows: TrainingSet,
+        item_ids: Sequence[Sequence[str]],
         now: datetime,
         context: Context = NOTHING,
-    ) -> Slate:
-        """The slate of a user who has been read before, and whose features are `row`.
+    ) -> list[Slate]:
+        """The slates of users who have been read before, and whose features are `rows`.
 
         Raises as `read`.
+
+        Parameters
+        ----------
+        item_ids : those of each user
         """
-        replies = self._features.read_items(item_ids)
-        return self._slate(user, row, item_ids, replies, now, context)
+        distinct = list(dict.fromkeys(chain.from_iterable(item_ids)))
+        replies = dict(zip(distinct, self._features.read_items(distinct), strict=True))
+        return [
+            self._slate(user, row, ids, [replies[item_id] for item_id in ids], now, context)
+            for user, row, ids in zip(users, one_by_one(rows), item_ids, strict=True)
+        ]
 
     def _slate(
         self,

@@ -35,6 +35,17 @@ class ViewRows:
     present: NDArray[np.bool_]
     expired: NDArray[np.bool_]
 
+    def take(self, rows: NDArray[np.int64]) -> "ViewRows":
+        """The given rows, in the given order."""
+        return ViewRows(
+            self.plan,
+            {name: scatter(column, rows) for name, column in self.columns.items()},
+            {name: valid[rows] for name, valid in self.valid.items()},
+            self.event_timestamps[rows],
+            self.present[rows],
+            self.expired[rows],
+        )
+
 
 def read_views(
     read: Read, project: str, wanted: Sequence[tuple[KeyGroup, Sequence[Sequence[Any]]]]

@@ -1,5 +1,6 @@
 """`feast-fusion recommend --all`: what it writes, and what a run that was ended leaves."""
 
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -45,7 +46,7 @@ def test_a_run_that_was_ended_is_gone_on_with(tmp_path: Path) -> None:
         return answer_to(user_id, *([STORE_UNAVAILABLE] if user_id == "u1700" else []))
 
     with pytest.raises(StoreUnavailableError, match=r"user u1700: .* same command again"):
-        list(export.write(fails_late))
+        list(export.write(partial(map, fails_late)))
     assert [path.name for path in export.folder.glob("[!.]*.parquet")] == ["part-000000.parquet"]
     asked.clear()
 
@@ -53,7 +54,7 @@ def test_a_run_that_was_ended_is_gone_on_with(tmp_path: Path) -> None:
         asked.append(user_id)
         return answer_to(user_id)
 
-    assert list(export.write(notes)) == [1_000, 2_000, 2_500]
+    assert list(export.write(partial(map, notes))) == [1_000, 2_000, 2_500]
     assert asked == USERS[1_000:]
     found = pl.read_parquet(export.folder / "*.parquet")
     assert found["user_id"].unique().sort().to_list() == USERS
@@ -61,11 +62,11 @@ def test_a_run_that_was_ended_is_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_an_export_of_something_else_is_not_mixed_with(tmp_path: Path) -> None:
-    list(ExportedAnswers(tmp_path / "out", USERS[:3], {"n": 3}).write(answer_to))
+    list(ExportedAnswers(tmp_path / "out", USERS[:3], {"n": 3}).write(partial(map, answer_to)))
     others = ExportedAnswers(tmp_path / "out", USERS[:2], {"n": 5})
     with pytest.raises(SchemaError, match="an export of another n and users"):
-        list(others.write(answer_to))
+        list(others.write(partial(map, answer_to)))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     with pytest.raises(SchemaError, match="a folder of other files"):
-        list(ExportedAnswers(tmp_path / "mine", USERS, {}).write(answer_to))
+        list(ExportedAnswers(tmp_path / "mine", USERS, {}).write(partial(map, answer_to)))

@@ -310,6 +310,21 @@ def test_an_encoder_that_fails_is_done_without_and_said(bench: Bench, films: Pro
             recommender.similar(text="anything")
 
 
+def test_users_who_are_answered_together_get_what_each_gets(
+    bench: Bench, events: pl.DataFrame
+) -> None:
+    users = [*events["user_id"].unique().sort()[:40], "nobody", "u3"]
+    together = list(bench.recommender.recommend_each(users, 5, filter="year < 1995"))
+    assert [answer.user_id for answer in together] == users
+    for answer in together:
+        alone = bench.recommender.recommend(answer.user_id, 5, filter="year < 1995")
+        assert (answer.user, answer.n_candidates) == (alone.user, alone.n_candidates)
+        scores = [[item.score for item in each.items] for each in (answer, alone)]
+        np.testing.assert_allclose(*scores, rtol=1e-4)
+        ties = np.isclose(*np.array([scores[1][1:], scores[1][:-1]]), rtol=1e-4)
+        assert ids(answer) == ids(alone) or ties.any()
+
+
 def test_many_callers_at_once_get_what_one_gets(bench: Bench) -> None:
     users = [f"u{i}" for i in range(12)]
     alone = {user: bench.recommender.recommend(user, 5, query="Drama").items for user in users}

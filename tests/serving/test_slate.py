@@ -66,10 +66,12 @@ def test_inputs_are_those_of_the_joined_rows(
     slates = Slates(bench.features, artifact.features)
     for _ in range(3):  # from Redis, encoded; from the cache; all kept
         assert_same(slates.read(user_id, ITEMS, datetime.now(UTC)), bench, artifact)
-    user = bench.features.read_user(user_id)
     now = datetime.now(UTC)
-    row = bench.features.user_row(user, now)
-    assert_same(slates.of(user, row, ITEMS[::-7], now), bench, artifact)
+    users, rows = bench.features.read_users([user_id, "u2", "nobody else"], now)
+    of_each = slates.of(users, rows, [ITEMS[::-7], ITEMS[:9], ITEMS[5:30]], now)
+    assert [slate.user.user_id for slate in of_each] == [user_id, "u2", "nobody else"]
+    for slate in of_each:
+        assert_same(slate, bench, artifact)
 
 
 def test_a_changed_item_is_encoded_anew(bench: Bench, artifact: Artifact) -> None:
