@@ -85,7 +85,7 @@ def test_a_filter_holds_now_and_in_the_past(films: Project) -> None:
 def test_a_changed_text_is_a_second_version_with_its_own_vector(
     films: Project, tmp_path: Path
 ) -> None:
-    """Issue A, acceptance 3: both versions offline, the old one for a label in between."""
+    """Both versions are offline, the old one for a label in between."""
     project = copy_project(films, tmp_path / "home", tmp_path / "data")
     items_path = project.workspace.dataset.items.path
     items = pl.read_parquet(items_path)

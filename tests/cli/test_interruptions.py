@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -17,10 +18,12 @@ from tests.waiting import wait_until
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_ending_a_run_leaves_no_process(tmp_path: Path, number: int) -> None:
-    """Issue J, row 6."""
     told = {"FUSION_DATASET": str(make_shop(tmp_path / "data")), "FUSION_HOME": str(tmp_path)}
     command = [str(Path(sys.executable).parent / "feast-fusion"), "run"]
-    run = subprocess.Popen(command, env=os.environ | told, stdout=subprocess.DEVNULL)
+    heeded = partial(signal.signal, number, signal.SIG_DFL)  # under nohup it would be ignored
+    run = subprocess.Popen(
+        command, env=os.environ | told, stdout=subprocess.DEVNULL, preexec_fn=heeded
+    )
     process = psutil.Process(run.pid)
 
     def started() -> list[psutil.Process]:

@@ -77,7 +77,6 @@ def steps(run: Path, metric: str) -> list[int]:
 def test_a_killed_training_goes_on_to_the_same_model(
     films: Project, copied: Project, part: str, metric: str
 ) -> None:
-    """Issue F, acceptance 6."""
     workspace = copied.workspace
     while not is_killed_after_an_epoch(copied, part):
         pass  # it was over before it could be killed
@@ -107,7 +106,7 @@ def is_killed_after_an_epoch(project: Project, part: str) -> bool:
 
 
 def test_two_processes_fit_the_model_of_one(films: Project, copied: Project) -> None:
-    """Issue F, acceptance 6; dropout is chance of each process, so there is none here."""
+    """Dropout is chance of each process, so there is none here."""
     settings = ("ranker.dropout=0", "ranker.epochs=3", "ranker.loss=joint")
     changes = [word for setting in settings for word in ("--set", setting)]
     torchrun = ("torchrun", "--standalone", "--nproc-per-node", "2")
@@ -130,7 +129,6 @@ def test_two_processes_fit_the_model_of_one(films: Project, copied: Project) -> 
 
 
 def test_a_killed_tuning_goes_on_and_its_line_is_that_model(copied: Project) -> None:
-    """Issue F, acceptance 6."""
     trials = copied.workspace.tuning
     process = start(copied, "feast-fusion", "tune", "--of", "ranker", "--trials", "500")
     wait_until(lambda: n_finished(trials) >= 2, "two trials")

@@ -1,7 +1,4 @@
-"""Choices of chance are ranked by chance; more than that would be a leak.
-
-Issue F, acceptance 3.
-"""
+"""Choices of chance are ranked by chance; more than that would be a leak."""
 
 from dataclasses import replace
 

@@ -32,7 +32,6 @@ def test_the_first_trial_changes_nothing_and_later_ones_are_better(tmp_path: Pat
 
 
 def test_a_tuning_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    """Issue F, acceptance 6."""
     whole = tune(tmp_path / "whole.db", "films", "ranker", 9, quality)
     n_run = 0
 
