@@ -196,12 +196,14 @@ class PastRecommender:
             found.append(search.best(max(asked.n, self._depth)))
         joined = self._join(ids, times, found)
         items = encode_rows(self._encoder, joined)  # at once: a tenth of the time of one by one
+        encoded = self._encoder.encode_users(users)
         ends = np.cumsum([len(each) for each in found])
         each_ms = (time.perf_counter() - started) * 1000 / max(1, len(found))
         for at, end in enumerate(ends.tolist()):
             rows = np.arange(end - len(found[at]), end)
             slate = PastSlate(
                 users.take(np.array([at])),
+                encoded[at],
                 joined,
                 rows,
                 items.take(rows),

@@ -14,6 +14,7 @@ from serving.online_features import HISTORY_VIEWS
 from training.ranker.batching import RankerInputs
 from training.ranker.columns import Numbers
 from training.ranker.request_features import RequestEncoder
+from training.ranker.user_block import UserBlock
 from transformations import names
 from transformations.collaborative.histories import Ints
 
@@ -24,11 +25,13 @@ class PastSlate:
 
     Attributes
     ----------
+    encoded : the user, encoded
     joined : the features of this slate's and of other slates' candidates
     at : (m,) the rows of this slate
     """
 
     user: TrainingSet
+    encoded: UserBlock
     joined: TrainingSet
     at: Ints
     items: Items
@@ -38,7 +41,7 @@ class PastSlate:
     def inputs(self, collaborative: Mapping[str, Numbers]) -> RankerInputs:
         """What the ranker reads, one row per item."""
         now_s, block = self.now.timestamp(), self.items.block
-        return self.encoder.transform(self.user, block, now_s, collaborative)
+        return self.encoder.transform(self.encoded, block, now_s, collaborative)
 
     def values(self) -> Numbers:
         """(m,) mean value of the events of each item, NaN where there is none."""

@@ -1,6 +1,6 @@
 """A slate: one user and the items to rank, as the online store has both at this moment."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -21,6 +21,7 @@ from training.ranker.batching import RankerInputs
 from training.ranker.columns import Numbers, is_collaborative
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.request_features import RequestEncoder
+from training.ranker.user_block import UserBlock
 
 
 class RankedSlate(Protocol):
@@ -51,11 +52,15 @@ class Slate:
 
     Attributes
     ----------
-    user_row : the features of the user, one row
+    encoded : the user, encoded
+    rows_of_users : the features of this and other users, a row each
+    place : the row of this user
     """
 
     user: UserFeatures
-    user_row: TrainingSet
+    encoded: UserBlock
+    rows_of_users: TrainingSet
+    place: int
     item_ids: Sequence[str]
     items: Items
     now: datetime
@@ -66,10 +71,16 @@ class Slate:
     def __len__(self) -> int:
         return len(self.item_ids)
 
+    @property
+    def user_row(self) -> TrainingSet:
+        """The features of the user, one row."""
+        rows = self.rows_of_users
+        return rows if len(rows) == 1 else rows.take(np.array([self.place]))
+
     def inputs(self, collaborative: Mapping[str, Numbers]) -> RankerInputs:
         """What the ranker reads, one row per item."""
         now_s, block = self.now.timestamp(), self.items.block
-        return self.encoder.transform(self.user_row, block, now_s, collaborative)
+        return self.encoder.transform(self.encoded, block, now_s, collaborative)
 
     def values(self) -> Numbers:
         """(m,) mean value of the events of each item, NaN where there is none."""
@@ -81,20 +92,10 @@ class Slate:
         item_ids = [self.item_ids[place] for place in places]
         replies = [self.replies[place] for place in places]
         joined = self.features.join(self.user, item_ids, replies, self.now)
-        table = joined.table
-        for name in filter(is_context, self.user_row.table.column_names):
-            own = self.user_row.table[name]
-            table = table.append_column(name, pa.repeat(own[0], len(table)))
+        table, own = joined.table, self.rows_of_users.table
+        for name in filter(is_context, own.column_names):
+            table = table.append_column(name, pa.repeat(own[name][self.place], len(table)))
         return TrainingSet(table, joined.vectors, joined.lists)
-
-
-def one_by_one(rows: TrainingSet) -> Iterator[TrainingSet]:
-    """Each row alone, with the values that it has."""
-    if len(rows) == 1:
-        yield rows
-        return
-    for at in range(len(rows)):
-        yield rows.take(np.array([at])).without_unused()
 
 
 def require_features(features: OnlineFeatures, encoder: FeatureEncoder) -> None:
@@ -153,7 +154,8 @@ class Slates:
         user, replies = self._features.read_both(user_id, item_ids, now)
         user = visiting(user)
         row = self._features.user_row(user, now)
-        return self._slate(user, row, item_ids, replies, now, context)
+        stored = dict(zip(item_ids, replies, strict=True))
+        return self._slates([user], row, [item_ids], stored, now, context)[0]
 
     def of(
         self,
@@ -172,28 +174,24 @@ class Slates:
         item_ids : those of each user
         """
         distinct = list(dict.fromkeys(chain.from_iterable(item_ids)))
-        replies = dict(zip(distinct, self._features.read_items(distinct), strict=True))
-        return [
-            self._slate(user, row, ids, [replies[item_id] for item_id in ids], now, context)
-            for user, row, ids in zip(users, one_by_one(rows), item_ids, strict=True)
-        ]
+        stored = dict(zip(distinct, self._features.read_items(distinct), strict=True))
+        return self._slates(users, rows, item_ids, stored, now, context)
 
-    def _slate(
+    def _slates(
         self,
-        user: UserFeatures,
-        row: TrainingSet,
-        item_ids: Sequence[str],
-        replies: Sequence[Reply],
+        users: Sequence[UserFeatures],
+        rows: TrainingSet,
+        item_ids: Sequence[Sequence[str]],
+        stored: Mapping[str, Reply],
         now: datetime,
         context: Context,
-    ) -> Slate:
-        return Slate(
-            user,
-            with_context(row, self._columns, [context]),
-            item_ids,
-            self._items.of(item_ids, replies, now),
-            now,
-            replies,
-            self._features,
-            self._encoder,
-        )
+    ) -> list[Slate]:
+        rows = with_context(rows, self._columns, [context] * len(rows))
+        encoded = self._encoder.encode_users(rows)
+        found = []
+        for place, (user, ids) in enumerate(zip(users, item_ids, strict=True)):
+            replies = [stored[item_id] for item_id in ids]
+            items = self._items.of(ids, replies, now)
+            own = (user, encoded[place], rows, place)
+            found.append(Slate(*own, ids, items, now, replies, self._features, self._encoder))
+        return found

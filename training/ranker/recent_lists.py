@@ -71,6 +71,20 @@ class RecentLists:
             index=rows.lists[ITEM_IDS].index.astype(np.int64),
         )
 
+    def alone(self, row: int) -> "RecentLists":
+        """The list of one row, without room for longer ones; none where it is absent."""
+        at = int(self.index[row])
+        lists = [at, -1] if at >= 0 else [-1]
+        end = max(1, int(self.mask[at].sum()))
+        return RecentLists(
+            self.items[lists, :end],
+            self.positives[lists, :end],
+            self.values[lists, :end],
+            self.ages[lists, :end],
+            self.mask[lists, :end],
+            np.array([min(at, 0)]),
+        )
+
     @property
     def value_spread(self) -> float:
         """Standard deviation of the values without outliers, 1 where there is none."""

@@ -7,7 +7,6 @@ encoded apart; a request computes what depends on both, or on its time.
 from collections.abc import Mapping
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -15,11 +14,8 @@ from feast_fusion.column_names import feature_column
 from feast_fusion.training_set import TrainingSet
 from training.ranker.batching import Distinct, RankerInputs
 from training.ranker.category_columns import Codes, categories_of_items, join_codes
-from training.ranker.columns import Floats, Numbers, list_values, number, vectors
+from training.ranker.columns import Floats, Numbers, number, vectors
 from training.ranker.derived_numbers import (
-    CATEGORIES,
-    CATEGORY_EVENTS,
-    CATEGORY_POSITIVES,
     affinity_numbers,
     derive_numbers,
     is_age,
@@ -27,6 +23,7 @@ from training.ranker.derived_numbers import (
 )
 from training.ranker.feature_encoder import FeatureEncoder
 from training.ranker.item_block import ItemBlock
+from training.ranker.user_block import CategoryCounts, UserBlock, vectors_of
 from transformations.names import ITEM_EMBEDDING, ITEM_PROFILE, ITEM_STATS
 
 
@@ -74,9 +71,28 @@ class RequestEncoder:
         values: Numbers = items.numbers[:, self.item_numbers.index(name)]
         return values
 
+    def encode_users(self, rows: TrainingSet) -> list[UserBlock]:
+        """The users of rows of user features, whose event_timestamp is the time of the request."""
+        encoder = self._encoder
+        recent = encoder.recent_lists(rows)
+        numbers = encoder.numbers(rows, recent)
+        codes = encoder.category_codes(rows, self._user_columns)
+        texts = [encoder.text(rows, name) for name in encoder.user_texts]
+        return [
+            UserBlock(
+                numbers={name: column[at] for name, column in numbers.items()},
+                codes=codes[at],
+                counts=CategoryCounts.of(rows, at),
+                vectors=vectors_of(rows, at, encoder.user_texts),
+                texts=[Distinct(text.values, text.index[at : at + 1]) for text in texts],
+                recent=recent.alone(at),
+            )
+            for at in range(len(rows))
+        ]
+
     def transform(
         self,
-        user: TrainingSet,
+        user: UserBlock,
         items: ItemBlock,
         now_s: float,
         collaborative: Mapping[str, Numbers],
@@ -85,21 +101,15 @@ class RequestEncoder:
 
         Parameters
         ----------
-        user : one row of user features, whose event_timestamp is the time of the request
-        now_s : the same time, seconds since the epoch
+        now_s : the time of the request, seconds since the epoch
         collaborative : (n,) by column, what `Collaboration` says of the user and the items
         """
-        encoder, n = self._encoder, len(items)
-        recent = encoder.recent_lists(user)
-        numbers = {
-            name: np.broadcast_to(column, n)
-            for name, column in encoder.numbers(user, recent).items()
-        }
+        encoder, n, recent = self._encoder, len(items), user.recent
+        numbers = {name: np.broadcast_to(value, n) for name, value in user.numbers.items()}
         numbers |= self._numbers_of(items, now_s) | self._affinity(user, items)
         numbers |= dict(collaborative)
         structured, of_others = encoder.standardise(numbers, n)
         index = torch.from_numpy(np.repeat(recent.index, n))
-        user_texts = [encoder.text(user, name) for name in encoder.user_texts]
         return RankerInputs(
             structured=torch.from_numpy(structured),
             categories=torch.from_numpy(self._codes(user, items)),
@@ -108,7 +118,7 @@ class RequestEncoder:
             users=torch.zeros(n, dtype=torch.int64),
             texts=(
                 self._item_texts(items),
-                *(Distinct(text.values, text.index[:1].expand(n)) for text in user_texts),
+                *(Distinct(text.values, text.index.expand(n)) for text in user.texts),
             ),
             recent_items=Distinct(torch.from_numpy(recent.items), index),
             recent_events=Distinct(encoder.events(recent), index),
@@ -140,34 +150,29 @@ class RequestEncoder:
             for name, column in zip(self.item_numbers, items.numbers.T, strict=True)
         }
 
-    def _codes(self, user: TrainingSet, items: ItemBlock) -> Codes:
+    def _codes(self, user: UserBlock, items: ItemBlock) -> Codes:
         """(n, w) codes of the categories of the user and of each item."""
-        own = self._encoder.category_codes(user, self._user_columns)
         n = len(items)
-        return join_codes([items.codes, np.repeat(own, n, axis=0)], [0, 0], n)
+        return join_codes([items.codes, np.repeat(user.codes[None], n, axis=0)], [0, 0], n)
 
-    def _affinity(self, user: TrainingSet, items: ItemBlock) -> dict[str, Numbers]:
-        if CATEGORIES not in user.lists:
+    def _affinity(self, user: UserBlock, items: ItemBlock) -> dict[str, Numbers]:
+        if user.counts is None:
             return {}
-        there = bool(user.lists[CATEGORIES].index[0] >= 0)
         counts = np.zeros((2, len(self._category) + 1))
-        if there:
-            places = [self._category.get(name, 0) for name in _only(user, CATEGORIES).to_pylist()]
-            for row, name in enumerate((CATEGORY_EVENTS, CATEGORY_POSITIVES)):
-                np.add.at(counts[row], places, _only(user, name))
+        places = [self._category.get(name, 0) for name in user.counts.categories]
+        np.add.at(counts[0], places, user.counts.events)
+        np.add.at(counts[1], places, user.counts.positives)
         counts[:, 0] = 0.0  # past the end of a list, or of no item
         events, positives = counts[:, items.categories].sum(axis=2)
-        return affinity_numbers(
-            events, positives, items.has_categories & there, self._encoder.prior
-        )
+        known = items.has_categories & user.counts.is_known
+        return affinity_numbers(events, positives, known, self._encoder.prior)
 
-    def _cosines(self, user: TrainingSet, items: ItemBlock) -> Floats:
+    def _cosines(self, user: UserBlock, items: ItemBlock) -> Floats:
         """(n, U) of the items with each vector of the user, 0 where one is absent."""
         cosines = np.zeros((len(items), len(self._encoder.user_texts)), dtype=np.float32)
         for at, name in enumerate(self._encoder.user_texts):
-            found = vectors(user, name)
-            if found is not None and found.index[0] >= 0 and items.vectors.shape[1]:
-                cosines[:, at] = items.vectors @ found.values[found.index[0]]
+            if name in user.vectors and items.vectors.shape[1]:
+                cosines[:, at] = items.vectors @ user.vectors[name]
         return cosines
 
     def _texts(self, matrix: Floats, present: NDArray[np.bool_]) -> Floats:
@@ -193,8 +198,3 @@ def _item_vectors(rows: TrainingSet) -> tuple[Floats, NDArray[np.bool_]]:
     matrix = np.zeros((len(rows), found.values.shape[1]), np.float32)
     matrix[present] = found.values[found.index[present]]
     return matrix, present
-
-
-def _only(user: TrainingSet, name: str) -> pa.Array:
-    """The list of the user, who has the only row."""
-    return list_values(user, name)[user.lists[name].index[0]].values

@@ -104,13 +104,13 @@ def test_apart_and_joined_are_the_same(
     now_s = whole.table["event_timestamp"].cast(pa.int64())[0].as_py() / 1e6
     user_row = without(whole.take(np.zeros(1, np.int64)), "item_", "collaborative")
     numbers = collaborative(whole)
-    found = request.transform(user_row, block, now_s, numbers)
+    found = request.transform(request.encode_users(user_row)[0], block, now_s, numbers)
     expected = encoder.transform(whole)
     every = torch.arange(len(items))
     assert_same(found.batch(every), expected.batch(every))
     order = np.random.default_rng(0).permutation(len(items))
     moved = {name: column[order] for name, column in numbers.items()}
-    again = request.transform(user_row, block.take(order), now_s, moved)
+    again = request.transform(request.encode_users(user_row)[0], block.take(order), now_s, moved)
     assert_same(again.batch(every), expected.batch(torch.from_numpy(order)))
 
 
@@ -136,7 +136,7 @@ def test_a_user_without_anything(encoder: FeatureEncoder, rows: TrainingSet) -> 
     block = request.encode_items(of_items(whole))
     now_s = whole.table["event_timestamp"].cast(pa.int64())[0].as_py() / 1e6
     user_row = without(whole.take(np.zeros(1, np.int64)), "item_", "collaborative")
-    found = request.transform(user_row, block, now_s, collaborative(whole))
+    found = request.transform(request.encode_users(user_row)[0], block, now_s, collaborative(whole))
     assert_same(found.batch(torch.arange(2)), encoder.transform(whole).batch(torch.arange(2)))
 
 
@@ -150,5 +150,5 @@ def test_a_request_without_context_has_it_absent(
     block = request.encode_items(of_items(whole))
     now_s = whole.table["event_timestamp"].cast(pa.int64())[0].as_py() / 1e6
     user_row = without(whole.take(np.zeros(1, np.int64)), "item_", "collaborative", "context")
-    found = request.transform(user_row, block, now_s, collaborative(whole))
+    found = request.transform(request.encode_users(user_row)[0], block, now_s, collaborative(whole))
     assert_same(found.batch(torch.arange(2)), encoder.transform(whole).batch(torch.arange(2)))
