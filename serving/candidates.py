@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feast_fusion.training_set import TrainingSet
-from serving.catalogue import Catalogue
+from serving.catalogue import Catalogue, Collaborator
 from serving.vector_index import Rows, Vectors
 from training.next_item.signals import speaking_signals
 from transformations.collaborative.histories import Histories
@@ -30,6 +30,7 @@ class Candidates:
     rows : (m,) their catalogue rows, -1 for an item that the catalogue does not have
     history : of the user, None where it is not known
     recent : the newest events of it, as many as the scorer reads
+    user : as other people's answers tell of the user, None without a history
     signals : (f, m) what speaks for each, see `training.next_item.model`; zeros without a history
     speaking : (f,) which signals say something of this user, see `speaking_signals`
     query : (m,) how near each is to the query, see `Query.likeness`; None without a query
@@ -40,6 +41,7 @@ class Candidates:
     rows: Rows
     history: Histories | None
     recent: Histories | None
+    user: Collaborator | None
     signals: Vectors
     speaking: NDArray[np.bool_]
     query: Vectors | None
@@ -88,6 +90,7 @@ class Search:
     ----------
     history : of the one user, None where it is not known: then popularity alone speaks
     recent : the newest events of it, as many as the scorer reads
+    user : as other people's answers tell of the user, None without a history
     signals : (f, n) what speaks for each row, by the names of the catalogue's scorer; standardised
         among the rows that are not excluded, so that a filter changes no score
     passing : (n,) the rows that may come back
@@ -97,6 +100,7 @@ class Search:
     catalogue: Catalogue
     history: Histories | None
     recent: Histories | None
+    user: Collaborator | None
     signals: Vectors
     passing: NDArray[np.bool_]
     query: Vectors | None
@@ -123,7 +127,7 @@ class Search:
         allowed = _allowed(catalogue, excluded)
         passing = allowed if passing is None else allowed & passing
         nothing = np.zeros((len(catalogue.scorer.names), len(catalogue)), np.float32)
-        return cls(catalogue, None, None, nothing, passing, query)
+        return cls(catalogue, None, None, None, nothing, passing, query)
 
     @classmethod
     def of_each(
@@ -143,10 +147,12 @@ class Search:
         allowed = np.stack([_allowed(catalogue, rows) for rows in excluded])  # (q, n)
         passing_each = allowed if passing is None else allowed & passing
         signals = scorer.signals.read(recent, allowed)  # (q, f, n)
-        return [
-            cls(catalogue, histories.take(at), recent.take(at), signals[at[0]], mask, query)
-            for at, mask in zip(np.arange(len(users))[:, None], passing_each, strict=True)
-        ]
+        searches = []
+        for place, user in enumerate(catalogue.collaborators(histories)):
+            history, newest = (each.take(np.array([place])) for each in (histories, recent))
+            found = (signals[place], passing_each[place], query)
+            searches.append(cls(catalogue, history, newest, user, *found))
+        return searches
 
     def best(self, n: int) -> Candidates:
         """At most `n` passing items, those that the signals speak for first."""
@@ -196,6 +202,7 @@ class Search:
             rows,
             self.history,
             self.recent,
+            self.user,
             signals,
             self._speaking,
             query,

@@ -29,7 +29,7 @@ from serving.vector_index import Rows, VectorIndex, Vectors
 from serving.wishes.meanings import Meanings
 from serving.wishes.wording import Wording
 from training.next_item.model import NextItemModel, NextItemScorer
-from training.ranker.collaborative import Collaboration
+from training.ranker.collaborative import Collaboration, CollaborativeUsers
 from training.ranker.columns import Numbers
 from training.ranker.columns import vectors as vectors_of
 from training.retrieval import build_rows_of
@@ -104,17 +104,11 @@ class Catalogue:
             masks.append(self.availability.at(now))
         return np.logical_and.reduce(masks) if masks else None
 
-    def collaborative(self, history: Histories, rows: Rows) -> dict[str, Numbers]:
-        """(m,) by column: what other people's answers say of the user of a history and m items.
-
-        Parameters
-        ----------
-        history : of rows of this catalogue
-        rows : (m,) of the items, -1 for one that the catalogue does not have
-        """
-        codes = np.where(rows >= 0, self.by_id[rows], -1) if len(self) else rows
-        known = replace(history, item=self.by_id[history.item])
-        return self.collaboration.numbers(known, codes)
+    def collaborators(self, histories: Histories) -> list["Collaborator"]:
+        """The users of histories of rows of this catalogue."""
+        known = replace(histories, item=self.by_id[histories.item])
+        users = self.collaboration.users(known)
+        return [Collaborator(users, place, self.by_id) for place in range(len(histories))]
 
     @cached_property
     def meanings(self) -> Callable[[Embedder], Meanings]:
@@ -151,6 +145,20 @@ class Catalogue:
         """(d,) the newest vector, None where there is none."""
         row = self.items.code(item_id)
         return None if row is None or not self.index.present[row] else self.index.vectors[row]
+
+
+@dataclass(frozen=True)
+class Collaborator:
+    """One of some users, as other people's answers tell of the user; `by_id` as of `Catalogue`."""
+
+    users: CollaborativeUsers
+    place: int
+    by_id: Rows
+
+    def numbers(self, rows: Rows) -> dict[str, Numbers]:
+        """(m,) by column, of m catalogue rows, -1 for an item that the catalogue does not have."""
+        codes = np.where(rows >= 0, self.by_id[rows], -1) if len(self.by_id) else rows
+        return self.users.numbers(self.place, codes)
 
 
 def load_catalogue(

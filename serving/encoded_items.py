@@ -87,10 +87,11 @@ class EncodedItems:
                 return self._encode(item_ids, rows, now)
             if len(self._place) + len(item_ids) > self._limit:
                 self._place, self._row, self._kept = {}, {}, None
+            known = map(self._row.get, item_ids)
             changed = [
                 (item_id, row)
-                for item_id, row in zip(item_ids, rows, strict=True)
-                if self._row.get(item_id) is not row
+                for item_id, row, before in zip(item_ids, rows, known, strict=True)
+                if before is not row
             ]
             if changed or self._kept is None:
                 self._kept = self._keep(changed, now)
@@ -107,7 +108,7 @@ class EncodedItems:
         return kept.put(self._places(item_ids), encoded)
 
     def _places(self, item_ids: Sequence[str]) -> Rows:
-        return np.array([self._place[item_id] for item_id in item_ids], dtype=np.int64)
+        return np.fromiter(map(self._place.__getitem__, item_ids), np.int64, len(item_ids))
 
     def _encode(self, item_ids: Sequence[str], rows: Sequence[Reply], now: datetime) -> Items:
         views = self._features.decode_items(rows, now)

@@ -102,9 +102,9 @@ class Ranking:
         ----------
         weights : satisfaction and value, in place of those of the objective
         """
-        history, recent = candidates.history, candidates.recent
-        assert history is not None and recent is not None  # a slate has a user
-        collaborative = catalogue.collaborative(history, candidates.rows)
+        user, recent = candidates.user, candidates.recent
+        assert user is not None and recent is not None  # a slate has a user
+        collaborative = user.numbers(candidates.rows)
         every = every_probability(self._ranker, slate.inputs(collaborative))  # (m, 1 + K)
         liked, outcomes = every[:, 0], dict(zip(self._outcomes, every[:, 1:].T, strict=True))
         objective, values = self._objective.model_copy(update=weights), slate.values()

@@ -40,7 +40,7 @@ def artifact(films: Project) -> Artifact:
 def collaborative(slate: Slate, bench: Bench) -> dict[str, Numbers]:
     catalogue = bench.catalogue
     history = Histories.of(slate.user_row, catalogue.items)
-    return catalogue.collaborative(history, catalogue.items.codes(slate.item_ids))
+    return catalogue.collaborators(history)[0].numbers(catalogue.items.codes(slate.item_ids))
 
 
 def assert_same(slate: Slate, bench: Bench, artifact: Artifact) -> None:

@@ -51,15 +51,13 @@ class Collaboration:
         """(i, i) row j holds what an event with each other item says for item j."""
         return self.together.T.tocsr()
 
-    def numbers(self, history: Histories, item: Ints) -> dict[str, Numbers]:
-        """(n,) by column for the user of the one history and n items (codes, -1: unknown)."""
-        if not len(self.items):
-            return _nothing(len(item))
-        weights = weighted_items(history, len(self.items))
+    def users(self, histories: Histories) -> "CollaborativeUsers":
+        """The users of q histories."""
+        weights = weighted_items(histories, len(self.items))
         weights.sum_duplicates()  # and in ascending order, as below: sums then have the same bits
         # Rows of the user's items: the other way round all items would be gone through.
-        together = (weights @ self.together).toarray()[0, item]
-        return self._numbers(history, np.zeros(len(item), dtype=np.int64), item, together)
+        together = weights @ self.together
+        return CollaborativeUsers(Tastes.of(self.factors, histories), together)
 
     def numbers_of_rows(self, rows: TrainingSet) -> dict[str, Numbers]:
         """(n,) by column for the user and the item of each row."""
@@ -69,17 +67,38 @@ class Collaboration:
         histories = Histories.of(rows.take(first), self.items)
         item = self.items.codes(rows.table["item_id"])
         if not len(self.items):
-            return _nothing(len(item))
+            return dict.fromkeys(COLUMNS, np.full(len(item), np.nan))
         weights = weighted_items(histories, len(self.items))[user]
         together = np.asarray(weights.multiply(self._beside[item]).sum(axis=1)).ravel()
-        return self._numbers(histories, user, item, together)
+        return _numbers(Tastes.of(self.factors, histories), user, item, together)
 
-    def _numbers(
-        self, histories: Histories, user: Ints, item: Ints, together: NDArray[np.generic]
-    ) -> dict[str, Numbers]:
-        found = Tastes.of(self.factors, histories).expect(user, item)
-        found["together"] = np.where(item < 0, np.nan, together)
-        return {column: found[name] for column, name in zip(COLUMNS, NAMES, strict=True)}
+
+@dataclass(frozen=True)
+class CollaborativeUsers:
+    """q users, as a `Collaboration` sees them.
+
+    Attributes
+    ----------
+    together : (q, i) what a user's events say for each item
+    """
+
+    tastes: Tastes
+    together: sp.csr_matrix
+
+    def numbers(self, user: int, item: Ints) -> dict[str, Numbers]:
+        """(n,) by column for a user (place) and n items (codes, -1: unknown)."""
+        if not self.together.shape[1]:
+            return dict.fromkeys(COLUMNS, np.full(len(item), np.nan))
+        together = self.together[[user]].toarray()[0, item]
+        return _numbers(self.tastes, np.full(len(item), user), item, together)
+
+
+def _numbers(
+    tastes: Tastes, user: Ints, item: Ints, together: NDArray[np.generic]
+) -> dict[str, Numbers]:
+    found = tastes.expect(user, item)
+    found["together"] = np.where(item < 0, np.nan, together)
+    return {column: found[name] for column, name in zip(COLUMNS, NAMES, strict=True)}
 
 
 class Collaborations:
@@ -112,10 +131,6 @@ class Collaborations:
             for name, column in valid.numbers_of_rows(rows.take(of_version)).items():
                 found.setdefault(name, np.full(len(rows), np.nan))[of_version] = column
         return with_numbers(rows, found)
-
-
-def _nothing(n: int) -> dict[str, Numbers]:
-    return dict.fromkeys(COLUMNS, np.full(n, np.nan))
 
 
 def with_numbers(rows: TrainingSet, numbers: Mapping[str, Numbers]) -> TrainingSet:

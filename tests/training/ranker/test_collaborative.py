@@ -122,7 +122,7 @@ def test_a_request_has_the_bits_of_its_rows(versions: Collaborations, rows: Trai
         at = versions.newest(int(LOG.time[row]))
         asked = np.arange(-1, len(LOG.items))
         history = Histories.of(without(user, "item_", "collaborative"), LOG.items)
-        request = at.numbers(history, asked)
+        request = at.users(history).numbers(0, asked)
         item = 1 + int(LOG.item[row])
         np.testing.assert_array_equal([column[item] for column in request.values()], found[row])
         unknown = {name for name, column in request.items() if np.isnan(column[0])}
@@ -133,7 +133,7 @@ def test_without_any_item_nothing_is_said(versions: Collaborations) -> None:
     nothing = sp.csr_matrix((0, 0), dtype=np.float32)
     others = Collaboration(IdMap.of([]), FactorVersion.empty(0), nothing)
     history = Histories.of(rows_of(LOG).take(np.array([299])), others.items)
-    found = others.numbers(history, np.array([-1, -1]))
+    found = others.users(history).numbers(0, np.array([-1, -1]))
     assert list(found) == list(COLUMNS)
     assert all(np.isnan(column).all() and len(column) == 2 for column in found.values())
 
