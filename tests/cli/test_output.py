@@ -16,17 +16,20 @@ from click.testing import CliRunner
 from cli import main
 from cli.terminal import progress_bar
 from tests.conftest import Project
-from tests.serving.http.service_process import copy_project
+from tests.serving.http.service_process import copy_project, service_process
 from tests.trained import add_other_version
 
 COMMAND = str(Path(sys.executable).parent / "feast-fusion")
 FOR_PROGRAMS = {"env", "bench"}  # a shell evaluates the one, the other is a table of figures
+ELSEWHERE = {"demo", "run", "serve", "write", "audit skew"}  # tests of their own; demo is a run
 JSON_IS_A_FILE = {"bench", "evaluate", "tune-encoder"}  # --json PATH, with every figure
 POSTED = '{"user_id": "u1", "item_id": "f1", "event_timestamp": "2026-05-01T10:00:00Z"}'
 # Those that take less than a minute on a data set that was run; the order matters.
 QUICK = (
     "prepare",
     "training-set",
+    "train --set ranker.epochs=1",
+    "tune --of ranker --trials 1",
     "audit leakage --rows 20",
     "models list",
     "models promote {other}",
@@ -76,9 +79,32 @@ def test_every_command_can_be_quiet_and_speak_json() -> None:
         assert is_flag or name in JSON_IS_A_FILE | FOR_PROGRAMS, name
 
 
+def test_what_every_command_prints_is_looked_at() -> None:
+    looked_at = [f"{asked} " for asked in QUICK]
+    for name in {name for name, _ in leaves(main, "")} - FOR_PROGRAMS - JSON_IS_A_FILE - ELSEWHERE:
+        assert any(asked.startswith(f"{name} ") for asked in looked_at), name
+
+
 @pytest.fixture(scope="module")
 def copied(films: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return copy_project(films, tmp_path_factory.mktemp("output") / "home")
+
+
+def test_a_service_says_where_it_listens_and_its_audit_what_it_served(
+    copied: Project, tmp_path: Path
+) -> None:
+    options = ("--json", "--log-served", "1")
+    with service_process(copied, tmp_path / "log", *options) as running:
+        address = f"http://127.0.0.1:{running.service.port}"
+        assert json.loads(running.said) == {"dataset": "films", "address": address}
+        assert running.service.post("/recommend", {"user_id": "u2", "n": 2}).status == 200
+        assert running.stop() == 0
+        assert running.process.stdout is not None and running.process.stdout.read() == ""
+    assert f"Serving films at {address}" in running.log.read_text()
+    said = copied.here("audit", "skew", "--json")
+    facts = json.loads(said.stdout)
+    assert facts["is_clean"] and facts["n_rows"] > 0
+    assert f"0 mismatches in {facts['n_rows']} served rows" in said.stderr
 
 
 def test_stdout_is_one_json_object(copied: Project, tmp_path: Path) -> None:

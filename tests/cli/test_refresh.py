@@ -1,5 +1,6 @@
 """`feast-fusion refresh`: after a full one everything is as if all events had come in time."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,7 +56,10 @@ def test_a_late_event_is_everywhere_after_a_full_refresh(project: Project) -> No
     same_stamp, unchanged = newest_interest(project, user)
     assert same_stamp == stamp
     np.testing.assert_array_equal(unchanged, before)  # a run adds, and changes no row
-    assert "full this time" in project.here("refresh", "hybrid").stdout
+    printed = project.here("refresh", "hybrid").stdout
+    assert "full this time" in printed
+    anew = re.findall(r"(\w+)__\w+: [\d,]+ rows computed anew", printed)
+    assert {*anew} == {"item_embedding", "user_embedding", "user_interest"}
     same_stamp, after = newest_interest(project, user)
     assert same_stamp == stamp
     assert not np.array_equal(after, before)

@@ -1,5 +1,6 @@
 """The whole job with a writer behind a real server: history, online, ranker, and no call twice."""
 
+import json
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from cli.recommend import answer_lines
 from cli.redis_url import connection_string
 from cli.write import write_all
 from feast_fusion.redis_matrix import online_store_of, read_online
+from forgetting.evidence import gather_evidence
 from serving.http.app import create_app
 from serving.http.library import open_library
 from serving.http.settings import ServiceSettings
@@ -30,7 +32,8 @@ from serving.portraits import Portraits
 from tests.conftest import Project, open_project
 from tests.datasets import START, make_films
 from tests.feast_fusion.writing.chat_server import Behaviour, chat_server
-from tests.serving.http.service_process import serving_here
+from tests.forgetting.known_person import audit_home
+from tests.serving.http.service_process import copy_project, serving_here
 from tests.trained import served
 from tests.waiting import wait_until
 from training.audit.skew_audit import audit_log
@@ -38,6 +41,7 @@ from transformations.declared_encoders import identify
 from transformations.embedder import Embedder
 from transformations.names import SERVICE, USER_SNAPSHOTS
 from transformations.prepared_sources import write_sources
+from transformations.writing import user_writer
 
 SECTION = """
 [writer]
@@ -112,9 +116,7 @@ def portrait_of(snapshot: dict[str, list[str]]) -> str:
     return " ".join(f"Likes what {text}".split()[:12])
 
 
-def test_each_text_is_asked_about_once_and_the_cost_is_said(
-    written: Written, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_text_is_asked_about_once_and_the_cost_is_said(written: Written) -> None:
     items, people = written.asked_of("Item"), written.asked_of("Person")
     texts = written.snapshots.select("liked", "disliked").unique(maintain_order=True)
     assert len(items) == len(set(items)) == N_ITEMS + 1
@@ -123,8 +125,12 @@ def test_each_text_is_asked_about_once_and_the_cost_is_said(
         assert f"{what} of {n_texts} texts, estimated: {n_texts} calls" in written.printed
         assert f"{what} written: {n_texts} calls" in written.printed
     n_asked = len(written.server.asked)
-    write_all(written.project.workspace)
-    again = capsys.readouterr().out
+    said = written.project.here("write", "--json")
+    costs, again = json.loads(said.stdout), said.stderr
+    assert {what: cost["n_calls"] for what, cost in costs.items()} == {
+        "attributes": 0,
+        "portraits": 0,
+    }
     assert f"Attributes: all written before ({len(items)} calls" in again
     assert f"Portraits: all written before ({len(people)} calls" in again
     assert len(written.server.asked) == n_asked
@@ -230,6 +236,36 @@ def test_an_explanation_shows_the_portrait_of_now_or_of_then(written: Written) -
     served = {feature.feature for view in report.views for feature in view.features}
     assert {"user_portrait__taste", "portrait_embedding"} <= served
     assert "user_portrait__portrait" not in served
+
+
+def test_a_forgotten_person_is_in_nothing_that_was_written(
+    written: Written, tmp_path: Path
+) -> None:
+    """Portraits, what else the model said, and the vectors of both kinds of texts."""
+    project, user = copy_project(written.project, tmp_path / "home"), "u3"
+    workspace = project.workspace
+    evidence = gather_evidence(workspace, user)
+    texts = written.snapshots.select("liked", "disliked")
+    own = written.snapshots.filter(user_id=user).select("liked", "disliked")
+    others = written.snapshots.filter(pl.col("user_id") != user).select("liked", "disliked")
+    only_theirs = own.unique().join(others, on=["liked", "disliked"], how="anti", nulls_equal=True)
+    portraits = {portrait_of(row) for row in only_theirs.to_dicts()}
+    assert len(evidence.writings) == len(only_theirs) > 0
+    assert portraits <= {*evidence.texts}
+    cached = Embedder(workspace, identify(workspace.dataset).encoder_id).cached.cache
+    assert cached.lookup(sorted(portraits))[1].all()
+
+    left = audit_home(project, evidence, user).leftovers
+    files = [Path(each.place) for each in left if not each.place.startswith("Redis")]
+    folders = {path.relative_to(workspace.home).parts[0] for path in files}
+    assert folders == {"writings", "vectors", workspace.dataset.name}
+    project.here("forget", user)
+    assert audit_home(project, evidence, user).leftovers == ()
+
+    vectors = Embedder(workspace, identify(workspace.dataset).encoder_id).cached.cache
+    assert not vectors.lookup(sorted(portraits))[1].any()
+    kept = user_writer(workspace).kept(others.to_arrow())
+    assert len(kept) == len(texts.unique()) - len(only_theirs), "and everybody else's is there"
 
 
 @contextmanager

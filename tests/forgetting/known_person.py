@@ -45,15 +45,20 @@ class Home:
     shared: Path
 
     def audit(self, evidence: Evidence, user_id: str = PERSON) -> AuditReport:
-        keys = [*evidence.writings, *(key for keys in evidence.vectors.values() for key in keys)]
-        with forgetting_place(self.project.workspace) as place:
-            digests = list(map(bytes.fromhex, keys))
-            return audit_person(place, user_id, evidence.texts, digests)
+        return audit_home(self.project, evidence, user_id)
 
     def rows(self, user_id: str) -> dict[str, int]:
         """What the places have of a user."""
         with forgetting_place(self.project.workspace) as place:
             return {name: len(table) for name, table in kept_tables(place, user_id)}
+
+
+def audit_home(project: Project, evidence: Evidence, user_id: str) -> AuditReport:
+    """What is left in a home of a user of whom this was known."""
+    keys = [*evidence.writings, *(key for keys in evidence.vectors.values() for key in keys)]
+    with forgetting_place(project.workspace) as place:
+        digests = list(map(bytes.fromhex, keys))
+        return audit_person(place, user_id, evidence.texts, digests)
 
 
 def event_of(user_id: str, number: int, days: float = 50.0) -> Event:

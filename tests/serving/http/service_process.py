@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -108,6 +109,7 @@ class ServiceProcess:
     service: Service
     process: subprocess.Popen[str]
     log: Path
+    said: str  # the first line on its standard output
 
     def lines(self) -> list[dict[str, Any]]:
         """Of the log; all of them are JSON."""
@@ -155,11 +157,12 @@ def service_process(
         try:
             assert process.stdout is not None
             line = process.stdout.readline()  # or its end, when it fails
-            assert "http://127.0.0.1:" in line, log.read_text()
-            port = int(line.split("http://127.0.0.1:")[1].split()[0])
+            found = re.search(r"http://127.0.0.1:(\d+)", line)
+            assert found, log.read_text()
+            port = int(found[1])
             key = variables.get("FUSION_API_KEY")
             headers = {"x-api-key": key} if key else {}
-            yield ServiceProcess(Service(port, headers), process, log)
+            yield ServiceProcess(Service(port, headers), process, log, line)
         finally:
             if process.poll() is None:
                 process.kill()
