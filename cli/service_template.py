@@ -2,10 +2,14 @@
 
 What is imported here is in memory once. Nothing here may start a thread or open a connection.
 """
-# ruff: noqa: F401  # what is imported is not used here
+# ruff: noqa: E402, F401  # what is imported is not used here
 
 import atexit
 import gc
+
+from feast_fusion.feast_command import import_lightly
+
+import_lightly()  # as in the command: it is another process
 
 import feast.repo_operations  # of the registry
 import pydantic.v1  # of the application

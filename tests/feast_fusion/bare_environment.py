@@ -121,9 +121,13 @@ def _closure(wheel: Distribution, extra: str) -> Iterator[Distribution]:
 def _link(package: Distribution, site_packages: Path) -> None:
     for file in package.files or []:
         # scripts of the running environment and data outside of its site-packages stay behind
-        if ".." in file.parts:
+        if ".." in file.parts or "__pycache__" in file.parts:
             continue
-        link = site_packages / file
+        link, origin = site_packages / file, Path(str(package.locate_file(file))).resolve()
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.exists():
-            link.symlink_to(Path(str(package.locate_file(file))).resolve())
+            link.symlink_to(origin)
+        compiled = link.with_name("__pycache__")
+        if link.suffix == ".py" and not compiled.exists():  # compiled once for all environments
+            origin.with_name("__pycache__").mkdir(exist_ok=True)
+            compiled.symlink_to(origin.with_name("__pycache__"))

@@ -5,10 +5,9 @@ import sys
 
 PROGRAM = """
 import sys
-from feast_fusion.feast_command import import_torch_when_asked, leave_out_type_checks
+from feast_fusion.feast_command import import_lightly
 
-leave_out_type_checks()
-import_torch_when_asked()
+import_lightly()
 from feast.cli.cli import cli
 from feast.online_response import OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse

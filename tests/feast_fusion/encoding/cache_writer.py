@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feast_fusion.encoding.vector_cache import VectorCache
-from feast_fusion.feast_command import import_torch_when_asked, leave_out_type_checks
+from feast_fusion.feast_command import import_lightly
 
 WIDTH = 16
 
@@ -44,8 +44,7 @@ def _encode(texts: list[str]) -> NDArray[np.float32]:
 
 
 if __name__ == "__main__":
-    leave_out_type_checks()
-    import_torch_when_asked()
+    import_lightly()
     first, n, chunk = map(int, sys.argv[2:5])
     print("ready", flush=True)
     sys.stdin.readline()
