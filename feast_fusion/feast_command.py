@@ -16,15 +16,14 @@ import typeguard
 
 from feast_fusion.errors import FeastFusionError
 
-
 # More saves little more of an import, and would leave large cycles in memory.
 _COLLECTED_AT_ONCE = 10_000
 
 
 def import_lightly() -> None:
-    """From now on Feast is imported without type checks and without torch, and cycles seldom sought.
+    """From now on what is imported is Feast without type checks, and cycles are seldom sought.
 
-    Feast imports torch where it makes tensors.
+    Feast imports torch where it makes tensors, no earlier.
     """
     gc.set_threshold(_COLLECTED_AT_ONCE, *gc.get_threshold()[1:])
     typeguard.typechecked = _unchecked

@@ -1,5 +1,6 @@
 """What all tests share: no network, no settings of the caller, and two data sets run for real."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -19,6 +20,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # As many processes as cores run tests: threads of one would wait for those of the others.
 os.environ["OMP_NUM_THREADS"] = "1"
+# As in the command: at every 700 objects it would be a quarter of what loading the tests takes.
+gc.set_threshold(10_000, 10, 10)
 for name in ("FUSION_DATASET", "FUSION_HOME", "FUSION_TABLES", "FUSION_VECTORS", "REDIS_URL"):
     os.environ.pop(name, None)
 
@@ -27,6 +30,7 @@ settings.register_profile("suite", derandomize=True, database=None, deadline=Non
 settings.load_profile("suite")
 from cli import main  # noqa: E402
 from intake.workspace import Workspace, open_workspace  # noqa: E402
+from tests.applying import apply_here  # noqa: E402
 from tests.datasets import make_films, make_shop  # noqa: E402
 
 
@@ -119,9 +123,7 @@ class WholeRun:
             if made.is_dir():
                 shutil.copytree(made, home)
                 project = open_project(self._shared / "data" / "dataset.toml", home)
-                told = project.workspace.summary.read_bytes()
-                project.here("run")  # registers the copy; nothing is encoded or trained again
-                project.workspace.summary.write_bytes(told)
+                apply_here(project.workspace)
                 return project
             project = open_project(self._make(self._shared / "data"), home)
             project.run("run")

@@ -293,6 +293,11 @@ def test_all_who_share_a_failed_sync_are_told(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["e99"]
 
 
+def test_a_process_that_writes_events_does_not_load_feast() -> None:
+    program = "import sys, intake.journal; assert not {'feast', 'torch'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_a_closed_journal_refuses(tmp_path: Path) -> None:
     journal = Journal(tmp_path, EVENT_FORMAT)
     journal.append([event(1)])

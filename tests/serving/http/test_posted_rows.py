@@ -78,7 +78,7 @@ def sink_times(workspace: Workspace) -> list[datetime]:
 
 
 def test_an_item_is_posted_found_bought_changed_and_withdrawn(
-    project: Project, url: str, tmp_path: Path
+    project: Project, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = project.workspace
     with service_process(project, tmp_path / "log", REDIS_URL=url) as running:
@@ -120,7 +120,8 @@ def test_an_item_is_posted_found_bought_changed_and_withdrawn(
     folded = read_parquet(workspace.source(names.ITEMS))
     project.here("prepare")
     assert read_parquet(workspace.source(names.ITEMS)).equals(folded)
-    project.run("refresh", "incremental", REDIS_URL=url)
+    monkeypatch.setenv("REDIS_URL", url)
+    project.here("refresh", "incremental")
     with service_process(project, tmp_path / "log2", REDIS_URL=url) as running:
         assert item_ids(running.service, filter=ONLY_NEW) == ["kept"]
         assert_gone(running.service, workspace, url)
