@@ -41,9 +41,14 @@ export function AnswerNotes({
   );
 }
 
-export function AnswerFacts({ answer }: { answer: Recommendations }) {
+interface FactsProps {
+  answer: Recommendations;
+  isVisit?: boolean; // a visit is all that is known of the user
+}
+
+export function AnswerFacts({ answer, isVisit = false }: FactsProps) {
   const facts = [
-    USERS[answer.user],
+    isVisit ? "known by this visit" : USERS[answer.user],
     `${count(answer.n_candidates)} ranked`,
     `${milliseconds(answer.latency_ms)} ms`,
     answer.model && `model ${answer.model}`,

@@ -11,6 +11,7 @@ import { service } from "./service";
 import type { Dataset } from "./shapes";
 import { UserPicker } from "./user_picker";
 import { Welcome } from "./welcome";
+import { useVisit, type Visit } from "./visit";
 import { readWish } from "./wish";
 
 export function ForView({ place, dataset }: { place: Place; dataset: Dataset }) {
@@ -25,7 +26,8 @@ interface Props {
 }
 
 function ForUser({ userId, options, dataset }: Props) {
-  const wish = readWish(userId, options);
+  const visit = useVisit(userId);
+  const wish = { ...readWish(userId, options), session: visit.items };
   const found = useAnswer(JSON.stringify(wish), (signal) => service.recommend(wish, signal));
   const history = useAnswer(userId, (signal) => service.history(userId, signal));
   const follow = () => {
@@ -35,6 +37,7 @@ function ForUser({ userId, options, dataset }: Props) {
   const isOf = <T extends { user_id: string }>(each: T | null) =>
     each?.user_id === userId ? each : null;
   const answer = isOf(found.answer); // that of the user before stays until then
+  const isVisitor = isOf(history.answer)?.events.length === 0;
   return (
     <div class="columns">
       <aside aria-label="User">
@@ -50,7 +53,9 @@ function ForUser({ userId, options, dataset }: Props) {
       <section aria-labelledby="list">
         <div class="title">
           <h1 id="list">For {userId}</h1>
-          {answer && <AnswerFacts answer={answer} />}
+          {answer && (
+            <AnswerFacts answer={answer} isVisit={isVisitor && visit.items.length > 0} />
+          )}
         </div>
         <Controls
           dataset={dataset}
@@ -62,6 +67,7 @@ function ForUser({ userId, options, dataset }: Props) {
         {answer && answer.items.length === 0 && (
           <p class="note">No item is left: what passes the filter was had or is not available.</p>
         )}
+        {visit.items.length > 0 && <VisitNote visit={visit} />}
         <h2 class="unseen">Best items</h2>
         {answer && (
           <RankedList
@@ -70,6 +76,7 @@ function ForUser({ userId, options, dataset }: Props) {
             userId={userId}
             options={options}
             isBusy={found.isWaiting}
+            onOpen={isVisitor ? visit.open : undefined}
             beside={(item) => (
               <Feedback userId={userId} item={item} dataset={dataset} onApplied={follow} />
             )}
@@ -77,5 +84,19 @@ function ForUser({ userId, options, dataset }: Props) {
         )}
       </section>
     </div>
+  );
+}
+
+/** Nothing of a visit is an event: it counts for these answers, and the service keeps none of it. */
+function VisitNote({ visit }: { visit: Visit }) {
+  const n = visit.items.length;
+  return (
+    <p class="note visit">
+      {n === 1 ? "1 item" : `${n} items`} opened on this visit {n === 1 ? "counts" : "count"} and{" "}
+      {n === 1 ? "is" : "are"} kept nowhere.{" "}
+      <button type="button" onClick={visit.forget}>
+        Forget
+      </button>
+    </p>
   );
 }

@@ -5,10 +5,12 @@ import { useRef } from "preact/hooks";
 import { useMovingItems } from "./moving";
 import { addressOf } from "./place";
 import type { Dataset, RankedItem, Reason, Recommendations } from "./shapes";
+import { TechnicalReasons } from "./technical_reasons";
 import { changed } from "./wish";
 import { about, named, percent } from "./words";
 
 const SHOWN = 2; // reasons; the others are a click away
+const MOST = 3; // as `explain` has them: the sources of an item are too many for a shopper
 
 interface Props {
   answer: Recommendations;
@@ -16,10 +18,12 @@ interface Props {
   userId: string;
   options: URLSearchParams;
   isBusy: boolean;
+  onOpen?: ((itemId: string) => void) | undefined;
   beside?: (item: RankedItem, place: number) => ComponentChildren;
 }
 
-export function RankedList({ answer, dataset, userId, options, isBusy, beside }: Props) {
+export function RankedList(props: Props) {
+  const { answer, dataset, userId, options, isBusy, onOpen, beside } = props;
   const { items, is_chance: isChance } = answer;
   const list = useRef<HTMLOListElement>(null);
   useMovingItems(list, items.map((item) => item.item_id).join("\n"));
@@ -33,7 +37,10 @@ export function RankedList({ answer, dataset, userId, options, isBusy, beside }:
           </span>
           <div class="what">
             <h3>
-              <a href={addressOf("item", item.item_id, changed(options, { for: userId }))}>
+              <a
+                href={addressOf("item", item.item_id, changed(options, { for: userId }))}
+                onClick={() => onOpen?.(item.item_id)}
+              >
                 {named(item.title, item.item_id)}
               </a>
               {item.cold && (
@@ -47,6 +54,7 @@ export function RankedList({ answer, dataset, userId, options, isBusy, beside }:
           </div>
           <Scores item={item} best={best} isChance={isChance} isRated={dataset.rated} />
           {beside && <div class="beside">{beside(item, at)}</div>}
+          <TechnicalReasons reasons={item.reasons} title={named(item.title, item.item_id)} />
         </li>
       ))}
     </ol>
@@ -63,8 +71,9 @@ export function About({ columns }: { columns: RankedItem["columns"] }) {
 }
 
 function Reasons({ reasons }: { reasons: Reason[] }) {
-  const liked = reasons.filter((reason) => reason.item_id !== null);
-  const texts = [...new Set([...liked, ...reasons].map((reason) => reason.text))];
+  const told = reasons.filter(({ kind }) => kind !== "signal" && kind !== "fact").slice(0, MOST);
+  const liked = told.filter((reason) => reason.item_id !== null);
+  const texts = [...new Set([...liked, ...told].map((reason) => reason.text))];
   if (!texts.length) return null;
   const rest = texts.slice(SHOWN);
   return (

@@ -59,6 +59,7 @@ export interface Wish {
   max_per?: Record<string, number>;
   objective?: { satisfaction?: number; value?: number };
   model?: string;
+  session?: string[];
 }
 
 export interface EventOfUser {
@@ -79,7 +80,7 @@ export function newId(): string {
 export const service = {
   status: (signal?: AbortSignal) => ask<shapes.Status>("/status", undefined, signal),
   recommend: (wish: Wish, signal?: AbortSignal) =>
-    ask<shapes.Recommendations>("/recommend", { ...wish, explain: true }, signal),
+    ask<shapes.Recommendations>("/recommend", { ...wish, debug: true }, signal),
   history: (userId: string, signal?: AbortSignal) =>
     ask<shapes.UserHistory>(`/users/${named(userId)}/history?n=50`, undefined, signal),
   users: (prefix: string, signal?: AbortSignal) =>

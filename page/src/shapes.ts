@@ -3,6 +3,7 @@
 export interface Reason {
   kind: string;
   text: string;
+  value: number | null;
   item_id: string | null;
 }
 

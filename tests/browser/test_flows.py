@@ -79,6 +79,54 @@ def test_what_somebody_new_likes_is_kept_and_moves_the_list(opened: Open, servic
     assert before[0] not in titles(page) != before
 
 
+def test_what_each_signal_adds_is_folded_away(opened: Open, service: Service) -> None:
+    page = opened("#/for/u12")
+    assert titles(page)
+    asked = {"user_id": "u12", "debug": True}
+    best = service.post("/recommend", asked).json()["items"][0]
+    signals = [each for each in best["reasons"] if each["kind"] == "signal"]
+    (fact,) = [each for each in best["reasons"] if each["kind"] == "fact"]
+    first = page.locator("ol.ranked > li").first
+    technical = first.locator(".technical")
+    expect(technical.locator("dl")).to_be_hidden()
+    expect(first.locator(".reasons")).not_to_contain_text("raised")
+    technical.locator("summary").click()
+    expect(technical).to_contain_text(fact["text"])
+    told = [each["text"].partition(": ")[2] for each in signals]
+    assert len(told) > 3
+    expect(technical.locator("dt")).to_have_text(told)
+    shown = [f"{each['value']:+.2f}".replace("-", "\N{MINUS SIGN}") for each in signals]
+    expect(technical.locator("dd")).to_have_text(shown)
+
+
+def test_what_a_visitor_opens_counts_and_is_kept_nowhere(opened: Open, service: Service) -> None:
+    page = opened("#/for/a-visitor")
+    before, visited = titles(page), []
+    for place in (2, 4):
+        visited.append(title := titles(page)[place])
+        page.get_by_role("link", name=title, exact=True).click()
+        expect(page.get_by_role("heading", name=title)).to_be_visible()
+        page.get_by_role("link", name="For a-visitor").click()
+    expect(page.get_by_text("2 items opened on this visit count")).to_be_visible()
+    expect(page.get_by_text("known by this visit")).to_be_visible()
+    ids = {f"Film number {number}": f"f{number}" for number in range(80)}
+    session = [ids[title] for title in visited]
+    expected = answered(service, "a-visitor", session=session)
+    assert expected != before
+    wait_until(lambda: titles(page) == expected)
+    assert service.get("/users/a-visitor/history").json()["events"] == []
+    assert service.get("/users?prefix=a-vis").json()["users"] == []
+    page.get_by_role("button", name="Forget").click()
+    wait_until(lambda: titles(page) == before)
+    expect(page.get_by_text("opened on this visit")).to_have_count(0)
+    known = opened("#/for/u9")
+    unchanged = titles(known)
+    known.get_by_role("link", name=unchanged[0], exact=True).click()
+    known.get_by_role("link", name="For u9").click()
+    assert titles(known) == unchanged
+    expect(known.get_by_text("opened on this visit")).to_have_count(0)
+
+
 def test_a_list_moves_only_where_motion_is_welcome(opened: Open) -> None:
     count = "let n = 0, f = Element.prototype.animate;"
     count += "Element.prototype.animate = function (...a) { n++; return f.apply(this, a) };"
