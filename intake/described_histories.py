@@ -20,14 +20,21 @@ def former_histories(workspace: Workspace, views: Iterable[str]) -> list[str]:
     from feast_fusion.parquet.opening import read_version  # seconds to import
 
     now, known = _digest(workspace), _read(workspace)
-    return [view for view in views if known.get(view) != now and read_version(workspace.sink(view))]
+    others = [view for view in views if known.get(_place(workspace, view)) != now]
+    return [view for view in others if read_version(workspace.sink(view))]
 
 
 def note_histories(workspace: Workspace, views: Iterable[str]) -> None:
     """Keep that every row in the history of these views follows the description of now."""
-    known = _read(workspace) | dict.fromkeys(views, _digest(workspace))
+    places = [_place(workspace, view) for view in views]
+    known = _read(workspace) | dict.fromkeys(places, _digest(workspace))
     with replaced_file(workspace.described) as path:
         write_json(path, {"by": known})
+
+
+def _place(workspace: Workspace, view: str) -> str:
+    """Where a history is; a folder goes by the view alone, for its home may move."""
+    return view if workspace.tables is None else workspace.sink(view)
 
 
 def _digest(workspace: Workspace) -> str:
