@@ -149,7 +149,7 @@ class Search:
         signals = scorer.signals.read(recent, allowed)  # (q, f, n)
         searches = []
         for place, user in enumerate(catalogue.collaborators(histories)):
-            history, newest = (each.take(np.array([place])) for each in (histories, recent))
+            history, newest = (each.alone(place) for each in (histories, recent))
             found = (signals[place], passing_each[place], query)
             searches.append(cls(catalogue, history, newest, user, *found))
         return searches

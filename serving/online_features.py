@@ -135,7 +135,7 @@ class OnlineFeatures:
         group, replies = self._group(USER), self._replies([(USER, user_ids)])[0]
         views = decode_group(group, replies, _instant(now))
         users = [
-            UserFeatures(user_id, [view.take(np.array([at])) for view in views])
+            UserFeatures(user_id, [view.alone(at) for view in views])
             for at, user_id in enumerate(user_ids)
         ]
         return users, self._joined({USER: pa.array(user_ids)}, views, len(users), now)

@@ -35,8 +35,11 @@ class ViewRows:
     present: NDArray[np.bool_]
     expired: NDArray[np.bool_]
 
-    def take(self, rows: NDArray[np.int64]) -> "ViewRows":
-        """The given rows, in the given order."""
+    def alone(self, row: int) -> "ViewRows":
+        """One of the rows."""
+        if len(self.present) == 1:
+            return self
+        rows = np.array([row])
         return ViewRows(
             self.plan,
             {name: scatter(column, rows) for name, column in self.columns.items()},

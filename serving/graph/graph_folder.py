@@ -5,6 +5,7 @@ import shutil
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -12,7 +13,9 @@ from feast_fusion.errors import SchemaError
 from feast_fusion.files import private_folder
 from serving.graph.keyed_vectors import KeyedVectors
 from serving.graph.placed_graph import PlacedGraph
-from serving.graph.vector_graph import VectorGraph, write_graph
+
+if TYPE_CHECKING:
+    from serving.graph.vector_graph import VectorGraph
 
 _log = logging.getLogger(__name__)
 
@@ -31,14 +34,14 @@ class GraphFolder:
         self._opened: VectorGraph | None = None
         self._damaged: set[Path] = set()
 
-    def newest(self) -> VectorGraph | None:
+    def newest(self) -> "VectorGraph | None":
         """The newest version that is whole, None without one."""
         for folder in self._versions():
             if self._opened is not None and self._opened.folder == folder:
                 return self._opened
             if folder not in self._damaged:
                 try:
-                    self._opened = VectorGraph.open(folder)
+                    self._opened = _open(folder)
                 except (SchemaError, OSError, RuntimeError) as error:  # RuntimeError: of faiss
                     _log.warning("graph of vectors: not used, another is built: %s", error)
                     self._damaged.add(folder)
@@ -61,8 +64,10 @@ class GraphFolder:
                 self._write(placed.rest, placed.graph, stopped)
 
     def _write(
-        self, vectors: KeyedVectors, base: VectorGraph | None, stopped: threading.Event
+        self, vectors: KeyedVectors, base: "VectorGraph | None", stopped: threading.Event
     ) -> None:
+        from serving.graph.vector_graph import write_graph  # faiss, which few catalogues need
+
         building = self._folder / _BUILDING
         shutil.rmtree(building, ignore_errors=True)  # of a killed process
         building.mkdir()
@@ -79,3 +84,9 @@ class GraphFolder:
     def _versions(self) -> list[Path]:
         """The newest first."""
         return sorted(self._folder.glob("[0-9]*"), reverse=True)
+
+
+def _open(folder: Path) -> "VectorGraph":
+    from serving.graph.vector_graph import VectorGraph  # faiss, which few catalogues need
+
+    return VectorGraph.open(folder)

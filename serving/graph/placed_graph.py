@@ -1,12 +1,15 @@
 """A graph seen from a catalogue: which rows it finds, and which have to be compared beside it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.graph.keyed_vectors import KeyedVectors
-from serving.graph.vector_graph import VectorGraph
+
+if TYPE_CHECKING:
+    from serving.graph.vector_graph import VectorGraph
 
 Rows = NDArray[np.int64]
 
@@ -38,12 +41,12 @@ class PlacedGraph:
     rest : the vectors that the graph does not have
     """
 
-    graph: VectorGraph
+    graph: "VectorGraph"
     row_at: NDArray[np.int32]
     rest: KeyedVectors
 
     @classmethod
-    def of(cls, graph: VectorGraph, vectors: KeyedVectors) -> "PlacedGraph":
+    def of(cls, graph: "VectorGraph", vectors: KeyedVectors) -> "PlacedGraph":
         """The graph under the rows of a catalogue."""
         order = np.argsort(graph.keys)
         at = np.searchsorted(graph.keys, vectors.keys, sorter=order)

@@ -1,9 +1,16 @@
-"""Live events that a preparation has folded in go from Redis when every process knows it."""
+"""Live events that a preparation has folded in: their rows, and when they go from Redis."""
+
+from pathlib import Path
 
 from intake.event import Event
+from intake.journal_content import journal_keys
 from intake.journal_index import JournalIndex
-from serving.live.live_log import LiveLog, members_by_key
+from serving.live.live_entities import LiveEntities
+from serving.live.live_log import LiveKey, LiveLog, members_by_key
+from serving.live.live_rows import LiveRows
 from serving.live.prepared_history import PreparedHistory
+
+_WRITTEN_AT_ONCE = 2_000
 
 
 def remove_long_folded(
@@ -21,3 +28,18 @@ def remove_long_folded(
     for piece in index.pieces_between(index.removed(), ends):
         live.remove(members_by_key(piece))
     index.note_removed(ends)
+
+
+def write_folded(rows: LiveRows, entities: LiveEntities, journal: Path) -> None:
+    """Write the rows of users and items of a journal of which all events are folded in.
+
+    Raises
+    ------
+    StoreUnavailableError
+        As `remove_long_folded`.
+    """
+    keys = map(LiveKey._make, journal_keys(journal))
+    folded = [key for key in keys if entities.state(key) is None]
+    for at in range(0, len(folded), _WRITTEN_AT_ONCE):
+        piece = folded[at : at + _WRITTEN_AT_ONCE]
+        rows.write(entities.history, entities.restore(piece, [], touch=True))

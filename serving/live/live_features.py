@@ -23,11 +23,10 @@ from feast import FeatureStore
 
 from feast_fusion.redis_matrix import online_store_of
 from intake.event import EVENT_FORMAT
-from intake.journal_content import journal_keys
 from intake.journal_index import JournalIndex
 from intake.workspace import Workspace
 from serving.live.departures import Departures
-from serving.live.folded_events import remove_long_folded
+from serving.live.folded_events import remove_long_folded, write_folded
 from serving.live.followed_encoders import FollowedEncoders
 from serving.live.journal_counts import JournalCounts
 from serving.live.kept_epoch import keep_epoch, kept_epoch
@@ -35,6 +34,7 @@ from serving.live.live_entities import EmptiedError, LiveEntities
 from serving.live.live_event import LiveEvent, Stamp
 from serving.live.live_log import LiveKey, LiveLog
 from serving.live.live_rows import LiveRows
+from serving.live.lost_rows import LostRows
 from serving.live.newest_history import NewestHistory
 from serving.live.prepared_history import PreparedHistory
 from serving.online_views import OnlineViews
@@ -43,7 +43,6 @@ from transformations.running_activity import Occurrence
 
 _REPLAY_EVENTS = 2_000  # one round trip
 _MAX_FORMER = 100_000  # users whose events of former processes are kept in memory
-_MAX_LOST = 10_000  # users whose rows are made good one by one
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ class LiveFeatures:
         self._touches = False
         self._is_older = False  # what Redis has is an older state, not yet made good
         self._n_broken = 0  # see `Transport`: as of when Redis last had the known epoch
-        self._lost: dict[str, bool] = {}  # users without their row; whether it should be there
+        self._lost = LostRows()
 
     @classmethod
     def open(
@@ -133,8 +132,9 @@ class LiveFeatures:
 
         That of a user who had left is made again, and is no sign that Redis loses anything.
         """
-        if len(self._lost) < _MAX_LOST:
-            self._lost[user_id] = not has_left and bool(self.acted_on(user_id))
+        self._lost.note(
+            user_id, should_be_there=lambda: not has_left and bool(self.acted_on(user_id))
+        )
 
     def follow(self, prepared: Callable[[], Stamp | None]) -> None:
         """See `NewestHistory`."""
@@ -163,7 +163,7 @@ class LiveFeatures:
     @property
     def is_behind(self) -> bool:
         """The same, and where a user with live events has no row; of others it may not be there."""
-        return self.may_be_older or any(list(self._lost.values()))
+        return self.may_be_older or self._lost.should_be_there
 
     def apply(self, events: Sequence[LiveEvent]) -> None:
         """Brings the rows of the events' users and items up to date.
@@ -184,7 +184,7 @@ class LiveFeatures:
             except EmptiedError:
                 entities = self._made_good()
                 self._put(entities, live)  # nothing is new now that the journal was applied
-            self._restore_lost(entities)
+            self._lost.restore(self._rows, entities, self._of_journal)
 
     def refresh(self) -> None:
         """Makes good a new preparation, or what Redis lost, where there was any.
@@ -195,7 +195,8 @@ class LiveFeatures:
             As `apply`.
         """
         with self._lock:
-            self._restore_lost(self._up_to_date(ask_redis=True))
+            entities = self._up_to_date(ask_redis=True)
+            self._lost.restore(self._rows, entities, self._of_journal)
 
     def replay(self) -> LiveEntities:
         """Applies all events of the journal that are not prepared; the states after them.
@@ -232,7 +233,7 @@ class LiveFeatures:
                 for at in range(0, len(events), _REPLAY_EVENTS):
                     self._put(entities, events[at : at + _REPLAY_EVENTS], touch=self._touches)
             if self._is_older:
-                self._restore_folded(entities)
+                write_folded(self._rows, entities, self._workspace.events)
             self._live.keep_place(to, epoch, ends, anew=True)
             keep_epoch(self._workspace.events, epoch)
             self._counts.end(ends)
@@ -265,25 +266,6 @@ class LiveFeatures:
             "the journal. If it has an older state, run feast-fusion refresh full for the rest."
         )
         return self.replay()
-
-    def _restore_folded(self, entities: LiveEntities) -> None:
-        """Writes the rows of users and items of which all events are prepared."""
-        keys = map(LiveKey._make, journal_keys(self._workspace.events))
-        folded = [key for key in keys if entities.state(key) is None]
-        for at in range(0, len(folded), _REPLAY_EVENTS):
-            piece = folded[at : at + _REPLAY_EVENTS]
-            self._rows.write(entities.history, entities.restore(piece, [], touch=True))
-
-    def _restore_lost(self, entities: LiveEntities) -> None:
-        """Derives rows anew that somebody found missing or older than they were written."""
-        lost = list(self._lost)
-        if lost:
-            level = logging.WARNING if any(self._lost.values()) else logging.INFO
-            _log.log(level, "Made rows of %d users, which were missing or older", len(lost))
-            keys = [LiveKey("user", user_id) for user_id in lost]
-            self._rows.write(entities.history, entities.restore(keys, self._of_journal(keys)))
-            for user_id in lost:
-                self._lost.pop(user_id, None)
 
     def _of_journal(self, keys: Collection[LiveKey], *, tails: bool = True) -> list[LiveEvent]:
         events = self._index.records_of(keys, self._history.of_journal, tails=tails)

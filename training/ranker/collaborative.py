@@ -56,7 +56,7 @@ class Collaboration:
         weights = weighted_items(histories, len(self.items))
         weights.sum_duplicates()  # and in ascending order, as below: sums then have the same bits
         # Rows of the user's items: the other way round all items would be gone through.
-        together = weights @ self.together
+        together = (weights @ self.together).toarray()
         return CollaborativeUsers(Tastes.of(self.factors, histories), together)
 
     def numbers_of_rows(self, rows: TrainingSet) -> dict[str, Numbers]:
@@ -83,14 +83,13 @@ class CollaborativeUsers:
     """
 
     tastes: Tastes
-    together: sp.csr_matrix
+    together: NDArray[np.generic]
 
     def numbers(self, user: int, item: Ints) -> dict[str, Numbers]:
         """(n,) by column for a user (place) and n items (codes, -1: unknown)."""
         if not self.together.shape[1]:
             return dict.fromkeys(COLUMNS, np.full(len(item), np.nan))
-        together = self.together[[user]].toarray()[0, item]
-        return _numbers(self.tastes, np.full(len(item), user), item, together)
+        return _numbers(self.tastes, np.full(len(item), user), item, self.together[user, item])
 
 
 def _numbers(

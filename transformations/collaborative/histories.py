@@ -122,6 +122,10 @@ class Histories:
             age_s=self.age_s[kept],
         )
 
+    def alone(self, query: int) -> "Histories":
+        """One of the queries."""
+        return self if len(self) == 1 else self.take(np.array([query]))
+
     def take(self, queries: Ints) -> "Histories":
         """The given queries, in the given order."""
         lengths = self.lengths[queries]
