@@ -35,13 +35,14 @@ from tests.datasets import make_films, make_shop  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The modules that run whole jobs come first: at the end one process would wait for the other.
-    whole_job = {
+    # What takes long comes first: at the end one process would wait for the other.
+    of_long_modules = {"films", "shop", "plain", "counted"}
+    long = {
         item.path
         for item in items
-        if isinstance(item, pytest.Function) and {"films", "shop", "plain"} & {*item.fixturenames}
+        if isinstance(item, pytest.Function) and of_long_modules & {*item.fixturenames}
     }
-    items.sort(key=lambda item: item.path not in whole_job)
+    items.sort(key=lambda item: item.path not in long)
 
 
 def pytest_collection_finish() -> None:

@@ -7,8 +7,9 @@ import sys
 import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import Distribution, PathDistribution, distribution
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -119,15 +120,27 @@ def _closure(wheel: Distribution, extra: str) -> Iterator[Distribution]:
 
 
 def _link(package: Distribution, site_packages: Path) -> None:
-    for file in package.files or []:
+    """Link its modules and folders; a folder with what is compiled of it, so once for all.
+
+    Of a namespace, whose folders several distributions share, its parts are linked.
+    """
+    root = Path(str(package.locate_file(""))).resolve()
+    for part in {_whole(file, root) for file in package.files or []}:
         # scripts of the running environment and data outside of its site-packages stay behind
-        if ".." in file.parts or "__pycache__" in file.parts:
+        if ".." in part.parts or "__pycache__" in part.parts:
             continue
-        link, origin = site_packages / file, Path(str(package.locate_file(file))).resolve()
+        link = site_packages / part
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.exists():
-            link.symlink_to(origin)
-        compiled = link.with_name("__pycache__")
-        if link.suffix == ".py" and not compiled.exists():  # compiled once for all environments
-            origin.with_name("__pycache__").mkdir(exist_ok=True)
-            compiled.symlink_to(origin.with_name("__pycache__"))
+            link.symlink_to(root / part)
+
+
+def _whole(file: PurePath, root: Path) -> PurePath:
+    """The outermost package that a file belongs to, or else the file."""
+    folders = [*file.parents][-2::-1]  # without the root
+    return next((folder for folder in folders if _is_package(root / folder)), file)
+
+
+@cache
+def _is_package(folder: Path) -> bool:
+    return (folder / "__init__.py").is_file()
