@@ -28,6 +28,8 @@ POINTS = [
 ]
 KILLED = """
 import os, pkgutil, signal, sys
+from feast_fusion.feast_command import import_lightly
+import_lightly()
 name, works, *arguments = sys.argv[1:]
 where, _, attribute = name.rpartition(".")
 owner = pkgutil.resolve_name(where)

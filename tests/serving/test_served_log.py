@@ -179,6 +179,8 @@ def test_rows_that_cannot_be_read_are_counted_and_the_next_are_logged(tmp_path: 
 def test_after_a_kill_earlier_files_are_whole_and_the_rest_is_no_file(tmp_path: Path) -> None:
     program = f"""
         from pathlib import Path
+        from feast_fusion.feast_command import import_lightly
+        import_lightly()
         from serving.served_log import ServedLog
         from tests.serving.test_served_log import served_of
         log = ServedLog(Path({str(tmp_path)!r}), 1.0, file_rows=30, max_pending=100_000)

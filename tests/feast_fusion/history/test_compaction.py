@@ -117,6 +117,8 @@ def test_large_files_before_the_first_small_one_stay(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from feast_fusion.feast_command import import_lightly
+import_lightly()
 from feast_fusion.history import folder_sink
 from tests.feast_fusion.history.test_compaction import sink_in
 step, folder = sys.argv[1:]

@@ -313,6 +313,8 @@ def test_closing_does_not_wait_for_a_store_that_is_down(
 SERVE = """
 import json, sys, threading
 from datetime import UTC, datetime
+from feast_fusion.feast_command import import_lightly
+import_lightly()
 from serving.live.event_intake import EventIntake
 from tests.serving.live.live_repo import open_features
 from tests.serving.live.test_live_events import NOW, ratings

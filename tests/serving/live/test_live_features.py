@@ -202,6 +202,8 @@ def test_a_planted_mistake_is_found(
 
 PUSH = """
 import random, sys
+from feast_fusion.feast_command import import_lightly
+import_lightly()
 from tests.serving.live.live_repo import close, open_features
 from tests.serving.live.test_live_features import push, random_events
 from intake.workspace import open_workspace
