@@ -9,7 +9,7 @@ from serving.request import Request
 from serving.visit import Visited, with_visit
 
 _MOST = 32
-# Of users who are scored together: numbers of 16 MB, as many more between two steps.
+# Users times items that are scored together, by some ten signals each.
 _SCORES = 1 << 16
 
 
