@@ -290,7 +290,8 @@ class Recommender:
             ordered = self._ranking.order(request.catalogue, candidates, slate, request.objective)
             tried = ordered.best(request.catalogue, candidates, request.variety, n, request.name)
             items = list_items(request.catalogue, candidates, slate, ordered, tried, request.detail)
-        if self._served_log is not None and not request.visit:
+        is_logged = request.user_id != _WARM_UP and not request.visit
+        if self._served_log is not None and is_logged:
             offer_served(self._served_log, request, slate, tried)
         portrait = self._portrait_of(request.user_id) if request.detail != "none" else None
         return request.answer(items, len(candidates), slate.user.kind, portrait)
