@@ -24,7 +24,7 @@ def materialize(workspace: Workspace, redis: str, *window: str) -> None:
     began = datetime.now(UTC)
     former = _former(workspace, open_store(workspace).list_batch_feature_views())
     if former:
-        say("dataset.toml has changed since the history of vectors was computed.")
+        say("The history of vectors follows another dataset.toml or version, and is computed anew.")
         materialize_anew(workspace, redis, former, began)
     else:
         feast(workspace, redis, "materialize", *window)

@@ -114,6 +114,7 @@ def news(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = open_project(make_news(folder / "data"), folder / "home")
     said = project.here("run").stdout
     assert said.count("Leakage audit: 0 findings") == 2, said
+    assert "computed anew" not in said, "there is no history of before"
     return project
 
 

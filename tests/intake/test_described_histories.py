@@ -8,7 +8,7 @@ from intake.described_histories import former_histories, note_histories
 from intake.workspace import open_workspace
 from tests.datasets import make_films
 
-VIEWS = ("item_embedding__one", "user_interest__one", "never_computed")
+VIEWS = ("item_embedding__one", "user_interest__one", "applied_alone", "never_applied")
 
 
 def test_a_history_is_former_until_it_is_noted_by_the_description_of_now(tmp_path: Path) -> None:
@@ -18,6 +18,8 @@ def test_a_history_is_former_until_it_is_noted_by_the_description_of_now(tmp_pat
         folder = workspace.sinks / view
         folder.mkdir(parents=True)
         pl.DataFrame({"user_id": ["u1"]}).write_parquet(folder / "part.parquet")
+    (workspace.sinks / VIEWS[2]).mkdir()
+    pl.DataFrame({"user_id": []}).write_parquet(workspace.sinks / VIEWS[2] / "part.parquet")
     assert former_histories(workspace, VIEWS) == [*VIEWS[:2]], "nothing is known of them"
     note_histories(workspace, VIEWS)
     assert former_histories(workspace, VIEWS) == []

@@ -28,6 +28,7 @@ def test_the_job_on_tables_makes_the_same(
     said = copied.run("run").stdout
     # The training set has the digest of the one that the model was trained on.
     assert "was trained: it is kept" in said
+    assert "computed anew" not in said
     assert not copied.workspace.sinks.exists()
     summaries = [json.loads(each.workspace.summary.read_text()) for each in (shop, copied)]
     same = ("item_vectors", "user_vectors", "training_rows", "test_auc")
