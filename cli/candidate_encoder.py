@@ -48,7 +48,7 @@ def beside_main(workspace: Workspace, encoder_id: str | None) -> str | None:
 
 def is_ready(workspace: Workspace, encoder_id: str) -> bool:
     """Whether an encoder is declared, and its vectors are in the stores."""
-    from feast_fusion.parquet.opening import read_version  # seconds to import
+    from feast_fusion.parquet.opening import has_rows  # seconds to import
     from transformations.declared_encoders import find_encoder
 
     try:
@@ -56,7 +56,7 @@ def is_ready(workspace: Workspace, encoder_id: str) -> bool:
         views = vector_views_of(open_store(workspace), encoder_id)
     except FeastFusionError:
         return False
-    return bool(views) and all(read_version(workspace.sink(view.name)) for view in views)
+    return bool(views) and all(has_rows(workspace.sink(view.name)) for view in views)
 
 
 def make_ready(workspace: Workspace, redis: str, encoder_id: str) -> None:

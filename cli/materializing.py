@@ -1,4 +1,4 @@
-"""`feast materialize` as commands use it: all, what is new, or all after histories are anew."""
+"""`feast materialize` as commands use it: all rows, or new ones, or histories computed anew."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ def materialize(workspace: Workspace, redis: str, *window: str) -> None:
     window is all time.
     """
     began = datetime.now(UTC)
-    former = _former(workspace, open_store(workspace).list_batch_feature_views())
+    former = _note_current(workspace, open_store(workspace).list_batch_feature_views())
     if former:
         say("The history of vectors follows another dataset.toml or version, and is computed anew.")
         materialize_anew(workspace, redis, former, began)
@@ -67,7 +67,7 @@ def materialize_new_rows(
     views : None for all
     """
     chosen = open_store(workspace).list_feature_views() if views is None else views
-    _former(workspace, chosen)
+    _note_current(workspace, chosen)
     stored = [view for view in chosen if view.online]
     new = [view.name for view in stored if view.most_recent_end_time is None]
     known = [view.name for view in stored if view.name not in new]
@@ -97,8 +97,8 @@ def remove_withdrawn(workspace: Workspace, redis: str) -> None:
     online_store_of(store).disconnect()
 
 
-def _former(workspace: Workspace, views: "Sequence[FeatureView]") -> "list[FeatureView]":
-    """The views whose history follows another description; the others are noted as of this one."""
+def _note_current(workspace: Workspace, views: "Sequence[FeatureView]") -> "list[FeatureView]":
+    """Note which histories follow this description; the views whose history follows another."""
     from feast_fusion.history.derivation import is_derived
 
     histories = {view.name: view for view in views if is_derived(view)}

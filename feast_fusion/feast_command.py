@@ -21,9 +21,10 @@ _COLLECTED_AT_ONCE = 10_000
 
 
 def import_lightly() -> None:
-    """From now on what is imported is Feast without type checks, and cycles are seldom sought.
+    """Make the imports that follow cheaper, those of Feast above all.
 
-    Feast imports torch where it makes tensors, no earlier.
+    Feast then checks no types of arguments, and imports torch where it makes tensors, no earlier.
+    Python looks for cycles less often.
     """
     gc.set_threshold(_COLLECTED_AT_ONCE, *gc.get_threshold()[1:])
     typeguard.typechecked = _unchecked

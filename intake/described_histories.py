@@ -17,9 +17,11 @@ from intake.workspace import Workspace
 
 def former_histories(workspace: Workspace, views: Iterable[str]) -> list[str]:
     """The views whose history has rows by another description than that of now, or an unknown."""
+    from feast_fusion.parquet.opening import has_rows  # seconds to import
+
     now, known = _digest(workspace), _read(workspace)
     others = [view for view in views if known.get(_place(workspace, view)) != now]
-    return [view for view in others if _has_rows(workspace.sink(view))]
+    return [view for view in others if has_rows(workspace.sink(view))]
 
 
 def note_histories(workspace: Workspace, views: Iterable[str]) -> None:
@@ -33,12 +35,6 @@ def note_histories(workspace: Workspace, views: Iterable[str]) -> None:
 def _place(workspace: Workspace, view: str) -> str:
     """Where a history is; a folder goes by the view alone, for its home may move."""
     return view if workspace.tables is None else workspace.sink(view)
-
-
-def _has_rows(sink: str) -> bool:
-    from feast_fusion.parquet.opening import open_path, read_version  # seconds to import
-
-    return bool(read_version(sink)) and open_path(sink, sink).n_rows > 0
 
 
 def _digest(workspace: Workspace) -> str:

@@ -14,7 +14,8 @@ from intake.tables.section import TableSection, without_password
 from intake.workspace import Workspace
 
 _TABLES = ("items", "users", "interactions")
-_OF_FEATURES = ("activity", "cleaning", "interest")
+# The sections by which features are what they are.
+DESCRIBING = (*_TABLES, "activity", "cleaning", "interest")
 # Where rows come from, which of them count and from when: without it the same features are older.
 _OF_ROWS = {*TableSection.model_fields, "valid_from", "combine", "value_range"} - {
     "columns",
@@ -73,7 +74,7 @@ def describe_tables(dataset: Dataset) -> dict[str, dict[str, Any]]:
     with them, and a database without its password.
     """
     said: dict[str, dict[str, Any]] = dataset.model_dump(
-        mode="json", include={*_TABLES, *_OF_FEATURES}, exclude_defaults=True
+        mode="json", include={*DESCRIBING}, exclude_defaults=True
     )
     for name, section in _sections(dataset).items():
         said[name].update(_places(section, dataset.folder))

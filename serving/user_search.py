@@ -55,7 +55,7 @@ class UserSearch:
         return list(zip(best, self._count_items(best), strict=True))
 
     def _read_sources(self) -> None:
-        """The users of a newer preparation; those of before while one is taking their place."""
+        """Take up the users of a newer preparation, once it is complete."""
         workspace, stamp = self._workspace, self._workspace.read_stamp()
         if stamp in (None, self._stamp):
             return

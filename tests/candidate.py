@@ -3,20 +3,13 @@
 from pathlib import Path
 
 from tests.conftest import Project, open_project
+from tests.datasets import BRIEF_CANDIDATES
 from tests.feast_fusion.encoding.tiny_models import save_model
 from tests.serving.http.service_process import copy_project
 from transformations.declared_encoders import identify_every
 
 CANDIDATE = "tiny"
-QUICK = """
-[ranker]
-epochs = 2
-[candidates]
-phases = 1
-[candidates.sequence]
-epochs = 1
-more_epochs = 1
-"""
+QUICK = f"\n[ranker]\nepochs = 2\n{BRIEF_CANDIDATES}"
 
 
 def with_candidate(project: Project, folder: Path) -> Project:

@@ -36,6 +36,17 @@ model = "sentence-transformers/all-MiniLM-L6-v2"
 max_tokens = 64
 """
 
+# A fit of the candidates' model in no time, for tests in which its quality plays no part.
+BRIEF_CANDIDATES = """
+[candidates]
+phases = 1
+[candidates.sequence]
+epochs = 1
+more_epochs = 1
+[candidates.chooser]
+epochs = 1
+"""
+
 FILMS_TOML = """
 name = "films"
 [items]

@@ -22,7 +22,7 @@ from serving.assembly import open_recommender
 from serving.past import PastRecommender
 from serving.served_log import ServedLog
 from tests.conftest import Project, open_project
-from tests.datasets import START
+from tests.datasets import BRIEF_CANDIDATES, START
 from tests.serving.http.service_process import service_process
 from tests.trained import before_test, served
 from training.audit.context_skew import find_lost_context
@@ -65,13 +65,6 @@ history = 20
 [ranker]
 batch_size = 64
 patience = 8
-[candidates]
-phases = 1
-[candidates.sequence]
-epochs = 1
-more_epochs = 1
-[candidates.chooser]
-epochs = 1
 [encoder]
 model = "sentence-transformers/all-MiniLM-L6-v2"
 max_tokens = 32
@@ -104,7 +97,7 @@ def make_news(folder: Path) -> Path:
             "kind": [KINDS[i % 2 == 0] for i in range(N_ITEMS)],
         }
     ).write_csv(folder / "items.csv")
-    (folder / "dataset.toml").write_text(TOML)
+    (folder / "dataset.toml").write_text(TOML + BRIEF_CANDIDATES)
     return folder / "dataset.toml"
 
 
@@ -114,7 +107,7 @@ def news(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = open_project(make_news(folder / "data"), folder / "home")
     said = project.here("run").stdout
     assert said.count("Leakage audit: 0 findings") == 2, said
-    assert "computed anew" not in said, "there is no history of before"
+    assert "computed anew" not in said, "a first run has no earlier history"
     return project
 
 

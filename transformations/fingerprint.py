@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping
 import pyarrow as pa
 
 from intake.dataset import Dataset
+from intake.preparation import DESCRIBING
 from intake.tables.digest import digest_rows
 
 # Raise it whenever the same inputs would give other sources than before.
 SOURCES_VERSION = 6
 _OF_CANDIDATES = {"refit_every", "history"}
-_SECTIONS = ("items", "users", "interactions", "activity", "cleaning", "interest")
 
 
 def fingerprint_inputs(
@@ -31,7 +31,7 @@ def fingerprint_inputs(
     """
     sections = dataset.model_dump(
         mode="json",
-        include=dict.fromkeys(_SECTIONS, True) | {"candidates": _OF_CANDIDATES},
+        include=dict.fromkeys(DESCRIBING, True) | {"candidates": _OF_CANDIDATES},
     )
     digests = dict(tables)
     for name, rows in (("events", journal), ("posted", posted)):

@@ -100,6 +100,11 @@ def read_version(path: str) -> tuple[str, ...]:
     return tuple(sorted(file.name for file in Path(path).glob("[!._]*.parquet")))
 
 
+def has_rows(path: str) -> bool:
+    """Whether the local folder or Iceberg table is there and has a row; errors as `open_source`."""
+    return bool(read_version(path)) and open_path(path, path).n_rows > 0
+
+
 def _shared_schema(files: Sequence[ParquetFile]) -> pa.Schema:
     shared = pa.schema([])
     for file in files:

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli.candidate_encoder import is_ready
 from cli.feast_repository import open_store
 from cli.recommend import open_past
 from cli.redis import redis_of
@@ -24,6 +26,7 @@ from feast_fusion.redis_matrix import online_store_of
 from intake.workspace import Workspace
 from serving.answers import Recommendations
 from serving.http.library import open_library
+from tests.applying import apply_here
 from tests.candidate import CANDIDATE, declare, encoder_ids, with_candidate
 from tests.conftest import Project, open_project
 from tests.serving.http.service_process import Answer, Service, service_process
@@ -63,6 +66,14 @@ def rehearsed(films: Project, tmp_path_factory: pytest.TempPathFactory) -> Rehea
     first = Promotions(project.workspace).read().main
     found = rehearse(project, "--encoder", CANDIDATE)
     return Rehearsed(project, first, found["candidate"]["version"], found)
+
+
+def test_an_encoder_is_not_ready_before_it_has_vectors(films: Project, tmp_path: Path) -> None:
+    project = with_candidate(films, tmp_path)
+    apply_here(project.workspace)
+    main, candidate = encoder_ids(project)
+    assert is_ready(project.workspace, main)
+    assert not is_ready(project.workspace, candidate), "its views are applied, and nothing more"
 
 
 def test_a_version_on_its_vectors_is_tried_and_its_cost_is_measured(rehearsed: Rehearsed) -> None:

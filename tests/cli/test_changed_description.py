@@ -12,6 +12,7 @@ from tests.applying import apply_here
 from tests.cli.online_interest import online_interest
 from tests.cli.reading_commands import READING
 from tests.conftest import Project, open_project
+from tests.datasets import BRIEF_CANDIDATES
 from tests.serving.http.service_process import copy_project
 from transformations.declared_encoders import identify
 from transformations.embedder import Embedder
@@ -88,19 +89,12 @@ def test_what_models_and_answers_alone_depend_on_is_not_told(
     assert "has changed" not in other.here("doctor").stdout
 
 
-INTEREST = """[interest]
+INTEREST = f"""[interest]
 decay = 0.25
 positive_weight = 2.0
 [ranker]
 epochs = 1
-[candidates]
-phases = 1
-[candidates.sequence]
-epochs = 1
-more_epochs = 1
-[candidates.chooser]
-epochs = 1
-[encoder]"""
+{BRIEF_CANDIDATES}[encoder]"""
 
 
 def replayed(vectors: dict[str, Vector], events: pl.DataFrame) -> Vector:

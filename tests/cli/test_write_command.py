@@ -30,7 +30,7 @@ from serving.http.library import open_library
 from serving.http.settings import ServiceSettings
 from serving.portraits import Portraits
 from tests.conftest import Project, open_project
-from tests.datasets import START, make_films
+from tests.datasets import BRIEF_CANDIDATES, START, make_films
 from tests.feast_fusion.writing.chat_server import Behaviour, chat_server
 from tests.forgetting.known_person import audit_home
 from tests.serving.http.service_process import copy_project, serving_here
@@ -56,13 +56,6 @@ portrait_words = 12
 url = "{url}"
 n_attempts = 1
 [ranker]
-epochs = 1
-[candidates]
-phases = 1
-[candidates.sequence]
-epochs = 1
-more_epochs = 1
-[candidates.chooser]
 epochs = 1
 """
 N_ITEMS = 30
@@ -96,7 +89,8 @@ def describe(folder: Path, url: str) -> Path:
         event_timestamp=pl.lit(CHANGED).cast(items.schema["event_timestamp"]),
     )
     pl.concat([items, newer]).write_parquet(folder / "items.parquet")
-    path.write_text(path.read_text(encoding="utf-8") + SECTION.format(url=url), encoding="utf-8")
+    text = path.read_text(encoding="utf-8") + SECTION.format(url=url) + BRIEF_CANDIDATES
+    path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Which histories follow a dataset.toml of before."""
+"""Which histories follow an earlier dataset.toml."""
 
 from pathlib import Path
 

@@ -67,7 +67,7 @@ class Collaboration:
         histories = Histories.of(rows.take(first), self.items)
         item = self.items.codes(rows.table["item_id"])
         if not len(self.items):
-            return dict.fromkeys(COLUMNS, np.full(len(item), np.nan))
+            return _nothing(len(item))
         weights = weighted_items(histories, len(self.items))[user]
         together = np.asarray(weights.multiply(self._beside[item]).sum(axis=1)).ravel()
         return _numbers(Tastes.of(self.factors, histories), user, item, together)
@@ -88,8 +88,12 @@ class CollaborativeUsers:
     def numbers(self, user: int, item: Ints) -> dict[str, Numbers]:
         """(n,) by column for a user (place) and n items (codes, -1: unknown)."""
         if not self.together.shape[1]:
-            return dict.fromkeys(COLUMNS, np.full(len(item), np.nan))
+            return _nothing(len(item))
         return _numbers(self.tastes, np.full(len(item), user), item, self.together[user, item])
+
+
+def _nothing(n: int) -> dict[str, Numbers]:
+    return dict.fromkeys(COLUMNS, np.full(n, np.nan))
 
 
 def _numbers(
